@@ -1,0 +1,133 @@
+"""manifest rows, raw images → one uint8 array on disk in the same order, read as a memory map.
+
+Every image is decoded once, here, and never again in training or evaluation. Memory holds a few
+images at a time, however many there are.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.data.images import Fault, Pixels, decode, resize
+from components.data.threads import in_threads
+from components.errors import UserError
+from components.files import written_whole
+from components.params import Ingest, Prepare
+from components.progress import track
+
+CHUNK = 64  # images in memory at a time when counting pixel values
+
+
+def prepare_images(
+    root: Path, rows: pd.DataFrame, ingest: Ingest, prepare: Prepare, destination: Path
+) -> None:
+    """Write `destination`, a .npy file of uint8 [len(rows), size, size, 3], in the order of `rows`.
+
+    rows: columns path (below `root`) and image_id. Any size and way of resizing may be asked for,
+    so a model trained at another size can be given the very same images.
+
+    Raises UserError where a file is missing, is not the one that the manifest describes, or where
+    the disk has no room.
+    """
+    shape = (len(rows), prepare.size, prepare.size, 3)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _check_room(destination, int(np.prod(shape)))
+    pairs = zip(rows["path"], rows["image_id"], strict=True)
+    prepared = in_threads(partial(_prepared, root, ingest, prepare), pairs)
+    with written_whole(destination) as temporary:
+        images = np.lib.format.open_memmap(temporary, "w+", dtype=np.uint8, shape=shape)
+        shown = track(prepared, f"prepare: {destination.name}", total=len(rows))
+        for index, pixels in enumerate(shown):
+            images[index] = pixels
+        images.flush()
+
+
+def read_images(path: Path) -> "np.memmap[Any, np.dtype[np.uint8]]":
+    """Return the pixels of a split, uint8 [N, size, size, 3], read from disk where touched."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing; run `dvc repro prepare` first")
+    images: np.memmap[Any, np.dtype[np.uint8]] = np.load(path, mmap_mode="r")
+    return images
+
+
+def statistics(splits: pd.DataFrame, train_images: Pixels, prepare: Prepare) -> dict[str, Any]:
+    """Return what later stages must know of the prepared images, as a tree of plain values.
+
+    splits: all prepared rows. train_images: uint8 [N, size, size, 3]. mean and std are of the
+    train split, for red, green and blue on the scale 0–1. data_id and split_id name the labelled
+    images, and the way they were split, by content.
+    """
+    mean, std = channel_statistics(train_images)
+    counts = splits.groupby(["split", "label"]).size()
+    return {
+        "class_names": sorted(splits["label"].unique()),
+        "size": prepare.size,
+        "resize": prepare.resize,
+        "counts": {
+            side: {label: int(n) for label, n in counts[side].items()}
+            for side in ("train", "val", "test")
+        },
+        "mean": mean,
+        "std": std,
+        "data_id": _content_id(splits["image_id"], splits["label"]),
+        "split_id": _content_id(splits["image_id"], splits["split"]),
+    }
+
+
+def channel_statistics(images: Pixels) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each channel of uint8 [N, H, W, 3], on the scale 0–1.
+
+    Counted as whole numbers, so the result does not depend on the order of the images.
+    """
+    histogram: NDArray[np.int64] = np.zeros((3, 256), dtype=np.int64)
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK]
+        for channel in range(3):
+            histogram[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    shares = histogram / histogram.sum(axis=1, keepdims=True)
+    mean = shares @ values
+    deviation = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
+    return mean.tolist(), deviation.tolist()
+
+
+def _prepared(root: Path, ingest: Ingest, prepare: Prepare, row: tuple[str, str]) -> Pixels:
+    path, image_id = root / row[0], row[1]
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != image_id:
+            raise UserError(f"{path} has changed since it was read; run `dvc repro` again")
+        pixels = decode(data, ingest).pixels
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}, which the manifest lists; bring it back (`dvc checkout`) or run "
+            f"`dvc repro` again. Received: {error.strerror}"
+        ) from None
+    except Fault as fault:
+        raise UserError(
+            f"cannot decode {path}; run `dvc repro` again. Received: {fault.text}"
+        ) from None
+    return resize(pixels, prepare.size, prepare.resize)
+
+
+def _check_room(destination: Path, needed: int) -> None:
+    # A memory map that outgrows its disk kills the process, without any exception.
+    free = shutil.disk_usage(destination.parent).free
+    if needed > free:
+        raise UserError(
+            f"{destination} needs {needed:,} bytes; free some disk, or lower prepare.size. "
+            f"Received: {free:,} bytes free"
+        )
+
+
+def _content_id(*columns: Iterable[str]) -> str:
+    pairs = sorted(zip(*columns, strict=True))
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()

@@ -1,0 +1,61 @@
+"""Labels and probabilities of the test split → points of ROC and precision–recall curves."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from components.evaluation.bootstrap import Floats, Ints
+
+LONGEST = 101  # points of a curve: more cannot be seen, and the files are kept for every model
+
+
+def roc_points(labels: Ints, probabilities: Floats, class_names: Sequence[str]) -> pd.DataFrame:
+    """Return class, fpr and tpr, rising, each class against the rest.
+
+    labels: int [N]. probabilities: float [N, C]. A class with no image, or with all, has no curve.
+    """
+    from sklearn.metrics import roc_curve
+
+    points = []
+    for index, name in _measurable(labels, class_names):
+        fpr, tpr, _ = roc_curve(labels == index, probabilities[:, index])
+        points.append(
+            pd.DataFrame({"class": name, "fpr": fpr, "tpr": tpr}).iloc[_thinned(len(fpr))]
+        )
+    return _table(points, ["class", "fpr", "tpr"])
+
+
+def precision_recall_points(
+    labels: Ints, probabilities: Floats, class_names: Sequence[str]
+) -> pd.DataFrame:
+    """Return class, recall and precision, by rising recall, each class against the rest.
+
+    labels: int [N]. probabilities: float [N, C]. A class with no image, or with all, has no curve.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    points = []
+    for index, name in _measurable(labels, class_names):
+        precision, recall, _ = precision_recall_curve(
+            labels == index, probabilities[:, index], drop_intermediate=True
+        )
+        curve = pd.DataFrame({"class": name, "recall": recall, "precision": precision})[::-1]
+        points.append(curve.iloc[_thinned(len(curve))])
+    return _table(points, ["class", "recall", "precision"])
+
+
+def _measurable(labels: Ints, class_names: Sequence[str]) -> list[tuple[int, str]]:
+    support = np.bincount(labels, minlength=len(class_names))
+    return [(i, name) for i, name in enumerate(class_names) if 0 < support[i] < len(labels)]
+
+
+def _thinned(points: int) -> Ints:
+    """Choose at most LONGEST positions, evenly, the first and the last among them."""
+    return np.unique(np.linspace(0, points - 1, min(points, LONGEST)).round().astype(np.int64))
+
+
+def _table(points: Sequence[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    if not points:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(points, ignore_index=True)[columns].round(6)

@@ -1,0 +1,203 @@
+"""Challenger and champion on the same test images → promote, hold or reject, with reasons in words.
+
+The rules, the first that applies decides (why they are so: docs/decisions/promotion-gate.md):
+
+1. reject: a probability of the challenger is NaN or infinite.
+2. reject: accuracy, balanced accuracy or the recall of a class is below its floor.
+3. reject: significantly worse than the champion. For accuracy, balanced accuracy or macro F1 the
+   whole interval of the difference lies below 0.
+4. reject: a class lost more than `max_recall_drop` beyond chance. The whole interval of its drop in
+   recall, champion minus challenger, lies above `max_recall_drop`.
+5. hold: something cannot be checked. A class has no test image, so its floor means nothing; or a
+   probability of the champion is NaN or infinite.
+6. hold: a class may have lost too much. Its drop is above `max_recall_drop` and the whole interval
+   of it above 0, but not above `max_recall_drop`.
+7. promote: there is no champion; or the challenger is significantly better. For accuracy, balanced
+   accuracy or macro F1 the whole interval of the difference lies above 0.
+8. hold: challenger and champion cannot be told apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from components import params
+from components.evaluation.bootstrap import Floats, Interval, Ints
+from components.evaluation.comparison import Comparison, compare
+
+Decision = Literal["promote", "hold", "reject"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says about a challenger, why, and the figures of both."""
+
+    decision: Decision
+    reasons: tuple[str, ...]
+    comparison: tuple[Comparison, ...]
+    images: int
+    confidence: float
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return plain values for verdict.json; what is undefined is null."""
+        tree = asdict(self)
+        return {**tree, "reasons": list(self.reasons), "comparison": list(tree["comparison"])}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> "Verdict":
+        """Read back what `to_tree` gave; other keys beside it are passed over."""
+        return cls(
+            decision=tree["decision"],
+            reasons=tuple(tree["reasons"]),
+            comparison=tuple(_comparison(row) for row in tree["comparison"]),
+            images=tree["images"],
+            confidence=tree["confidence"],
+        )
+
+
+def judge(
+    labels: Ints,
+    challenger: Floats,
+    champion: Floats | None,
+    class_names: Sequence[str],
+    register: params.Register,
+    seed: int,
+) -> Verdict:
+    """Judge a challenger by the rules above; the same arguments give the same verdict.
+
+    labels: int [N], indices into class_names. challenger, champion: float [N, C], probabilities of
+    class_names in their order (`comparison.aligned` brings a champion's into it).
+    """
+
+    def verdict(decision: Decision, reasons: Sequence[str]) -> Verdict:
+        return Verdict(decision, tuple(reasons), rows, len(labels), register.confidence)
+
+    rows: tuple[Comparison, ...] = ()
+    if broken := _not_finite("challenger", challenger):
+        return verdict("reject", broken)
+    unusable = [] if champion is None else _not_finite("champion", champion)
+    rows = compare(labels, challenger, None if unusable else champion, class_names, register, seed)
+    percent = f"{100 * register.confidence:g} %"
+    failures = [
+        *_below_floors(rows, register.floors),
+        *_significant(rows, percent, better=False),
+        *_certain_drops(rows, percent, register.max_recall_drop),
+    ]
+    if failures:
+        return verdict("reject", failures)
+    doubts = [
+        *unusable,
+        *_unchecked(rows),
+        *_possible_drops(rows, percent, register.max_recall_drop),
+    ]
+    if doubts:
+        return verdict("hold", doubts)
+    if champion is None:
+        return verdict("promote", [_all_floors_hold(rows)])
+    if gains := _significant(rows, percent, better=True):
+        return verdict("promote", gains)
+    return verdict("hold", [_not_told_apart(rows, percent)])
+
+
+def _not_finite(whose: str, probabilities: Floats) -> list[str]:
+    broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    images = len(probabilities)
+    text = f"the {whose}'s probabilities are NaN or infinite for {broken} of {images} test images"
+    return [text] if broken else []
+
+
+def _below_floors(rows: Sequence[Comparison], floors: params.Floors) -> list[str]:
+    reasons = []
+    for row in rows:
+        floor, value = getattr(floors, row.metric, None), row.challenger.value
+        if floor is not None and value is not None and value < floor:
+            reasons.append(f"{row.title} {value:.3f} is below its floor of {floor:g}")
+    return reasons
+
+
+def _significant(rows: Sequence[Comparison], percent: str, *, better: bool) -> list[str]:
+    found = [
+        _figures(row, percent)
+        for row in rows
+        if row.class_name is None and _beyond_zero(row.difference, better=better)
+    ]
+    word = "better" if better else "worse"
+    return [f"significantly {word} than the champion: {'; '.join(found)}"] if found else []
+
+
+def _beyond_zero(difference: Interval | None, *, better: bool) -> bool:
+    if difference is None or difference.low is None or difference.high is None:
+        return False
+    return difference.low > 0 if better else difference.high < 0
+
+
+def _certain_drops(rows: Sequence[Comparison], percent: str, limit: float) -> list[str]:
+    return [
+        f"{row.title} dropped by more than {limit:g} beyond chance: {_figures(row, percent)}"
+        for row in rows
+        if row.class_name is not None and _below(row.difference, value=-limit, high=-limit)
+    ]
+
+
+def _possible_drops(rows: Sequence[Comparison], percent: str, limit: float) -> list[str]:
+    return [
+        f"{row.title} dropped, perhaps by more than {limit:g}: {_figures(row, percent)}"
+        for row in rows
+        if row.class_name is not None and _below(row.difference, value=-limit, high=0)
+    ]
+
+
+def _below(difference: Interval | None, *, value: float, high: float) -> bool:
+    """Tell whether the difference lies below `value` and the end of its interval below `high`."""
+    if difference is None or difference.value is None or difference.high is None:
+        return False
+    return difference.value < value and difference.high < high
+
+
+def _unchecked(rows: Sequence[Comparison]) -> list[str]:
+    names = [row.class_name for row in rows if row.challenger.value is None and row.class_name]
+    text = f"no test image of {', '.join(names)}: the floor of its recall cannot be checked"
+    return [text] if names else []
+
+
+def _all_floors_hold(rows: Sequence[Comparison]) -> str:
+    overall = ", ".join(
+        f"{row.title} {row.challenger.value:.3f}" for row in rows if row.class_name is None
+    )
+    recalls = [row for row in rows if row.class_name is not None]
+    lowest = min(recalls, key=lambda row: row.challenger.value or 0)
+    return (
+        f"no champion to compare with, and every floor holds: {overall}, "
+        f"lowest {lowest.title} {lowest.challenger.value:.3f}"
+    )
+
+
+def _not_told_apart(rows: Sequence[Comparison], percent: str) -> str:
+    overall = "; ".join(_figures(row, percent) for row in rows if row.class_name is None)
+    return f"cannot be told apart from the champion: {overall}"
+
+
+def _figures(row: Comparison, percent: str) -> str:
+    """Write a row out, as in `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to …)`."""
+    if row.champion is None or row.difference is None:
+        return f"{row.title} {row.challenger.value:.3f}"
+    low, difference, high = (
+        f"{value:+.3f}".replace("-", "−")
+        for value in (row.difference.low, row.difference.value, row.difference.high)
+    )
+    return (
+        f"{row.title} {row.challenger.value:.3f} against {row.champion.value:.3f}, "
+        f"{difference} ({percent} interval {low} to {high})"
+    )
+
+
+def _comparison(tree: Mapping[str, Any]) -> Comparison:
+    return Comparison(
+        metric=tree["metric"],
+        class_name=tree["class_name"],
+        challenger=Interval(**tree["challenger"]),
+        champion=tree["champion"] and Interval(**tree["champion"]),
+        difference=tree["difference"] and Interval(**tree["difference"]),
+    )

@@ -1,0 +1,129 @@
+"""Metrics, history and mistakes of a classifier → one HTML page that needs nothing beside it."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from components.evaluation.bootstrap import Interval
+from components.evaluation.charts import history_charts
+from components.evaluation.metrics import PER_CLASS, ClassMetrics, Metrics
+from components.evaluation.pictures import data_uri
+from components.evaluation.predictions import Mistake
+
+TEMPLATE = "report.html.jinja"
+WIDEST_MATRIX = 30  # classes; a wider table cannot be read, the list of confusions still can
+CONFUSIONS = 10
+TITLES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "macro_roc_auc": "Macro ROC AUC",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+}
+CARDS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was measured on what.
+
+    counts: images of each split, by class. model_id, data_id: sha256 of the model file and of the
+    accepted images with their labels.
+    """
+
+    name: str
+    size: int
+    parameters: int
+    counts: Mapping[str, Mapping[str, int]]
+    model_id: str
+    data_id: str
+
+    def images(self, split: str) -> int:
+        """Return the number of images in a split."""
+        return sum(self.counts[split].values())
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Images of one class that were taken for another; share of the class, from 0 to 1."""
+
+    label: str
+    predicted: str
+    images: int
+    share: float
+
+
+def report(
+    subject: Subject, metrics: Metrics, history: pd.DataFrame, mistakes: Iterable[Mistake]
+) -> str:
+    """Return the page: inline style and pictures, no script, light and dark, fit for print.
+
+    history: history.csv of `train`. The same arguments give the same bytes. Names of classes and
+    files come from outside; the template escapes them.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(figure=_figure, data_uri=data_uri)
+    return environment.get_template(TEMPLATE).render(
+        subject=subject,
+        metrics=metrics,
+        titles=TITLES,
+        cards=CARDS,
+        per_class=PER_CLASS,
+        card_axis=_axis(metrics.headlines()[name] for name in CARDS),
+        class_axis=_axis(getattr(one, what) for one in metrics.classes for what in PER_CLASS),
+        weakest=min(_measured(metrics), key=lambda found: found.recall.value or 0),
+        correct=sum(row[index] for index, row in enumerate(metrics.confusion)),
+        matrix=metrics.confusion if len(metrics.classes) <= WIDEST_MATRIX else (),
+        confusions=sorted(_confusions(metrics), key=lambda found: -found.images)[:CONFUSIONS],
+        charts=history_charts(history),
+        mistakes=list(mistakes),
+    )
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """An axis from `low` to 1 that interval bars share, so that their lengths compare."""
+
+    low: float
+
+    def percent(self, value: float) -> float:
+        """Return where a value lies along the axis, in percent of its length."""
+        return round(100 * (value - self.low) / (1 - self.low), 2)
+
+
+def _axis(intervals: Iterable[Interval]) -> _Axis:
+    """Return an axis that starts at the tenth below every interval, and at 0.9 at the latest."""
+    lows = [found.low for found in intervals if found.low is not None]
+    return _Axis(min(9, *(math.floor(10 * low) for low in lows)) / 10)
+
+
+def _measured(metrics: Metrics) -> Sequence[ClassMetrics]:
+    return [found for found in metrics.classes if found.recall.value is not None]
+
+
+def _confusions(metrics: Metrics) -> Iterator[Confusion]:
+    names = [found.name for found in metrics.classes]
+    for actual, row in enumerate(metrics.confusion):
+        for predicted, images in enumerate(row):
+            if images and actual != predicted:
+                yield Confusion(names[actual], names[predicted], images, images / sum(row))
+
+
+def _figure(value: float | None) -> str:
+    """Write a share with three digits, and what is undefined as a dash."""
+    return "–" if value is None else f"{value:.3f}"

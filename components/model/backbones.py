@@ -1,0 +1,224 @@
+"""A backbone's name → a network from uint8 pixels to one feature vector per image.
+
+Every member of `APPLICATIONS` is a Keras application with its own ImageNet weights; `compact` is
+ours. A new backbone is one line in that table.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from components import params
+from components.errors import UserError
+
+Pixels = Literal["signed", "imagenet", "caffe", "included"]
+COMPACT_MIN_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Application:
+    """A Keras application: its constructor, how it wants its pixels, what it can take.
+
+    pixels: `signed` is -1 to 1; `imagenet` subtracts mean and divides by deviation of ImageNet;
+    `caffe` is BGR less the mean; `included` means that the network does it itself.
+    """
+
+    constructor: str
+    pixels: Pixels
+    min_size: int = 32
+    widths: tuple[float, ...] = ()
+
+
+APPLICATIONS = {
+    "mobilenet": Application("MobileNet", "signed", widths=(0.25, 0.5, 0.75, 1.0)),
+    "mobilenet_v2": Application("MobileNetV2", "signed", widths=(0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
+    "mobilenet_v3_small": Application("MobileNetV3Small", "included", widths=(0.75, 1.0)),
+    "mobilenet_v3_large": Application("MobileNetV3Large", "included", widths=(0.75, 1.0)),
+    "efficientnet_b0": Application("EfficientNetB0", "included"),
+    "efficientnet_b1": Application("EfficientNetB1", "included"),
+    "efficientnet_b2": Application("EfficientNetB2", "included"),
+    "efficientnet_b3": Application("EfficientNetB3", "included"),
+    "efficientnet_b4": Application("EfficientNetB4", "included"),
+    "efficientnet_v2_b0": Application("EfficientNetV2B0", "included"),
+    "efficientnet_v2_b1": Application("EfficientNetV2B1", "included"),
+    "efficientnet_v2_b2": Application("EfficientNetV2B2", "included"),
+    "efficientnet_v2_b3": Application("EfficientNetV2B3", "included"),
+    "efficientnet_v2_s": Application("EfficientNetV2S", "included"),
+    "efficientnet_v2_m": Application("EfficientNetV2M", "included"),
+    "convnext_tiny": Application("ConvNeXtTiny", "included"),
+    "convnext_small": Application("ConvNeXtSmall", "included"),
+    "convnext_base": Application("ConvNeXtBase", "included"),
+    "densenet121": Application("DenseNet121", "imagenet"),
+    "densenet169": Application("DenseNet169", "imagenet"),
+    "densenet201": Application("DenseNet201", "imagenet"),
+    "resnet50": Application("ResNet50", "caffe"),
+    "resnet101": Application("ResNet101", "caffe"),
+    "resnet152": Application("ResNet152", "caffe"),
+    "resnet50_v2": Application("ResNet50V2", "signed"),
+    "resnet101_v2": Application("ResNet101V2", "signed"),
+    "resnet152_v2": Application("ResNet152V2", "signed"),
+    "vgg16": Application("VGG16", "caffe"),
+    "vgg19": Application("VGG19", "caffe"),
+    "xception": Application("Xception", "signed", min_size=71),
+    "inception_v3": Application("InceptionV3", "signed", min_size=75),
+    "inception_resnet_v2": Application("InceptionResNetV2", "signed", min_size=75),
+}
+
+
+def check_backbone(model: params.Model, size: int) -> None:
+    """Raise UserError where the backbone is unknown or takes neither this size nor this width.
+
+    size: side of the square images in pixels. Imports no Keras, so it costs nothing.
+    """
+    if model.backbone == "compact":
+        least = COMPACT_MIN_SIZE
+        if model.weights == "imagenet":
+            raise UserError(
+                "model.backbone: compact has no ImageNet weights; write `weights: none`, or name "
+                "another backbone. Received: weights: imagenet"
+            )
+    elif application := APPLICATIONS.get(model.backbone):
+        least = application.min_size
+        _check_width(model, application)
+    else:
+        choices = ", ".join(["compact", *APPLICATIONS])
+        raise UserError(f"model.backbone must be one of {choices}. Received: {model.backbone}")
+    if size < least:
+        raise UserError(
+            f"{model.backbone} takes images of {least} pixels or more; raise prepare.size. "
+            f"Received: {size}"
+        )
+
+
+def check_imagenet(model: params.Model, size: int) -> None:
+    """Fetch the backbone's ImageNet weights, or raise UserError naming the file looked for."""
+    build_backbone(model, size)
+
+
+def build_backbone(model: params.Model, size: int) -> Any:
+    """Build a keras.Model named `backbone` from pixels to features.
+
+    Maps uint8 [N, size, size, 3] to float32 [N, features]: pixel scaling and average pooling are
+    inside. Weights are ImageNet's with `weights: imagenet`, else random.
+    Raises UserError on what the backbone cannot take, or where ImageNet's weights are not there.
+    """
+    import keras
+
+    check_backbone(model, size)
+    images = keras.Input((size, size, 3), dtype="uint8", name="images")
+    if model.backbone == "compact":
+        features = _compact(scaled(images, "signed"), model.width)
+    else:
+        application = APPLICATIONS[model.backbone]
+        features = _application(model, application, size)(scaled(images, application.pixels))
+    return keras.Model(images, features, name="backbone")
+
+
+def _check_width(model: params.Model, application: Application) -> None:
+    imagenet = model.weights == "imagenet"
+    if (application.widths or model.width == 1) and not (
+        imagenet and application.widths and model.width not in application.widths
+    ):
+        return
+    choices = ", ".join(map(str, application.widths or (1.0,)))
+    why = " with ImageNet weights" if application.widths else ""
+    raise UserError(
+        f"model.width of {model.backbone}{why} must be one of {choices}. Received: {model.width}"
+    )
+
+
+def _application(model: params.Model, application: Application, size: int) -> Any:
+    """Call the Keras constructor; its name is fixed, so that saved configurations are equal."""
+    import keras
+
+    arguments: dict[str, Any] = {
+        "include_top": False,
+        "input_shape": (size, size, 3),
+        "pooling": "avg",
+        "weights": "imagenet" if model.weights == "imagenet" else None,
+        "name": model.backbone,
+    }
+    if application.widths:
+        arguments["alpha"] = model.width
+    construct = getattr(keras.applications, application.constructor)
+    return _fetched(construct, arguments) if arguments["weights"] else construct(**arguments)
+
+
+def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """Construct with ImageNet weights; Keras looks into its cache and downloads what is missing."""
+    import socket
+
+    timeout_s = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(10)  # Keras sets none: without a network it would hang
+    try:
+        return construct(**arguments)
+    except Exception as error:
+        if "URL fetch failure" not in str(error):
+            raise
+        address = str(error).split(" on ", 1)[1].split(": ")[0]
+        cache = Path(os.environ.get("KERAS_HOME", "~/.keras"))
+        file = cache / "models" / address.rsplit("/", 1)[-1]
+        raise UserError(
+            f"the ImageNet weights of {arguments['name']} are not in Keras' cache and cannot be "
+            f"downloaded; put the file there, or write `weights: none`. Looked for: {file}"
+        ) from None
+    finally:
+        socket.setdefaulttimeout(timeout_s)
+
+
+def scaled(images: Any, pixels: Pixels) -> Any:
+    """Add the layers that turn uint8 pixels into what the network was trained on.
+
+    images: a Keras tensor uint8 [N, H, W, 3]. Returns float32 of the same shape.
+    """
+    from keras import layers
+
+    if pixels == "signed":
+        return layers.Rescaling(1 / 127.5, -1.0, name="scale")(images)
+    # A scale of 1 only turns uint8 into the network's float type.
+    floats = layers.Rescaling(1.0, name="scale")(images)
+    if pixels == "imagenet":  # mean and deviation of ImageNet's pixels, as in Keras' `torch` mode
+        means = [255 * mean for mean in (0.485, 0.456, 0.406)]
+        variances = [(255 * deviation) ** 2 for deviation in (0.229, 0.224, 0.225)]
+        return layers.Normalization(mean=means, variance=variances, name="normalize")(floats)
+    if pixels == "caffe":
+        means = [103.939, 116.779, 123.68]  # of ImageNet's blue, green and red
+        bgr = floats[..., ::-1]
+        return layers.Normalization(mean=means, variance=[1.0] * 3, name="normalize")(bgr)
+    return floats
+
+
+def _compact(pixels: Any, width: float) -> Any:
+    """Residual CNN for low resolution: 3 stages of 2 pre-activation blocks (He et al., 2016).
+
+    Stages have 24, 48 and 96 channels times width; each after the first halves the resolution.
+    """
+    from keras import layers
+
+    channels = [max(8, round(base * width)) for base in (24, 48, 96)]
+    hidden = layers.Conv2D(channels[0], 3, padding="same", use_bias=False, name="stem")(pixels)
+    for stage, filters in enumerate(channels, start=1):
+        for block in (1, 2):
+            stride = 2 if stage > 1 and block == 1 else 1
+            hidden = _residual(hidden, filters, stride, f"stage{stage}_block{block}")
+    hidden = layers.BatchNormalization(momentum=0.9, name="last_norm")(hidden)
+    hidden = layers.ReLU(name="last_relu")(hidden)
+    return layers.GlobalAveragePooling2D(name="pool")(hidden)
+
+
+def _residual(hidden: Any, filters: int, stride: int, name: str) -> Any:
+    from keras import layers
+
+    def convolved(x: Any, step: int, part: str) -> Any:
+        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm{part}")(x)
+        x = layers.ReLU(name=f"{name}_relu{part}")(x)
+        return layers.Conv2D(
+            filters, 3, step, padding="same", use_bias=False, name=f"{name}_conv{part}"
+        )(x)
+
+    changed = convolved(convolved(hidden, stride, "1"), 1, "2")
+    if stride > 1 or hidden.shape[-1] != filters:
+        hidden = layers.Conv2D(filters, 1, stride, use_bias=False, name=f"{name}_shortcut")(hidden)
+    return layers.Add(name=f"{name}_add")([hidden, changed])

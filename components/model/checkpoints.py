@@ -1,0 +1,83 @@
+"""Classifier ⇄ a `.keras` file whose bytes depend on the weights alone.
+
+Keras writes the date and memory addresses (shared_object_id) into the archive, and the class names
+nowhere. Here the archive is written again with fixed dates, with addresses numbered in the order in
+which they appear, and with names, size and resizing in its metadata.
+"""
+
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from components.errors import UserError
+from components.files import sha256, written_whole
+from components.model.classifier import Classifier
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
+
+
+def write_classifier(path: Path, classifier: Classifier) -> None:
+    """Write a classifier whole; equal weights give equal bytes."""
+    with written_whole(path) as temporary:
+        saved = temporary.with_name(f"{temporary.name}.keras")
+        try:
+            classifier.model.save(saved)
+            _rewrite(saved, temporary, _facts(classifier))
+        finally:
+            saved.unlink(missing_ok=True)
+
+
+def read_classifier(path: Path) -> Classifier:
+    """Read what `write_classifier` wrote. Runs no code from the file (Keras' safe mode).
+
+    Raises UserError where the file is missing, damaged, or not a classifier of ours.
+    """
+    import keras
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            facts = json.loads(archive.read("metadata.json"))["fovea"]
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except FileNotFoundError:
+        raise UserError(f"no such model file. Received: {path}") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not a classifier that Fovea wrote: {problem}") from None
+    return Classifier(model, tuple(facts["class_names"]), facts["size"], facts["resize"])
+
+
+def model_id(path: Path) -> str:
+    """Return the sha256 of the file, by which runs and versions of a model are found."""
+    return sha256(path)
+
+
+def _facts(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "class_names": list(classifier.class_names),
+        "size": classifier.size,
+        "resize": classifier.resize,
+    }
+
+
+def _rewrite(saved: Path, destination: Path, facts: dict[str, Any]) -> None:
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(destination, "w") as new:
+        for name in sorted(old.namelist()):
+            content = old.read(name)
+            if name == "metadata.json":
+                version = json.loads(content)["keras_version"]
+                content = json.dumps({"keras_version": version, "fovea": facts}).encode()
+            elif name == "config.json":
+                content = _numbered(content.decode()).encode()
+            new.writestr(zipfile.ZipInfo(name, EPOCH), content)
+
+
+def _numbered(config: str) -> str:
+    """Replace memory addresses by 1, 2, 3 … in the order in which they appear."""
+    numbers: dict[str, int] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return f'"shared_object_id": {numbers.setdefault(match[1], len(numbers) + 1)}'
+
+    return re.sub(r'"shared_object_id": (\d+)', number, config)

@@ -1,0 +1,44 @@
+"""A frozen backbone and images → features, computed once and kept by content.
+
+A head is then trained in a second, and a search over heads costs almost nothing.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.files import written_whole
+from components.model.batches import Examples
+from components.model.classifier import Classifier, outputs
+from components.progress import say
+
+
+def frozen_features(
+    classifier: Classifier, examples: Examples, content: str, cache: Path
+) -> Examples:
+    """Return the examples with features float32 [N, D] in place of images.
+
+    content: names the images, as a hash over them; with the backbone's weights it names the file in
+    the folder `cache` where features are kept.
+    """
+    path = cache / f"{_key(classifier.backbone, content)}.npy"
+    if not path.exists():
+        say(f"features of {len(examples)} images through the frozen backbone")
+        features = outputs(classifier.backbone, examples.inputs)
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.save(file, features)
+    kept: NDArray[np.float32] = np.load(path)
+    return Examples(kept, examples.labels)
+
+
+def _key(backbone: Any, content: str) -> str:
+    """Hash architecture, weights and images."""
+    digest = hashlib.sha256(f"{content} {backbone.name} {backbone.input_shape}".encode())
+    for layer in backbone.layers:
+        digest.update(f"{layer.name} ".encode())
+    for weight in backbone.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()[:32]

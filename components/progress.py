@@ -1,0 +1,33 @@
+"""Long loops → a bar on a terminal, a line of counts now and then in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+LINE_EVERY_S = 10.0
+
+
+def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    """Yield `items` unchanged while showing how many of `total` are done."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track as bar
+
+        yield from bar(items, description, total=total, console=Console(stderr=True))
+        return
+    start = shown = time.monotonic()
+    done = 0
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - shown > LINE_EVERY_S:
+            shown = time.monotonic()
+            say(f"{description}: {done} of {total}")
+    seconds = time.monotonic() - start
+    say(f"{description}: {done} of {total} in {seconds:.1f} s")
+
+
+def say(line: str) -> None:
+    """Print one line at once, also where output is piped into a log."""
+    print(line, flush=True)  # noqa: T201 - the one place

@@ -1,0 +1,38 @@
+"""A search space in params.yaml + an Optuna trial → overrides by dotted name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.params import Choices, Hyperparameters, SpaceValues
+
+Overrides = dict[str, Any]
+
+
+def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparameters) -> Overrides:
+    """Let an optuna.Trial choose a value for every name of the space.
+
+    A range is one of floats where the parameter is a float, whatever its ends look like:
+    `{low: 0, high: 1}` for a dropout does not mean 0 or 1.
+    """
+    overrides: Overrides = {}
+    for name, values in space.items():
+        if isinstance(values, Choices):
+            overrides[name] = trial.suggest_categorical(name, values.choices)
+        elif isinstance(written.value(name), float):
+            overrides[name] = trial.suggest_float(name, values.low, values.high, log=values.log)
+        else:
+            low, high = int(values.low), int(values.high)
+            overrides[name] = trial.suggest_int(name, low, high, log=values.log)
+    return overrides
+
+
+def written_point(space: Mapping[str, SpaceValues], written: Hyperparameters) -> Overrides | None:
+    """Return the values as they stand in params.yaml, or None where they lie outside the space."""
+    point = {name: written.value(name) for name in space}
+    return point if all(_inside(point[name], values) for name, values in space.items()) else None
+
+
+def _inside(value: Any, values: SpaceValues) -> bool:
+    if isinstance(values, Choices):
+        return value in values.choices
+    return bool(values.low <= value <= values.high)

@@ -1,0 +1,145 @@
+"""MLFLOW_TRACKING_URI, or nothing → an MLflow that answers, or one sentence within 15 s."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from components.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+DEFAULT_STORE = Path("mlflow.db")
+DEFAULT_EXPERIMENT = "fovea"
+# Leaves room for importing MLflow within the 15 s that we promise.
+REMOTE_LIMIT_S = 10.0
+SQLITE_LIMIT_S = 10.0
+# MLflow's own are 120 s and 7 retries: a dead server would hold every single call for minutes.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+SQLITE = "sqlite:///"
+
+
+def connect() -> None:
+    """Make sure that MLflow answers and that the experiment exists.
+
+    Raises UserError with the address within 15 s where it does not.
+    """
+    experiment_id()
+
+
+def client() -> "MlflowClient":
+    """Return MLflow's client for the address in force, without asking whether it answers."""
+    import mlflow
+
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(tracking_uri())
+    # MLflow writes the address to the environment; left there, it would outlive a change of folder.
+    if not given:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    return mlflow.MlflowClient()
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, else the sqlite file in this folder, with its absolute path."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{DEFAULT_STORE.absolute()}"
+
+
+def address() -> str:
+    """Return the same as a person should read it: relative where it can be, without a password."""
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        return f"{SQLITE}{DEFAULT_STORE}"
+    parts = urlsplit(tracking_uri())
+    if "@" not in parts.netloc:
+        return tracking_uri()
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def is_remote() -> bool:
+    """Tell whether MLflow is anything but a sqlite file."""
+    return not tracking_uri().startswith(SQLITE)
+
+
+def experiment_id() -> str:
+    """Return the id of the experiment MLFLOW_EXPERIMENT_NAME, else `fovea`, creating it if need be.
+
+    Raises UserError with the address where MLflow cannot be reached.
+    """
+    if is_remote():
+        return _within(REMOTE_LIMIT_S, _experiment_id)
+    _check_sqlite(Path(tracking_uri().removeprefix(SQLITE)))
+    return _experiment_id()
+
+
+def _experiment_id() -> str:
+    from mlflow.exceptions import MlflowException
+
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+    mlflow = client()
+    try:
+        found = mlflow.get_experiment_by_name(name)
+        if found is None:
+            with suppress(MlflowException):  # another process may create it in this moment
+                return str(mlflow.create_experiment(name))
+            found = mlflow.get_experiment_by_name(name)
+    except MlflowException as error:
+        raise _unusable(error) from error
+    if found is None or found.lifecycle_stage != "active":
+        raise UserError(
+            f"MLflow at {address()} has deleted this experiment; restore it there, or set "
+            f"MLFLOW_EXPERIMENT_NAME to another name. Received: {name}"
+        )
+    return str(found.experiment_id)
+
+
+def _check_sqlite(path: Path) -> None:
+    """Ask the file itself first: MLflow would try an impossible one again for three minutes."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(path, timeout=SQLITE_LIMIT_S)
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        finally:
+            database.close()
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(error) from error
+
+
+def _within(limit_s: float, call: Callable[[], T]) -> T:
+    """Return what `call` returns; raise UserError where that takes longer than `limit_s` seconds.
+
+    A thread of its own keeps the limit whatever hangs: the name service, the connection, or an
+    answer that never comes, and however many retries the user has asked for.
+    """
+    values: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            values.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if errors:
+        raise errors[0]
+    if not values:
+        raise _unusable(TimeoutError(f"no answer within {limit_s:.0f} s"))
+    return values[0]
+
+
+def _unusable(error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(
+        f"MLflow cannot be used; mend what is named here, or unset MLFLOW_TRACKING_URI to use "
+        f"{DEFAULT_STORE} in this folder ({reason[:300]}). Received: {address()}"
+    )

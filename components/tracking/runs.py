@@ -1,0 +1,164 @@
+"""A step's params, metrics and files → an MLflow run that knows what data and code it came from."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from components.tracking.connection import client, connect, experiment_id
+from components.tracking.lineage import data_hash, lineage, who
+
+__all__ = ["Run", "adopt_model", "connect", "run_of_model", "start_run"]
+
+T = TypeVar("T")
+LONGEST_PARAM = 6_000  # characters; MLflow cuts what is longer without a word
+LONGEST_TAG = 8_000
+LONGEST_DIGEST = 36
+BATCH = 100  # params or tags in one request; MLflow's limit
+METRIC_BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MLflow run, which may be written to also after it has ended."""
+
+    id: str
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Log nested values under dotted names.
+
+        A value too long for MLflow becomes the artifact `params/<name>.txt`, and the param says so.
+        """
+        from mlflow.entities import Param
+
+        logged = [Param(name, self._param_text(name, value)) for name, value in _dotted(params)]
+        for some in _batches(logged, BATCH):
+            client().log_batch(self.id, params=some)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log values in one request, for they belong to one moment; `step` is the epoch, if any."""
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        logged = [Metric(name, float(value), now_ms, step or 0) for name, value in metrics.items()]
+        for some in _batches(logged, METRIC_BATCH):
+            client().log_batch(self.id, metrics=some)
+
+    def log_files(self, *paths: Path, folder: str = "") -> None:
+        """Copy files and whole folders to the run's artifacts, below `folder`."""
+        for path in paths:
+            client().log_artifact(self.id, str(path), folder or None)
+
+    def read_text(self, path: str) -> str | None:
+        """Return an artifact of the run as text, or None where there is no such file."""
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        client()  # sets the address that download_artifacts goes by
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                file = download_artifacts(run_id=self.id, artifact_path=path, dst_path=folder)
+                return Path(file).read_text(encoding="utf-8")
+        except (MlflowException, OSError):
+            return None
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags; the same key again takes the new value. Raises ValueError on one too long."""
+        from mlflow.entities import RunTag
+
+        for key, value in tags.items():
+            if len(value) > LONGEST_TAG:
+                raise ValueError(f"tag {key} has {len(value)} characters, over {LONGEST_TAG}")
+        for some in _batches([RunTag(key, value) for key, value in tags.items()], BATCH):
+            client().log_batch(self.id, tags=some)
+
+    def _param_text(self, name: str, value: object) -> str:
+        text = str(value)
+        if len(text) <= LONGEST_PARAM:
+            return text
+        client().log_text(self.id, text, f"params/{name}.txt")
+        return f"{len(text)} characters, see artifact params/{name}.txt"
+
+
+@contextmanager
+def start_run(name: str, tags: Mapping[str, str], parent: Run | None = None) -> Iterator[Run]:
+    """Open a run that carries the lineage tags, and data/raw as its logged dataset.
+
+    The run ends as FINISHED, as FAILED after an exception, as KILLED after Ctrl-C.
+    Raises UserError within 15 s where MLflow does not answer.
+    """
+    run = _create_run(name, tags, parent)
+    try:
+        yield run
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
+        with suppress(Exception):  # the error on its way up says more than MLflow's own
+            client().set_terminated(run.id, status)
+        raise
+    client().set_terminated(run.id, "FINISHED")
+
+
+def run_of_model(model_id: str) -> Run | None:
+    """Return the newest run of the model with this sha256, or None where there is none."""
+    found = client().search_runs(
+        [experiment_id()],
+        filter_string=f"tags.model_id = '{model_id}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    return Run(found[0].info.run_id) if found else None
+
+
+def adopt_model(model_id: str) -> Run:
+    """Return a new run for a model that this MLflow does not know, as after `dvc pull`."""
+    with start_run("adopted", {"model_id": model_id, "adopted": "yes"}) as run:
+        return run
+
+
+def _create_run(name: str, tags: Mapping[str, str], parent: Run | None) -> Run:
+    experiment, traced = experiment_id(), lineage()
+    shown = {
+        "mlflow.user": who(),
+        "mlflow.source.name": f"fovea {name}",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": traced["git.commit"],
+        **({"mlflow.parentRunId": parent.id} if parent else {}),
+    }
+    created = client().create_run(experiment, tags={**shown, **traced, **tags}, run_name=name)
+    run = Run(created.info.run_id)
+    _log_dataset(run, traced)
+    return run
+
+
+def _log_dataset(run: Run, traced: Mapping[str, str]) -> None:
+    """Log data/raw under DVC's hash, whose 36 characters are just what MLflow takes."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    digest = data_hash() or traced.get("data_id", "untracked")
+    known = {key: traced[key] for key in ("data_id", "split_id") if key in traced}
+    dataset = Dataset(
+        name="data/raw",
+        digest=digest[:LONGEST_DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": "data/raw"}),
+        profile=json.dumps(known),
+    )
+    context = InputTag("mlflow.data.context", "training")
+    client().log_inputs(run.id, [DatasetInput(dataset, [context])])
+
+
+def _dotted(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

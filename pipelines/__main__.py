@@ -1,0 +1,73 @@
+"""python -m pipelines <stage> → that stage's files, from its sections of params.yaml."""
+
+import argparse
+import importlib
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.errors import UserError
+from components.params import Params, read_params
+from pipelines.environment import quiet_vendors
+
+STAGES = (
+    "ingest",
+    "validate",
+    "split",
+    "prepare",
+    "balance",
+    "search",
+    "train",
+    "evaluate",
+    "register",
+)
+
+
+READS_IMAGES = ("ingest", "prepare")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage; a user's mistake ends in one sentence and exit status 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines",
+        description="Run one stage on the files as they are. `dvc repro` runs whatever must run.",
+        epilog="example: python -m pipelines validate",
+    )
+    parser.add_argument("stage", choices=STAGES, help="in the order in which they build on another")
+    stage = parser.parse_args(arguments).stage
+    quiet_vendors()
+    try:
+        params = read_params(Path("params.yaml"))
+        if stage in READS_IMAGES:
+            check_training_can_start(params)
+        run_stage(stage, params)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print(f"{stage} interrupted; `dvc repro` goes on from here", file=sys.stderr)  # noqa: T201
+        return 130
+    return 0
+
+
+def run_stage(stage: str, params: Params) -> None:
+    """Call the stage's `run` with exactly the sections of params.yaml that its signature names."""
+    run = importlib.import_module(f"pipelines.{stage}").run
+    run(**{name: params.section(name) for name in inspect.signature(run).parameters})
+
+
+def check_training_can_start(params: Params) -> None:
+    """Find out before the first image is read what would stop `train` an hour later.
+
+    Raises UserError on an unknown backbone, a size it cannot take, or weights that are not there.
+    """
+    from components.model.backbones import check_backbone
+    from components.tracking.registry import resolve_weights
+
+    check_backbone(params.model, params.prepare.size)
+    resolve_weights(params.model)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Every file the stages exchange, by name: their only interface to each other.
+
+Paths are relative to the repository's root, where every command runs. Everything is written whole
+(a reader sees the old file or the new one) and holds neither times nor names of machines.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from components.errors import UserError
+from components.files import written_whole
+
+RAW = Path("data/raw")
+
+MANIFEST = Path("data/ingest/manifest.parquet")
+
+ACCEPTED = Path("data/validate/accepted.parquet")
+QUARANTINE = Path("data/validate/quarantine.parquet")
+VALIDATION_REPORT = Path("data/validate/report.json")
+DATA_DOCS = Path("data/validate/docs")
+
+SPLITS = Path("data/split/splits.parquet")
+
+STATISTICS = Path("data/prepare/statistics.json")
+
+PLAN = Path("data/balance/plan.json")
+COUNTS = Path("data/balance/counts.csv")
+
+HYPERPARAMETERS = Path("data/search/hyperparameters.yaml")
+TRIALS = Path("data/search/trials.csv")
+STUDY_PLOT = Path("data/search/study.svg")
+
+MODEL = Path("data/train/model.keras")
+HISTORY = Path("data/train/history.csv")
+
+METRICS = Path("data/evaluate/metrics.json")
+PREDICTIONS = Path("data/evaluate/predictions.parquet")
+CONFUSION = Path("data/evaluate/confusion.csv")
+CURVES = Path("data/evaluate/curves")
+REPORT = Path("data/evaluate/report.html")
+
+VERDICT = Path("data/register/verdict.json")
+
+# Not exchanged, not tracked: studies that go on after an interruption, locks, cached features.
+STATE = Path(".fovea")
+
+
+def images(split: str) -> Path:
+    """Return where `prepare` leaves the pixels of a split: uint8 [N, size, size, 3]."""
+    return Path(f"data/prepare/{split}.images.npy")
+
+
+def rows(split: str) -> Path:
+    """Return where `prepare` leaves the manifest rows of a split, in the order of its pixels."""
+    return Path(f"data/prepare/{split}.parquet")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet or CSV table. Raises UserError where the stage before has not run."""
+    read = pd.read_csv if path.suffix == ".csv" else pd.read_parquet
+    return read(_existing(path))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet or CSV, as the name says, without its index."""
+    with written_whole(path) as temporary:
+        if path.suffix == ".csv":
+            table.to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            table.to_parquet(temporary, index=False)
+
+
+def read_tree(path: Path) -> Any:
+    """Read a JSON or YAML file. Raises UserError where the stage before has not run."""
+    return yaml.safe_load(_existing(path).read_text(encoding="utf-8"))
+
+
+def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
+    """Write nested values as JSON or YAML, as the name says, keys in the order given."""
+    if path.suffix == ".json":
+        text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    else:
+        text = yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        stage = path.parts[1]
+        raise UserError(f"{path} is missing; run `dvc repro {stage}` first")
+    return path

@@ -1,0 +1,153 @@
+"""`fovea <command>` → the one function that does it; commands say what they do and give an example.
+
+Nothing heavy is imported before a command needs it, so that `fovea --help` answers at once.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.errors import UserError
+from pipelines.environment import quiet_vendors
+
+app = typer.Typer(
+    name="fovea",
+    help="Retrain image classifiers, and decide which version is the champion.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+VersionArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[VERSION]", help="A number or an alias; the challenger if left out."),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence; it goes on record.")]
+
+
+class Sample(StrEnum):
+    """Images that come with the installed packages."""
+
+    DIGITS = "digits"
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence and exit status 1."""
+    quiet_vendors()
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+@app.command(epilog="Example: fovea sample digits")
+def sample(
+    name: Annotated[Sample, typer.Argument(help="digits: 1,797 handwritten digits.")],
+) -> None:
+    """Write sample images into data/raw and track them with DVC; nothing is overwritten."""
+    from pipelines.sample import write_sample
+
+    write_sample(name.value)
+
+
+@app.command(epilog="Example: fovea doctor")
+def doctor() -> None:
+    """Check what would stop a run, and say what to do about it; exits with 1 if anything would."""
+    from pipelines.doctor import examine
+    from pipelines.console import show_checks
+
+    if not show_checks(examine()):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: fovea review")
+def review() -> None:
+    """Show the challenger beside the champion, metric by metric, with the verdict."""
+    from pipelines.review import show_review
+
+    show_review(_model_name())
+
+
+@app.command(epilog='Example: fovea promote 3 --reason "glass is told from plastic at last"')
+def promote(
+    reason: Reason,
+    version: VersionArgument = None,
+    override: Annotated[
+        bool, typer.Option("--override", help="Promote what was rejected; goes on record, too.")
+    ] = False,
+) -> None:
+    """Make a version the champion."""
+    from components.tracking.promotion import promote as decide
+    from pipelines.review import show_event
+
+    show_event(_model_name(), decide(_model_name(), version, reason, override=override))
+
+
+@app.command(epilog='Example: fovea reject --reason "trained on the old camera"')
+def reject(reason: Reason, version: VersionArgument = None) -> None:
+    """Decline a version for good, so that it is no longer the challenger."""
+    from components.tracking.promotion import reject as decide
+    from pipelines.review import show_event
+
+    show_event(_model_name(), decide(_model_name(), version, reason))
+
+
+@app.command(epilog='Example: fovea rollback --reason "too many wrong alarms in hall 2"')
+def rollback(reason: Reason) -> None:
+    """Make the champion before the present one champion again."""
+    from components.tracking.promotion import rollback as decide
+    from pipelines.review import show_event
+
+    show_event(_model_name(), decide(_model_name(), reason))
+
+
+@app.command(epilog="Example: fovea history")
+def history() -> None:
+    """Show who promoted, rejected or rolled back which version, when and why."""
+    from pipelines.review import show_history
+
+    show_history(_model_name())
+
+
+@app.command(epilog="Example: fovea explain 3, or fovea explain champion")
+def explain(
+    version: Annotated[str, typer.Argument(help="A number, or an alias such as champion.")],
+) -> None:
+    """Show which code, data and params made a version, and how to build it again."""
+    from pipelines.explain import show_lineage
+
+    show_lineage(_model_name(), version)
+
+
+@app.command(epilog="Example: fovea ui --port 5001")
+def ui(
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="The next free one is taken if it is in use.")
+    ] = 5000,
+) -> None:
+    """Open MLflow's page on 127.0.0.1 until Ctrl-C, or say where the server in use has its page."""
+    from pipelines.ui import serve
+
+    serve(port)
+
+
+@app.command(epilog="Example: fovea summary")
+def summary() -> None:
+    """Say how the last run ended, and what can be done next."""
+    from pipelines.summary import show_summary
+
+    show_summary()
+
+
+def _model_name() -> str:
+    from components.params import read_params
+
+    return read_params(Path("params.yaml")).register_.name
+
+
+if __name__ == "__main__":
+    main()

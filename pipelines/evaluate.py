@@ -1,0 +1,87 @@
+"""model, prepared test split → metrics, predictions, curves and report, also in the model's run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from components import params
+from components.data.prepared import read_images
+from components.errors import UserError
+from components.evaluation.curves import precision_recall_points, roc_points
+from components.evaluation.metrics import Metrics, measure
+from components.evaluation.predictions import confident_mistakes, confusion_rows, predictions
+from components.evaluation.report import Subject, report
+from components.model.checkpoints import model_id, read_classifier
+from components.model.classifier import Classifier, predict
+from components.progress import say
+from components.tracking.runs import adopt_model, connect, run_of_model
+from pipelines import artifacts
+
+
+def run(seed: int, evaluate: params.Evaluate) -> None:
+    """Measure the model on the test split, write what was found, and log it to the model's run.
+
+    Raises UserError where MLflow does not answer, before anything is read.
+    """
+    connect()
+    classifier = read_classifier(artifacts.MODEL)
+    statistics = artifacts.read_tree(artifacts.STATISTICS)
+    _check_classes(classifier, statistics)
+    rows = artifacts.read_table(artifacts.rows("test"))
+    images = read_images(artifacts.images("test"))
+    probabilities = predict(classifier, images)
+    labels, class_names = rows["label_index"].to_numpy(), classifier.class_names
+
+    metrics = measure(labels, probabilities, class_names, evaluate, seed)
+    predicted = predictions(rows, probabilities, class_names)
+    mistakes = confident_mistakes(predicted, images, evaluate.mistakes)
+    history = artifacts.read_table(artifacts.HISTORY)
+    page = report(_subject(classifier, statistics), metrics, history, mistakes)
+
+    artifacts.write_tree(artifacts.METRICS, metrics.to_tree())
+    artifacts.write_table(artifacts.PREDICTIONS, predicted)
+    artifacts.write_table(artifacts.CONFUSION, confusion_rows(predicted))
+    roc = roc_points(labels, probabilities, class_names)
+    artifacts.write_table(artifacts.CURVES / "roc.csv", roc)
+    precision_recall = precision_recall_points(labels, probabilities, class_names)
+    artifacts.write_table(artifacts.CURVES / "precision_recall.csv", precision_recall)
+    artifacts.write_text(artifacts.REPORT, page)
+    _log(metrics)
+    say(_summary(metrics))
+
+
+def _check_classes(classifier: Classifier, statistics: Mapping[str, Any]) -> None:
+    prepared = tuple(statistics["class_names"])
+    if classifier.class_names != prepared:
+        raise UserError(
+            "the model must have the classes of the prepared data; run `dvc repro train`. "
+            f"Received: {', '.join(classifier.class_names)} against {', '.join(prepared)}"
+        )
+
+
+def _subject(classifier: Classifier, statistics: Mapping[str, Any]) -> Subject:
+    return Subject(
+        name=classifier.model.name,
+        size=classifier.size,
+        parameters=classifier.model.count_params(),
+        counts=statistics["counts"],
+        model_id=model_id(artifacts.MODEL),
+        data_id=statistics["data_id"],
+    )
+
+
+def _log(metrics: Metrics) -> None:
+    identity = model_id(artifacts.MODEL)
+    logged = run_of_model(identity) or adopt_model(identity)
+    logged.log_metrics({f"test_{name}": value for name, value in metrics.to_flat().items()})
+    tables = (artifacts.METRICS, artifacts.PREDICTIONS, artifacts.CONFUSION)
+    logged.log_files(*tables, artifacts.CURVES, artifacts.REPORT, folder="evaluate")
+
+
+def _summary(metrics: Metrics) -> str:
+    accuracy, percent = metrics.accuracy, f"{100 * metrics.confidence:g} %"
+    return (
+        f"accuracy {accuracy.value:.3f} "
+        f"({percent} interval {accuracy.low:.3f}–{accuracy.high:.3f}), "
+        f"macro F1 {metrics.macro_f1.value:.3f} on {metrics.images} test images; "
+        f"report: {artifacts.REPORT}"
+    )

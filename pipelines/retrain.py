@@ -1,0 +1,172 @@
+"""dvc.yaml → the Prefect flow `retrain`: one task run per stage; DVC alone decides what must run.
+
+Prefect says when, where and how often to try again, and shows it. It knows no order of its own
+and caches nothing, so the flow and `dvc repro` leave the same dvc.lock.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from prefect.tasks import Task
+
+from components.errors import UserError
+from pipelines import artifacts, commands, outcome, workspace
+from pipelines.environment import quiet_vendors
+
+# Should another DVC be at work in a second terminal, wait for it instead of failing after 3 s.
+DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+# A network may come back; a stage that failed would only fail again.
+NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
+
+
+@flow(persist_result=False)
+def retrain(pull: bool = False, push: bool = False) -> State[None]:
+    """Run every stage of dvc.yaml that must run, alone in this workspace.
+
+    pull, push: fetch data and results from the DVC remote before, send them there afterwards.
+    Returns Completed, or Failed with one sentence: the failed stage's own, where it has one.
+    """
+    try:
+        stages = read_stages(Path("dvc.yaml"))
+        say = get_run_logger().info
+        with workspace.locked(Path(), f"flow run {flow_run.name}", say) as lock:
+            if pull or push:  # found out now, not after hours of training
+                check_remote(lock)
+            if pull:
+                _run(transfer, "pull", lock)
+            for stage in stages:
+                _run(repro, stage, lock)
+            show_outcome()
+            if push:
+                _run(transfer, "push", lock)
+    except (UserError, commands.CommandFailedError) as error:
+        return Failed(message=str(error))
+    return Completed()
+
+
+# Expected failures are returned, not raised: a raised one fills the log with Prefect's traceback.
+@task(cache_policy=NO_CACHE, persist_result=False)
+def repro(stage: str, lock: int) -> State[None]:
+    """Let DVC run `stage`, and what comes before it, where something changed."""
+    try:
+        _dvc("repro", stage, lock=lock)
+    except commands.CommandFailedError as error:
+        return Failed(message=str(error))
+    return Completed()
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=len(NETWORK_RETRY_DELAYS_S),
+    retry_delay_seconds=NETWORK_RETRY_DELAYS_S,
+)
+def transfer(direction: str, lock: int) -> State[None]:
+    """`dvc pull` or `dvc push`, with the default remote."""
+    try:
+        _dvc(direction, lock=lock)
+    except commands.CommandFailedError as error:
+        return Failed(message=str(error))
+    return Completed()
+
+
+def read_stages(path: Path) -> tuple[str, ...]:
+    """Return the names of the stages in dvc.yaml, in its order.
+
+    Raises UserError where there is no such file or it names no stage.
+    """
+    if not path.is_file():
+        raise UserError(f"no dvc.yaml; run from the repository's root. Received: {Path.cwd()}")
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    stages = tree.get("stages") if isinstance(tree, Mapping) else None
+    if not isinstance(stages, Mapping) or not stages:
+        raise UserError(f"{path} must name stages below `stages:`. Received: {stages!r}")
+    return tuple(stages)
+
+
+def check_remote(lock: int) -> None:
+    """Raise UserError where `dvc pull` and `dvc push` would have nowhere to go."""
+    try:
+        _dvc("config", "core.remote", lock=lock)
+    except commands.CommandFailedError:
+        raise UserError(
+            "pull and push need a default DVC remote; `dvc remote add --default NAME URL` sets "
+            "one. Received: none"
+        ) from None
+
+
+def show_outcome() -> None:
+    """Leave Prefect artifacts: the metrics, and the verdict with links to report and MLflow run."""
+    if not artifacts.VERDICT.is_file():
+        return  # this dvc.yaml ends before `register`
+    metrics = list(outcome.metric_rows(artifacts.read_tree(artifacts.METRICS)))
+    verdict = artifacts.read_tree(artifacts.VERDICT)
+    text = outcome.outcome_markdown(verdict, artifacts.REPORT, mlflow_run())
+    create_table_artifact(metrics, key="retrain-metrics", description=text)
+    create_markdown_artifact(text, key="retrain-outcome")
+    get_run_logger().info(text)
+
+
+def mlflow_run() -> str:
+    """Return the address of the model's MLflow run, or in words how to come to it."""
+    from components.model.checkpoints import model_id
+    from components.tracking import connection, runs
+
+    try:
+        run = runs.run_of_model(model_id(artifacts.MODEL))
+        experiment = connection.experiment_id()
+    except UserError as error:  # the stages are done; a store gone since is no failure of theirs
+        return f"unknown, since {error}"
+    if run is None:
+        return f"unknown to {connection.address()}"
+    page = f"#/experiments/{experiment}/runs/{run.id}"
+    if connection.address().startswith("http"):
+        return f"{connection.address().rstrip('/')}/{page}"
+    return f"{page} on the page that `fovea ui` opens"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the flow at once; a failure ends in one sentence and exit status 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.retrain",
+        description="Run the Prefect flow now. Without PREFECT_API_URL a server is started for it.",
+        epilog="example: python -m pipelines.retrain --pull",
+    )
+    parser.add_argument("--pull", action="store_true", help="`dvc pull` before the first stage")
+    parser.add_argument("--push", action="store_true", help="`dvc push` after the last one")
+    options = parser.parse_args(arguments)
+    quiet_vendors()
+    try:
+        state = retrain(pull=options.pull, push=options.push, return_state=True)
+    except KeyboardInterrupt:
+        print("retrain interrupted; run it again to go on from here", file=sys.stderr)  # noqa: T201
+        return 130
+    if not state.is_completed():
+        print(f"error: {state.message}", file=sys.stderr)  # noqa: T201
+    return 0 if state.is_completed() else 1
+
+
+def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> None:
+    """Run a task under the name of what it does; raise CommandFailedError where it failed."""
+    state = step.with_options(name=name, task_run_name=name)(name, lock, return_state=True)
+    if not state.is_completed():
+        raise commands.CommandFailedError(f"{name}: {state.message}")
+
+
+def _dvc(*arguments: str, lock: int) -> None:
+    """Run DVC, its lines going to the run's log; the child keeps the workspace locked."""
+    environment = commands.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
+    commands.run([*DVC, *arguments], environment, get_run_logger().info, keep_open=[lock])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

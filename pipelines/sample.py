@@ -1,0 +1,62 @@
+"""Images that come with installed packages → data/raw, tracked by DVC."""
+
+import sys
+from pathlib import Path
+
+from components.errors import UserError
+from components.files import written_whole
+from components.progress import say, track
+from pipelines import artifacts
+from pipelines.commands import CommandFailedError, run, stage_environment
+
+IMAGES = {"digits": 1_797}
+
+
+def write_sample(name: str) -> None:
+    """Write the sample's images into data/raw, all or none, and `dvc add` them.
+
+    Raises UserError where data/raw holds anything, or DVC refuses.
+    """
+    from components.data import samples
+
+    _check_free(artifacts.RAW)
+    images = getattr(samples, name)()
+    with written_whole(artifacts.RAW) as folder:
+        for path, content in track(images, f"sample {name}", total=IMAGES[name]):
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    _track_with_dvc(artifacts.RAW)
+    say(
+        f"{IMAGES[name]:,} images are in {artifacts.RAW}, tracked by {artifacts.RAW}.dvc; "
+        "next: dvc repro"
+    )
+
+
+def _check_free(folder: Path) -> None:
+    tracked = Path(f"{folder}.dvc")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        found = "something that is not a folder"
+    elif folder.is_dir() and any(folder.iterdir()):
+        found = f"{sum(1 for _ in folder.iterdir())} entries"
+    elif tracked.exists():
+        found = f"{tracked}, so DVC has images for it; `dvc checkout` or `dvc pull` brings them"
+    else:
+        return
+    raise UserError(
+        f"{folder} is not overwritten; move its images and {tracked} away first if you want the "
+        f"sample. Received: {found}"
+    )
+
+
+def _track_with_dvc(folder: Path) -> None:
+    lines: list[str] = []
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(folder)]
+    try:
+        run(command, stage_environment({}), lines.append)
+    except CommandFailedError:
+        problem = " ".join(lines) or "no message"
+        raise UserError(
+            f"the images are in {folder}, but DVC does not track them; mend what it says and run "
+            f"`dvc add {folder}`. Received: {problem}"
+        ) from None

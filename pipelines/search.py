@@ -1,0 +1,81 @@
+"""prepared train and val, plan → the hyperparameters that a study found best, and its trials."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from components.files import sha256
+from components.model.training import Row, train_classifier
+from components.params import Hyperparameters, Model, Search, Train
+from components.search.plots import draw_trials
+from components.search.space import Overrides
+from components.search.study import Objective, Report, Trial, best_trial, run_study
+from components.tracking.registry import resolve_weights
+from components.tracking.runs import Run, start_run
+from pipelines import artifacts
+from pipelines.training_data import read_training_data
+
+
+def run(seed: int, model: Model, train: Train, search: Search) -> None:
+    """Run the study that params.yaml asks for; none at all with `trials: 0`."""
+    written = Hyperparameters(model=model, train=train)
+    trials: list[Trial] = []
+    overrides: Overrides = {}
+    if search.trials:
+        with start_run("search", tags={"stage": "search"}) as parent:
+            parent.log_params({"seed": seed, "search": search.model_dump()})
+            objective = build_objective(written, search, seed, parent)
+            study = artifacts.STATE / "search" / f"{_identity(written, search, seed)}.db"
+            trials = run_study(search, written, objective, study, seed)
+            best = best_trial(trials)
+            overrides = best.overrides
+            parent.log_metrics({search.maximize: best.value or 0.0})
+            parent.set_tags({"best_trial": str(best.number)})
+    artifacts.write_tree(artifacts.HYPERPARAMETERS, overrides)
+    artifacts.write_table(artifacts.TRIALS, _table(trials, search))
+    artifacts.write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize))
+
+
+def build_objective(written: Hyperparameters, search: Search, seed: int, parent: Run) -> Objective:
+    """Return the objective: train for a few epochs, every trial an MLflow run under `parent`."""
+    data = read_training_data()
+    epochs = min(search.epochs, written.train.finetune.epochs)
+
+    def objective(number: int, overrides: Overrides, report: Report) -> float:
+        chosen = {"train.finetune.epochs": epochs, **overrides}
+        hyperparameters = written.overridden(chosen)
+        with start_run(f"trial {number}", tags={"stage": "search"}, parent=parent) as tracked:
+            tracked.log_params(chosen)
+
+            def on_epoch(row: Row) -> None:
+                tracked.log_metrics({search.maximize: row[search.maximize]}, step=row["epoch"])
+                if row["phase"] == "finetune":
+                    report(row["epoch"], row[search.maximize])
+
+            weights = resolve_weights(hyperparameters.model)
+            features = artifacts.STATE / "features"
+            trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
+            return float(trained.best[search.maximize])
+
+    return objective
+
+
+def _identity(written: Hyperparameters, search: Search, seed: int) -> str:
+    """Hash what decides every trial: a study goes on only under the same data, rules and code."""
+    rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), "seed": seed}
+    digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())
+    code = [*sorted(Path("components").rglob("*.py")), Path("pipelines/search.py")]
+    for file in [artifacts.STATISTICS, artifacts.PLAN, *code]:
+        digest.update(sha256(file).encode())
+    return digest.hexdigest()[:32]
+
+
+def _table(trials: list[Trial], search: Search) -> pd.DataFrame:
+    rows = [
+        {"trial": trial.number, "state": trial.state, search.maximize: trial.value}
+        | trial.overrides
+        for trial in trials
+    ]
+    return pd.DataFrame(rows, columns=["trial", "state", search.maximize, *search.space])

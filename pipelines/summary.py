@@ -1,0 +1,30 @@
+"""metrics.json, verdict.json → how the last run ended, and what can be done next."""
+
+from pipelines import artifacts
+from pipelines.console import COLOURS, show_facts, show_lines
+
+
+def show_summary() -> None:
+    """Print accuracy, version, verdict, report and the next commands.
+
+    Raises UserError where no run has come that far.
+    """
+    metrics = artifacts.read_tree(artifacts.METRICS)
+    verdict = artifacts.read_tree(artifacts.VERDICT)
+    low, high = metrics["intervals"]["accuracy"]
+    percent = f"{100 * metrics['confidence']:g} %"
+    facts = {
+        "test accuracy": f"{metrics['accuracy']:.4f} ({percent} interval {low:.4f} – {high:.4f}, "
+        f"{metrics['images']} images)",
+        "registered": f"{verdict['name']}, version {verdict['version']}",
+        "verdict": "; ".join([verdict["decision"], *verdict["reasons"]]),
+        "report": str(artifacts.REPORT),
+    }
+    show_facts("done", facts)
+    show_lines("next:", style="bold")
+    show_lines(
+        "  fovea review",
+        f'  fovea promote {verdict["version"]} --reason "…"',
+        "  fovea ui",
+        style=COLOURS.get(verdict["decision"], ""),
+    )

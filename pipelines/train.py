@@ -1,0 +1,37 @@
+"""prepared train and val, plan, hyperparameters → the trained classifier and its history."""
+
+from itertools import count
+
+import pandas as pd
+
+from components.model.checkpoints import model_id, write_classifier
+from components.model.training import Row, train_classifier
+from components.params import Hyperparameters, Model, Train
+from components.tracking.registry import resolve_weights
+from components.tracking.runs import start_run
+from pipelines import artifacts
+from pipelines.training_data import read_training_data
+
+
+def run(seed: int, model: Model, train: Train) -> None:
+    """Train one classifier; losses, rates and accuracy per epoch go to MLflow and history.csv."""
+    found = artifacts.read_tree(artifacts.HYPERPARAMETERS)
+    hyperparameters = Hyperparameters(model=model, train=train).overridden(found)
+
+    with start_run("train", tags={"stage": "train"}) as tracked:
+        tracked.log_params({"seed": seed, **hyperparameters.model_dump()})
+        epochs = count(1)
+
+        def log(row: Row) -> None:
+            numbers = {key: value for key, value in row.items() if isinstance(value, float)}
+            tracked.log_metrics(numbers, step=next(epochs))
+
+        weights = resolve_weights(hyperparameters.model)
+        data = read_training_data()
+        trained = train_classifier(
+            hyperparameters, data, weights, seed, log, artifacts.STATE / "features"
+        )
+        write_classifier(artifacts.MODEL, trained.classifier)
+        artifacts.write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
+        tracked.log_files(artifacts.HISTORY)
+        tracked.set_tags({"model_id": model_id(artifacts.MODEL)})

@@ -1,0 +1,30 @@
+"""What `prepare` and `balance` left on disk → what `search` and `train` both train on."""
+
+import hashlib
+import json
+
+import numpy as np
+
+from components.data.prepared import read_images
+from components.model.batches import Balance, Examples
+from components.model.training import Data
+from pipelines import artifacts
+
+
+def read_training_data() -> Data:
+    """Map train and val into memory. Raises UserError where an earlier stage has not run."""
+    statistics = artifacts.read_tree(artifacts.STATISTICS)
+    return Data(
+        _examples("train"),
+        _examples("val"),
+        Balance.from_plan(artifacts.read_tree(artifacts.PLAN)),
+        tuple(statistics["class_names"]),
+        statistics["size"],
+        statistics["resize"],
+        hashlib.sha256(json.dumps(statistics, sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def _examples(split: str) -> Examples:
+    labels = artifacts.read_table(artifacts.rows(split))["label_index"].to_numpy(np.int64)
+    return Examples(read_images(artifacts.images(split)), labels)

@@ -1,0 +1,182 @@
+"""Expectations: which rows go, which failures stop the run, and what the report says."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from components.data.expectations import Validation, validate
+from components.data.manifest import as_manifest, build_manifest
+from components.data.quality import check_may_go_on
+from components.errors import UserError
+from components.params import Params, Validate
+
+
+def rules(params: Params, **changes: dict[str, Any]) -> Validate:
+    tree = params.section("validate").model_dump()
+    for name, values in changes.items():
+        tree[name] |= values
+    return Validate.model_validate(tree)
+
+
+def image(number: int, label: str = "cat", **facts: Any) -> dict[str, Any]:
+    sound = {
+        "path": f"{label}/{number:03d}.png",
+        "label": label,
+        "image_id": f"{number:064x}",
+        "pixels_id": f"{number:064x}",
+        "bytes": 100,
+        "format": "png",
+        "width": 30,
+        "height": 20,
+    }
+    return sound | facts
+
+
+@pytest.fixture
+def rows() -> list[dict[str, Any]]:
+    return [image(number, "cat" if number % 2 else "dog") for number in range(60)]
+
+
+def faulty(number: int, fault: str) -> dict[str, Any]:
+    return image(number, fault=fault, pixels_id=None, width=None, height=None, format=None)
+
+
+def finding(validation: Validation, name: str) -> Any:
+    return next(found for found in validation.report.findings if found.name == name)
+
+
+def test_sound_images_all_pass(rows: list[dict[str, Any]], params: Params) -> None:
+    validation = validate(as_manifest(rows), rules(params))
+    assert validation.report.tree()["passed"]
+    assert len(validation.accepted) == 60
+    assert validation.quarantine.empty
+    check_may_go_on(validation.report, "report.json")
+
+
+def test_every_row_is_accepted_or_quarantined_with_its_reason(
+    rows: list[dict[str, Any]], params: Params
+) -> None:
+    bad = [
+        faulty(100, "truncated"),
+        image(101, width=4),
+        image(102, height=30_000),
+        image(103, format="bmp"),
+        image(104, label="", path="104.png", width=2),
+    ]
+    manifest = as_manifest(rows + bad)
+    validation = validate(manifest, rules(params, format={"allowed": ("png",)}))
+    reasons = dict(validation.quarantine[["path", "reason"]].to_numpy())
+    assert reasons == {
+        "cat/100.png": "truncated",
+        "cat/101.png": "size",
+        "cat/102.png": "size",
+        "cat/103.png": "format",
+        "104.png": "size, label_filled",
+    }
+    paths = [*validation.accepted["path"], *validation.quarantine["path"]]
+    assert sorted(paths) == sorted(manifest["path"])
+    assert list(validation.accepted.columns) == list(manifest.columns)
+
+
+def test_warn_reports_and_keeps_the_rows(rows: list[dict[str, Any]], params: Params) -> None:
+    manifest = as_manifest([*rows, image(100, width=4)])
+    validation = validate(manifest, rules(params, size={"on_fail": "warn"}))
+    assert len(validation.accepted) == 61
+    assert not finding(validation, "size").passed
+    check_may_go_on(validation.report, "report.json")
+
+
+def test_a_file_without_pixels_is_never_accepted(
+    rows: list[dict[str, Any]], params: Params
+) -> None:
+    manifest = as_manifest([*rows, faulty(100, "empty_file")])
+    validation = validate(manifest, rules(params, decodes={"on_fail": "warn"}))
+    assert validation.quarantine["reason"].tolist() == ["empty_file"]
+
+
+def test_an_unknown_label_stops_the_run_by_name(rows: list[dict[str, Any]], params: Params) -> None:
+    manifest = as_manifest([*rows, image(100, label="cow")])
+    validation = validate(manifest, rules(params, label_known={"labels": ("cat", "dog")}))
+    with pytest.raises(UserError) as caught:
+        check_may_go_on(validation.report, "data/validate/report.json")
+    for part in ("validate.label_known", "cow/100.png", "data/validate/report.json", "Received:"):
+        assert part in str(caught.value)
+
+
+def test_a_small_class_stops_the_run_counted_after_quarantine(
+    rows: list[dict[str, Any]], params: Params
+) -> None:
+    small = [image(100 + number, "cow", width=2 if number else 30) for number in range(12)]
+    validation = validate(as_manifest(rows + small), rules(params))
+    assert validation.report.tree()["classes"]["cow"] == {"before": 12, "after": 1}
+    assert finding(validation, "images_per_class").offenders == ("cow",)
+    with pytest.raises(UserError, match=r"images_per_class.*1 of 3 classes fail \(cow\)"):
+        check_may_go_on(validation.report, "report.json")
+
+
+def test_a_known_class_without_images_is_a_small_class(
+    rows: list[dict[str, Any]], params: Params
+) -> None:
+    known = rules(params, label_known={"labels": ("cat", "cow", "dog")})
+    validation = validate(as_manifest(rows), known)
+    assert finding(validation, "images_per_class").offenders == ("cow",)
+
+
+def test_too_many_faults_stop_the_run(rows: list[dict[str, Any]], params: Params) -> None:
+    bad = [faulty(100 + number, "truncated") for number in range(20)]
+    validation = validate(as_manifest(rows + bad), rules(params))
+    assert finding(validation, "fault_share").observed == "25.0% do"
+    with pytest.raises(UserError, match="fault_share"):
+        check_may_go_on(validation.report, "report.json")
+
+
+def test_duplicates_are_counted_without_the_first(
+    rows: list[dict[str, Any]], params: Params
+) -> None:
+    copies = [image(100 + number, pixels_id=rows[1]["pixels_id"]) for number in range(15)]
+    validation = validate(as_manifest(rows + copies), rules(params))
+    assert finding(validation, "duplicate_share").observed == "20.0% do"
+    assert len(finding(validation, "duplicate_share").offenders) == 15
+    assert len(validation.accepted) == 75
+
+
+def test_nothing_but_one_class_left_ends_in_one_sentence(params: Params) -> None:
+    rows = [image(n) for n in range(20)] + [image(99, "dog", width=2)]
+    validation = validate(as_manifest(rows), rules(params, images_per_class={"on_fail": "warn"}))
+    with pytest.raises(UserError, match="fewer than two classes"):
+        check_may_go_on(validation.report, "report.json")
+
+
+def test_the_docs_are_equal_bytes_and_load_nothing(
+    rows: list[dict[str, Any]], params: Params
+) -> None:
+    manifest = as_manifest([*rows, image(100, width=4, path="cat/<script>$x.png")])
+    page = validate(manifest, rules(params)).docs
+    assert page == validate(manifest, rules(params)).docs
+    assert "Great Expectations" in page
+    assert "cat/&lt;script&gt;$x.png" in page
+    for loader in ("<script", "<link", "<img", "http://", "https://"):
+        assert loader not in page
+
+
+def test_a_hundred_thousand_rows_stay_quick(params: Params) -> None:
+    manifest = as_manifest([image(n, "cat" if n % 2 else "dog") for n in range(100_000)])
+    manifest.loc[::10, "width"] = 2
+    start = pd.Timestamp.now()
+    validation = validate(manifest, rules(params))
+    assert len(validation.quarantine) == 10_000
+    assert pd.Timestamp.now() - start < pd.Timedelta(seconds=20)
+
+
+def test_the_conflicting_pairs_of_trashnet_are_found(shared: Path, params: Params) -> None:
+    manifest = build_manifest(shared / "datasets/trashnet", params.ingest)
+    report = validate(manifest, rules(params)).report.tree()
+    pairs = {tuple(Path(image["path"]).stem for image in g) for g in report["label_conflicts"]}
+    assert pairs == {
+        ("glass115", "metal91"),
+        ("glass176", "plastic152"),
+        ("glass389", "plastic332"),
+    }
+    assert (report["rows"], report["accepted"], report["quarantined"]) == (2527, 2521, 6)

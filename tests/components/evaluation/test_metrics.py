@@ -1,0 +1,158 @@
+import json
+import time
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+from components.errors import UserError
+from components.evaluation.bootstrap import each_once, interval, resampled
+from components.evaluation.metrics import PER_CLASS, Metrics, measure, roc_auc
+
+SEED = 3
+
+
+def expected_per_class(labels, predicted, classes):
+    """scikit-learn's figures of the classes that occur, one row a metric."""
+    return np.array(
+        precision_recall_fscore_support(
+            labels, predicted, labels=classes, average=None, zero_division=0
+        )[:3]
+    )
+
+
+def one_hot(predicted, classes):
+    return np.eye(classes, dtype=np.float32)[predicted]
+
+
+def values(metrics: Metrics, what: str):
+    return [getattr(found, what).value for found in metrics.classes]
+
+
+def test_point_values_are_those_of_scikit_learn(digits, quick):
+    labels, probabilities = digits.labels, digits.probabilities
+    metrics = measure(labels, probabilities, digits.class_names, quick, SEED)
+    predicted = probabilities.argmax(axis=1)
+    precision, recall, f1 = expected_per_class(labels, predicted, np.arange(10))
+    areas = [roc_auc_score(labels == i, probabilities[:, i]) for i in range(10)]
+    assert metrics.accuracy.value == pytest.approx(accuracy_score(labels, predicted))
+    assert metrics.balanced_accuracy.value == pytest.approx(
+        balanced_accuracy_score(labels, predicted)
+    )
+    assert values(metrics, "precision") == pytest.approx(precision)
+    assert values(metrics, "recall") == pytest.approx(recall)
+    assert values(metrics, "f1") == pytest.approx(f1)
+    assert values(metrics, "roc_auc") == pytest.approx(areas)
+    assert metrics.macro_f1.value == pytest.approx(f1.mean())
+    assert metrics.macro_precision.value == pytest.approx(precision.mean())
+    assert metrics.macro_roc_auc.value == pytest.approx(np.mean(areas))
+    assert np.array_equal(metrics.confusion, confusion_matrix(labels, predicted))
+
+
+def test_scores_of_resamples_are_those_of_scikit_learn_on_repeated_images(digits):
+    times = next(resampled(len(digits.labels), 20, SEED))
+    drawn = np.repeat(np.arange(len(times)), times[:, 7].astype(int))
+    area = roc_auc(digits.labels == 8, digits.probabilities[:, 8], times)[7]
+    expected = roc_auc_score(digits.labels[drawn] == 8, digits.probabilities[drawn, 8])
+    assert area == pytest.approx(expected)
+
+
+def test_tied_scores_count_half_in_roc_auc():
+    labels, scores = np.array([0, 1, 0, 1, 1, 0]), np.array([0.2, 0.2, 0.2, 0.7, 0.1, 0.7])
+    area = roc_auc(labels == 1, scores, each_once(6))[0]
+    assert area == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_a_class_without_test_images_is_null_and_left_out_of_averages(quick):
+    labels, predicted = np.array([0, 0, 1, 1, 1, 0] * 10), np.array([0, 2, 1, 1, 0, 0] * 10)
+    metrics = measure(labels, one_hot(predicted, 3), ["a", "b", "c"], quick, SEED)
+    absent = metrics.classes[2]
+    assert absent.support == 0
+    assert {getattr(absent, what).value for what in PER_CLASS} == {None}
+    precision, _, f1 = expected_per_class(labels, predicted, [0, 1])
+    assert metrics.macro_f1.value == pytest.approx(f1.mean())
+    assert metrics.macro_precision.value == pytest.approx(precision.mean())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns of the class that is not there
+        expected = balanced_accuracy_score(labels, predicted)
+    assert metrics.balanced_accuracy.value == pytest.approx(expected) == metrics.macro_recall.value
+
+
+def test_a_class_never_predicted_has_precision_and_f1_zero(quick):
+    labels, predicted = np.array([0, 1, 2] * 20), np.array([0, 1, 0] * 20)
+    metrics = measure(labels, one_hot(predicted, 3), ["a", "b", "c"], quick, SEED)
+    never = metrics.classes[2]
+    assert (never.precision.value, never.recall.value, never.f1.value) == (0, 0, 0)
+    assert values(metrics, "f1") == pytest.approx(
+        expected_per_class(labels, predicted, range(3))[2]
+    )
+
+
+def test_roc_auc_of_the_only_class_is_null_and_the_json_has_no_nan(quick):
+    metrics = measure(np.zeros(9, int), one_hot(np.zeros(9, int), 2), ["a", "b"], quick, SEED)
+    tree = json.loads(json.dumps(metrics.to_tree(), allow_nan=False))
+    assert tree["macro_roc_auc"] is None
+    assert tree["classes"]["a"]["roc_auc"] is None
+    assert tree["accuracy"] == 1
+    assert "macro_roc_auc" not in metrics.to_flat()
+
+
+def test_equal_arguments_give_equal_figures_and_another_seed_other_intervals(digits, quick):
+    def measured(seed):
+        return measure(digits.labels, digits.probabilities, digits.class_names, quick, seed)
+
+    assert measured(1) == measured(1)
+    assert measured(1).accuracy.value == measured(2).accuracy.value
+    assert measured(1).macro_f1 != measured(2).macro_f1
+
+
+def test_the_interval_of_accuracy_is_near_the_binomial_one(digits, params):
+    metrics = measure(digits.labels, digits.probabilities, digits.class_names, params.evaluate, 1)
+    accuracy = metrics.accuracy
+    spread = 1.96 * (accuracy.value * (1 - accuracy.value) / 300) ** 0.5
+    assert accuracy.low == pytest.approx(accuracy.value - spread, abs=0.007)
+    assert accuracy.high == pytest.approx(accuracy.value + spread, abs=0.007)
+
+
+def test_95_percent_intervals_contain_the_truth_about_95_times_in_100():
+    generator, hits = np.random.default_rng(0), 0
+    for seed in range(300):
+        correct = generator.random(200) < 0.8
+        draws = np.concatenate([correct @ times / 200 for times in resampled(200, 400, seed)])
+        found = interval(correct.mean(), draws, 0.95)
+        hits += found.low <= 0.8 <= found.high
+    assert 0.90 <= hits / 300 <= 0.98
+
+
+def test_every_resample_draws_as_many_images_as_there_are():
+    blocks = list(resampled(1_000_000, 5, SEED))
+    assert len(blocks) > 1
+    assert np.concatenate([block.sum(axis=0) for block in blocks]).tolist() == [1_000_000] * 5
+
+
+def test_two_thousand_images_take_seconds(params):
+    labels = np.arange(2000) % 10
+    noise = np.random.default_rng(0).normal(size=(2000, 10)).astype(np.float32)
+    start = time.monotonic()
+    measure(labels, noise, tuple("0123456789"), params.evaluate, SEED)
+    assert time.monotonic() - start < 10  # 0.8 s on two free cores
+
+
+def test_probabilities_that_are_not_finite_are_refused(digits, quick):
+    broken = digits.probabilities.copy()
+    broken[4, 2] = np.nan
+    with pytest.raises(UserError, match=r"NaN or infinity for 1 of 300 images$"):
+        measure(digits.labels, broken, digits.class_names, quick, SEED)
+
+
+def test_names_that_trackers_refuse_go_by_their_number(digits, quick):
+    names = ("<b>", "top shelf", *digits.class_names[2:])
+    flat = measure(digits.labels, digits.probabilities, names, quick, SEED).to_flat()
+    assert {"recall/class 0", "recall/top shelf", "accuracy", "accuracy_low"} <= set(flat)

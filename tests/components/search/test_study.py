@@ -1,0 +1,136 @@
+"""The study: an objective that is a formula, so that only the search is tried."""
+
+import math
+
+import pytest
+
+from components.errors import UserError
+from components.params import Choices, Hyperparameters, Range
+from components.search.plots import draw_trials
+from components.search.study import best_trial, run_study
+
+RATE = "train.finetune.learning_rate"
+
+
+@pytest.fixture
+def written(params):
+    return Hyperparameters(model=params.model, train=params.train)
+
+
+@pytest.fixture
+def search(params):
+    space = {
+        RATE: Range(low=0.0001, high=0.1, log=True),
+        "model.dropout": Choices(choices=(0.0, 0.2)),
+    }
+    return params.search.model_copy(update={"trials": 8, "startup_trials": 3, "space": space})
+
+
+def formula(number, overrides, report):
+    """Best at a rate of 0.01 without dropout."""
+    value = 1 - abs(math.log10(overrides[RATE]) + 2) / 3 - overrides["model.dropout"]
+    for epoch in (1, 2, 3):
+        report(epoch, value)
+    return value
+
+
+def test_trial_0_is_what_params_yaml_says(search, written, tmp_path):
+    trials = run_study(search, written, formula, tmp_path / "s.db", 7)
+    assert trials[0].overrides == {
+        RATE: written.train.finetune.learning_rate,
+        "model.dropout": written.model.dropout,
+    }
+
+
+def test_the_budget_is_counted_exactly_and_the_best_is_the_highest(search, written, tmp_path):
+    trials = run_study(search, written, formula, tmp_path / "s.db", 7)
+    complete = [trial.value for trial in trials if trial.state == "complete"]
+    assert [trial.number for trial in trials] == list(range(8))
+    assert best_trial(trials).value == max(complete)
+
+
+def test_an_interrupted_search_ends_as_an_undisturbed_one(search, written, tmp_path):
+    def interrupted(number, overrides, report):
+        if number == 4:
+            raise KeyboardInterrupt
+        return formula(number, overrides, report)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(search, written, interrupted, tmp_path / "one.db", 7)
+    resumed = run_study(search, written, formula, tmp_path / "one.db", 7)
+    assert resumed == run_study(search, written, formula, tmp_path / "two.db", 7)
+
+
+def test_a_finished_search_is_not_run_again(search, written, tmp_path):
+    first = run_study(search, written, formula, tmp_path / "s.db", 7)
+
+    def never(number, overrides, report):
+        raise AssertionError("ran again")
+
+    assert run_study(search, written, never, tmp_path / "s.db", 7) == first
+
+
+def test_more_trials_build_on_those_already_run(search, written, tmp_path):
+    first = run_study(search, written, formula, tmp_path / "s.db", 7)
+    more = search.model_copy(update={"trials": 10})
+    assert run_study(more, written, formula, tmp_path / "s.db", 7)[:8] == first
+
+
+def test_a_failing_trial_does_not_end_the_study(search, written, tmp_path):
+    def sometimes(number, overrides, report):
+        if number % 2:
+            raise UserError("the loss is no longer a number")
+        return formula(number, overrides, report)
+
+    trials = run_study(search, written, sometimes, tmp_path / "s.db", 7)
+    assert [trial.state for trial in trials].count("failed") == 4
+    assert best_trial(trials).state == "complete"
+
+
+def test_a_mistake_of_ours_is_not_hidden_as_a_failed_trial(search, written, tmp_path):
+    def broken(number, overrides, report):
+        raise TypeError("a bug")
+
+    with pytest.raises(TypeError, match="a bug"):
+        run_study(search, written, broken, tmp_path / "s.db", 7)
+
+
+def test_a_search_in_which_every_trial_fails_says_so(search, written, tmp_path):
+    def failing(number, overrides, report):
+        raise UserError("the loss is no longer a number")
+
+    trials = run_study(search, written, failing, tmp_path / "s.db", 7)
+    with pytest.raises(UserError, match=r"no trial .* came to its end.*Received: 8"):
+        best_trial(trials)
+
+
+def test_poor_trials_are_cut_short(search, written, tmp_path):
+    epochs = []
+
+    def falling(number, overrides, report):
+        for epoch in range(1, 6):
+            epochs.append(number)
+            report(epoch, -float(number))
+        return -float(number)
+
+    trials = run_study(search, written, falling, tmp_path / "s.db", 7)
+    assert {trial.state for trial in trials[:3]} == {"complete"}
+    assert {trial.state for trial in trials[4:]} == {"pruned"}
+    assert epochs.count(7) < 5
+
+
+def test_a_range_of_whole_numbers_on_a_float_is_one_of_floats(search, written, tmp_path):
+    space = {"model.dropout": Range(low=0, high=0.9, log=False), RATE: search.space[RATE]}
+    wide = search.model_copy(update={"space": space})
+    trials = run_study(wide, written, formula, tmp_path / "s.db", 7)
+    assert len({trial.overrides["model.dropout"] for trial in trials}) == 8
+
+
+def test_equal_trials_draw_equal_pictures(search, written, tmp_path):
+    trials = run_study(search, written, formula, tmp_path / "s.db", 7)
+    assert draw_trials(trials, "val_accuracy") == draw_trials(trials, "val_accuracy")
+    assert draw_trials(trials, "val_accuracy").startswith("<?xml")
+
+
+def test_no_trials_draw_a_picture_that_says_so():
+    assert "search.trials: 0" in draw_trials([], "val_accuracy")

@@ -1,0 +1,82 @@
+"""params.yaml: every broken rule names the key, the rule and what was received."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from components import params as module
+from components.errors import UserError
+from components.params import Hyperparameters, read_params
+
+TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed: 17", "sead: 17", r"sead is not a known key\. Received: 17"),
+        ("seed: 17\n", "", r"seed is missing"),
+        ("dropout: 0.2", "dropout: 2", r"model\.dropout should be less than 1\. Received: 2"),
+        ("loss: cross_entropy", "loss: mse", r"train\.loss should be 'cross_entropy', .*'mse'"),
+        ("batch_size: 32", "batch_size: 3.5", r"train\.batch_size should be a valid integer.*3\.5"),
+        ("val: 0.15", "val: 0.9", r"val \+ test must leave room for train"),
+        ("labels: any", "labels: 3", r"validate\.label_known\.labels .*Received: 3"),
+        ("train.weight_decay:", "train.weight_dekay:", r"train\.weight_dekay is no parameter"),
+        ("model.dropout:", "prepare.size:", r"prepare\.size is no parameter of model or train"),
+        ("low: 0.0005, high: 0.01", "low: 0.1, high: 0.01", r"low must be below high"),
+        ("low: 0.00001,", "low: 0,", r"a log range must start above 0"),
+        ("[0.0, 0.2, 0.4]", "[0.0, 7]", r"model\.dropout should be less than 1\. Received: 7"),
+        ("[0.0, 0.2, 0.4]", "[]", r"search\.space\.model\.dropout\.choices"),
+        ("  strategy: none", "  strategy: [", r"is not valid YAML"),
+        (TEXT, "- a list", r"must hold sections"),
+    ],
+)
+def test_a_broken_rule_is_named(old, new, message, tmp_path):
+    assert old in TEXT
+    (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(UserError, match="run from the repository's root"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_several_mistakes_are_told_at_once(tmp_path):
+    text = TEXT.replace("dropout: 0.2", "dropout: 2").replace("batch_size: 32", "batch_size: 0")
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"model\.dropout.*; train\.batch_size"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_no_value_has_a_default_in_python():
+    sections = [
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, BaseModel)
+    ]
+    assert len(sections) > 20
+    for section in sections:
+        for name, field in section.model_fields.items():
+            assert field.is_required(), f"{section.__name__}.{name} has a default"
+
+
+def test_params_cannot_be_changed(params):
+    with pytest.raises(ValueError, match="frozen"):
+        params.model.dropout = 0.5
+
+
+def test_overrides_reach_nested_values(params):
+    written = Hyperparameters(model=params.model, train=params.train)
+    changed = written.overridden({"train.head.epochs": 3, "model.width": 2.0})
+    assert (changed.train.head.epochs, changed.model.width) == (3, 2.0)
+    assert written.train.head.epochs == params.train.head.epochs
+
+
+@pytest.mark.parametrize("name", ["train.head", "train", "model.nothing", "train.loss.deeper"])
+def test_an_override_of_what_is_no_value_is_refused(params, name):
+    written = Hyperparameters(model=params.model, train=params.train)
+    with pytest.raises(UserError, match="is no parameter of model or train"):
+        written.overridden({name: 1})

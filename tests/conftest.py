@@ -1,0 +1,40 @@
+"""What every test may ask for: the repository's params, and the datasets beside it."""
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from components.params import Params, read_params
+from pipelines.environment import quiet_vendors
+
+ROOT = Path(__file__).parent.parent
+
+quiet_vendors()
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    """The repository's own params.yaml."""
+    return read_params(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real datasets and weights beside the repository."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs real datasets in ../shared, which is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data/raw of 200 real digits in ten class folders; copy it before changing anything."""
+    from components.data.samples import digits
+
+    folder = tmp_path_factory.mktemp("digits") / "raw"
+    for name, data in islice(digits(), 200):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder

@@ -1,0 +1,37 @@
+"""A Prefect server for the session, and tiny DVC repositories in which flows really run."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.environment import quiet_vendors
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one server, which costs seconds to start."""
+    quiet_vendors()
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def workspace_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A function that turns the `stages:` of a dvc.yaml into the repository we are in."""
+
+    def make(stages: str) -> Path:
+        (tmp_path / ".dvc").mkdir()
+        (tmp_path / ".dvc/config").write_text(
+            "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n"
+        )
+        (tmp_path / "dvc.yaml").write_text(f"stages:\n{stages}")
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return make

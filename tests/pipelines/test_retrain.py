@@ -1,0 +1,257 @@
+"""The flow `retrain` on a real Prefect server and a real, tiny DVC repository."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.errors import UserError
+from components.files import sha256
+from components.tracking import runs
+from pipelines import commands, workspace
+
+Make = Callable[[str], Path]
+
+THREE = """
+  ingest: {cmd: echo reading && cp dvc.yaml a, outs: [a]}
+  split: {cmd: cp a b, deps: [a], outs: [b]}
+  train: {cmd: cp b c, deps: [b], outs: [c]}
+"""
+FAILING = """
+  ingest: {cmd: echo one > a, outs: [a]}
+  split: {cmd: 'echo "error: only one class. Received: cats" >&2; exit 1', outs: [b]}
+  train: {cmd: cp b c, deps: [b], outs: [c]}
+"""
+WITH_OUTCOME = """
+  evaluate: {cmd: "cp given/metrics.json data/evaluate/", outs: [data/evaluate/metrics.json]}
+  register: {cmd: "cp given/verdict.json data/register/", outs: [data/register/verdict.json]}
+"""
+SLOW = """
+  train:
+    cmd: python -c "import os, pathlib, time; pathlib.Path('group').write_text(str(os.getpgrp())); time.sleep(600)"
+    outs: [model]
+"""  # noqa: E501
+
+
+def run_flow(**parameters: bool) -> Any:
+    from pipelines.retrain import retrain
+
+    return retrain(**parameters, return_state=True)
+
+
+def task_runs(state: Any) -> dict[str, Any]:
+    """Task runs of a flow run by name, in the order in which they started."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    chosen = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        deadline = time.monotonic() + 10  # task runs reach the server as events, a moment later
+        while time.monotonic() < deadline:
+            runs = client.read_task_runs(flow_run_filter=chosen)
+            if runs and all(run.state and run.state.is_final() for run in runs):
+                break
+            time.sleep(0.2)
+    return {run.name: run for run in sorted(runs, key=lambda run: run.start_time)}
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_every_stage_is_one_task_run_named_after_it_in_the_order_of_dvc_yaml(
+    workspace_of: Make,
+) -> None:
+    root = workspace_of(THREE)
+    state = run_flow()
+    assert state.is_completed()
+    assert list(task_runs(state)) == ["ingest", "split", "train"]
+    assert (root / "c").read_text() == (root / "dvc.yaml").read_text()
+    assert workspace.holder(root) is None
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_the_flow_and_dvc_repro_leave_the_same_lock_file(workspace_of: Make) -> None:
+    root = workspace_of(THREE)
+    assert run_flow().is_completed()
+    by_flow = (root / "dvc.lock").read_bytes()
+    for made in ("a", "b", "c", "dvc.lock"):
+        (root / made).unlink()
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "--no-run-cache"], check=True)
+    assert (root / "dvc.lock").read_bytes() == by_flow
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_failing_stage_fails_the_flow_in_its_own_words(workspace_of: Make) -> None:
+    workspace_of(FAILING)
+    state = run_flow()
+    assert state.is_failed()
+    assert state.message == "split: only one class. Received: cats"
+    runs = task_runs(state)
+    assert list(runs) == ["ingest", "split"]
+    assert runs["split"].state.message == "only one class. Received: cats"
+    assert runs["split"].run_count == 1
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_stage_output_streams_into_the_log_of_its_task_run(workspace_of: Make) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import LogFilter, LogFilterTaskRunId
+
+    workspace_of(THREE)
+    run = task_runs(run_flow())["ingest"]
+    wanted = LogFilter(task_run_id=LogFilterTaskRunId(any_=[run.id]))
+    deadline = time.monotonic() + 10
+    messages: list[str] = []
+    with get_client(sync_client=True) as client:
+        while "reading" not in messages and time.monotonic() < deadline:
+            messages = [log.message for log in client.read_logs(wanted)]
+            time.sleep(0.2)
+    assert "reading" in messages
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_pull_and_push_without_a_remote_stop_before_any_stage(workspace_of: Make) -> None:
+    root = workspace_of(THREE)
+    for direction in ("pull", "push"):
+        state = run_flow(**{direction: True})
+        assert state.is_failed()
+        assert "need a default DVC remote" in state.message
+    assert not (root / "a").exists()
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_push_fills_the_remote_and_pull_restores_from_it(
+    workspace_of: Make, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = workspace_of(THREE)
+    remote = tmp_path_factory.mktemp("remote")
+    add = ["remote", "add", "-q", "--default", "store", str(remote)]
+    subprocess.run([sys.executable, "-m", "dvc", *add], check=True)
+    assert list(task_runs(run_flow(push=True))) == ["ingest", "split", "train", "push"]
+    for gone in ("a", "b", "c"):
+        (root / gone).unlink()
+    subprocess.run(["rm", "-r", str(root / ".dvc/cache")], check=True)
+    state = run_flow(pull=True)
+    assert list(task_runs(state)) == ["pull", "ingest", "split", "train"]
+    assert (root / "c").exists()
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_metrics_verdict_report_and_mlflow_run_are_artifacts_of_the_flow_run(
+    workspace_of: Make,
+) -> None:
+    from prefect.artifacts import Artifact
+
+    root = workspace_of(WITH_OUTCOME)
+    for folder in ("given", "data/evaluate", "data/register", "data/train"):
+        (root / folder).mkdir(parents=True)
+    metrics = {"accuracy": 0.9, "images": 40, "intervals": {"accuracy": [0.85, 0.95]}}
+    verdict = {"decision": "promote", "reasons": ["no champion yet"], "version": 1}
+    (root / "given/metrics.json").write_text(json.dumps(metrics))
+    (root / "given/verdict.json").write_text(json.dumps(verdict))
+    model = root / "data/train/model.keras"
+    model.write_bytes(b"weights")
+    with runs.start_run("train", {"model_id": sha256(model)}) as run:
+        pass
+    assert run_flow().is_completed()
+    table = Artifact.get("retrain-metrics")
+    assert table is not None
+    assert json.loads(str(table.data)) == [
+        {"metric": "accuracy", "value": "0.9000", "interval": "0.8500 – 0.9500"},
+        {"metric": "images", "value": "40", "interval": ""},
+    ]
+    text = Artifact.get("retrain-outcome")
+    assert text is not None
+    for said in ("promote", "no champion yet", "Version 1", run.id, "report.html", "fovea ui"):
+        assert said in str(text.data)
+
+
+def test_only_what_touches_a_network_is_tried_again() -> None:
+    from pipelines.retrain import repro, retrain, transfer
+
+    assert (retrain.retries, repro.retries) == (0, 0)
+    assert transfer.retries == len(transfer.retry_delay_seconds) == 3
+
+
+def test_two_flows_in_one_workspace_wait_for_each_other(
+    workspace_of: Make, prefect_api: str
+) -> None:
+    workspace_of(THREE.replace("echo reading", "sleep 2"))
+    flows = [start_flow(prefect_api) for _ in range(2)]
+    logs = [flow.communicate(timeout=90)[0] for flow in flows]
+    assert [flow.returncode for flow in flows] == [0, 0], logs
+    assert sum("waiting for this workspace, held by `flow run " in log for log in logs) == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_cancelling_leaves_no_process_and_a_workspace_that_goes_on(
+    workspace_of: Make, prefect_api: str, how: signal.Signals
+) -> None:
+    root = workspace_of(SLOW)
+    flow = start_flow(prefect_api)
+    group = wait_for_group(root)
+    cancelled = time.monotonic()
+    flow.send_signal(how)
+    log, _ = flow.communicate(timeout=30)
+    assert time.monotonic() - cancelled < 10, log
+    assert flow.returncode != 0
+    assert not group_lives(group)
+    (root / "dvc.yaml").write_text(f"stages:\n{THREE}")
+    assert run_flow().is_completed()
+
+
+def test_after_kill_9_of_the_flow_the_next_waits_for_the_orphaned_stage(
+    workspace_of: Make, prefect_api: str
+) -> None:
+    root = workspace_of(SLOW.replace("600", "4"))
+    flow = start_flow(prefect_api)
+    group = wait_for_group(root)
+    flow.kill()
+    flow.wait()
+    assert group_lives(group)
+    (root / "dvc.yaml").write_text(f"stages:\n{THREE}")
+    assert run_flow().is_completed()
+    assert not group_lives(group)
+
+
+def test_outside_of_a_repository_one_sentence_says_so(tmp_path: Path) -> None:
+    from pipelines.retrain import read_stages
+
+    with pytest.raises(UserError, match=r"no dvc.yaml; run from the repository's root. Received"):
+        read_stages(tmp_path / "dvc.yaml")
+    (tmp_path / "dvc.yaml").write_text("stages: []\n")
+    with pytest.raises(UserError, match=r"must name stages"):
+        read_stages(tmp_path / "dvc.yaml")
+
+
+def start_flow(api: str) -> "subprocess.Popen[str]":
+    source = Path(__file__).parents[2]
+    extra = {"PREFECT_API_URL": api, "PYTHONPATH": str(source)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.retrain"],
+        env=commands.stage_environment(extra),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_group(root: Path) -> int:
+    deadline = time.monotonic() + 60
+    while not (root / "group").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.1)
+    return int((root / "group").read_text())
+
+
+def group_lives(group: int) -> bool:
+    """Whether a group has a process that is not just waiting to be reaped by init."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True
+    )
+    members = [line.split() for line in listed.stdout.splitlines()]
+    return any(int(pgid) == group and not state.startswith("Z") for pgid, state in members)
