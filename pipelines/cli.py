@@ -57,8 +57,8 @@ def sample(
 @app.command(epilog="Example: fovea doctor")
 def doctor() -> None:
     """Check what would stop a run, and say what to do about it; exits with 1 if anything would."""
-    from pipelines.doctor import examine
     from pipelines.console import show_checks
+    from pipelines.doctor import examine
 
     if not show_checks(examine()):
         raise typer.Exit(1)

@@ -10,7 +10,8 @@ from components.evaluation.curves import precision_recall_points, roc_points
 from components.evaluation.metrics import Metrics, measure
 from components.evaluation.predictions import confident_mistakes, confusion_rows, predictions
 from components.evaluation.report import Subject, report
-from components.model.checkpoints import model_id, read_classifier
+from components.model.checkpoints import model_id as identify
+from components.model.checkpoints import read_classifier
 from components.model.classifier import Classifier, predict
 from components.progress import say
 from components.tracking.runs import adopt_model, connect, run_of_model
@@ -35,18 +36,21 @@ def run(seed: int, evaluate: params.Evaluate) -> None:
     predicted = predictions(rows, probabilities, class_names)
     mistakes = confident_mistakes(predicted, images, evaluate.mistakes)
     history = artifacts.read_table(artifacts.HISTORY)
-    page = report(_subject(classifier, statistics), metrics, history, mistakes)
+    subject = _subject(classifier, statistics)
 
     artifacts.write_tree(artifacts.METRICS, metrics.to_tree())
-    artifacts.write_table(artifacts.PREDICTIONS, predicted)
-    artifacts.write_table(artifacts.CONFUSION, confusion_rows(predicted))
-    roc = roc_points(labels, probabilities, class_names)
-    artifacts.write_table(artifacts.CURVES / "roc.csv", roc)
-    precision_recall = precision_recall_points(labels, probabilities, class_names)
-    artifacts.write_table(artifacts.CURVES / "precision_recall.csv", precision_recall)
-    artifacts.write_text(artifacts.REPORT, page)
-    _log(metrics)
-    say(_summary(metrics))
+    artifacts.write_text(artifacts.REPORT, report(subject, metrics, history, mistakes))
+    for path, table in {
+        artifacts.PREDICTIONS: predicted,
+        artifacts.CONFUSION: confusion_rows(predicted),
+        artifacts.CURVES / "roc.csv": roc_points(labels, probabilities, class_names),
+        artifacts.CURVES / "precision_recall.csv": precision_recall_points(
+            labels, probabilities, class_names
+        ),
+    }.items():
+        artifacts.write_table(path, table)
+    _log(metrics, subject.model_id)
+    say(f"{metrics.in_words()}; report: {artifacts.REPORT}")
 
 
 def _check_classes(classifier: Classifier, statistics: Mapping[str, Any]) -> None:
@@ -64,24 +68,13 @@ def _subject(classifier: Classifier, statistics: Mapping[str, Any]) -> Subject:
         size=classifier.size,
         parameters=classifier.model.count_params(),
         counts=statistics["counts"],
-        model_id=model_id(artifacts.MODEL),
+        model_id=identify(artifacts.MODEL),
         data_id=statistics["data_id"],
     )
 
 
-def _log(metrics: Metrics) -> None:
-    identity = model_id(artifacts.MODEL)
-    logged = run_of_model(identity) or adopt_model(identity)
+def _log(metrics: Metrics, model_id: str) -> None:
+    logged = run_of_model(model_id) or adopt_model(model_id)
     logged.log_metrics({f"test_{name}": value for name, value in metrics.to_flat().items()})
     tables = (artifacts.METRICS, artifacts.PREDICTIONS, artifacts.CONFUSION)
     logged.log_files(*tables, artifacts.CURVES, artifacts.REPORT, folder="evaluate")
-
-
-def _summary(metrics: Metrics) -> str:
-    accuracy, percent = metrics.accuracy, f"{100 * metrics.confidence:g} %"
-    return (
-        f"accuracy {accuracy.value:.3f} "
-        f"({percent} interval {accuracy.low:.3f}–{accuracy.high:.3f}), "
-        f"macro F1 {metrics.macro_f1.value:.3f} on {metrics.images} test images; "
-        f"report: {artifacts.REPORT}"
-    )

@@ -96,7 +96,7 @@ def read_stages(path: Path) -> tuple[str, ...]:
 def check_remote(lock: int) -> None:
     """Raise UserError where `dvc pull` and `dvc push` would have nowhere to go."""
     try:
-        _dvc("config", "core.remote", lock=lock)
+        _dvc("remote", "default", lock=lock)
     except commands.CommandFailedError:
         raise UserError(
             "pull and push need a default DVC remote; `dvc remote add --default NAME URL` sets "

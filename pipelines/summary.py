@@ -1,7 +1,7 @@
 """metrics.json, verdict.json → how the last run ended, and what can be done next."""
 
 from pipelines import artifacts
-from pipelines.console import COLOURS, show_facts, show_lines
+from pipelines.console import show_facts, show_lines
 
 
 def show_summary() -> None:
@@ -21,10 +21,7 @@ def show_summary() -> None:
         "report": str(artifacts.REPORT),
     }
     show_facts("done", facts)
+    decided = verdict["decision"] == "reject" or verdict["champion"] == verdict["version"]
+    command = "explain {}" if decided else 'promote {} --reason "…"'
     show_lines("next:", style="bold")
-    show_lines(
-        "  fovea review",
-        f'  fovea promote {verdict["version"]} --reason "…"',
-        "  fovea ui",
-        style=COLOURS.get(verdict["decision"], ""),
-    )
+    show_lines("  fovea review", f"  fovea {command.format(verdict['version'])}", "  fovea ui")

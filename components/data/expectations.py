@@ -90,8 +90,8 @@ def _results(
     )
     results: dict[str, list[Any]] = {rule.name: [] for rule in rules}
     for result in outcome.results:
-        if result.exception_info.get("raised_exception"):
-            raise RuntimeError(result.exception_info["exception_message"])
+        if result.exception_info.get("raised_exception", True):  # else one entry per metric
+            raise RuntimeError(f"{result.expectation_config}: {result.exception_info}")
         results[result.expectation_config.meta["rule"]].append(result)
     return results
 

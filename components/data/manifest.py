@@ -105,7 +105,7 @@ def _check_classes(root: Path, images: list[str]) -> None:
         raise UserError(f"no image ({kinds}); {layout}. Received: {len(folders)} empty folders")
     classes = {_label(name) for name in images} - {""}
     if len(classes) < 2:
-        found = ", ".join(sorted(classes)) or "none"
+        found = f"images of class {classes.pop()} alone" if classes else "images of no class"
         raise UserError(f"a classifier needs two classes or more; {layout}. Received: {found}")
 
 

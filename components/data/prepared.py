@@ -38,16 +38,18 @@ def prepare_images(
     the disk has no room.
     """
     shape = (len(rows), prepare.size, prepare.size, 3)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     destination.parent.mkdir(parents=True, exist_ok=True)
     _check_room(destination, int(np.prod(shape)))
     pairs = zip(rows["path"], rows["image_id"], strict=True)
     prepared = in_threads(partial(_prepared, root, ingest, prepare), pairs)
-    with written_whole(destination) as temporary:
-        images = np.lib.format.open_memmap(temporary, "w+", dtype=np.uint8, shape=shape)
-        shown = track(prepared, f"prepare: {destination.name}", total=len(rows))
-        for index, pixels in enumerate(shown):
-            images[index] = pixels
-        images.flush()
+    shown = track(prepared, f"prepare: {destination.name}", total=len(rows))
+    # Written in order, not through a memory map: a map that outgrows its disk kills the process.
+    with written_whole(destination) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for pixels in shown:
+            file.write(pixels.tobytes())
+        file.flush()
 
 
 def read_images(path: Path) -> "np.memmap[Any, np.dtype[np.uint8]]":
@@ -66,13 +68,13 @@ def statistics(splits: pd.DataFrame, train_images: Pixels, prepare: Prepare) -> 
     images, and the way they were split, by content.
     """
     mean, std = channel_statistics(train_images)
-    counts = splits.groupby(["split", "label"]).size()
+    counts = pd.crosstab(splits["split"], splits["label"])
     return {
         "class_names": sorted(splits["label"].unique()),
         "size": prepare.size,
         "resize": prepare.resize,
         "counts": {
-            side: {label: int(n) for label, n in counts[side].items()}
+            side: {str(label): int(count) for label, count in counts.loc[side].items()}
             for side in ("train", "val", "test")
         },
         "mean": mean,
@@ -119,7 +121,6 @@ def _prepared(root: Path, ingest: Ingest, prepare: Prepare, row: tuple[str, str]
 
 
 def _check_room(destination: Path, needed: int) -> None:
-    # A memory map that outgrows its disk kills the process, without any exception.
     free = shutil.disk_usage(destination.parent).free
     if needed > free:
         raise UserError(

@@ -127,10 +127,11 @@ def check_may_go_on(report: ValidationReport, where: object) -> None:
     """Raise UserError where an expectation stops the run or fewer than two classes are left."""
     stops = [finding for finding in report.findings if finding.stops]
     if stops:
+        received = "; ".join(_sentence(report, finding) for finding in stops)
         raise UserError(
             f"{len(stops)} of {len(report.findings)} expectations stop the run; mend data/raw or "
             f"change {', '.join(f'validate.{finding.name}' for finding in stops)} in params.yaml; "
-            f"all is listed in {where}. Received: {'; '.join(map(_sentence, stops))}"
+            f"all is listed in {where}. Received: {received}"
         )
     left = [label for label, count in report.after.items() if count]
     if len(left) < 2:
@@ -140,6 +141,9 @@ def check_may_go_on(report: ValidationReport, where: object) -> None:
         )
 
 
-def _sentence(finding: Finding) -> str:
-    examples = ", ".join(finding.offenders[:3])
-    return f"{finding.name}: {finding.rule}, but {finding.observed} ({examples})"
+def _sentence(report: ValidationReport, finding: Finding) -> str:
+    examples = [
+        f"{name} has {report.after[name]}" if name in report.after else name
+        for name in finding.offenders[:3]
+    ]
+    return f"{finding.name}: {finding.rule}, but {finding.observed} ({', '.join(examples)})"

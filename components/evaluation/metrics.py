@@ -66,6 +66,15 @@ class Metrics:
         """Return what is said about the classifier as a whole, by name."""
         return {name: getattr(self, name) for name in (*MACRO, "macro_roc_auc")}
 
+    def in_words(self) -> str:
+        """Say the most important figures in one line."""
+        accuracy, percent = self.accuracy, f"{100 * self.confidence:g} %"
+        return (
+            f"accuracy {accuracy.value:.3f} "
+            f"({percent} interval {accuracy.low:.3f}–{accuracy.high:.3f}), "
+            f"macro F1 {self.macro_f1.value:.3f} on {self.images} test images"
+        )
+
     def to_tree(self) -> dict[str, Any]:
         """Return plain values for metrics.json.
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from components import params
 from components.errors import UserError
+from components.model.backend import load_keras
 
 Pixels = Literal["signed", "imagenet", "caffe", "included"]
 COMPACT_MIN_SIZE = 8
@@ -104,9 +105,10 @@ def build_backbone(model: params.Model, size: int) -> Any:
     inside. Weights are ImageNet's with `weights: imagenet`, else random.
     Raises UserError on what the backbone cannot take, or where ImageNet's weights are not there.
     """
+    check_backbone(model, size)
+    load_keras()
     import keras
 
-    check_backbone(model, size)
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     if model.backbone == "compact":
         features = _compact(scaled(images, "signed"), model.width)

@@ -13,6 +13,7 @@ from typing import Any
 
 from components.errors import UserError
 from components.files import sha256, written_whole
+from components.model.backend import load_keras
 from components.model.classifier import Classifier
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
@@ -34,6 +35,7 @@ def read_classifier(path: Path) -> Classifier:
 
     Raises UserError where the file is missing, damaged, or not a classifier of ours.
     """
+    load_keras()
     import keras
 
     try:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from components import params
 from components.errors import UserError
 from components.model.augmentation import build_augmentation
+from components.model.backend import load_keras
 from components.model.batches import Balance, Examples, steps_per_epoch, training_batches
 from components.model.checkpoints import read_classifier
 from components.model.classifier import Classifier, build_classifier, outputs, warm_start
@@ -71,6 +72,7 @@ def train_classifier(
     cache: folder in which the features of frozen backbones are kept.
     Raises UserError where the loss is no longer a number or the memory does not suffice.
     """
+    load_keras()
     import keras
 
     keras.backend.clear_session()  # a search would keep the network of every trial

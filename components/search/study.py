@@ -57,7 +57,7 @@ def run_study(
     while (number := len(_finished(study))) < search.trials:
         study.sampler = _sampler(search, seed + number)
         if number == 0 and point:
-            study.enqueue_trial(point, skip_if_exists=False)  # what is written is the score to beat
+            study.enqueue_trial(point)  # what is written is the score to beat
         study.optimize(
             lambda trial, number=number: _run_trial(trial, number, search, written, objective),
             n_trials=1,

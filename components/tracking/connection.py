@@ -1,6 +1,7 @@
 """MLFLOW_TRACKING_URI, or nothing → an MLflow that answers, or one sentence within 15 s."""
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -82,14 +83,14 @@ def _experiment_id() -> str:
     from mlflow.exceptions import MlflowException
 
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
-    mlflow = client()
     try:
+        mlflow = client()
         found = mlflow.get_experiment_by_name(name)
         if found is None:
             with suppress(MlflowException):  # another process may create it in this moment
                 return str(mlflow.create_experiment(name))
             found = mlflow.get_experiment_by_name(name)
-    except MlflowException as error:
+    except Exception as error:  # each kind of store has a driver with exceptions of its own
         raise _unusable(error) from error
     if found is None or found.lifecycle_stage != "active":
         raise UserError(
@@ -138,7 +139,7 @@ def _within(limit_s: float, call: Callable[[], T]) -> T:
 
 
 def _unusable(error: Exception) -> UserError:
-    reason = " ".join(str(error).split())
+    reason = re.sub(r"//[^/@\s]+@", "//", " ".join(str(error).split()))  # no password in a log
     return UserError(
         f"MLflow cannot be used; mend what is named here, or unset MLFLOW_TRACKING_URI to use "
         f"{DEFAULT_STORE} in this folder ({reason[:300]}). Received: {address()}"

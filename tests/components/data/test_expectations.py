@@ -112,7 +112,7 @@ def test_a_small_class_stops_the_run_counted_after_quarantine(
     validation = validate(as_manifest(rows + small), rules(params))
     assert validation.report.tree()["classes"]["cow"] == {"before": 12, "after": 1}
     assert finding(validation, "images_per_class").offenders == ("cow",)
-    with pytest.raises(UserError, match=r"images_per_class.*1 of 3 classes fail \(cow\)"):
+    with pytest.raises(UserError, match=r"images_per_class.*1 of 3 classes fail \(cow has 1\)"):
         check_may_go_on(validation.report, "report.json")
 
 

@@ -75,7 +75,7 @@ def test_a_missing_file_is_named(
     raw: Path, manifest: pd.DataFrame, params: Params, tmp_path: Path
 ) -> None:
     (raw / manifest["path"].iloc[3]).unlink()
-    with pytest.raises(UserError, match="cannot read .*dvc checkout"):
+    with pytest.raises(UserError, match=r"cannot read .*dvc checkout"):
         prepare_images(raw, manifest, params.ingest, PREPARE, tmp_path / "all.npy")
 
 

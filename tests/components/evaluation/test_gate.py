@@ -106,6 +106,15 @@ def test_a_class_that_may_have_lost_too_much_holds(register):
     assert reasons(verdict).startswith("recall of glass dropped")
 
 
+def test_a_drop_of_exactly_the_limit_is_allowed(register):
+    # In binary, 1 - 0.95 is a little more than 0.05.
+    challenger, champion = wrong_at(slice(0, 30, 3)), wrong_at(slice(1, 200, 3))
+    verdict = judge(LABELS, challenger, champion, NAMES, register, SEED)
+    glass = next(row for row in verdict.comparison if row.class_name == "glass")
+    assert glass.difference.value == -0.05
+    assert verdict.decision == "promote"
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_probabilities_that_are_not_finite_reject(register, value):
     broken = wrong_at(slice(0, 30))

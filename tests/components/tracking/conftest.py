@@ -1,0 +1,52 @@
+"""A real, empty MLflow store in a folder of its own, made once and copied."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.tracking.connection import DEFAULT_STORE
+from components.tracking.registry import register_version
+from components.tracking.runs import start_run
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables of an MLflow store; making them takes over a second."""
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    path = tmp_path_factory.mktemp("store") / "empty.db"
+    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
+    _initialize_tables(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder as current directory, with a store, and without MLflow's environment."""
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_") and "TELEMETRY" not in name:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, DEFAULT_STORE)
+    return tmp_path
+
+
+@pytest.fixture
+def registered(workspace: Path) -> Callable[..., int]:
+    """Register bytes as `register` does; aliases and records care for no real model."""
+
+    def register(content: bytes, verdict: str = "promote") -> int:
+        file = Path("model.keras")
+        file.write_bytes(content)
+        with start_run("train", {"stage": "train"}) as run:
+            pass
+        tags = {"verdict": verdict, "reasons": "said the test"}
+        return register_version("digits", file, run, np.zeros((1, 4, 4, 3), np.uint8), 2, tags)
+
+    return register

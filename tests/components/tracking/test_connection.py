@@ -1,0 +1,122 @@
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from components.tracking import connection
+from components.tracking.connection import address, client, connect
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def failure(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the sentence on a server that cannot be used, which must come within 15 s."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    start = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        connect()
+    assert time.monotonic() - start < 15
+    return str(caught.value)
+
+
+def test_nothing_set_means_a_sqlite_file_here(workspace: Path) -> None:
+    connect()
+    found = client().get_experiment_by_name("fovea")
+    assert found is not None
+    assert found.artifact_location.startswith(str(workspace / "mlruns"))
+    assert address() == "sqlite:///mlflow.db"
+
+
+def test_the_experiment_is_named_by_the_environment(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "bins")
+    connect()
+    assert client().get_experiment_by_name("bins") is not None
+
+
+def test_the_environment_is_left_without_an_address(workspace: Path) -> None:
+    connect()
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_a_closed_port_is_named_within_15_seconds(
+    workspace: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"http://127.0.0.1:{closed_port}"
+    assert f"Received: {uri}" in failure(uri, monkeypatch)
+
+
+def test_a_silent_server_is_named_within_15_seconds(
+    workspace: Path, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"http://127.0.0.1:{silent_port}"
+    assert f"Received: {uri}" in failure(uri, monkeypatch)
+
+
+def test_retries_that_the_user_asked_for_do_not_stretch_the_limit(
+    workspace: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
+    monkeypatch.setattr(connection, "REMOTE_LIMIT_S", 1.0)
+    assert "no answer within 1 s" in failure(f"http://127.0.0.1:{closed_port}", monkeypatch)
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "9"
+
+
+def test_a_password_in_the_address_is_not_shown(
+    workspace: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = failure(f"http://ann:s3cret@127.0.0.1:{closed_port}", monkeypatch)
+    assert "s3cret" not in sentence
+    assert f"Received: http://127.0.0.1:{closed_port}" in sentence
+
+
+def test_a_file_that_is_no_database_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("notes.db").write_text("these are notes, not a database " * 100)
+    sentence = failure(f"sqlite:///{workspace}/notes.db", monkeypatch)
+    assert "file is not a database" in sentence
+
+
+def test_a_folder_of_runs_is_refused_in_one_sentence(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Received: ./mlruns" in failure("./mlruns", monkeypatch)
+
+
+def test_a_locked_store_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SQLITE_LIMIT_S", 0.1)
+    holder = sqlite3.connect("mlflow.db")
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UserError, match="database is locked"):
+        connect()
+    holder.close()
+
+
+def test_a_deleted_experiment_is_told_how_to_come_back(workspace: Path) -> None:
+    connect()
+    found = client().get_experiment_by_name("fovea")
+    assert found is not None
+    client().delete_experiment(found.experiment_id)
+    with pytest.raises(UserError, match="restore it there"):
+        connect()

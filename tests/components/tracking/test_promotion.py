@@ -1,0 +1,165 @@
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from components.tracking import promotion
+from components.tracking.connection import client
+from components.tracking.promotion import history, promote, reject, rollback
+from components.tracking.record import Event, champions, stamped, to_tag
+from components.tracking.registry import challenger, champion, find_version
+
+Register = Callable[..., int]
+
+
+@pytest.fixture
+def three_versions(workspace: Path, registered: Register) -> Path:
+    for content in (b"one", b"two", b"three"):
+        registered(content)
+    return workspace
+
+
+def reigning() -> int | None:
+    version = champion("digits")
+    return version.number if version else None
+
+
+def test_without_a_version_the_challenger_is_promoted(three_versions: Path) -> None:
+    promote("digits", None, "better on glass")
+    assert reigning() == 3
+    assert challenger("digits") is None
+
+
+def test_every_decision_goes_on_record(three_versions: Path) -> None:
+    promote("digits", "1", "first")
+    promote("digits", "2", "better")
+    reject("digits", "3", "worse")
+    rollback("digits", "wrong alarms")
+    told = [(e.kind, e.version, e.from_version, e.to_version, e.why) for e in history("digits")]
+    assert told == [
+        ("promote", 1, None, 1, "first"),
+        ("promote", 2, 1, 2, "better"),
+        ("reject", 3, 2, 2, "worse"),
+        ("rollback", 2, 2, 1, "wrong alarms"),
+    ]
+    assert all(event.who and event.when.endswith("+00:00") for event in history("digits"))
+
+
+def test_a_rejected_version_needs_an_override_that_goes_on_record(
+    three_versions: Path, registered: Register
+) -> None:
+    registered(b"four", verdict="reject")
+    with pytest.raises(UserError, match=r"the gate rejected .*said the test.* --override"):
+        promote("digits", "4", "I know better")
+    reject("digits", "3", "worse")
+    with pytest.raises(UserError, match=r"a reviewer rejected .*worse.* --override"):
+        promote("digits", "3", "I know better")
+    assert reigning() is None
+    promote("digits", "4", "I know better", override=True)
+    promote("digits", "1", "back to the first", override=True)
+    assert [event.override for event in history("digits")] == [False, True, False]
+
+
+def test_the_champion_is_neither_promoted_again_nor_rejected(three_versions: Path) -> None:
+    promote("digits", "2", "good")
+    with pytest.raises(UserError, match=r"champion already. Received: 2"):
+        promote("digits", "champion", "good")
+    with pytest.raises(UserError, match="fovea rollback"):
+        reject("digits", "2", "bad")
+    assert len(history("digits")) == 1
+
+
+def test_rollback_needs_an_earlier_champion(three_versions: Path) -> None:
+    with pytest.raises(UserError, match="Received: none"):
+        rollback("digits", "try")
+    promote("digits", "2", "good")
+    with pytest.raises(UserError, match="Received: version 2"):
+        rollback("digits", "try")
+
+
+def test_a_tampered_version_is_not_promoted(three_versions: Path) -> None:
+    uri = client().get_model_version_download_uri("digits", "2")
+    (Path(uri.removeprefix("file://")) / "data/model.keras").write_bytes(b"tWo")
+    with pytest.raises(UserError, match="was changed"):
+        promote("digits", "2", "good")
+    assert reigning() is None
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def test_killed_between_record_and_alias_the_old_champion_stays_until_the_next_decision(
+    three_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(name: str) -> None:
+        raise KilledError
+
+    promote("digits", "1", "first")
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(promotion, "_follow", killed)
+        promote("digits", "2", "better")
+    assert reigning() == 1
+    rollback("digits", "2 never came")
+    assert reigning() == 1
+    promote("digits", "3", "best")
+    assert champions(history("digits")) == (None, 1, 3)
+
+
+def test_an_interrupted_promotion_is_finished_by_saying_it_again(
+    three_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(promotion, "_follow", lambda name: (_ for _ in ()).throw(KilledError))
+        promote("digits", "1", "first")
+    assert reigning() is None
+    promote("digits", "1", "first, again")
+    assert reigning() == 1
+
+
+def test_a_champion_set_by_hand_is_gone_back_to(three_versions: Path) -> None:
+    promote("digits", "1", "first")
+    client().set_registered_model_alias("digits", "champion", "3")
+    promote("digits", "2", "better")
+    assert history("digits")[-1].from_version == 3
+    rollback("digits", "worse after all")
+    assert reigning() == 3
+
+
+def test_of_two_in_the_same_moment_one_wins_and_the_other_is_told(three_versions: Path) -> None:
+    promote("digits", "1", "first")
+    rival = stamped(Event("promote", 3, 1, 3, "Bob", "better"), history("digits"))
+    late = promotion.stamped
+
+    def while_bob_decides(event: Event, record: tuple[Event, ...]) -> Event:
+        client().set_registered_model_tag("digits", rival.key, to_tag(rival))
+        return late(event, record)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(promotion, "stamped", while_bob_decides)
+        with pytest.raises(UserError, match=r"Bob decided in the same moment, and first"):
+            promote("digits", "2", "good")
+    assert reigning() == 3
+    assert champions(history("digits")) == (None, 1, 3)
+    assert find_version("digits", "2").tags.get("review") is None
+
+
+def test_many_at_once_leave_the_alias_where_the_record_ends(three_versions: Path) -> None:
+    told: list[str] = []
+
+    def decide(number: int) -> None:
+        try:
+            promote("digits", str(number), f"say {number}")
+        except UserError as error:
+            told.append(str(error))
+
+    deciding = [threading.Thread(target=decide, args=(1 + n % 3,)) for n in range(6)]
+    for thread in deciding:
+        thread.start()
+    for thread in deciding:
+        thread.join()
+    assert reigning() == champions(history("digits"))[-1]
+    counted = [event for event in history("digits") if not event.superseded]
+    assert len({event.number for event in counted}) == len(counted)

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+
+from components.tracking.connection import client
+from components.tracking.runs import LONGEST_TAG, Run, adopt_model, run_of_model, start_run
+
+
+@pytest.fixture
+def run(workspace: Path) -> Run:
+    with start_run("train", {"stage": "train"}) as started:
+        return started
+
+
+def test_a_run_carries_lineage_and_its_stage(run: Run) -> None:
+    found = client().get_run(run.id)
+    assert found.data.tags["git.commit"] == "none (not a git repository)"
+    assert found.data.tags["stage"] == "train"
+    assert found.info.status == "FINISHED"
+
+
+def test_data_raw_is_logged_as_dataset_under_its_dvc_hash(workspace: Path) -> None:
+    Path("data").mkdir()
+    digest = "0123456789abcdef0123456789abcdef.dir"
+    Path("data/raw.dvc").write_text(f"outs:\n- {{md5: {digest}, path: raw}}\n")
+    with start_run("train", {}) as run:
+        pass
+    used = client().get_run(run.id).inputs.dataset_inputs[0].dataset
+    assert (used.name, used.digest) == ("data/raw", digest)
+
+
+def test_a_child_stands_below_its_parent(workspace: Path) -> None:
+    with start_run("search", {}) as parent, start_run("trial 0", {}, parent) as child:
+        pass
+    assert client().get_run(child.id).data.tags["mlflow.parentRunId"] == parent.id
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("no"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_how_a_run_ended_is_on_it(workspace: Path, error: BaseException, status: str) -> None:
+    with pytest.raises(type(error)), start_run("train", {}) as run:
+        raise error
+    assert client().get_run(run.id).info.status == status
+
+
+def test_nested_params_have_dotted_names(run: Run) -> None:
+    run.log_params({"seed": 17, "train": {"head": {"epochs": 3}, "empty": {}}})
+    logged = client().get_run(run.id).data.params
+    assert logged == {"seed": "17", "train.head.epochs": "3", "train.empty": "{}"}
+
+
+def test_a_param_too_long_for_mlflow_is_kept_whole_in_a_file(run: Run) -> None:
+    run.log_params({"space": "x" * 6_001})
+    assert run.read_text("params/space.txt") == "x" * 6_001
+    shown = client().get_run(run.id).data.params["space"]
+    assert shown == "6001 characters, see artifact params/space.txt"
+
+
+def test_more_params_and_metrics_than_one_request_holds_are_all_there(run: Run) -> None:
+    run.log_params({f"p{n}": n for n in range(250)})
+    run.log_metrics({f"m{n}": float(n) for n in range(1_200)}, step=3)
+    found = client().get_run(run.id).data
+    assert (len(found.params), len(found.metrics)) == (250, 1_200)
+
+
+def test_files_and_folders_arrive_below_their_folder(run: Run) -> None:
+    Path("curves").mkdir()
+    Path("curves/roc.csv").write_text("a,b\n")
+    Path("report.html").write_text("<p>fine</p>")
+    run.log_files(Path("report.html"), Path("curves"), folder="evaluate")
+    assert run.read_text("evaluate/report.html") == "<p>fine</p>"
+    assert run.read_text("evaluate/curves/roc.csv") == "a,b\n"
+    assert run.read_text("evaluate/none.txt") is None
+
+
+def test_a_tag_is_never_cut_silently(run: Run) -> None:
+    with pytest.raises(ValueError, match="tag note"):
+        run.set_tags({"note": "x" * (LONGEST_TAG + 1)})
+
+
+def test_the_newest_run_of_a_model_is_found_by_its_sha256(workspace: Path) -> None:
+    assert run_of_model("abc") is None
+    for _ in range(2):
+        with start_run("train", {"stage": "train"}) as run:
+            run.set_tags({"model_id": "abc"})
+    assert run_of_model("abc") == run
+
+
+def test_an_unknown_model_is_adopted_into_a_run(workspace: Path) -> None:
+    adopted = adopt_model("abc")
+    assert run_of_model("abc") == adopted
+    assert client().get_run(adopted.id).data.tags["adopted"] == "yes"

@@ -1,0 +1,21 @@
+"""The Prefect flow: the same files as `dvc repro`, byte for byte, a task run a stage."""
+
+import filecmp
+import json
+
+from tests.end_to_end.conftest import run
+from tests.end_to_end.test_repro import STAGES
+
+
+def test_the_flow_gives_what_dvc_repro_gives(clone, first_generation, tmp_path):
+    folder = clone("flow")
+    home = str(tmp_path / "prefect")
+    printed = run(folder, "python -m pipelines.retrain", PREFECT_HOME=home)
+
+    for same in ("dvc.lock", "data/evaluate/predictions.parquet", "data/train/model.keras"):
+        assert filecmp.cmp(folder / same, first_generation / same, shallow=False), same
+    for stage in STAGES:
+        assert f"Running stage '{stage}'" in printed
+    listed = run(folder, "prefect task-run ls --limit 50 -o json", PREFECT_HOME=home)
+    names = [task["name"] for task in json.loads(listed[listed.index("[") :])]
+    assert sorted(names) == sorted(STAGES)

@@ -1,0 +1,26 @@
+"""The stage `balance`: a plan and its counts, from prepared rows."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.params import Balance, Params
+from pipelines import artifacts, balance
+from tests.pipelines.stages import run_until, workspace
+
+
+def test_balance_writes_the_plan_and_the_counts_of_train_alone(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params
+) -> None:
+    workspace(digits_folder, tmp_path, monkeypatch)
+    run_until("prepare", params)
+    balance.run(Balance(strategy="oversample"))
+    tree = json.loads(artifacts.PLAN.read_text())
+    train = pd.read_parquet(artifacts.rows("train"))["label"].value_counts().to_dict()
+    assert tree["counts"] == {label: train[label] for label in tree["class_names"]}
+    assert set(tree["targets"].values()) == {max(train.values())}
+    counts = pd.read_csv(artifacts.COUNTS)
+    assert counts.columns.tolist() == ["class", "before", "after"]
+    assert counts["after"].sum() == 10 * max(train.values())
