@@ -77,7 +77,9 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def read_tree(path: Path) -> Any:
     """Read a JSON or YAML file. Raises UserError where the stage before has not run."""
-    return yaml.safe_load(_existing(path).read_text(encoding="utf-8"))
+    text = _existing(path).read_text(encoding="utf-8")
+    # YAML 1.1 would read the JSON number 1e-05 as a string.
+    return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ def build_classifier(
     hidden = keras.layers.Dropout(model.dropout, name="dropout")(backbone(images))
     logits = keras.layers.Dense(len(class_names), name="logits")(hidden)
     probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
-    network = keras.Model(images, probabilities, name="classifier")
+    network = keras.Model(images, probabilities, name=model.backbone)
     return Classifier(network, tuple(class_names), size, resize)
 
 

@@ -118,7 +118,7 @@ def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def clone(name: str) -> Path:
         folder = tmp_path_factory.mktemp("clones") / name
         run(repository.parent, f"git clone -q {repository} {folder}")
-        run(folder, f"dvc cache dir --local {repository}/.dvc/cache && dvc checkout -q")
+        run(folder, f"dvc cache dir --local {repository}/.dvc/cache && dvc checkout -q data/raw.dvc")
         run(folder, "dvc config --local --unset cache.dir")
         return folder
 

@@ -1,4 +1,4 @@
-"""A real, empty MLflow store in a folder of its own, made once and copied."""
+"""A folder with a real, empty MLflow store, and versions of models that are just bytes."""
 
 import os
 import shutil
@@ -11,18 +11,6 @@ import pytest
 from components.tracking.connection import DEFAULT_STORE
 from components.tracking.registry import register_version
 from components.tracking.runs import start_run
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tables of an MLflow store; making them takes over a second."""
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
-
-    path = tmp_path_factory.mktemp("store") / "empty.db"
-    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
-    _initialize_tables(engine)
-    engine.dispose()
-    return path
 
 
 @pytest.fixture
