@@ -62,10 +62,12 @@ def check_training_can_start(params: Params) -> None:
 
     Raises UserError on an unknown backbone, a size it cannot take, or weights that are not there.
     """
-    from components.model.backbones import check_backbone
+    from components.model.backbones import check_backbone, check_imagenet
     from components.tracking.registry import resolve_weights
 
     check_backbone(params.model, params.prepare.size)
+    if params.model.weights == "imagenet":
+        check_imagenet(params.model, params.prepare.size)
     resolve_weights(params.model)
 
 

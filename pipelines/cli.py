@@ -23,7 +23,7 @@ app = typer.Typer(
 
 VersionArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[VERSION]", help="A number or an alias; the challenger if left out."),
+    typer.Argument(metavar="VERSION", help="A number or an alias; the challenger if left out."),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence; it goes on record.")]
 

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.doctor import Check
+
 PIPED_WIDTH = 120
-COLOURS = {"promote": "green", "hold": "yellow", "reject": "red"}
+COLOURS = {
+    "promote": "green",
+    "hold": "yellow",
+    "reject": "red",
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "red",
+}
 
 
 def console() -> "Console":
@@ -47,6 +56,22 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
         table.add_row(f"  {name}", value)
     show_lines(title, style="bold")
     console().print(table)
+
+
+def show_checks(checks: "Iterable[Check]") -> bool:
+    """Print checks with what to do about them; return whether none would stop a run."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    passed = True
+    for check in checks:
+        passed = passed and check.status != "fail"
+        status = Text(check.status, style=COLOURS[check.status])
+        advice = f"\n→ {check.advice}" if check.advice and check.status != "ok" else ""
+        table.add_row(status, check.name, f"{check.found}{advice}")
+    console().print(table)
+    return passed
 
 
 def interval(found: Any, *, signed: bool = False) -> str:

@@ -23,12 +23,14 @@ def show_review(name: str) -> None:
         show_lines(f"{name} has no challenger; {standing}. `dvc repro` registers the next one.")
         return
     text = proposed.run.read_text(f"register/{name}/verdict.json")
-    if text is not None:
-        _show_comparison(proposed, Verdict.from_tree(json.loads(text)))
+    verdict = None if text is None else Verdict.from_tree(json.loads(text))
+    if verdict is not None:
+        _show_comparison(proposed, verdict)
     decision = proposed.tags.get("verdict", "none")
+    reasons = verdict.reasons if verdict else [proposed.tags.get("reasons", "")]
     show_lines(f"verdict: {decision}", style=COLOURS.get(decision, ""))
-    show_lines(*(f"  {reason}" for reason in proposed.tags.get("reasons", "").split("; ")))
-    show_lines(*_warnings(proposed, reigning, text is not None))
+    show_lines(*(f"  {reason}" for reason in reasons))
+    show_lines(*_warnings(proposed, reigning, verdict is not None), style="yellow")
     show_lines(
         f'next: fovea promote {proposed.number} --reason "…"',
         f'  or: fovea reject {proposed.number} --reason "…"',

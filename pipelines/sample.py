@@ -15,10 +15,14 @@ IMAGES = {"digits": 1_797}
 def write_sample(name: str) -> None:
     """Write the sample's images into data/raw, all or none, and `dvc add` them.
 
-    Raises UserError where data/raw holds anything, or DVC refuses.
+    Raises UserError outside of a repository's root, where data/raw holds anything, or DVC refuses.
     """
     from components.data import samples
 
+    if not Path("params.yaml").is_file():
+        raise UserError(
+            f"run from the repository's root, beside params.yaml. Received: {Path.cwd()}"
+        )
     _check_free(artifacts.RAW)
     images = getattr(samples, name)()
     with written_whole(artifacts.RAW) as folder:

@@ -15,10 +15,9 @@ from pipelines.training_data import read_training_data
 
 def run(seed: int, model: Model, train: Train) -> None:
     """Train one classifier; losses, rates and accuracy per epoch go to MLflow and history.csv."""
-    found = artifacts.read_tree(artifacts.HYPERPARAMETERS)
-    hyperparameters = Hyperparameters(model=model, train=train).overridden(found)
-
     with start_run("train", tags={"stage": "train"}) as tracked:
+        found = artifacts.read_tree(artifacts.HYPERPARAMETERS)
+        hyperparameters = Hyperparameters(model=model, train=train).overridden(found)
         tracked.log_params({"seed": seed, **hyperparameters.model_dump()})
         epochs = count(1)
 

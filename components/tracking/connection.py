@@ -21,8 +21,15 @@ DEFAULT_EXPERIMENT = "fovea"
 # Leaves room for importing MLflow within the 15 s that we promise.
 REMOTE_LIMIT_S = 10.0
 SQLITE_LIMIT_S = 10.0
-# MLflow's own are 120 s and 7 retries: a dead server would hold every single call for minutes.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+# Only names that are not set yet are set.
+SETTINGS = {
+    # MLflow's own are 120 s and 7 retries: a dead server would hold every single call for minutes.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    # Our own lines say what happens; a bar per file and the making of tables are noise.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 SQLITE = "sqlite:///"
 
 
@@ -36,10 +43,10 @@ def connect() -> None:
 
 def client() -> "MlflowClient":
     """Return MLflow's client for the address in force, without asking whether it answers."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     import mlflow
 
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
     given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(tracking_uri())
     # MLflow writes the address to the environment; left there, it would outlive a change of folder.
@@ -75,19 +82,17 @@ def experiment_id() -> str:
     """
     if is_remote():
         return _within(REMOTE_LIMIT_S, _experiment_id)
-    _check_sqlite(Path(tracking_uri().removeprefix(SQLITE)))
+    _check_sqlite(Path(tracking_uri().removeprefix(SQLITE).partition("?")[0]))
     return _experiment_id()
 
 
 def _experiment_id() -> str:
-    from mlflow.exceptions import MlflowException
-
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
     try:
         mlflow = client()
         found = mlflow.get_experiment_by_name(name)
         if found is None:
-            with suppress(MlflowException):  # another process may create it in this moment
+            with suppress(Exception):  # another process may create it in this moment
                 return str(mlflow.create_experiment(name))
             found = mlflow.get_experiment_by_name(name)
     except Exception as error:  # each kind of store has a driver with exceptions of its own

@@ -16,6 +16,7 @@ STATISTICS = Path("data/prepare/statistics.json")
 # the tags below as hashes.
 NOT_A_CHANGE = {"dvc.lock"}
 SHOWN_PATHS = 10
+LONGEST_NAME = 200
 GIT_TIMEOUT_S = 20
 NO_REPOSITORY = "none (not a git repository)"
 
@@ -59,7 +60,7 @@ def who(root: Path = Path()) -> str:
     """Return who is at work: git's user.name, else the login, else `unknown`."""
     done = _git(root, "config", "user.name")
     if done is not None and done.stdout.strip():
-        return done.stdout.strip()
+        return done.stdout.strip()[:LONGEST_NAME]
     return os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown"
 
 

@@ -64,7 +64,7 @@ def edit_params(folder: Path, changes: Mapping[str, object]) -> None:
 
 def _merge(tree: dict[str, object], changes: Mapping[str, object]) -> None:
     for key, value in changes.items():
-        below = tree[key]
+        below = tree.get(key)
         if isinstance(value, Mapping) and isinstance(below, dict):
             _merge(below, value)
         else:
@@ -118,7 +118,9 @@ def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def clone(name: str) -> Path:
         folder = tmp_path_factory.mktemp("clones") / name
         run(repository.parent, f"git clone -q {repository} {folder}")
-        run(folder, f"dvc cache dir --local {repository}/.dvc/cache && dvc checkout -q data/raw.dvc")
+        run(
+            folder, f"dvc cache dir --local {repository}/.dvc/cache && dvc checkout -q data/raw.dvc"
+        )
         run(folder, "dvc config --local --unset cache.dir")
         return folder
 

@@ -1,4 +1,11 @@
-from collections.abc import Callable
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +14,7 @@ import pytest
 from components.errors import UserError
 from components.params import Params
 from components.tracking.connection import client
-from components.tracking.promotion import promote, reject
+from components.tracking.promotion import history, promote, reject, rollback
 from components.tracking.registry import (
     DOWNLOADS,
     challenger,
@@ -193,3 +200,41 @@ def test_a_real_model_predicts_the_same_through_mlflow(registered: Register) -> 
     again = mlflow.tensorflow.load_model("models:/digits/1")
     np.testing.assert_array_equal(again.predict(images, verbose=0), expected)
     assert "keras==" in (stored_file(1).parent.parent / "requirements.txt").read_text()
+
+
+@pytest.fixture
+def server(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A real MLflow server that keeps store and files to itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{workspace}/mlflow.db"]
+    command += ["--artifacts-destination", str(workspace / "artifacts")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    uri = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=2):
+                break
+        except OSError:
+            time.sleep(0.2)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    yield uri
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=20)
+
+
+def test_a_server_is_as_good_as_a_file(server: str, registered: Register) -> None:
+    assert (registered(b"one"), registered(b"two"), registered(b"one")) == (1, 2, 1)
+    promote("digits", "1", "first")
+    promote("digits", "2", "second")
+    start = time.monotonic()
+    rollback("digits", "wrong alarms")
+    assert time.monotonic() - start < 5
+    found = champion("digits")
+    assert found is not None
+    assert download(found).read_bytes() == b"one"
+    assert len(history("digits")) == 3

@@ -1,0 +1,61 @@
+"""Ctrl-C in every stage: an end within seconds, nothing half-written, and `dvc repro` goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.environment import QUIET
+from tests.end_to_end.conftest import edit_params, run
+from tests.end_to_end.test_repro import STAGES
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_any_stage_loses_nothing(clone, first_generation):
+    folder = clone("interrupted")
+    for stage in STAGES:
+        seconds = interrupt(folder, stage)
+        assert seconds < 10, f"{stage} took {seconds:.1f} s to end"
+        assert list((folder / "data").rglob("*.part")) == []
+        run(folder, f"dvc repro {stage}")
+    same = ("dvc.lock", "data/train/model.keras", "data/evaluate/report.html")
+    for name in same:
+        assert (folder / name).read_bytes() == (first_generation / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_middle_of_training_ends_it(clone):
+    folder = clone("long")
+    edit_params(folder, {"train": {"finetune": {"epochs": 500},
+                                   "early_stopping": {"patience": 500}}})  # fmt: skip
+    run(folder, "dvc repro search")
+    assert interrupt(folder, "train", after="phase finetune  epoch 3 ") < 10
+    assert not (folder / "data/train/model.keras").exists()
+
+
+def interrupt(folder: Path, stage: str, after: str = "") -> float:
+    """Start a stage, press Ctrl-C once it is at work, and return the seconds until all is gone."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["dvc", "repro", stage],
+        cwd=folder,
+        env={**os.environ, **QUIET, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # as a terminal does: Ctrl-C reaches the whole group
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith(after or f"> python -m pipelines {stage}"):
+            break
+    time.sleep(0 if after else 0.7)
+    start = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    process.stdout.read()
+    process.wait()
+    return time.monotonic() - start
