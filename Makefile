@@ -26,7 +26,7 @@ lock: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
 	python3 -m venv .venv
-	pip install --quiet --require-hashes -r requirements.lock
+	pip install --quiet --no-deps --require-hashes -r requirements.lock
 	pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -62,13 +62,11 @@ def check_training_can_start(params: Params) -> None:
 
     Raises UserError on an unknown backbone, a size it cannot take, or weights that are not there.
     """
-    from components.model.backbones import check_backbone, check_imagenet
+    from components.model.backbones import check_backbone
     from components.tracking.registry import resolve_weights
 
     check_backbone(params.model, params.prepare.size)
-    if params.model.weights == "imagenet":
-        check_imagenet(params.model, params.prepare.size)
-    resolve_weights(params.model)
+    resolve_weights(params.model, params.prepare.size)
 
 
 if __name__ == "__main__":

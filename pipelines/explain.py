@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from components.tracking.connection import address, connect
-from components.tracking.registry import Version, find_version
+from components.tracking.registry import Version, find_version, versions
 from pipelines.console import show_facts, show_lines
 
 MISSING = "not recorded"
@@ -38,6 +38,7 @@ def show_lineage(name: str, wanted: str) -> None:
     for heading, fields in LINEAGE.items():
         facts = {label: version.tags.get(tag, MISSING) for label, tag in fields.items()}
         show_facts(heading, facts)
+    show_facts("weights", {"started from": _start(version)})
     show_facts("runs", dict(_runs(version)))
     show_lines("to build it again:", style="bold")
     show_lines(*(f"  {line}" for line in _commands(version)))
@@ -52,6 +53,13 @@ def _identity(version: Version) -> Iterator[tuple[str, str]]:
     yield "reasons", version.tags.get("reasons", MISSING)
     if "review" in version.tags:
         yield "review", f"{version.tags['review']}: {version.tags.get('review.reason', '')}"
+
+
+def _start(version: Version) -> str:
+    """Name the version that a warm start began with, as long as the registry has it."""
+    start = version.tags.get("started_from", MISSING)
+    known = [each for each in versions(version.name) if each.model_id == start]
+    return f"models:/{version.name}/{known[0].number} ({start})" if known else start
 
 
 def _runs(version: Version) -> Iterator[tuple[str, str]]:

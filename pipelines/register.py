@@ -4,7 +4,7 @@ import numpy as np
 
 from components.data.prepared import read_images
 from components.evaluation.gate import Verdict
-from components.model.checkpoints import model_id
+from components.model.checkpoints import model_id, started_from
 from components.params import Ingest, Prepare, Register
 from components.progress import say
 from components.tracking.connection import connect
@@ -39,7 +39,11 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
         tracked,
         np.array(read_images(prepared)[:1]),
         len(classes),
-        {**lineage(), **_verdict_tags(verdict, compared)},
+        {
+            **lineage(),
+            "started_from": started_from(artifacts.MODEL),
+            **_verdict_tags(verdict, compared),
+        },
         SHOWN,
     )
     registered = {"name": register.name, "version": number, "champion": compared}

@@ -11,7 +11,7 @@ from components.model.training import Row, train_classifier
 from components.params import Hyperparameters, Model, Search, Train
 from components.search.plots import draw_trials
 from components.search.space import Overrides
-from components.search.study import Objective, Report, Trial, best_trial, run_study
+from components.search.study import Objective, Pruned, Report, Trial, best_trial, run_study
 from components.tracking.registry import resolve_weights
 from components.tracking.runs import Run, start_run
 from pipelines import artifacts
@@ -56,8 +56,13 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
 
             weights = resolve_weights(hyperparameters.model)
             features = artifacts.STATE / "features"
-            trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
-            return float(trained.best[search.maximize])
+            try:
+                trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
+                return float(trained.best[search.maximize])
+            except Pruned as early:
+                tracked.set_tags({"pruned": "yes"})  # a finished run, not a failed one
+                cut_short = early
+        raise cut_short
 
     return objective
 

@@ -8,6 +8,8 @@ which they appear, and with names, size and resizing in its metadata.
 import json
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +40,17 @@ def read_classifier(path: Path) -> Classifier:
     load_keras()
     import keras
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            facts = json.loads(archive.read("metadata.json"))["fovea"]
+    with _damage_named(path):
+        facts = _read_facts(path)
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except FileNotFoundError:
-        raise UserError(f"no such model file. Received: {path}") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is not a classifier that Fovea wrote: {problem}") from None
-    return Classifier(model, tuple(facts["class_names"]), facts["size"], facts["resize"])
+        names = tuple(facts["class_names"])
+        return Classifier(model, names, facts["size"], facts["resize"], facts["started_from"])
+
+
+def started_from(path: Path) -> str:
+    """Return what a saved classifier started from, without loading it: see `Classifier`."""
+    with _damage_named(path):
+        return str(_read_facts(path)["started_from"])
 
 
 def model_id(path: Path) -> str:
@@ -55,11 +58,29 @@ def model_id(path: Path) -> str:
     return sha256(path)
 
 
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"no such model file. Received: {path}") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not a classifier that Fovea wrote: {problem}") from None
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        facts: dict[str, Any] = json.loads(archive.read("metadata.json"))["fovea"]
+        return facts
+
+
 def _facts(classifier: Classifier) -> dict[str, Any]:
     return {
         "class_names": list(classifier.class_names),
         "size": classifier.size,
         "resize": classifier.resize,
+        "started_from": classifier.started_from,
     }
 
 

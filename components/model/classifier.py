@@ -3,7 +3,7 @@ probabilities, with the class names and the image size that it was trained for.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,14 @@ class Classifier:
     the layers `backbone`, `dropout`, `logits` and `probabilities`.
     class_names: the label of every column.
     size, resize: side in pixels, and the way images of other sizes are brought to it.
+    started_from: `none`, `imagenet`, or the sha256 of the model whose weights it started from.
     """
 
     model: Any
     class_names: tuple[str, ...]
     size: int
     resize: str
+    started_from: str
 
     @property
     def backbone(self) -> Any:
@@ -69,12 +71,14 @@ def build_classifier(
     logits = keras.layers.Dense(len(class_names), name="logits")(hidden)
     probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
     network = keras.Model(images, probabilities, name=model.backbone)
-    return Classifier(network, tuple(class_names), size, resize)
+    started_from = "imagenet" if model.weights == "imagenet" else "none"
+    return Classifier(network, tuple(class_names), size, resize, started_from)
 
 
-def warm_start(classifier: Classifier, source: Classifier) -> None:
+def warm_start(classifier: Classifier, source: Classifier, source_id: str) -> Classifier:
     """Give `classifier` the backbone of `source`, and the head's columns of the classes it knows.
 
+    source_id: sha256 of the file that `source` was read from. Returns the same network, in place.
     Raises UserError where the two backbones are not of one architecture.
     """
     ours, theirs = classifier.backbone.get_weights(), source.backbone.get_weights()
@@ -93,6 +97,7 @@ def warm_start(classifier: Classifier, source: Classifier) -> None:
             known = source.class_names.index(name)
             kernel[:, column], bias[column] = known_kernel[:, known], known_bias[known]
     logits.set_weights([kernel, bias])
+    return replace(classifier, started_from=source_id)
 
 
 def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from components.errors import UserError
 from components.model.augmentation import build_augmentation
 from components.model.backend import load_keras
 from components.model.batches import Balance, Examples, steps_per_epoch, training_batches
-from components.model.checkpoints import read_classifier
+from components.model.checkpoints import model_id, read_classifier
 from components.model.classifier import Classifier, build_classifier, outputs, warm_start
 from components.model.features import frozen_features
 from components.model.losses import Loss, build_loss
@@ -79,7 +79,7 @@ def train_classifier(
     keras.utils.set_random_seed(seed)
     classifier = build_classifier(hyperparameters.model, data.class_names, data.size, data.resize)
     if weights:
-        warm_start(classifier, read_classifier(weights))
+        classifier = warm_start(classifier, read_classifier(weights), model_id(weights))
     # Fresh weights need no protection: no head phase, and batch normalisation must learn.
     pretrained = hyperparameters.model.weights != "none"
     return _fit(classifier, data, hyperparameters.train, pretrained, seed, on_epoch, cache)

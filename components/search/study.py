@@ -15,7 +15,6 @@ from components.errors import UserError
 from components.progress import say
 from components.search.space import Overrides, suggest, written_point
 
-
 FAILURES = (UserError, MemoryError)
 
 

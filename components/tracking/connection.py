@@ -81,6 +81,8 @@ def experiment_id() -> str:
     Raises UserError with the address where MLflow cannot be reached.
     """
     if is_remote():
+        import mlflow  # noqa: F401 (a slow disk must not pass for a silent server)
+
         return _within(REMOTE_LIMIT_S, _experiment_id)
     _check_sqlite(Path(tracking_uri().removeprefix(SQLITE).partition("?")[0]))
     return _experiment_id()

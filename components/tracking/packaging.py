@@ -1,6 +1,9 @@
-"""Our .keras file, byte by byte → a folder that MLflow can load, serve and show as a model."""
+"""Our .keras file, byte by byte → a model that MLflow can load, serve and show beside its run."""
 
 import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -8,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from components.tracking.connection import client, experiment_id
+from components.tracking.runs import Run
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -26,6 +32,43 @@ class _AsItIs:
 
     def save(self, path: str) -> None:
         shutil.copyfile(self.file, path)
+
+
+def log_model(
+    name: str,
+    model_path: Path,
+    run: Run,
+    example: NDArray[np.uint8],
+    classes: int,
+    shown: Sequence[str],
+) -> str:
+    """Store the file as MLflow 3's logged model, an output of `run`; return MLflow's id of it.
+
+    example: uint8 [1, S, S, 3], a real image. classes: the number of probabilities. shown: metrics
+    of the run to show beside it. What fails in between leaves a logged model marked FAILED.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    logged = client().create_logged_model(experiment_id(), name, run.id, model_type="classifier")
+    try:
+        described = Model(
+            artifact_path=logged.artifact_location,
+            run_id=run.id,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            write_model_folder(Path(folder), model_path, example, classes, described)
+            client().log_model_artifacts(logged.model_id, folder)
+    except BaseException:
+        with suppress(Exception):
+            client().finalize_logged_model(logged.model_id, "FAILED")
+        raise
+    client().finalize_logged_model(logged.model_id, "READY")
+    client().log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    _show_metrics(run, logged.model_id, shown)
+    return str(logged.model_id)
 
 
 def write_model_folder(
@@ -60,3 +103,17 @@ def write_model_folder(
 def requirements() -> list[str]:
     """Return the packages that the model needs, pinned to the versions it was made with."""
     return [f"{name}=={metadata.version(name)}" for name in REQUIRED]
+
+
+def _show_metrics(run: Run, logged_id: str, shown: Sequence[str]) -> None:
+    """Tie the run's newest values to the logged model, at their own times, so none is doubled."""
+    from mlflow.entities import Metric
+
+    latest = [client().get_metric_history(run.id, name)[-1:] for name in shown]
+    tied = [
+        Metric(each.key, each.value, each.timestamp, each.step, model_id=logged_id)
+        for history in latest
+        for each in history
+    ]
+    if tied:
+        client().log_batch(run.id, metrics=tied)

@@ -80,7 +80,9 @@ def reject(name: str, wanted: str | None, reason: str) -> Event:
     connect()
     why = checked_reason(reason)
     version = _wanted(name, wanted)
-    if CHAMPION in version.aliases:
+    # By the record, too: a move that was interrupted would be finished by this event.
+    line = line_of_champions(history(name), _held(name))
+    if CHAMPION in version.aliases or version.number == line[-1]:
         raise UserError(
             "this version is the champion; `fovea rollback` takes it back. "
             f"Received: {version.number}"

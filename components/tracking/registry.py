@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from components import params
 from components.errors import UserError
 from components.files import sha256
-from components.tracking.connection import address, client, connect, experiment_id
-from components.tracking.packaging import WEIGHTS, write_model_folder
+from components.tracking.connection import address, client, connect
+from components.tracking.packaging import WEIGHTS, log_model
 from components.tracking.runs import Run
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def register_version(
     found = next((each for each in versions(name) if each.model_id == model_id), None)
     all_tags = {**tags, "model_id": model_id, "training_run_id": run.id}
     if found is None:
-        logged_id = _log_model(name, model_path, run, example, classes, shown)
+        logged_id = log_model(name, model_path, run, example, classes, shown)
         number = _create_version(name, logged_id, run, all_tags)
     else:
         number = found.number
@@ -212,53 +212,6 @@ def _registered_weights(weights: str) -> Path:
     connect()
     wanted = reference["alias"] or reference["number"]
     return download(find_version(reference["name"], wanted))
-
-
-def _log_model(
-    name: str,
-    model_path: Path,
-    run: Run,
-    example: NDArray[np.uint8],
-    classes: int,
-    shown: Sequence[str],
-) -> str:
-    """Store the file as MLflow 3's logged model, an output of `run`; return MLflow's id of it."""
-    from mlflow.entities import LoggedModelOutput
-    from mlflow.models import Model
-
-    logged = client().create_logged_model(experiment_id(), name, run.id, model_type="classifier")
-    try:
-        described = Model(
-            artifact_path=logged.artifact_location,
-            run_id=run.id,
-            model_uuid=logged.model_id,
-            model_id=logged.model_id,
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            write_model_folder(Path(folder), model_path, example, classes, described)
-            client().log_model_artifacts(logged.model_id, folder)
-    except BaseException:
-        with suppress(Exception):
-            client().finalize_logged_model(logged.model_id, "FAILED")
-        raise
-    client().finalize_logged_model(logged.model_id, "READY")
-    client().log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
-    _show_metrics(run, logged.model_id, shown)
-    return str(logged.model_id)
-
-
-def _show_metrics(run: Run, logged_id: str, shown: Sequence[str]) -> None:
-    """Tie the run's newest values to the logged model, at their own times, so none is doubled."""
-    from mlflow.entities import Metric
-
-    latest = [client().get_metric_history(run.id, name)[-1:] for name in shown]
-    tied = [
-        Metric(each.key, each.value, each.timestamp, each.step, model_id=logged_id)
-        for history in latest
-        for each in history
-    ]
-    if tied:
-        client().log_batch(run.id, metrics=tied)
 
 
 def _create_version(name: str, logged_id: str, run: Run, tags: Mapping[str, str]) -> int:

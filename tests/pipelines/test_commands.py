@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import group_lives
 
 from pipelines import commands
 
@@ -98,12 +99,3 @@ def test_what_a_finished_command_left_running_is_ended() -> None:
     )
     run_python(code, said)
     assert not group_lives(int(said[0]))
-
-
-def group_lives(group: int) -> bool:
-    """Whether a group has a process that is not just waiting to be reaped by init."""
-    listed = subprocess.run(
-        ["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True
-    )
-    members = [line.split() for line in listed.stdout.splitlines()]
-    return any(int(pgid) == group and not state.startswith("Z") for pgid, state in members)

@@ -36,7 +36,7 @@ def write_model(slope: float, names: Sequence[str] = NAMES, size: int = SIZE) ->
     model = keras.Model(pixels, head(hidden))
     signs = np.array([{"bright": 1, "dark": -1}.get(name, 0) for name in names])
     head.set_weights([np.tile(slope * signs, (3, 1)), np.zeros(len(names))])
-    write_classifier(artifacts.MODEL, Classifier(model, tuple(names), size, "squash"))
+    write_classifier(artifacts.MODEL, Classifier(model, tuple(names), size, "squash", "none"))
 
 
 def evaluate() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import group_lives
 
 from components.errors import UserError
 from components.files import sha256
@@ -246,12 +247,3 @@ def wait_for_group(root: Path) -> int:
         time.sleep(0.1)
     time.sleep(0.1)
     return int((root / "group").read_text())
-
-
-def group_lives(group: int) -> bool:
-    """Whether a group has a process that is not just waiting to be reaped by init."""
-    listed = subprocess.run(
-        ["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True
-    )
-    members = [line.split() for line in listed.stdout.splitlines()]
-    return any(int(pgid) == group and not state.startswith("Z") for pgid, state in members)

@@ -21,6 +21,7 @@ def test_a_classifier_comes_back_as_it_was(classifier, tmp_path):
     write_classifier(tmp_path / "m.keras", classifier)
     read = read_classifier(tmp_path / "m.keras")
     assert (read.class_names, read.size, read.resize) == (("cat", "dög", "<b>"), 16, "crop")
+    assert read.started_from == "none"
     np.testing.assert_array_equal(predict(read, IMAGES), predict(classifier, IMAGES))
 
 

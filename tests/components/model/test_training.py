@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.errors import UserError
-from components.model.checkpoints import write_classifier
+from components.model.checkpoints import model_id, write_classifier
 from components.model.classifier import predict
 from components.model.training import balanced_accuracy, freeze, train_classifier
 
@@ -73,6 +73,7 @@ def test_a_warm_start_trains_the_head_first_and_keeps_what_was_learned(
     trained = train_here(warm, weights=tmp_path / "first.keras", seed=8)
     assert [row["phase"] for row in trained.history] == ["head", "head", "finetune"]
     assert trained.history[0]["val_accuracy"] > 0.9
+    assert trained.classifier.started_from == model_id(tmp_path / "first.keras")
 
 
 def test_a_warm_start_from_another_architecture_is_refused(hyperparameters, train_here, tmp_path):

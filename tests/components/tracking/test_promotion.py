@@ -119,6 +119,17 @@ def test_an_interrupted_promotion_is_finished_by_saying_it_again(
     assert reigning() == 1
 
 
+def test_a_version_whose_promotion_was_interrupted_cannot_be_rejected_into_office(
+    three_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(promotion, "_follow", lambda name: (_ for _ in ()).throw(KilledError))
+        promote("digits", "3", "best")
+    with pytest.raises(UserError, match="fovea rollback"):
+        reject("digits", "3", "on second thoughts")
+    assert reigning() is None
+
+
 def test_a_champion_set_by_hand_is_gone_back_to(three_versions: Path) -> None:
     promote("digits", "1", "first")
     client().set_registered_model_alias("digits", "champion", "3")
