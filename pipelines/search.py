@@ -27,7 +27,7 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
         with start_run("search", tags={"stage": "search"}) as parent:
             parent.log_params({"seed": seed, "search": search.model_dump()})
             objective = build_objective(written, search, seed, parent)
-            study = artifacts.STATE / "search" / f"{_identity(written, search, seed)}.db"
+            study = artifacts.STATE / "search" / f"{study_id(written, search, seed)}.db"
             trials = run_study(search, written, objective, study, seed)
             best = best_trial(trials)
             overrides = best.overrides
@@ -67,11 +67,12 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
     return objective
 
 
-def _identity(written: Hyperparameters, search: Search, seed: int) -> str:
+def study_id(written: Hyperparameters, search: Search, seed: int) -> str:
     """Hash what decides every trial: a study goes on only under the same data, rules and code."""
     rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), "seed": seed}
     digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())
-    code = [*sorted(Path("components").rglob("*.py")), Path("pipelines/search.py")]
+    here = Path(__file__)
+    code = [here, *sorted((here.parents[1] / "components").rglob("*.py"))]
     for file in [artifacts.STATISTICS, artifacts.PLAN, *code]:
         digest.update(sha256(file).encode())
     return digest.hexdigest()[:32]

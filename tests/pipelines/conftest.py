@@ -1,12 +1,16 @@
 """A Prefect server for the session, and tiny DVC repositories in which flows really run."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from components.params import Hyperparameters, Params
+from pipelines import artifacts, balance
 from pipelines.environment import quiet_vendors
+from tests.pipelines.stages import run_until, workspace
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +39,22 @@ def workspace_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
         return tmp_path
 
     return make
+
+
+@pytest.fixture
+def prepared(
+    digits_folder: Path,
+    empty_store: Path,
+    params: Params,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Hyperparameters:
+    """A workspace in which train can run, and hyperparameters small enough for a test."""
+    workspace(digits_folder, tmp_path, monkeypatch)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    run_until("prepare", params)
+    balance.run(params.balance)
+    artifacts.write_tree(artifacts.HYPERPARAMETERS, {"model.dropout": 0.4})
+    written = Hyperparameters(model=params.model, train=params.train)
+    return written.overridden({"model.width": 0.35, "train.finetune.epochs": 2})

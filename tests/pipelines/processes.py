@@ -4,7 +4,7 @@ import subprocess
 
 
 def group_lives(group: int) -> bool:
-    """Whether a process group has a member that is not just waiting to be reaped by init."""
+    """Whether a process group has a member that does more than wait to be reaped."""
     listed = subprocess.run(
         ["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True
     )

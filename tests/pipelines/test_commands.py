@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import group_lives
 
 from pipelines import commands
+from tests.pipelines.processes import group_lives
 
 STUBBORN = """
 import os, signal, subprocess, sys, time

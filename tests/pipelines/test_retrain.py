@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import group_lives
 
 from components.errors import UserError
 from components.files import sha256
 from components.tracking import runs
 from pipelines import commands, workspace
+from tests.pipelines.processes import group_lives
 
 Make = Callable[[str], Path]
 

@@ -1,0 +1,77 @@
+"""The stage `search`: none, a few trials under one parent, and going on after a crash."""
+
+import pandas as pd
+import pytest
+
+from components.params import Choices, Hyperparameters, Range
+from components.tracking.connection import client
+from pipelines import artifacts, search, train
+
+RATE = "train.finetune.learning_rate"
+
+
+@pytest.fixture
+def three_trials(params):
+    space = {RATE: Range(low=0.001, high=0.1, log=True), "model.dropout": Choices(choices=(0.0,))}
+    update = {"trials": 3, "epochs": 1, "startup_trials": 2, "space": space}
+    return params.search.model_copy(update=update)
+
+
+def runs() -> list:
+    experiment = client().get_experiment_by_name("fovea")
+    return client().search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+
+
+def test_no_trials_leave_params_as_written(prepared, params):
+    search.run(17, prepared.model, prepared.train, params.search)
+    assert artifacts.read_tree(artifacts.HYPERPARAMETERS) == {}
+    assert pd.read_csv(artifacts.TRIALS).empty
+    assert artifacts.STUDY_PLOT.read_text().startswith("<?xml")
+
+
+def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):
+    search.run(17, prepared.model, prepared.train, three_trials)
+
+    table = pd.read_csv(artifacts.TRIALS)
+    assert table["trial"].tolist() == [0, 1, 2]
+    best = table.loc[table["val_balanced_accuracy"].idxmax()]
+    chosen = artifacts.read_tree(artifacts.HYPERPARAMETERS)
+    assert chosen == {RATE: pytest.approx(best[RATE]), "model.dropout": 0.0}
+    parent, *trials = runs()
+    assert [run.data.tags["mlflow.parentRunId"] for run in trials] == [parent.info.run_id] * 3
+    assert {run.info.status for run in [parent, *trials]} == {"FINISHED"}
+    assert float(trials[0].data.params[RATE]) in table[RATE].tolist()
+
+
+def test_train_takes_what_the_search_found(prepared, three_trials):
+    search.run(17, prepared.model, prepared.train, three_trials)
+    train.run(17, prepared.model, prepared.train)
+    chosen = artifacts.read_tree(artifacts.HYPERPARAMETERS)
+    run = runs()[-1]
+    assert float(run.data.params[RATE]) == chosen[RATE]
+
+
+def test_a_second_search_on_the_same_inputs_trains_nothing(
+    prepared,
+    three_trials,
+    monkeypatch,
+):
+    search.run(17, prepared.model, prepared.train, three_trials)
+    first = artifacts.TRIALS.read_bytes()
+
+    def never(*arguments):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(search, "train_classifier", never)
+    search.run(17, prepared.model, prepared.train, three_trials)
+    assert artifacts.TRIALS.read_bytes() == first
+
+
+def test_other_data_begin_another_study(prepared, three_trials):
+    written = Hyperparameters(model=prepared.model, train=prepared.train)
+    before = search.study_id(written, three_trials, 17)
+    plan = artifacts.read_tree(artifacts.PLAN)
+    artifacts.write_tree(artifacts.PLAN, {**plan, "strategy": "oversample"})
+    assert search.study_id(written, three_trials, 17) != before
+    more = three_trials.model_copy(update={"trials": 30})
+    assert search.study_id(written, more, 17) == search.study_id(written, three_trials, 17)

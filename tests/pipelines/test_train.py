@@ -1,0 +1,46 @@
+"""The stage `train`: hyperparameters applied, history and model written, everything in MLflow."""
+
+import pandas as pd
+import pytest
+
+from components.errors import UserError
+from components.model.checkpoints import model_id, read_classifier
+from components.tracking.connection import client
+from components.tracking.runs import run_of_model
+from pipelines import artifacts, train
+
+
+def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
+    train.run(17, prepared.model, prepared.train)
+
+    history = pd.read_csv(artifacts.HISTORY)
+    assert history["epoch"].tolist() == [1, 2]
+    classifier = read_classifier(artifacts.MODEL)
+    assert classifier.class_names == tuple("0123456789")
+    assert classifier.model.get_layer("dropout").rate == 0.4
+
+    tracked = run_of_model(model_id(artifacts.MODEL))
+    assert tracked is not None
+    run = client().get_run(tracked.id)
+    assert run.data.params["model.dropout"] == "0.4"
+    assert run.data.params["seed"] == "17"
+    losses = client().get_metric_history(tracked.id, "val_loss")
+    assert [loss.value for loss in losses] == pytest.approx(history["val_loss"].tolist())
+    assert run.data.metrics.keys() >= {"loss", "accuracy", "val_accuracy", "learning_rate"}
+
+
+def test_the_same_inputs_give_the_same_files(prepared):
+    train.run(17, prepared.model, prepared.train)
+    first = (artifacts.MODEL.read_bytes(), artifacts.HISTORY.read_bytes())
+    train.run(17, prepared.model, prepared.train)
+    assert (artifacts.MODEL.read_bytes(), artifacts.HISTORY.read_bytes()) == first
+
+
+def test_a_training_that_fails_leaves_no_model_and_a_failed_run(prepared):
+    wild = prepared.overridden({"train.finetune.learning_rate": 1e30})
+    with pytest.raises(UserError, match="no longer a number"):
+        train.run(17, wild.model, wild.train)
+    assert not artifacts.MODEL.exists()
+    experiment = client().get_experiment_by_name("fovea")
+    [run] = client().search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED"
