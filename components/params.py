@@ -192,6 +192,12 @@ class Hyperparameters(_Section):
     model: Model
     train: Train
 
+    @model_validator(mode="after")
+    def _something_trains(self) -> "Hyperparameters":
+        fresh, head = self.model.weights == "none", self.train.head.epochs
+        rule = "nothing would be trained: raise train.finetune.epochs. Received: 0"
+        return _require(self, bool(self.train.finetune.epochs or (head and not fresh)), rule)
+
     def overridden(self, overrides: Mapping[str, object]) -> "Hyperparameters":
         """Return them with dotted names set anew, such as {"train.head.epochs": 3}.
 
@@ -306,7 +312,10 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _searchable(self) -> "Params":
-        written = Hyperparameters(model=self.model, train=self.train)
+        try:
+            written = Hyperparameters(model=self.model, train=self.train)
+        except ValidationError as error:
+            raise ValueError("; ".join(_sentences(error))) from None
         for name, values in self.search.space.items():
             for value in _extremes(values):
                 try:

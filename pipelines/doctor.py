@@ -85,7 +85,7 @@ def _packages(root: Path) -> Check:
         "packages",
         "fail",
         f"{python}, {', '.join(other[:3])}{more}",
-        "pip install --require-hashes -r requirements.lock",
+        "pip install --no-deps --require-hashes -r requirements.lock",
     )
 
 

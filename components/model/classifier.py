@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from components import params
 from components.errors import UserError
 from components.model.backbones import build_backbone
+from components.progress import track
 
 PREDICTION_BATCH = 64
 
@@ -105,11 +106,15 @@ def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.flo
     return outputs(classifier.model, images)
 
 
-def outputs(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
-    """Return what a keras.Model makes of the inputs, a batch in memory at a time."""
+def outputs(model: Any, inputs: NDArray[Any], shown: str = "") -> NDArray[np.float32]:
+    """Return what a keras.Model makes of the inputs, a batch in memory at a time.
+
+    shown: what to call this while showing its progress; nothing is shown without it.
+    """
+    starts = range(0, len(inputs), PREDICTION_BATCH)
     parts = [
         _padded_outputs(model, np.asarray(inputs[start : start + PREDICTION_BATCH]))
-        for start in range(0, len(inputs), PREDICTION_BATCH)
+        for start in (track(starts, shown, len(starts)) if shown else starts)
     ]
     return np.concatenate(parts) if parts else np.empty((0, model.output_shape[-1]), np.float32)
 

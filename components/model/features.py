@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from components.files import written_whole
 from components.model.batches import Examples
 from components.model.classifier import Classifier, outputs
-from components.progress import say
 
 
 def frozen_features(
@@ -26,8 +25,8 @@ def frozen_features(
     """
     path = cache / f"{_key(classifier.backbone, content)}.npy"
     if not path.exists():
-        say(f"features of {len(examples)} images through the frozen backbone")
-        features = outputs(classifier.backbone, examples.inputs)
+        shown = f"features of {len(examples)} images through the frozen backbone, batches"
+        features = outputs(classifier.backbone, examples.inputs, shown)
         with written_whole(path) as temporary, temporary.open("wb") as file:
             np.save(file, features)
     kept: NDArray[np.float32] = np.load(path)
