@@ -17,5 +17,6 @@ def test_the_flow_gives_what_dvc_repro_gives(clone, first_generation, tmp_path):
     for stage in STAGES:
         assert f"Running stage '{stage}'" in printed
     listed = run(folder, "prefect task-run ls --limit 50 -o json", PREFECT_HOME=home)
-    names = [task["name"] for task in json.loads(listed[listed.index("[") :])]
+    tasks, _ = json.JSONDecoder().raw_decode(listed[listed.index("[\n") :])  # a log line follows
+    names = [task["name"] for task in tasks]
     assert sorted(names) == sorted(STAGES)
