@@ -9,7 +9,7 @@ demo: .venv/installed data/raw
 	fovea summary
 
 test: .venv/installed
-	python -m pytest
+	python -m pytest -n 2 --dist loadgroup
 
 slow: .venv/installed
 	python -m pytest -m slow

@@ -13,6 +13,16 @@ ROOT = Path(__file__).parent.parent
 quiet_vendors()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests out to two workers by file, and the end-to-end tests, which share a
+    workspace, as one; they take longest, so they start first.
+    """
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+    for item in items:
+        together = item.path.parent if "end_to_end" in item.path.parts else item.path
+        item.add_marker(pytest.mark.xdist_group(str(together)))
+
+
 @pytest.fixture(scope="session")
 def params() -> Params:
     """The repository's own params.yaml."""

@@ -72,7 +72,7 @@ def _merge(tree: dict[str, object], changes: Mapping[str, object]) -> None:
 
 
 def copy_repository(folder: Path) -> None:
-    """Copy what git tracks or would track, as the working tree has it."""
+    """Copy what git tracks or would track, as the working tree has it, but for its own data."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -80,8 +80,9 @@ def copy_repository(folder: Path) -> None:
         text=True,
         check=True,
     )
+    ours = ("tests/", "data/raw", "dvc.lock")
     for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith("tests/"):
+        if (ROOT / name).is_file() and not name.startswith(ours):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     run(folder, "git init -q -b main")
