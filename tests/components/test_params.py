@@ -27,7 +27,7 @@ TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
         ("[0.0, 0.2, 0.4]", "[0.0, 7]", r"model\.dropout should be less than 1\. Received: 7"),
         ("[0.0, 0.2, 0.4]", "[]", r"search\.space\.model\.dropout\.choices"),
         ("  strategy: none", "  strategy: [", r"is not valid YAML"),
-        ("epochs: 20 # [8]", "epochs: 0", r"nothing would be trained: raise train\.finetune"),
+        ("epochs: 15 # [8]", "epochs: 0", r"nothing would be trained: raise train\.finetune"),
         (TEXT, "- a list", r"must hold sections"),
     ],
 )

@@ -74,7 +74,7 @@ def test_pixels_are_scaled_as_the_network_was_trained(name):
 def test_compact_gives_one_feature_vector_per_image(params):
     backbone = build_backbone(params.model, 16)
     features = backbone.predict_on_batch(np.zeros((3, 16, 16, 3), np.uint8))
-    assert features.shape == (3, 96)
+    assert features.shape == (3, 48)
     assert np.isfinite(features).all()
 
 
