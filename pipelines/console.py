@@ -75,9 +75,11 @@ def show_checks(checks: "Iterable[Check]") -> bool:
 
 
 def interval(found: Any, *, signed: bool = False) -> str:
-    """Write an Interval as `0.983 (0.974 – 0.991)`; a dash where it is undefined."""
+    """Write an Interval as `0.983 (0.974 – 0.991)`; without what is undefined of it."""
     if found is None or found.value is None:
         return "–"
+    if found.low is None:
+        return f"{found.value:.3f}"
     value, low, high = (
         f"{number:{'+' if signed else ''}.3f}".replace("-", "−")
         for number in (found.value, found.low, found.high)

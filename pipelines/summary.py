@@ -13,11 +13,9 @@ def show_summary() -> None:
     verdict = artifacts.read_tree(artifacts.VERDICT)
     low, high = metrics["intervals"]["accuracy"]
     percent = f"{100 * metrics['confidence']:g} %"
-    bound = metrics.get("error_bound")
-    doubt = f"; the error may still be up to {100 * bound:.1f} %" if bound else ""
     facts = {
         "test accuracy": f"{metrics['accuracy']:.4f} ({percent} interval {low:.4f} – {high:.4f}, "
-        f"{metrics['images']} images{doubt})",
+        f"{metrics['images']} images)",
         "registered": f"{verdict['name']}, version {verdict['version']}",
         "verdict": "; ".join([verdict["decision"], *verdict["reasons"]]),
         "report": str(artifacts.REPORT),

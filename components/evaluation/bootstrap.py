@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,11 @@ HELD_AT_ONCE = 4_000_000  # draws in memory, 16 MB, whatever the number of image
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value between the ends of its interval; all three null where it is undefined."""
+    """A measured value between the ends of its interval; null where they are undefined.
+
+    The ends alone are null where no resample differed from a perfect (or hopeless) sample, which
+    says nothing about how far the truth may lie from it.
+    """
 
     value: float | None
     low: float | None
@@ -55,3 +60,20 @@ def interval(value: float, draws: Floats, confidence: float) -> Interval:
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(float(value), float(low), float(high))
+
+
+def score_interval(value: float, draws: Floats, confidence: float, images: int | None) -> Interval:
+    """Return the same for a score from 0 to 1, where a bootstrap fails if it is exactly 0 or 1.
+
+    All resamples of a sample without a mistake agree, and their interval has no width. images: of
+    how many images the score is a share, as accuracy and recall are; then Wilson's interval (1927)
+    stands in. Without it the score is no share (None), and its ends are null.
+    """
+    found = interval(value, draws, confidence)
+    if found.value not in (0.0, 1.0) or found.low != found.high:
+        return found
+    if not images:
+        return Interval(found.value, None, None)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    width = z**2 / (images + z**2)
+    return Interval(1.0, 1 - width, 1.0) if found.value else Interval(0.0, 0.0, width)

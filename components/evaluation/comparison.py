@@ -7,7 +7,15 @@ from itertools import chain
 import numpy as np
 
 from components import params
-from components.evaluation.bootstrap import Floats, Interval, Ints, each_once, interval, resampled
+from components.evaluation.bootstrap import (
+    Floats,
+    Interval,
+    Ints,
+    each_once,
+    interval,
+    resampled,
+    score_interval,
+)
 from components.evaluation.metrics import count_scores
 
 OVERALL = ("accuracy", "balanced_accuracy", "macro_f1")
@@ -55,7 +63,10 @@ def compare(
             [each_once(len(labels))], resampled(len(labels), register.resamples, seed)
         )
     ]
-    return tuple(_rows(np.concatenate(blocks, axis=-1), class_names, register.confidence))
+    support = np.bincount(labels, minlength=len(class_names))
+    images = [len(labels), None, None, *map(int, support)]
+    scores = np.concatenate(blocks, axis=-1)
+    return tuple(_rows(scores, images, class_names, register.confidence))
 
 
 def aligned(probabilities: Floats, known: Sequence[str], class_names: Sequence[str]) -> Floats:
@@ -77,16 +88,21 @@ def _scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> Float
     return np.vstack([*(found[name] for name in OVERALL), found["recall"]])
 
 
-def _rows(scores: Floats, class_names: Sequence[str], confidence: float) -> Iterator[Comparison]:
-    """Turn scores [models, 3 + classes, the sample and its resamples] into a row per metric."""
+def _rows(
+    scores: Floats, images: Sequence[int | None], class_names: Sequence[str], confidence: float
+) -> Iterator[Comparison]:
+    """Turn scores [models, 3 + classes, the sample and its resamples] into a row per metric.
 
-    def around(values: Floats) -> Interval:
-        # Noise in the 16th digit must not decide whether something exceeds a limit.
-        exact = values.round(12)
-        return interval(exact[0], exact[1:], confidence)
-
+    images: of how many images a score is a share; None where it is no share.
+    """
+    scores = scores.round(12)  # noise in the 16th digit must not decide whether a limit is exceeded
     names = [*((name, None) for name in OVERALL), *(("recall", name) for name in class_names)]
-    for (metric, class_name), own, *other in zip(names, *scores, strict=True):
-        champion = around(other[0]) if other else None
-        difference = around(own - other[0]) if other else None
-        yield Comparison(metric, class_name, around(own), champion, difference)
+    for (metric, class_name), share_of, own, *other in zip(names, images, *scores, strict=True):
+        ours, *theirs = (
+            score_interval(values[0], values[1:], confidence, share_of) for values in (own, *other)
+        )
+        gaps = [(own - values).round(12) for values in other]
+        differences = [interval(gap[0], gap[1:], confidence) for gap in gaps]
+        yield Comparison(
+            metric, class_name, ours, next(iter(theirs), None), next(iter(differences), None)
+        )

@@ -11,7 +11,6 @@ What is undefined is null, never NaN, and never counted as a 0 or a 1:
 Balanced accuracy is therefore macro recall, as in scikit-learn (Brodersen et al., 2010).
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +26,8 @@ from components.evaluation.bootstrap import (
     Interval,
     Ints,
     each_once,
-    interval,
     resampled,
+    score_interval,
 )
 
 MACRO = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall")
@@ -67,24 +66,12 @@ class Metrics:
         """Return what is said about the classifier as a whole, by name."""
         return {name: getattr(self, name) for name in (*MACRO, "macro_roc_auc")}
 
-    @property
-    def error_bound(self) -> float | None:
-        """Return what the error rate may still be where no mistake was seen, else None.
-
-        A bootstrap of no mistakes is an interval without width, which says nothing. With the same
-        confidence, the error is at most -ln(1 - confidence) / N, or about 3 / N at 95 %: the rule
-        of three (Hanley and Lippman-Hand, 1983).
-        """
-        return -math.log(1 - self.confidence) / self.images if self.accuracy.value == 1 else None
-
     def in_words(self) -> str:
         """Say the most important figures in one line."""
         accuracy, percent = self.accuracy, f"{100 * self.confidence:g} %"
-        bound = self.error_bound
-        doubt = f"; the error may still be up to {100 * bound:.1f} %" if bound else ""
         return (
             f"accuracy {accuracy.value:.3f} "
-            f"({percent} interval {accuracy.low:.3f}–{accuracy.high:.3f}{doubt}), "
+            f"({percent} interval {accuracy.low:.3f}–{accuracy.high:.3f}), "
             f"macro F1 {self.macro_f1.value:.3f} on {self.images} test images"
         )
 
@@ -98,7 +85,6 @@ class Metrics:
             **{name: _rounded(found.value) for name, found in headlines.items()},
             "images": self.images,
             "confidence": self.confidence,
-            **({"error_bound": _rounded(self.error_bound)} if self.error_bound else {}),
             "intervals": {name: _ends(found) for name, found in headlines.items()},
             "classes": {found.name: _class_tree(found) for found in self.classes},
         }
@@ -138,10 +124,15 @@ def measure(
     ]
     draws = {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in found}
 
-    def around(name: str, *index: int) -> Interval:
-        return interval(found[name][*index, 0], draws[name][*index], evaluate.confidence)
-
     counts = confusion_counts(labels, probabilities)
+    shares = {"recall": counts.sum(axis=1), "precision": counts.sum(axis=0)}
+
+    def around(name: str, *index: int) -> Interval:
+        images = len(labels) if name == "accuracy" else None
+        images = int(shares[name][index]) if name in shares else images
+        value, drawn = found[name][*index, 0], draws[name][*index]
+        return score_interval(value, drawn, evaluate.confidence, images)
+
     classes = [
         ClassMetrics(
             name, int(counts[index].sum()), **{what: around(what, index) for what in PER_CLASS}

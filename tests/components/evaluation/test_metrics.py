@@ -152,16 +152,22 @@ def test_names_that_trackers_refuse_go_by_their_number(digits, quick):
 def test_no_mistakes_leave_a_doubt_that_the_bootstrap_cannot_see(params):
     labels = np.arange(300) % 3
     metrics = measure(labels, np.eye(3)[labels], ["a", "b", "c"], params.evaluate, 7)
-    assert metrics.accuracy.low == metrics.accuracy.high == 1
-    assert metrics.error_bound == pytest.approx(3 / 300, rel=0.01)  # the rule of three
-    assert "up to 1.0 %" in metrics.in_words()
-    assert metrics.to_tree()["error_bound"] == pytest.approx(metrics.error_bound, abs=1e-6)
+    assert metrics.accuracy.value == metrics.accuracy.high == 1
+    assert metrics.accuracy.low == pytest.approx(300 / (300 + 1.96**2), abs=1e-5)  # Wilson, 1927
+    assert metrics.classes[0].recall.low == pytest.approx(100 / (100 + 1.96**2), abs=1e-5)
+    assert (metrics.macro_f1.value, metrics.macro_f1.low, metrics.macro_f1.high) == (1, None, None)
+
+
+def test_a_class_never_recognised_has_a_recall_of_at_most_a_little(params):
+    labels = np.array([0] * 50 + [1] * 20)
+    metrics = measure(labels, np.eye(2)[np.zeros(70, int)], ["a", "b"], params.evaluate, 7)
+    assert metrics.classes[1].recall.low == metrics.classes[1].recall.value == 0
+    assert metrics.classes[1].recall.high == pytest.approx(1.96**2 / (20 + 1.96**2), abs=1e-4)
 
 
 def test_one_mistake_is_left_to_the_bootstrap(params):
     labels = np.arange(300) % 3
     probabilities = np.eye(3)[labels]
     probabilities[0] = [0, 1, 0]
-    metrics = measure(labels, probabilities, ["a", "b", "c"], params.evaluate, 7)
-    assert metrics.error_bound is None
-    assert "error_bound" not in metrics.to_tree()
+    accuracy = measure(labels, probabilities, ["a", "b", "c"], params.evaluate, 7).accuracy
+    assert accuracy.low < accuracy.value < accuracy.high == 1

@@ -120,7 +120,8 @@ def test_the_table_tells_the_same_as_the_metrics(page_of, digits, quick):
     assert f"95 % interval {metrics.macro_f1.low:.3f}–{metrics.macro_f1.high:.3f}" in text
     for found in metrics.classes:
         figures = (found.precision, found.recall, found.f1, found.roc_auc)
-        cells = (rf"{one.value:.3f}{one.low:.3f}–{one.high:.3f}\s+" for one in figures)
+        ends = ("" if one.low is None else f"{one.low:.3f}–{one.high:.3f}" for one in figures)
+        cells = (rf"{one.value:.3f}{of}\s+" for one, of in zip(figures, ends, strict=True))
         assert re.search(rf"\b{found.name}\s+{found.support}\s+{''.join(cells)}", text)
 
 
