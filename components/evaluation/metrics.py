@@ -111,7 +111,7 @@ def measure(
     evaluate: params.Evaluate,
     seed: int,
 ) -> Metrics:
-    """Measure probabilities against labels, with percentile bootstrap intervals.
+    """Measure probabilities against labels, with bootstrap intervals: see score_interval.
 
     labels: int [N], indices into class_names. probabilities: float [N, C]. The same arguments give
     the same figures. Raises UserError where there is no image or a probability is not finite.

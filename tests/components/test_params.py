@@ -13,8 +13,8 @@ TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seed: 17", "sead: 17", r"sead is not a known key\. Received: 17"),
-        ("seed: 17\n", "", r"seed is missing"),
+        ("seed: 1\n", "sead: 1\n", r"sead is not a known key\. Received: 1"),
+        ("seed: 1\n", "", r"seed is missing"),
         ("dropout: 0.2", "dropout: 2", r"model\.dropout should be less than 1\. Received: 2"),
         ("loss: cross_entropy", "loss: mse", r"train\.loss should be 'cross_entropy', .*'mse'"),
         ("batch_size: 32", "batch_size: 3.5", r"train\.batch_size should be a valid integer.*3\.5"),
