@@ -1,6 +1,7 @@
 """params.yaml → frozen, bounded types without defaults: every value stands in the file, once."""
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -73,14 +74,20 @@ class LabelKnown(RowRule):
     labels: Literal["any"] | tuple[str, ...] = Field(description="`any`, or the list of labels")
 
 
-class ImagesPerClass(TableRule):
-    """Images that every class must have, counted after quarantine."""
+class ImagesPerClass(RowRule):
+    """Images that every class must have, counted after quarantine; takes out whole classes."""
 
     min: Positive
 
 
-class MaxShare(TableRule):
-    """Share of rows, from 0 to 1, that may be so."""
+class FaultShare(TableRule):
+    """Share of rows, from 0 to 1, that may have a fault; those are out already."""
+
+    max: Share
+
+
+class DuplicateShare(RowRule):
+    """Share of rows, from 0 to 1, that may repeat earlier pixels; takes out all but the first."""
 
     max: Share
 
@@ -94,8 +101,8 @@ class Validate(_Section):
     label_filled: RowRule
     label_known: LabelKnown
     images_per_class: ImagesPerClass
-    fault_share: MaxShare
-    duplicate_share: MaxShare
+    fault_share: FaultShare
+    duplicate_share: DuplicateShare
     label_conflicts: RowRule
 
 
@@ -166,7 +173,7 @@ class EarlyStopping(_Section):
     """When to stop; the best epoch is always the one kept."""
 
     monitor: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"]
-    patience: Count = Field(description="epochs without improvement")
+    patience: Positive = Field(description="epochs without improvement after which to stop")
 
 
 class Train(_Section):
@@ -211,8 +218,8 @@ class Hyperparameters(_Section):
                 node = node.get(part) if isinstance(node, dict) else None
             if not isinstance(node, dict) or isinstance(node.get(key, {}), dict):
                 raise UserError(
-                    f"{name} is no parameter of model or train, which alone can be searched: the "
-                    "other stages have run by then"
+                    "only parameters of model and train can be searched, since the other stages "
+                    f"have run by then. Received: {name}"
                 )
             node[key] = value
         try:
@@ -323,6 +330,20 @@ class Params(_Section):
                 except UserError as error:
                     raise ValueError(f"search.space: {error}") from None
         return self
+
+    def models_to_try(self) -> list[Model]:
+        """Return the model as written, and those a search may choose, dropout left aside.
+
+        Of a range both ends stand for all that lies between.
+        """
+        space = self.search.space if self.search.trials else {}
+        names = [name for name in space if name.startswith("model.") and name != "model.dropout"]
+        written = Hyperparameters(model=self.model, train=self.train)
+        searched = [
+            written.overridden(dict(zip(names, values, strict=True))).model
+            for values in product(*(_extremes(space[name]) for name in names))
+        ]
+        return [self.model, *searched] if names else [self.model]
 
     def section(self, name: str) -> Any:
         """Return the section called `name` in params.yaml."""

@@ -58,15 +58,17 @@ def run_stage(stage: str, params: Params) -> None:
 
 
 def check_training_can_start(params: Params) -> None:
-    """Find out before the first image is read what would stop `train` an hour later.
+    """Find out before the first image is read what would stop `search` or `train` an hour later.
 
-    Raises UserError on an unknown backbone, a size it cannot take, or weights that are not there.
+    Raises UserError on an unknown backbone, a size it cannot take, or weights that are not there,
+    as written or as the search may choose them.
     """
     from components.model.backbones import check_backbone
     from components.tracking.registry import resolve_weights
 
-    check_backbone(params.model, params.prepare.size)
-    resolve_weights(params.model, params.prepare.size)
+    for model in params.models_to_try():
+        check_backbone(model, params.prepare.size)
+        resolve_weights(model, params.prepare.size)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,26 @@
 """A command → its output line by line, and not one process of it left behind, however it ends."""
 
+import codecs
+import io
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipelines.environment import QUIET
 
 # Together below the ten seconds in which a cancelled run must be gone.
 PATIENCE_S = ((signal.SIGINT, 6.0), (signal.SIGTERM, 2.0))
 POLL_S = 0.05
+# How long a command that ended is listened to while something it left holds its output open.
+GRACE_S = 1.0
+CHUNK = 65_536  # bytes
 LAST_LINES = 12
 
 
@@ -30,6 +37,7 @@ def run(
     """Run `command` in a process group of its own; `say` gets each line as it is written.
 
     keep_open: file descriptors that the command inherits.
+    It has ended when its first process has; what that left running is ended, too.
     Raises CommandFailedError where it exits with anything but 0. On any exception in this process
     (Ctrl-C, SIGTERM turned into one) the group gets SIGINT, then SIGTERM, then SIGKILL.
     """
@@ -39,15 +47,12 @@ def run(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,  # a progress bar's carriage returns end lines, too
-        errors="replace",
         env=environment,
         pass_fds=keep_open,
         start_new_session=True,
     )
     try:
-        assert process.stdout is not None
-        for line in filter(None, map(str.rstrip, process.stdout)):
+        for line in filter(None, map(str.rstrip, _lines(process))):
             last.append(line)
             say(line)
         status = process.wait()
@@ -67,7 +72,7 @@ def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**QUIET, **os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **extra}
 
 
-def end_group(process: subprocess.Popen[str], say: Callable[[str], None]) -> None:
+def end_group(process: subprocess.Popen[Any], say: Callable[[str], None]) -> None:
     """End every process of the group that `process` leads; at most 8 s, then without asking."""
     try:
         for how, patience_s in PATIENCE_S:
@@ -81,16 +86,47 @@ def end_group(process: subprocess.Popen[str], say: Callable[[str], None]) -> Non
     finally:  # also when a second Ctrl-C interrupts the waiting above
         _signal(process, signal.SIGKILL)
         process.wait()
+        deadline = time.monotonic() + GRACE_S  # the others die a moment later, too
+        while _alive(process) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
         if process.stdout is not None:
             process.stdout.close()
 
 
-def _alive(process: subprocess.Popen[str]) -> bool:
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Yield what `process` writes line by line; a progress bar's carriage returns end lines, too.
+
+    Ends with the output, or GRACE_S after the process where others hold the output open.
+    """
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), True)
+    begun = ""
+    for chunk in _chunks(process):
+        *whole, begun = (begun + decoder.decode(chunk)).split("\n")
+        yield from whole
+    yield begun + decoder.decode(b"", final=True)
+
+
+def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    assert process.stdout is not None
+    deadline = float("inf")
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                deadline = min(deadline, time.monotonic() + GRACE_S)
+            if selector.select(POLL_S):
+                chunk = os.read(process.stdout.fileno(), CHUNK)
+                if not chunk:
+                    return
+                yield chunk
+
+
+def _alive(process: subprocess.Popen[Any]) -> bool:
     process.poll()  # a leader that ended but was not waited for would count as alive
     return _signal(process, 0)
 
 
-def _signal(process: subprocess.Popen[str], how: int) -> bool:
+def _signal(process: subprocess.Popen[Any], how: int) -> bool:
     """Signal the whole group; say whether there was anyone left to hear it."""
     try:
         os.killpg(process.pid, how)

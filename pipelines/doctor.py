@@ -1,6 +1,8 @@
 """A workspace → checks of all that would stop a run: what was found, and what to do about it.
 
-Nothing here changes anything, and no check raises: what cannot be found out is a finding, too.
+No check changes images, params, results or git, and none raises: what cannot be found out is a
+finding, too. Two do early what a run would do first, as that alone shows that it works: an MLflow
+store that exists gets its experiment, and weights that are not here yet are downloaded.
 """
 
 import importlib.metadata
@@ -197,10 +199,10 @@ def _size(count: int) -> str:
 
 
 def _locks(root: Path) -> Check:
-    if torn := workspace.torn_rwlock(root):
-        found = f"{torn.relative_to(root)} was left unreadable by a DVC that was killed"
+    if dead := workspace.dead_rwlock(root):
+        found = f"{dead.relative_to(root)} was left by a DVC that was killed, and stops the next"
         return Check(
-            "locks", "fail", found, f"rm {torn.relative_to(root)} (the flow does it itself)"
+            "locks", "fail", found, f"rm {dead.relative_to(root)} (the flow does it itself)"
         )
     if busy := workspace.holder(root) or workspace.dvc_holder(root):
         return Check("locks", "warn", f"held by {busy}", "wait for it, or stop it")

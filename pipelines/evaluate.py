@@ -14,7 +14,8 @@ from components.model.checkpoints import model_id as identify
 from components.model.checkpoints import read_classifier
 from components.model.classifier import Classifier, predict
 from components.progress import say
-from components.tracking.runs import adopt_model, connect, run_of_model
+from components.tracking.connection import connect
+from components.tracking.runs import adopt_model, run_of_model
 from pipelines import artifacts
 
 

@@ -7,14 +7,21 @@ from typing import Any
 
 def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:
     """Yield a row per number in metrics.json: dotted name, value, its interval if it has one."""
-    intervals = metrics.get("intervals", {})
+    intervals = _intervals(metrics)
     for key, value in metrics.items():
         name = f"{prefix}{key}"
         if not isinstance(value, Mapping):
             ends = " – ".join(map(_number, intervals.get(key, [])))
             yield {"metric": name, "value": _number(value), "interval": ends}
-        elif key != "intervals":
+        elif value is not intervals:
             yield from metric_rows(value, f"{name}.")
+
+
+def _intervals(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the table of [low, high] lists at this level; a class may have its name, too."""
+    found = metrics.get("intervals", {})
+    ends = found.values() if isinstance(found, Mapping) else [found]
+    return found if all(isinstance(each, list) for each in ends) else {}
 
 
 def outcome_markdown(verdict: Mapping[str, Any], report: Path, run: str) -> str:

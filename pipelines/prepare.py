@@ -1,6 +1,6 @@
 """splits.parquet, data/raw → data/prepare: pixels and rows of every split, and statistics."""
 
-from components.data.prepared import prepare_images, read_images, statistics
+from components.data.prepared import prepare_images, statistics
 from components.data.splits import SIDES
 from components.params import Ingest, Prepare
 from components.progress import say
@@ -16,8 +16,8 @@ def run(ingest: Ingest, prepare: Prepare) -> None:
         rows = splits[splits["split"] == side]
         prepare_images(artifacts.RAW, rows, ingest, prepare, artifacts.images(side))
         artifacts.write_table(artifacts.rows(side), rows)
-    train_images = read_images(artifacts.images("train"))
-    artifacts.write_tree(artifacts.STATISTICS, statistics(splits, train_images, prepare))
+    arrays = {side: artifacts.images(side) for side in SIDES}
+    artifacts.write_tree(artifacts.STATISTICS, statistics(splits, arrays, prepare))
     say(
         f"prepare: {len(splits)} images of {prepare.size} × {prepare.size} pixels, {prepare.resize}"
     )

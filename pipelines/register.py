@@ -1,4 +1,4 @@
-"""model, predictions, metrics, the champion → a registered version and the verdict on it."""
+"""model, predictions, test images, the champion → a registered version and the verdict on it."""
 
 import numpy as np
 

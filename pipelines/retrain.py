@@ -24,6 +24,8 @@ from pipelines.environment import quiet_vendors
 
 # Should another DVC be at work in a second terminal, wait for it instead of failing after 3 s.
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+# What `dvc remote default` says before it exits with 1, as it does for other reasons, too.
+NO_REMOTE = "No default remote set"
 # A network may come back; a stage that failed would only fail again.
 NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
 
@@ -32,21 +34,22 @@ NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
 def retrain(pull: bool = False, push: bool = False) -> State[None]:
     """Run every stage of dvc.yaml that must run, alone in this workspace.
 
-    pull, push: fetch data and results from the DVC remote before, send them there afterwards.
+    pull, push: fetch data and results from the DVC remote before, send them there afterwards. The
+    log says so where there is no default remote; then neither is done.
     Returns Completed, or Failed with one sentence: the failed stage's own, where it has one.
     """
     try:
         stages = read_stages(Path("dvc.yaml"))
         say = get_run_logger().info
         with workspace.locked(Path(), f"flow run {flow_run.name}", say) as lock:
-            if pull or push:  # found out now, not after hours of training
-                check_remote(lock)
-            if pull:
+            # Found out and told now, not after hours of training.
+            connected = (pull or push) and has_remote(lock)
+            if pull and connected:
                 _run(transfer, "pull", lock)
             for stage in stages:
                 _run(repro, stage, lock)
             show_outcome()
-            if push:
+            if push and connected:
                 _run(transfer, "push", lock)
     except (UserError, commands.CommandFailedError) as error:
         return Failed(message=str(error))
@@ -93,15 +96,19 @@ def read_stages(path: Path) -> tuple[str, ...]:
     return tuple(stages)
 
 
-def check_remote(lock: int) -> None:
-    """Raise UserError where `dvc pull` and `dvc push` would have nowhere to go."""
+def has_remote(lock: int) -> bool:
+    """Tell whether `dvc pull` and `dvc push` have somewhere to go; the log says so if not."""
     try:
         _dvc("remote", "default", lock=lock)
-    except commands.CommandFailedError:
-        raise UserError(
-            "pull and push need a default DVC remote; `dvc remote add --default NAME URL` sets "
-            "one. Received: none"
-        ) from None
+    except commands.CommandFailedError as error:
+        if NO_REMOTE not in str(error):
+            raise
+        get_run_logger().warning(
+            "pull and push are skipped, for no default DVC remote is set; "
+            "`dvc remote add --default NAME URL` sets one"
+        )
+        return False
+    return True
 
 
 def show_outcome() -> None:
@@ -141,8 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Run the Prefect flow now. Without PREFECT_API_URL a server is started for it.",
         epilog="example: python -m pipelines.retrain --pull",
     )
-    parser.add_argument("--pull", action="store_true", help="`dvc pull` before the first stage")
-    parser.add_argument("--push", action="store_true", help="`dvc push` after the last one")
+    parser.add_argument("--pull", action="store_true", help="`dvc pull` first, if a remote is set")
+    parser.add_argument("--push", action="store_true", help="`dvc push` last, if a remote is set")
     options = parser.parse_args(arguments)
     quiet_vendors()
     try:

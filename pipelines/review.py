@@ -31,11 +31,7 @@ def show_review(name: str) -> None:
     show_lines(f"verdict: {decision}", style=COLOURS.get(decision, ""))
     show_lines(*(f"  {reason}" for reason in reasons))
     show_lines(*_warnings(proposed, reigning, verdict is not None), style="yellow")
-    show_lines(
-        f'next: fovea promote {proposed.number} --reason "…"',
-        f'  or: fovea reject {proposed.number} --reason "…"',
-        f"      fovea explain {proposed.number}",
-    )
+    show_lines(*_next_commands(proposed.number, decision))
 
 
 def show_event(name: str, event: Event) -> None:
@@ -85,6 +81,16 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
     hidden = len(verdict.comparison) - len(rows)
     if hidden:
         show_lines(f"and {hidden} more classes, whose recall changed less for the worse")
+
+
+def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
+    """Name what the verdict advises first."""
+    promote, reject = f"fovea promote {number}", f'fovea reject {number} --reason "…"'
+    if decision == "reject":
+        choices = (reject, f'{promote} --override --reason "…"')
+    else:
+        choices = (f'{promote} --reason "…"', reject)
+    return f"next: {choices[0]}", f"  or: {choices[1]}", f"      fovea explain {number}"
 
 
 def _most_telling(rows: Sequence[Comparison]) -> list[Comparison]:

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from components.files import sha256
-from components.model.training import Row, train_classifier
+from components.model.best_epoch import Row
+from components.model.training import train_classifier
 from components.params import Hyperparameters, Model, Search, Train
+from components.progress import say
 from components.search.plots import draw_trials
 from components.search.space import Overrides
 from components.search.study import Objective, Pruned, Report, Trial, best_trial, run_study
@@ -24,37 +27,42 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
     trials: list[Trial] = []
     overrides: Overrides = {}
     if search.trials:
-        with start_run("search", tags={"stage": "search"}) as parent:
+        study = study_id(written, search, seed)
+        # A study that goes on after an interruption has several parents; the tag joins them.
+        with start_run("search", tags={"stage": "search", "study_id": study}) as parent:
             parent.log_params({"seed": seed, "search": search.model_dump()})
             objective = build_objective(written, search, seed, parent)
-            study = artifacts.STATE / "search" / f"{study_id(written, search, seed)}.db"
-            trials = run_study(search, written, objective, study, seed)
+            storage = artifacts.STATE / "search" / f"{study}.db"
+            trials = run_study(search, written, objective, storage, seed)
             best = best_trial(trials)
             overrides = best.overrides
             parent.log_metrics({search.maximize: best.value or 0.0})
             parent.set_tags({"best_trial": str(best.number)})
+    else:
+        say("search: none, since search.trials is 0; train takes params.yaml as written")
     artifacts.write_tree(artifacts.HYPERPARAMETERS, overrides)
     artifacts.write_table(artifacts.TRIALS, _table(trials, search))
-    artifacts.write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize))
+    artifacts.write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize, search.space))
 
 
 def build_objective(written: Hyperparameters, search: Search, seed: int, parent: Run) -> Objective:
     """Return the objective: train for a few epochs, every trial an MLflow run under `parent`."""
     data = read_training_data()
-    epochs = min(search.epochs, written.train.finetune.epochs)
+    resolved = cache(resolve_weights)  # once: a promotion in mid-search must not change the start
 
     def objective(number: int, overrides: Overrides, report: Report) -> float:
-        chosen = {"train.finetune.epochs": epochs, **overrides}
-        hyperparameters = written.overridden(chosen)
+        hyperparameters = written.overridden(overrides)
+        epochs = min(search.epochs, hyperparameters.train.finetune.epochs)
+        hyperparameters = hyperparameters.overridden({"train.finetune.epochs": epochs})
         with start_run(f"trial {number}", tags={"stage": "search"}, parent=parent) as tracked:
-            tracked.log_params(chosen)
+            tracked.log_params(hyperparameters.model_dump())
 
             def on_epoch(row: Row) -> None:
                 tracked.log_metrics({search.maximize: row[search.maximize]}, step=row["epoch"])
                 if row["phase"] == "finetune":
                     report(row["epoch"], row[search.maximize])
 
-            weights = resolve_weights(hyperparameters.model)
+            weights = resolved(hyperparameters.model)
             features = artifacts.STATE / "features"
             try:
                 trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
@@ -72,8 +80,11 @@ def study_id(written: Hyperparameters, search: Search, seed: int) -> str:
     rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), "seed": seed}
     digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())
     here = Path(__file__)
-    code = [here, *sorted((here.parents[1] / "components").rglob("*.py"))]
-    for file in [artifacts.STATISTICS, artifacts.PLAN, *code]:
+    files = [artifacts.STATISTICS, artifacts.PLAN, *sorted(here.parent.glob("*.py"))]
+    files += sorted((here.parents[1] / "components").rglob("*.py"))
+    if weights := resolve_weights(written.model):
+        files.append(weights)
+    for file in files:
         digest.update(sha256(file).encode())
     return digest.hexdigest()[:32]
 

@@ -1,6 +1,6 @@
 """accepted.parquet → data/split/splits.parquet: adds `split` = train, val or test."""
 
-from components.data.splits import SIDES, assign_splits
+from components.data.splits import SIDES, assign_splits, widest_gap
 from components.params import Split
 from components.progress import say
 from pipelines import artifacts
@@ -15,3 +15,4 @@ def run(seed: int, split: Split) -> None:
         f"{side} {counts[side]} ({counts[side] / len(splits):.1%})" for side in SIDES
     )
     say(f"split: {listed}")
+    say(f"split: furthest from what was asked for: {widest_gap(splits, split).in_words()}")

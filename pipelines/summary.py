@@ -1,5 +1,7 @@
 """metrics.json, verdict.json → how the last run ended, and what can be done next."""
 
+from components.tracking.connection import connect
+from components.tracking.registry import champion
 from pipelines import artifacts
 from pipelines.console import show_facts, show_lines
 
@@ -21,7 +23,10 @@ def show_summary() -> None:
         "report": str(artifacts.REPORT),
     }
     show_facts("done", facts)
-    decided = verdict["decision"] == "reject" or verdict["champion"] == verdict["version"]
+    connect()
+    reigning = champion(verdict["name"])
+    promoted = reigning is not None and reigning.number == verdict["version"]
+    decided = verdict["decision"] == "reject" or promoted
     command = "explain {}" if decided else 'promote {} --reason "…"'
     show_lines("next:", style="bold")
     show_lines("  fovea review", f"  fovea {command.format(verdict['version'])}", "  fovea ui")

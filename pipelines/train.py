@@ -1,11 +1,13 @@
 """prepared train and val, plan, hyperparameters → the trained classifier and its history."""
 
 from itertools import count
+from pathlib import Path
 
 import pandas as pd
 
+from components.model.best_epoch import Row
 from components.model.checkpoints import model_id, write_classifier
-from components.model.training import Row, train_classifier
+from components.model.training import train_classifier
 from components.params import Hyperparameters, Model, Train
 from components.tracking.registry import resolve_weights
 from components.tracking.runs import start_run
@@ -32,5 +34,5 @@ def run(seed: int, model: Model, train: Train) -> None:
         )
         write_classifier(artifacts.MODEL, trained.classifier)
         artifacts.write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
-        tracked.log_files(artifacts.HISTORY)
+        tracked.log_files(artifacts.HISTORY, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL)})

@@ -6,8 +6,7 @@ import json
 import numpy as np
 
 from components.data.prepared import read_images
-from components.model.batches import Balance, Examples
-from components.model.training import Data
+from components.model.batches import Balance, Data, Examples
 from pipelines import artifacts
 
 

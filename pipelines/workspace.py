@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 LOCK = Path(".fovea/workspace.lock")
 DVC_LOCKS = Path(".dvc/tmp")
 POLL_S = 0.5
+# The kernel tells when it booted in whole seconds.
+CLOCK_S = 2.0
 REMIND_S = 300.0
 
 
@@ -34,9 +37,9 @@ def locked(root: Path, command: str, say: Callable[[str], None]) -> Iterator[int
     try:
         _wait(lambda: None if _taken(descriptor, fcntl.LOCK_EX) else _signature(descriptor), say)
         _sign(descriptor, command)
-        if remove_torn_rwlock(root):
-            say("removed the unreadable .dvc/tmp/rwlock of a DVC that was killed")
         _wait(lambda: dvc_holder(root), say)
+        if remove_dead_rwlock(root):
+            say("removed .dvc/tmp/rwlock, which a DVC that was killed has left")
         yield descriptor
         os.ftruncate(descriptor, 0)
     finally:
@@ -57,47 +60,48 @@ def holder(root: Path) -> str | None:
 
 def dvc_holder(root: Path) -> str | None:
     """Return in words which living DVC is running a stage of the repository at `root`, or None."""
+    path = root / DVC_LOCKS / "rwlock"
     try:
-        held = json.loads((root / DVC_LOCKS / "rwlock").read_bytes())
+        held, written_s = _entries(path), path.stat().st_mtime
     except (FileNotFoundError, ValueError):
         return None
-    readers = [reader for path in held.get("read", {}).values() for reader in path]
-    for info in [*held.get("write", {}).values(), *readers]:
-        if _lives(info["pid"]):
+    for info in held:
+        if _is_dvc(info["pid"], written_s):
             return f"`{info['cmd']}` (process {info['pid']})"
     return None
 
 
-def torn_rwlock(root: Path) -> Path | None:
-    """Return DVC's `rwlock` where a killed DVC left it empty or cut off, else None.
+def dead_rwlock(root: Path) -> Path | None:
+    """Return DVC's `rwlock` where a killed DVC left it as no later DVC can use it, else None.
 
-    Every later DVC command would fail on it.
+    It is empty or cut off, or the number of the dead DVC is that of another process by now, as
+    after the restart of a container; DVC itself asks no more than whether the number is in use.
     """
     path = root / DVC_LOCKS / "rwlock"
     try:
-        json.loads(path.read_bytes())
+        misled = any(_lives(info["pid"]) for info in _entries(path))
     except FileNotFoundError:
         return None
     except ValueError:
         return path
-    return None
+    return path if misled and dvc_holder(root) is None else None
 
 
-def remove_torn_rwlock(root: Path) -> bool:
-    """Remove a torn `rwlock`, unless a living DVC is just about to fill it; say whether it went.
+def remove_dead_rwlock(root: Path) -> bool:
+    """Remove a dead `rwlock`, unless a living DVC is just about to write it; say whether it went.
 
     DVC rewrites the file under the guard `rwlock.lock`, so whoever holds that sees no torn file
     but one that a dead process left.
     """
-    if torn_rwlock(root) is None:
+    if dead_rwlock(root) is None:
         return False
     with (root / DVC_LOCKS / "rwlock.lock").open("a") as guard:
         if not _taken(guard.fileno(), fcntl.LOCK_EX):
             return False
-        torn = torn_rwlock(root)
-        if torn is not None:
-            torn.unlink()
-        return torn is not None
+        dead = dead_rwlock(root)
+        if dead is not None:
+            dead.unlink()
+        return dead is not None
 
 
 def _wait(who: Callable[[], str | None], say: Callable[[str], None]) -> None:
@@ -126,6 +130,35 @@ def _lives(pid: int) -> bool:
     except PermissionError:  # somebody else's, alive
         return True
     return True
+
+
+def _entries(rwlock: Path) -> list[dict[str, Any]]:
+    """Return who reads and who writes by DVC's `rwlock`. Raises ValueError where it is torn."""
+    held = json.loads(rwlock.read_bytes())
+    readers = [reader for path in held.get("read", {}).values() for reader in path]
+    return [*held.get("write", {}).values(), *readers]
+
+
+def _is_dvc(pid: int, written_s: float) -> bool:
+    """Tell whether process `pid` can be the DVC that is named in a file written at that time.
+
+    A dead DVC's number may belong to another process by now, or to us. written_s: Unix time.
+    Where there is no /proc, being alive is enough.
+    """
+    if pid == os.getpid() or not _lives(pid):
+        return False
+    process = Path(f"/proc/{pid}")
+    try:
+        command = (process / "cmdline").read_bytes()
+        # What follows the name, which may hold spaces: the state, and 19 on the start in ticks.
+        fields = (process / "stat").read_bytes().rpartition(b")")[2].split()
+        booted_s = int(Path("/proc/stat").read_text().partition("btime ")[2].split()[0])
+        started_s = booted_s + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return _lives(pid)
+    if fields[0] == b"Z" or started_s > written_s + CLOCK_S:  # a zombie has ended
+        return False
+    return not command or b"dvc" in command or b"python" in command  # empty: about to begin
 
 
 def _sign(descriptor: int, command: str) -> None:

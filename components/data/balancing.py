@@ -18,8 +18,9 @@ def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> di
     """Return the plan of `none`, `class_weight`, `oversample` or `undersample` for training labels.
 
     counts: class → images there are. targets: class → images drawn in an epoch. class_weights:
-    class → factor on the loss. log_priors: class → natural logarithm of its share in what is
-    drawn, so that a loss adjusted by them does not repeat what sampling has done already.
+    class → factor on the loss. log_priors: class → natural logarithm of its share in the loss,
+    images drawn times their weight, so that a loss adjusted by them does not correct a second time
+    what sampling or weights have evened out already.
 
     Raises UserError where a class has no training image.
     """
@@ -29,15 +30,17 @@ def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> di
         empty = [name for name, count in counts.items() if count == 0]
         raise UserError(f"no training image of a class; add images. Received: {', '.join(empty)}")
     targets = _targets(strategy, counts)
-    drawn = sum(targets.values())
-    weighted = strategy == "class_weight"
+    even = dict.fromkeys(counts, 1.0)
+    weights = class_weights(counts) if strategy == "class_weight" else even
+    felt = {name: targets[name] * weights[name] for name in counts}
+    whole = sum(felt.values())
     return {
         "strategy": strategy,
         "class_names": list(class_names),
         "counts": counts,
         "targets": targets,
-        "class_weights": class_weights(counts) if weighted else dict.fromkeys(counts, 1.0),
-        "log_priors": {name: math.log(count / drawn) for name, count in targets.items()},
+        "class_weights": weights,
+        "log_priors": {name: math.log(share / whole) for name, share in felt.items()},
     }
 
 

@@ -36,28 +36,28 @@ def validate(manifest: pd.DataFrame, params: Validate) -> Validation:
     """Check a manifest and part it; nothing is raised for bad data, the report says it.
 
     Single rows are judged first. `images_per_class` counts what is left of every class then, and
-    of every class that `label_known` lists.
+    of every class that `label_known` lists; where it quarantines, nothing is left of a small one.
     """
     table = measured(manifest)
     rules = image_rules(params)
     results = _results("images", "path", table, rules)
     findings = [_finding(rule, results[rule.name], table) for rule in rules]
-    accepted, quarantine = parted(manifest, findings)
+    left, _ = parted(manifest, findings)
 
     known = () if params.label_known.labels == "any" else params.label_known.labels
     before = class_counts(manifest, known)
-    after = class_counts(accepted, before)
-    counts = pd.DataFrame({"label": list(after), "images": list(after.values())})
-    counts = counts[counts["label"] != ""]
+    counts = pd.DataFrame(class_counts(left, before).items(), columns=["label", "images"])
+    counts = counts[counts["label"].str.strip() != ""]
     last = class_rule(params)
     results |= _results("classes", "label", counts, [last])
     findings.append(_finding(last, results[last.name], counts))
 
+    accepted, quarantine = parted(manifest, findings)
     reasons = quarantine["reason"].value_counts().sort_index()
     report = ValidationReport(
         findings=tuple(findings),
         before=before,
-        after=after,
+        after=class_counts(accepted, before),
         reasons={str(reason): int(count) for reason, count in reasons.items()},
         conflicts=conflicts(manifest),
     )

@@ -14,6 +14,7 @@ the rest. Every rule that a decoder may settle silently is settled here in the o
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,9 +27,10 @@ from components.params import Ingest
 
 Pixels = NDArray[np.uint8]
 
-# Named, so that they are registered once: Pillow's lazy registration is not made for threads.
-READERS = {
-    "jpeg": JpegImagePlugin.JpegImageFile,
+# Called directly: `Pillow.open` registers them lazily, which is not made for threads, and warns of
+# every image above its own 89 megapixels, where only `ingest.max_pixels` is to decide.
+READERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
+    "jpeg": JpegImagePlugin.jpeg_factory,
     "png": PngImagePlugin.PngImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
@@ -117,7 +119,7 @@ def decode(data: bytes, params: Ingest) -> Image:
         return _decode(data, named, params)
     except Fault:
         raise
-    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
+    except Pillow.DecompressionBombError as error:  # a WebP's reader has a cap of its own
         raise Fault("too_many_pixels", str(error), Facts(format=named)) from None
     except Exception as error:  # bad bytes make Pillow raise a dozen unrelated types
         code = "truncated" if _is_cut(data, named) else "damaged"
@@ -151,7 +153,7 @@ def encode_png(pixels: Pixels) -> bytes:
 
 
 def _decode(data: bytes, named: str, params: Ingest) -> Image:
-    image: Pillow.Image = Pillow.open(io.BytesIO(data), formats=[named.upper()])
+    image = READERS[named](io.BytesIO(data))
     width, height = image.size
     frames = getattr(image, "n_frames", 1)
     depth = _bit_depth(data, named)
@@ -197,7 +199,7 @@ def _bit_depth(data: bytes, named: str) -> int:
 
 def _check_sums(data: bytes) -> None:
     """Raise where a checksum of a PNG is wrong, which Pillow does not notice when it decodes."""
-    with Pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
+    with READERS["png"](io.BytesIO(data)) as image:
         image.verify()
 
 

@@ -7,7 +7,7 @@ images at a time, however many there are.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from components.data.images import Fault, Pixels, decode, resize
 from components.data.threads import in_threads
 from components.errors import UserError
-from components.files import written_whole
+from components.files import sha256, written_whole
 from components.params import Ingest, Prepare
 from components.progress import track
 
@@ -60,14 +60,20 @@ def read_images(path: Path) -> "np.memmap[Any, np.dtype[np.uint8]]":
     return images
 
 
-def statistics(splits: pd.DataFrame, train_images: Pixels, prepare: Prepare) -> dict[str, Any]:
+def statistics(
+    splits: pd.DataFrame, arrays: Mapping[str, Path], prepare: Prepare
+) -> dict[str, Any]:
     """Return what later stages must know of the prepared images, as a tree of plain values.
 
-    splits: all prepared rows. train_images: uint8 [N, size, size, 3]. mean and std are of the
-    train split, for red, green and blue on the scale 0–1. data_id and split_id name the labelled
-    images, and the way they were split, by content.
+    splits: all prepared rows. arrays: train, val and test → the file that prepare_images wrote.
+    mean and std are of the train split, for red, green and blue on the scale 0–1. data_id and
+    split_id name the labelled images, and the way they were split, by content.
+
+    pixels names the arrays themselves (sha256 of each file). The ids do not: the same images give
+    other pixels under another background or decoder, and stand in another order after a file was
+    renamed. What is computed from pixels, row by row, can be kept under these names alone.
     """
-    mean, std = channel_statistics(train_images)
+    mean, std = channel_statistics(read_images(arrays["train"]))
     counts = pd.crosstab(splits["split"], splits["label"])
     return {
         "class_names": sorted(splits["label"].unique()),
@@ -81,6 +87,7 @@ def statistics(splits: pd.DataFrame, train_images: Pixels, prepare: Prepare) -> 
         "std": std,
         "data_id": _content_id(splits["image_id"], splits["label"]),
         "split_id": _content_id(splits["image_id"], splits["split"]),
+        "pixels": {side: sha256(path) for side, path in arrays.items()},
     }
 
 

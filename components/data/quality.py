@@ -1,7 +1,7 @@
 """manifest, what failed → accepted and quarantined rows, and a report that says why.
 
-A row is either accepted or quarantined, never both and never neither. A row without pixels is
-always quarantined: whatever `decodes.on_fail` says, nobody can train on it.
+A row is either accepted or quarantined, never both and never neither. A row without pixels or
+without a label is always quarantined: whatever `on_fail` says, nobody can train on it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +15,7 @@ from components.errors import UserError
 
 EXAMPLES = 20  # paths named in the report for one expectation; the quarantine table has them all
 CONFLICTS = 100  # groups of contradicting images listed in the report
+ALWAYS_OUT = "label_filled"  # as is `decodes`, by the code of the fault
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ class Finding:
     def stops(self) -> bool:
         """True where the run must not go on."""
         return not self.passed and self.on_fail == "stop"
+
+    @property
+    def takes_out(self) -> bool:
+        """True where rows are quarantined under the name of this expectation."""
+        if self.passed or self.name == "decodes":
+            return False
+        return self.on_fail == "quarantine" or self.name == ALWAYS_OUT
 
     def tree(self) -> dict[str, Any]:
         """Return plain values, with the first offenders only."""
@@ -92,7 +100,8 @@ def parted(
     """Return accepted rows, and quarantined rows with a column `reason`.
 
     The reason lists the code of the fault and the names of the expectations that a row fails and
-    that quarantine. Both keep the manifest's order; together they are all of its rows.
+    that quarantine. Both keep the manifest's order; together they are all of its rows. Surplus
+    copies and small classes are looked for among the rows that all findings before have left.
     """
     reasons: dict[str, list[str]] = {
         path: [fault]
@@ -100,8 +109,8 @@ def parted(
         if isinstance(fault, str)
     }
     for finding in findings:
-        if finding.on_fail == "quarantine" and finding.name != "decodes":
-            for path in finding.offenders:
+        if finding.takes_out:
+            for path in _blamed(finding, manifest[~manifest["path"].isin(list(reasons))]):
                 reasons.setdefault(path, []).append(finding.name)
     leaves = manifest["path"].isin(list(reasons))
     quarantine = manifest[leaves].reset_index(drop=True)
@@ -139,6 +148,15 @@ def check_may_go_on(report: ValidationReport, where: object) -> None:
             f"fewer than two classes are left after quarantine; mend data/raw; the reasons are "
             f"listed in {where}. Received: {', '.join(left) or 'no image'}"
         )
+
+
+def _blamed(finding: Finding, left: pd.DataFrame) -> Iterable[str]:
+    """Return the paths that a finding takes out; left: rows that none before it has taken out."""
+    if finding.name == "duplicate_share":  # not all offenders: one copy must be left
+        return list(left.loc[repeats(left), "path"])
+    if finding.name == "images_per_class":
+        return list(left.loc[left["label"].isin(finding.offenders), "path"])
+    return finding.offenders
 
 
 def _sentence(report: ValidationReport, finding: Finding) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from components.params import MaxShare, RowRule, Validate
+from components.params import DuplicateShare, FaultShare, RowRule, Validate
 
 # Column of the share → what its offenders are called.
 SHARES = {"faulty": "have a fault", "duplicate": "repeat the pixels of an earlier image"}
@@ -79,7 +79,7 @@ def _between(**arguments: Any) -> tuple[str, dict[str, Any]]:
     return "ExpectColumnValuesToBeBetween", arguments
 
 
-def _at_most(name: str, rule: MaxShare, column: str) -> Rule:
+def _at_most(name: str, rule: FaultShare | DuplicateShare, column: str) -> Rule:
     words = f"at most {rule.max:.1%} of the files {SHARES[column]}"
     check = ("ExpectColumnMeanToBeBetween", {"column": column, "max_value": rule.max})
     return Rule(name, words, rule.on_fail, (check,))

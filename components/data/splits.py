@@ -12,6 +12,7 @@ own side, once the class has an image that belongs there.
 
 import hashlib
 from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 
 import pandas as pd
@@ -21,6 +22,25 @@ from components.errors import UserError
 from components.params import Split
 
 SIDES = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The share of a side in a class, and the share that was asked for."""
+
+    label: str
+    side: str
+    images: int
+    of: int
+    asked: float
+
+    def in_words(self) -> str:
+        """Say it in one line."""
+        share = self.images / self.of
+        return (
+            f"class {self.label}, {self.side} {share:.1%} ({self.images} of {self.of}) "
+            f"for {self.asked:.1%}"
+        )
 
 
 def assign_splits(accepted: pd.DataFrame, params: Split, seed: int) -> pd.DataFrame:
@@ -38,6 +58,19 @@ def assign_splits(accepted: pd.DataFrame, params: Split, seed: int) -> pd.DataFr
         movable = {name: places[name] for name in own if name not in mixed}
         sides |= _moves(str(label), own_sides, movable, params)
     return accepted.assign(split=names.map(sides).astype("str"))
+
+
+def widest_gap(splits: pd.DataFrame, params: Split) -> Gap:
+    """Return the side of a class whose share of images is furthest from the one asked for."""
+    asked = {side: end - start for side, (start, end) in _stretches(params).items()}
+    counts = splits.groupby("label")["split"].value_counts()
+    sizes = splits["label"].value_counts()
+    gaps = [
+        Gap(str(label), side, int(counts.get((label, side), 0)), int(size), asked[side])
+        for label, size in sizes.sort_index().items()
+        for side in SIDES
+    ]
+    return max(gaps, key=lambda gap: abs(gap.images / gap.of - gap.asked))
 
 
 def _place(seed: int, name: str) -> float:

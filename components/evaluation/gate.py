@@ -170,7 +170,7 @@ def _all_floors_hold(rows: Sequence[Comparison]) -> str:
     lowest = min(recalls, key=lambda row: row.challenger.value or 0)
     return (
         f"no champion to compare with, and every floor holds: {overall}, "
-        f"lowest {lowest.title} {lowest.challenger.value:.3f}"
+        f"lowest recall {lowest.challenger.value:.3f} (class {lowest.class_name})"
     )
 
 

@@ -33,6 +33,7 @@ from components.evaluation.bootstrap import (
 MACRO = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall")
 PER_CLASS = ("precision", "recall", "f1", "roc_auc")
 DIGITS = 6
+LONGEST_NAME = 200  # MLflow takes 250 characters, with what is written before a class's name
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,14 @@ class Metrics:
     def to_flat(self) -> dict[str, float]:
         """Return what is defined by flat names, such as macro_f1, macro_f1_low and recall/glass.
 
-        A class whose name has signs that trackers refuse goes by its number: `recall/class 3`.
+        A class whose name trackers refuse, for its signs or its length, goes by its number:
+        `recall/class 3`.
         """
         values: dict[str, float | None] = {}
         for name, found in self.headlines().items():
             values |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         for index, measured in enumerate(self.classes):
-            plain = re.fullmatch(r"[\w -]+", measured.name)
+            plain = re.fullmatch(rf"[\w -]{{1,{LONGEST_NAME}}}", measured.name)
             called = measured.name if plain else f"class {index}"
             values |= {f"{what}/{called}": getattr(measured, what).value for what in PER_CLASS}
         return {name: value for name, value in values.items() if value is not None}

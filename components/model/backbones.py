@@ -5,6 +5,7 @@ ours. A new backbone is one line in that table.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def _check_width(model: params.Model, application: Application) -> None:
 
 
 def _application(model: params.Model, application: Application, size: int) -> Any:
-    """Call the Keras constructor; its name is fixed, so that saved configurations are equal."""
+    """Call the Keras constructor."""
     import keras
 
     arguments: dict[str, Any] = {
@@ -140,8 +141,7 @@ def _application(model: params.Model, application: Application, size: int) -> An
         "input_shape": (size, size, 3),
         "pooling": "avg",
         "weights": "imagenet" if model.weights == "imagenet" else None,
-        "name": model.backbone,
-    }
+    }  # and no name: Keras looks up block arguments and weights by its own
     if application.widths:
         arguments["alpha"] = model.width
     construct = getattr(keras.applications, application.constructor)
@@ -157,14 +157,14 @@ def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     try:
         return construct(**arguments)
     except Exception as error:
-        if "URL fetch failure" not in str(error):
+        if not isinstance(error, TimeoutError) and "URL fetch failure" not in str(error):
             raise
-        address = str(error).split(" on ", 1)[1].split(": ")[0]
-        cache = Path(os.environ.get("KERAS_HOME", "~/.keras"))
-        file = cache / "models" / address.rsplit("/", 1)[-1]
+        looked_for = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
+        if address := re.search(r"https?://\S+/([^/\s:]+)", str(error)):
+            looked_for /= address[1]
         raise UserError(
-            f"the ImageNet weights of {arguments['name']} are not in Keras' cache and cannot be "
-            f"downloaded; put the file there, or write `weights: none`. Looked for: {file}"
+            f"the ImageNet weights of {construct.__name__} are not in Keras' cache and cannot be "
+            f"downloaded; put the file there, or write `weights: none`. Looked for: {looked_for}"
         ) from None
     finally:
         socket.setdefaulttimeout(timeout_s)

@@ -51,14 +51,33 @@ class Balance:
         return int(self.targets.sum())
 
 
+@dataclass(frozen=True)
+class Data:
+    """What training sees.
+
+    images [N, size, size, 3] and labels of train and val, the plan for train, the class names and
+    way of resizing, and `content`, a hash that names the images.
+    """
+
+    train: Examples
+    val: Examples
+    balance: Balance
+    class_names: tuple[str, ...]
+    size: int
+    resize: str
+    content: str
+
+
 def training_batches(
     examples: Examples, balance: Balance, batch_size: int, seed: int, augment: Augment | None
 ) -> Any:
     """Return an endless Grain dataset of (inputs [B, …], labels int64 [B], weights float32 [B])."""
     import grain
 
+    size = balance.epoch_size
+
     def load(place: int, generator: np.random.Generator) -> tuple[Any, ...]:
-        index = _epoch_order(place // balance.epoch_size)[place % balance.epoch_size]
+        index = _epoch_order(place // size)[place % size]
         pixels, label = examples.inputs[index], examples.labels[index]
         changed = augment(pixels, generator) if augment else pixels
         return changed, label, balance.class_weights[label]

@@ -92,12 +92,12 @@ def _rewrite(saved: Path, destination: Path, facts: dict[str, Any]) -> None:
                 version = json.loads(content)["keras_version"]
                 content = json.dumps({"keras_version": version, "fovea": facts}).encode()
             elif name == "config.json":
-                content = _numbered(content.decode()).encode()
+                content = numbered(content.decode()).encode()
             new.writestr(zipfile.ZipInfo(name, EPOCH), content)
 
 
-def _numbered(config: str) -> str:
-    """Replace memory addresses by 1, 2, 3 … in the order in which they appear."""
+def numbered(config: str) -> str:
+    """Replace the memory addresses in a Keras configuration by 1, 2, 3 … as they appear."""
     numbers: dict[str, int] = {}
 
     def number(match: re.Match[str]) -> str:

@@ -2,8 +2,8 @@
 probabilities, with the class names and the image size that it was trained for.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,32 +64,69 @@ def build_classifier(
     size: side of the square images in pixels; resize: how they were brought to it.
     Raises UserError on a backbone, size, width or weights that cannot be had.
     """
+    started_from = "imagenet" if model.weights == "imagenet" else "none"
+    backbone = build_backbone(model, size)
+    return _with_head(backbone, model, class_names, resize, started_from)
+
+
+def warm_started(
+    model: params.Model,
+    class_names: Sequence[str],
+    size: int,
+    resize: str,
+    source: Classifier,
+    source_id: str,
+) -> Classifier:
+    """Build a classifier on the backbone of `source`, and the head's columns of classes it knows.
+
+    source_id: sha256 of the file that `source` was read from; `source` is used up.
+    Raises UserError where its backbone is not the one that `model` names.
+    """
+    expected = build_backbone(model.model_copy(update={"weights": "none"}), size)
+    backbone = source.backbone
+    _check_same_architecture(expected, backbone, model, source)
+    if size != source.size:
+        expected.set_weights(backbone.get_weights())
+        backbone = expected
+    backbone.trainable = True  # what was frozen when it was saved
+    classifier = _with_head(backbone, model, class_names, resize, source_id)
+    _copy_known_classes(classifier, source)
+    return classifier
+
+
+def _with_head(
+    backbone: Any, model: params.Model, class_names: Sequence[str], resize: str, started_from: str
+) -> Classifier:
     import keras
 
-    backbone = build_backbone(model, size)
+    size = backbone.input_shape[1]
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     hidden = keras.layers.Dropout(model.dropout, name="dropout")(backbone(images))
     logits = keras.layers.Dense(len(class_names), name="logits")(hidden)
     probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
     network = keras.Model(images, probabilities, name=model.backbone)
-    started_from = "imagenet" if model.weights == "imagenet" else "none"
     return Classifier(network, tuple(class_names), size, resize, started_from)
 
 
-def warm_start(classifier: Classifier, source: Classifier, source_id: str) -> Classifier:
-    """Give `classifier` the backbone of `source`, and the head's columns of the classes it knows.
+def _check_same_architecture(
+    expected: Any, found: Any, model: params.Model, source: Classifier
+) -> None:
+    """Weights of one shape are not enough once they are copied: layers without any matter, too.
 
-    source_id: sha256 of the file that `source` was read from. Returns the same network, in place.
-    Raises UserError where the two backbones are not of one architecture.
+    Keras adds one to an EfficientNet with ImageNet's weights, for example.
     """
-    ours, theirs = classifier.backbone.get_weights(), source.backbone.get_weights()
-    if [weight.shape for weight in ours] != [weight.shape for weight in theirs]:
+    shapes = [[weight.shape for weight in each.get_weights()] for each in (expected, found)]
+    kinds = [[type(layer) for layer in leaves(each)] for each in (expected, found)]
+    if shapes[0] != shapes[1] or (source.size != expected.input_shape[1] and kinds[0] != kinds[1]):
         raise UserError(
-            "model.weights are of another backbone or width; name the same model.backbone and "
-            f"model.width as there. Received: {source.backbone.count_params()} parameters for a "
-            f"backbone of {classifier.backbone.count_params()}"
+            "model.weights are of another backbone, width or size; name those they were trained "
+            f"with. Received: {source.model.name} of {found.count_params()} parameters at "
+            f"{source.size} px for {model.backbone} of {expected.count_params()} at "
+            f"{expected.input_shape[1]} px"
         )
-    classifier.backbone.set_weights(theirs)
+
+
+def _copy_known_classes(classifier: Classifier, source: Classifier) -> None:
     logits = classifier.model.get_layer("logits")
     kernel, bias = logits.get_weights()
     known_kernel, known_bias = source.model.get_layer("logits").get_weights()
@@ -98,7 +135,16 @@ def warm_start(classifier: Classifier, source: Classifier, source_id: str) -> Cl
             known = source.class_names.index(name)
             kernel[:, column], bias[column] = known_kernel[:, known], known_bias[known]
     logits.set_weights([kernel, bias])
-    return replace(classifier, started_from=source_id)
+
+
+def leaves(layer: Any) -> Iterator[Any]:
+    """Yield the layers of a network that hold no other layers, from the input up."""
+    inner = getattr(layer, "layers", None)
+    if inner is None:
+        yield layer
+    else:
+        for part in inner:
+            yield from leaves(part)
 
 
 def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ A head is then trained in a second, and a search over heads costs almost nothing
 """
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from components.files import written_whole
 from components.model.batches import Examples
+from components.model.checkpoints import numbered
 from components.model.classifier import Classifier, outputs
 
 
@@ -34,10 +36,11 @@ def frozen_features(
 
 
 def _key(backbone: Any, content: str) -> str:
-    """Hash architecture, weights and images."""
-    digest = hashlib.sha256(f"{content} {backbone.name} {backbone.input_shape}".encode())
-    for layer in backbone.layers:
-        digest.update(f"{layer.name} ".encode())
+    """Hash everything that a feature depends on: images, every layer's settings, weights, Keras."""
+    import keras
+
+    settings = numbered(json.dumps(keras.saving.serialize_keras_object(backbone)))
+    digest = hashlib.sha256(f"{content} {keras.__version__} {settings}".encode())
     for weight in backbone.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()[:32]

@@ -40,7 +40,8 @@ def focal(gamma: float, label_smoothing: float) -> Loss:
 
     def loss(labels: Any, logits: Any) -> Any:
         log_probabilities = ops.log_softmax(logits)
-        weights = (1.0 - ops.exp(log_probabilities)) ** gamma
+        # Not down to 0: there the slope of a root, gamma < 1, is infinite.
+        weights = ops.maximum(1.0 - ops.exp(log_probabilities), 1e-7) ** gamma
         targets = _targets(labels, logits, label_smoothing)
         return -ops.sum(targets * weights * log_probabilities, -1)
 

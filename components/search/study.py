@@ -12,10 +12,12 @@ from typing import Any
 
 from components import params
 from components.errors import UserError
+from components.model.training import TrainingFailedError
 from components.progress import say
 from components.search.space import Overrides, suggest, written_point
 
-FAILURES = (UserError, MemoryError)
+# What is wrong with a trial alone; a lost tracking server or missing weights end the study.
+FAILURES = (TrainingFailedError, MemoryError)
 
 
 class Pruned(Exception):  # noqa: N818 - not an error
@@ -46,16 +48,18 @@ def run_study(
     """Run trials until `search.trials` are finished, those of an interrupted run included.
 
     objective(number, overrides, report) trains and returns the value to maximize; it calls
-    report(epoch, value), which raises Pruned. A UserError (such as a loss that is no number) or a
-    lack of memory fails the trial, not the study.
+    report(epoch, value), which raises Pruned. TrainingFailedError (such as a loss that is no
+    number) or a lack of memory fails the trial, not the study.
     storage: the sqlite file, made where it is missing.
     """
+    from optuna.trial import TrialState
+
     study = _open_study(search, storage)
     _close_abandoned(study)
     point = written_point(search.space, written)
     while (number := len(_finished(study))) < search.trials:
         study.sampler = _sampler(search, seed + number)
-        if number == 0 and point:
+        if number == 0 and point and not study.get_trials(states=(TrialState.WAITING,)):
             study.enqueue_trial(point)  # what is written is the score to beat
         study.optimize(
             lambda trial, number=number: _run_trial(trial, number, search, written, objective),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from components.model.backend import load_keras
 from components.tracking.connection import client, experiment_id
 from components.tracking.runs import Run
 
@@ -80,6 +81,7 @@ def write_model_folder(
     classes: the number of probabilities that the model returns. model: MLflow's description, which
     is completed. Neither pickles nor code are written; Keras loads the file in its safe mode.
     """
+    load_keras()  # before MLflow does, for the sake of what TensorFlow writes at its start
     import mlflow.keras
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec

@@ -96,7 +96,8 @@ def reject(name: str, wanted: str | None, reason: str) -> Event:
 def rollback(name: str, reason: str) -> Event:
     """Make the champion before the present one, by the record, champion again.
 
-    Raises UserError where the record has no earlier champion.
+    Raises UserError where the record has no earlier champion, or that version is gone or its file
+    not the one that was registered.
     """
     connect()
     why = checked_reason(reason)
@@ -107,7 +108,7 @@ def rollback(name: str, reason: str) -> Event:
         raise UserError(
             f"there is no champion before the present one of {name}. Received: {champion_now}"
         )
-    find_version(name, str(before))
+    download(find_version(name, str(before)))
     event = _decide(name, Event("rollback", present, None, before, who(), why))
     tag_version(name, present, {REVIEW: ROLLED_BACK, f"{REVIEW}.reason": why})
     return event

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from components.tracking.connection import client, connect, experiment_id
+from components.tracking.connection import client, experiment_id
 from components.tracking.lineage import data_hash, lineage, who
-
-__all__ = ["Run", "adopt_model", "connect", "run_of_model", "start_run"]
 
 T = TypeVar("T")
 LONGEST_PARAM = 6_000  # characters; MLflow cuts what is longer without a word

@@ -1,5 +1,11 @@
 """Written whole: the old file or the new one, never half of one."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from components.files import sha256, written_whole
@@ -35,6 +41,84 @@ def test_missing_folders_are_made(tmp_path):
     with written_whole(tmp_path / "a" / "b" / "c.txt") as temporary:
         temporary.write_text("x")
     assert (tmp_path / "a" / "b" / "c.txt").read_text() == "x"
+
+
+@pytest.fixture
+def dead():
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
+    code = (
+        "import os, pathlib, signal\n"
+        "from components.files import written_whole\n"
+        "with written_whole(pathlib.Path('a.txt')) as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment)
+    assert len(names(tmp_path)) == 1
+    with written_whole(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_only_what_is_dead_and_has_this_name_is_removed(tmp_path, dead):
+    (tmp_path / f".a.txt.{dead}.part").mkdir()
+    kept = [f".a.txt.{os.getppid()}.part", f".b.txt.{dead}.part", ".a.txt.mine.part"]
+    for name in kept:
+        (tmp_path / name).touch()
+    with written_whole(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == sorted([*kept, "a.txt"])
+
+
+def test_a_leftover_under_our_own_number_is_not_taken_for_ours(tmp_path):
+    (tmp_path / f".docs.{os.getpid()}.part").mkdir()
+    with written_whole(tmp_path / "docs") as temporary:
+        temporary.mkdir()
+    assert names(tmp_path) == ["docs"]
+
+
+def test_killed_between_the_two_renames_the_old_folder_comes_back_with_the_next_write(
+    tmp_path, dead
+):
+    (tmp_path / f".docs.{dead}.old.part").mkdir()
+    (tmp_path / f".docs.{dead}.old.part" / "old.html").touch()
+    (tmp_path / f".docs.{dead}.part").mkdir()
+    with pytest.raises(OSError, match="disk"), written_whole(tmp_path / "docs"):
+        raise OSError("disk full")
+    assert names(tmp_path) == ["docs"]
+    assert names(tmp_path / "docs") == ["old.html"]
+
+
+def test_the_old_folder_is_deleted_only_once_the_new_one_is_in_place(tmp_path, monkeypatch):
+    (tmp_path / "docs").mkdir()
+    deleted, really = [], shutil.rmtree
+
+    def watched(path):
+        deleted.append((path.name, names(tmp_path / "docs")))
+        really(path)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    with written_whole(tmp_path / "docs") as temporary:
+        temporary.mkdir()
+        (temporary / "new.html").touch()
+    assert deleted == [(f".docs.{os.getpid()}.old.part", ["new.html"])]
+    assert names(tmp_path) == ["docs"]
+
+
+def test_git_ignores_what_is_being_written_in_data():
+    paths = [f"data/.raw.7{ending}" for ending in (".part", ".old.part")]
+    assert subprocess.run(["git", "check-ignore", "--quiet", paths[0]]).returncode == 0
+    assert subprocess.run(["git", "check-ignore", "--quiet", paths[1]]).returncode == 0
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from components.tracking.lineage import lineage
 from tests.end_to_end.conftest import edit_params, run, write_digits
 
 
@@ -109,3 +110,7 @@ def test_a_folder_without_git_works_and_says_so(folder):
     write_digits(folder, 0, 12)
     run(folder, "python -m pipelines ingest")
     assert (folder / "data/ingest/manifest.parquet").exists()
+    none = "none (not a git repository)"
+    assert lineage(folder)["git.commit"] == none
+    findings = run(folder, "fovea doctor", expect=1).splitlines()  # nor is there a .dvc folder
+    assert [line for line in findings if "git" in line.split() and none in line], findings

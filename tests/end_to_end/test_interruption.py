@@ -33,7 +33,7 @@ def test_ctrl_c_in_the_middle_of_training_ends_it(clone):
     edit_params(folder, {"train": {"finetune": {"epochs": 500},
                                    "early_stopping": {"patience": 500}}})  # fmt: skip
     run(folder, "dvc repro search")
-    assert interrupt(folder, "train", after="phase finetune  epoch 3 ") < 10
+    assert interrupt(folder, "train", after="train: phase finetune  epoch 3 ") < 10
     assert not (folder / "data/train/model.keras").exists()
 
 
@@ -48,6 +48,8 @@ def interrupt(folder: Path, stage: str, after: str = "") -> float:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,  # as a terminal does: Ctrl-C reaches the whole group
+        # A shell that runs the tests in the background has children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout
     for line in process.stdout:

@@ -1,30 +1,82 @@
 """A champion, new images, a warm start from the champion, and the reviewer's commands."""
 
 import json
+import re
+import shlex
 
+from components.model.checkpoints import model_id
 from tests.end_to_end.conftest import IMAGES_PER_CLASS, edit_params, run, write_digits
+
+ASK = """
+import json
+from components.tracking.registry import versions
+found = versions("digits")
+aliases = {alias: each.number for each in found for alias in each.aliases}
+made = {each.number: [each.model_id, each.tags["started_from"]] for each in found}
+print(json.dumps([aliases, made]))
+"""
+
+
+def registry(folder):
+    """Ask MLflow for alias → version, and version → [model_id, what it started from]."""
+    aliases, made = json.loads(run(folder, f"python -c {shlex.quote(ASK)}").splitlines()[-1])
+    return aliases, {int(number): facts for number, facts in made.items()}
+
+
+def rows(printed):
+    """Return the cells of every row of the tables in what a command printed."""
+    split = (re.split(r"[│┃]", line) for line in printed.splitlines())
+    return [[cell.strip() for cell in cells[1:-1]] for cells in split if len(cells) > 2]
 
 
 def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued):
     folder = continued
     run(folder, "dvc repro -f -s evaluate && dvc repro -f -s register")
-    assert "1" in run(folder, "fovea promote 1 --reason 'the first one'")
+    first = model_id(folder / "data/train/model.keras")
+    printed = run(folder, "fovea promote 1 --reason 'the first one'")
+    assert "promoted version 1 of digits; version 1 is now the champion" in printed
+    assert registry(folder)[0] == {"champion": 1}
 
     write_digits(folder, IMAGES_PER_CLASS, IMAGES_PER_CLASS + 5)
     run(folder, "dvc add -q data/raw")
     edit_params(folder, {"model": {"weights": "models:/digits@champion"}})
-    printed = run(folder, "dvc repro")
-    assert "phase head" in printed
+    assert "phase head" in run(folder, "dvc repro")
     verdict = json.loads((folder / "data/register/verdict.json").read_text())
-    assert verdict["version"] == 2
+    assert (verdict["version"], verdict["champion"]) == (2, 1)
+    second = model_id(folder / "data/train/model.keras")
+    assert second != first
+    aliases, made = registry(folder)
+    assert aliases == {"champion": 1, "challenger": 2}
+    assert made[2] == [second, first]
 
     review = run(folder, "fovea review")
-    for word in ("champion", "challenger", "accuracy", verdict["decision"]):
-        assert word in review.lower()
-    run(folder, "fovea promote --reason 'more images' --override", expect=None)
-    assert "2" in run(folder, "fovea promote 2 --reason 'again'", expect=None)
-    run(folder, "fovea rollback --reason 'complaints from the field'")
-    history = run(folder, "fovea history")
-    for reason in ("the first one", "more images", "complaints from the field"):
-        assert reason in history
-    assert "models:/digits/1" in run(folder, "fovea explain 2")
+    header, *metrics = rows(review)
+    assert header == ["metric", "challenger: version 2", "champion: version 1", "difference"]
+    shown = {name: cells for name, *cells in metrics}
+    challenger, champion, difference = (
+        float(cell.split()[0].replace("−", "-")) for cell in shown["accuracy"]
+    )
+    assert abs(challenger - champion - difference) < 0.0016  # each is rounded to three digits
+    assert re.search(rf"^verdict: {verdict['decision']}$", review, re.MULTILINE)
+
+    rejected = verdict["decision"] == "reject"
+    if rejected:
+        refused = run(folder, "fovea promote 2 --reason 'more images'", expect=1)
+        assert "--override" in refused
+        assert registry(folder)[0]["champion"] == 1
+    run(folder, f"fovea promote 2 --reason 'more images'{' --override' * rejected}")
+    assert registry(folder)[0] == {"champion": 2}
+    again = run(folder, "fovea promote 2 --reason again --override", expect=1)
+    assert "error: this version is the champion already. Received: 2" in again
+    printed = run(folder, "fovea rollback --reason 'complaints from the field'")
+    assert "rolled back version 2 of digits; version 1 is now the champion" in printed
+    assert registry(folder)[0] == {"champion": 1}
+
+    history = [(what, moved, why) for _, _, what, moved, why in rows(run(folder, "fovea history"))]
+    assert history == [
+        ("what", "champion", "why"),
+        ("promote 1", "– → 1", "the first one"),
+        (f"promote 2{' (override)' * rejected}", "1 → 2", "more images"),
+        ("rollback 2", "2 → 1", "complaints from the field"),
+    ]
+    assert f"models:/digits/1 ({first})" in run(folder, "fovea explain 2")

@@ -1,5 +1,7 @@
 """Commands → every line seen, every process gone."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -90,12 +92,31 @@ def test_a_second_interrupt_does_not_spare_the_group(tmp_path: Path) -> None:
     assert not group_lives(process.pid)
 
 
-def test_what_a_finished_command_left_running_is_ended() -> None:
+@pytest.mark.parametrize("silent", [True, False])
+def test_what_a_finished_command_left_running_is_ended(silent: bool) -> None:
     said: list[str] = []
+    output = "subprocess.DEVNULL" if silent else "None"  # None: it holds the command's own open
     code = (
         "import subprocess, os\n"
-        "subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        f"subprocess.Popen(['sleep', '60'], stdout={output}, stderr={output})\n"
         "print(os.getpgrp())"
     )
+    started = time.monotonic()
     run_python(code, said)
+    assert time.monotonic() - started < 10
     assert not group_lives(int(said[0]))
+
+
+def test_a_daemon_that_left_the_group_keeps_nobody_waiting() -> None:
+    code = "import subprocess\nprint(subprocess.Popen(['sleep', '20'], start_new_session=True).pid)"
+    said: list[str] = []
+    started = time.monotonic()
+    run_python(code, said)
+    assert time.monotonic() - started < 10
+    os.kill(int(said[0]), signal.SIGKILL)
+
+
+def test_carriage_returns_end_lines_and_broken_signs_are_replaced() -> None:
+    said: list[str] = []
+    run_python(r"import os; os.write(1, b'1 %\r2 %\r\nM\xc3\xbcll\n\xff')", said)
+    assert said == ["1 %", "2 %", "M\u00fcll", "\ufffd"]

@@ -39,15 +39,27 @@ def test_ctrl_c_ends_at_once_and_leaves_no_half_file(digits_folder: Path, tmp_pa
         "print('begun', flush=True); ingest.run(p.ingest)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
-    ) as process:
+    stderr = tmp_path / "stderr.txt"
+    with (
+        stderr.open("w") as errors_to,
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors_to,
+        ) as process,
+    ):
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(1)
         process.send_signal(signal.SIGINT)
         start = time.monotonic()
         process.wait(timeout=10)
-    assert process.returncode != 0
+    errors = stderr.read_text()
+    # Ended by the signal or by its exception, and inside of ingest.run, not before or after it.
+    assert process.returncode in (-signal.SIGINT, 130), errors
+    assert "KeyboardInterrupt" in errors
+    assert ", in run" in errors
     assert time.monotonic() - start < 5
     assert not [path for path in (tmp_path / "data").iterdir() if path.name != "raw"]

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image as Pillow
 
 from components.data.prepared import read_images
 from components.data.splits import SIDES
+from components.files import sha256
 from components.params import Params
-from pipelines import artifacts
+from pipelines import artifacts, prepare
 from tests.pipelines.stages import run_until, sums, workspace
 
 
@@ -24,7 +26,26 @@ def test_prepare_writes_pixels_and_rows_of_every_side(
         rows, images = pd.read_parquet(artifacts.rows(side)), read_images(artifacts.images(side))
         assert len(rows) == len(images) == sum(tree["counts"][side].values())
         assert (rows["split"] == side).all()
+        assert tree["pixels"][side] == sha256(artifacts.images(side))
         assert [tree["class_names"][index] for index in rows["label_index"]] == list(rows["label"])
+
+
+def test_another_background_gives_other_names_to_the_pixels_alone(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params
+) -> None:
+    workspace(digits_folder, tmp_path, monkeypatch)
+    for path in artifacts.RAW.rglob("*.png"):
+        image = Pillow.open(path)
+        image.putalpha(100)
+        image.save(path)
+    run_until("prepare", params)
+    white = json.loads(artifacts.STATISTICS.read_text())
+    ingest = params.ingest.model_copy(update={"background": (0, 0, 0)})
+    prepare.run(ingest, params.prepare)
+    black = json.loads(artifacts.STATISTICS.read_text())
+    assert all(white["pixels"][side] != black["pixels"][side] for side in SIDES)
+    for name in ("data_id", "split_id", "counts"):
+        assert white[name] == black[name]
 
 
 def test_a_second_run_writes_the_same_bytes(

@@ -114,14 +114,25 @@ def test_stage_output_streams_into_the_log_of_its_task_run(workspace_of: Make) -
     assert "reading" in messages
 
 
-@pytest.mark.usefixtures("prefect_api")
-def test_pull_and_push_without_a_remote_stop_before_any_stage(workspace_of: Make) -> None:
+def test_pull_and_push_without_a_remote_are_skipped_and_the_log_says_so(
+    workspace_of: Make, prefect_api: str
+) -> None:
     root = workspace_of(THREE)
-    for direction in ("pull", "push"):
-        state = run_flow(**{direction: True})
-        assert state.is_failed()
-        assert "need a default DVC remote" in state.message
-    assert not (root / "a").exists()
+    flow = start_flow(prefect_api, "--pull", "--push")
+    log, _ = flow.communicate(timeout=90)
+    assert flow.returncode == 0, log
+    assert log.count("pull and push are skipped, for no default DVC remote is set") == 1
+    assert (root / "c").exists()
+    assert list(task_runs(run_flow(pull=True, push=True))) == ["ingest", "split", "train"]
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_remote_that_cannot_be_asked_for_is_no_missing_remote(workspace_of: Make) -> None:
+    root = workspace_of(THREE)
+    (root / ".dvc/config").write_text("[core\n")
+    state = run_flow(pull=True)
+    assert state.is_failed()
+    assert "config" in state.message
 
 
 @pytest.mark.usefixtures("prefect_api")
@@ -229,11 +240,11 @@ def test_outside_of_a_repository_one_sentence_says_so(tmp_path: Path) -> None:
         read_stages(tmp_path / "dvc.yaml")
 
 
-def start_flow(api: str) -> "subprocess.Popen[str]":
+def start_flow(api: str, *options: str) -> "subprocess.Popen[str]":
     source = Path(__file__).parents[2]
     extra = {"PREFECT_API_URL": api, "PYTHONPATH": str(source)}
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.retrain"],
+        [sys.executable, "-m", "pipelines.retrain", *options],
         env=commands.stage_environment(extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """The stage `split`, from accepted images to sides."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -23,4 +24,8 @@ def test_split_gives_every_accepted_image_a_side_and_says_the_counts(
     assert splits.drop(columns="split").equals(accepted)
     assert splits.groupby("label")["split"].nunique().tolist() == [3] * 10
     counts = splits["split"].value_counts()
-    assert f"train {counts['train']} (" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"train {counts['train']} (" in said
+    assert re.search(
+        r"furthest from what was asked for: class \d, \w+ [\d.]+% \(\d+ of \d+\)", said
+    )

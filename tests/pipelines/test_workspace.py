@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_a_torn_rwlock_stays_while_a_living_dvc_writes_it(tmp_path: Path) -> Non
     rwlock = write_rwlock(tmp_path, "")
     with rwlock.with_name("rwlock.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        assert not workspace.remove_torn_rwlock(tmp_path)
+        assert not workspace.remove_dead_rwlock(tmp_path)
     assert rwlock.exists()
 
 
@@ -108,11 +109,12 @@ def test_a_dvc_started_by_hand_is_waited_for(tmp_path: Path) -> None:
     other.start()
     info = {"pid": other.pid, "cmd": "dvc repro train"}
     write_rwlock(tmp_path, json.dumps({"write": {"data/train": info}}))
-    threading.Thread(target=other.join).start()  # reaps it: a zombie would count as alive
     said: list[str] = []
     with workspace.locked(tmp_path, "a run", said.append):
         assert not other.is_alive()
-    assert said == [f"waiting for this workspace, held by `dvc repro train` (process {other.pid})"]
+    assert said[0] == (
+        f"waiting for this workspace, held by `dvc repro train` (process {other.pid})"
+    )
 
 
 def test_a_dvc_that_died_is_not_waited_for(tmp_path: Path) -> None:
@@ -121,6 +123,62 @@ def test_a_dvc_that_died_is_not_waited_for(tmp_path: Path) -> None:
     info = {"pid": dead.pid, "cmd": "dvc repro"}
     write_rwlock(tmp_path, json.dumps({"read": {"params.yaml": [info]}}))
     assert workspace.dvc_holder(tmp_path) is None
+
+
+def holding(pid: int) -> str:
+    return json.dumps({"write": {"data/train": {"pid": pid, "cmd": "dvc repro"}}})
+
+
+def test_our_own_number_in_the_rwlock_is_a_dead_dvc_that_had_it_before(tmp_path: Path) -> None:
+    rwlock = write_rwlock(tmp_path, holding(os.getpid()))
+    said: list[str] = []
+    with workspace.locked(tmp_path, "a run", said.append):
+        assert not rwlock.exists()  # DVC itself would fail on it
+    assert said == ["removed .dvc/tmp/rwlock, which a DVC that was killed has left"]
+
+
+@pytest.fixture
+def sleeping(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The number of a process that does nothing, of the program that the test names."""
+    with subprocess.Popen(request.param) as process:
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            time.sleep(0.01)
+        yield process.pid
+        process.kill()
+
+
+PYTHON = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+def test_a_dvc_that_nobody_has_reaped_is_not_waited_for(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    write_rwlock(tmp_path, holding(ended.pid))
+    assert workspace.dvc_holder(tmp_path) is None
+    ended.wait()
+
+
+@pytest.mark.parametrize("sleeping", [["sleep", "60"]], indirect=True)
+def test_a_process_that_is_no_dvc_does_not_hold_the_workspace(
+    tmp_path: Path, sleeping: int
+) -> None:
+    rwlock = write_rwlock(tmp_path, holding(sleeping))
+    assert workspace.dvc_holder(tmp_path) is None
+    assert workspace.remove_dead_rwlock(tmp_path)
+    assert not rwlock.exists()
+
+
+@pytest.mark.parametrize("sleeping", [PYTHON], indirect=True)
+def test_a_process_younger_than_the_rwlock_does_not_hold_the_workspace(
+    tmp_path: Path, sleeping: int
+) -> None:
+    rwlock = write_rwlock(tmp_path, holding(sleeping))
+    assert f"(process {sleeping})" in str(workspace.dvc_holder(tmp_path))
+    assert not workspace.remove_dead_rwlock(tmp_path)
+    an_hour_ago = time.time() - 3600
+    os.utime(rwlock, (an_hour_ago, an_hour_ago))
+    assert workspace.dvc_holder(tmp_path) is None
+    assert workspace.remove_dead_rwlock(tmp_path)
 
 
 def write_rwlock(root: Path, content: str) -> Path:

@@ -26,6 +26,11 @@ def test_class_weights_are_inverse_to_counts_with_mean_one_over_images() -> None
     assert tree["targets"] == tree["counts"]
 
 
+def test_priors_are_even_where_weights_have_evened_out_the_loss() -> None:
+    priors = plan("class_weight", LABELS, NAMES)["log_priors"]
+    assert priors == pytest.approx(dict.fromkeys(NAMES, math.log(1 / 3)))
+
+
 @pytest.mark.parametrize(("strategy", "drawn"), [("oversample", 60), ("undersample", 10)])
 def test_sampling_draws_the_same_of_every_class(strategy: str, drawn: int) -> None:
     tree = plan(strategy, LABELS, NAMES)

@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import warnings
 import zlib
 from typing import Any
 
@@ -158,8 +159,20 @@ def test_bytes_that_are_no_image_are_named() -> None:
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
-    assert code_of(png_of(1001, 1000)) == "too_many_pixels"  # our cap
-    assert code_of(png_of(50_000, 50_000)) == "too_many_pixels"  # Pillow's own
+    assert code_of(png_of(1001, 1000)) == "too_many_pixels"
+    assert code_of(png_of(50_000, 50_000)) == "too_many_pixels"
+
+
+@pytest.mark.parametrize("pillows_cap", [1_500, 1_000])  # of which it warns, and which it refuses
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+def test_our_cap_decides_alone_and_pillow_says_nothing(
+    kind: str, pillows_cap: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = saved(Pillow.fromarray(noise()), kind)  # 2,400 pixels
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", pillows_cap)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode(data, INGEST).pixels.shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])

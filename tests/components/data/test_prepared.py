@@ -97,7 +97,7 @@ def test_channel_statistics_are_those_of_numpy() -> None:
     assert np.allclose(std, (images / 255).std(axis=(0, 1, 2)))
 
 
-def test_ids_depend_on_content_alone() -> None:
+def test_ids_depend_on_content_alone(tmp_path: Path) -> None:
     splits = pd.DataFrame(
         {
             "path": ["1", "2", "3", "4"],
@@ -106,12 +106,30 @@ def test_ids_depend_on_content_alone() -> None:
             "split": ["train", "val", "test", "train"],
         }
     )
-    pixels = np.zeros((2, 2, 2, 3), np.uint8)
-    tree = statistics(splits, pixels, PREPARE)
+    arrays = {side: tmp_path / side for side in ("train", "val", "test")}
+    for path in arrays.values():
+        with path.open("wb") as file:
+            np.save(file, np.zeros((2, 2, 2, 3), np.uint8))
+    tree = statistics(splits, arrays, PREPARE)
     renamed = splits.assign(path=["9", "8", "7", "6"]).sample(frac=1, random_state=1)
-    assert statistics(renamed, pixels, PREPARE) == tree
+    assert statistics(renamed, arrays, PREPARE) == tree
     assert tree["class_names"] == ["cat", "dog"]
     assert tree["counts"]["val"] == {"cat": 0, "dog": 1}
-    relabelled = statistics(splits.assign(label=["dog", "dog", "cat", "cat"]), pixels, PREPARE)
+    relabelled = statistics(splits.assign(label=["dog", "dog", "cat", "cat"]), arrays, PREPARE)
     assert relabelled["data_id"] != tree["data_id"]
     assert relabelled["split_id"] == tree["split_id"]
+
+
+def test_pixels_are_named_by_their_values_and_their_order(
+    raw: Path, manifest: pd.DataFrame, params: Params, tmp_path: Path
+) -> None:
+    splits = manifest.assign(split="train")
+    splits.loc[:1, "split"] = ["val", "test"]
+
+    def names(rows: pd.DataFrame, size: int = 16) -> str:
+        prepare = Prepare(size=size, resize="squash")
+        prepare_images(raw, rows, params.ingest, prepare, tmp_path / "a.npy")
+        return str(statistics(splits, {"train": tmp_path / "a.npy"}, prepare)["pixels"]["train"])
+
+    assert names(manifest) == names(manifest)
+    assert len({names(manifest), names(manifest.iloc[::-1]), names(manifest, 17)}) == 3

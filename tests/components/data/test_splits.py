@@ -7,7 +7,7 @@ import pytest
 
 from components.data.duplicates import clusters, label_counts, repeats
 from components.data.manifest import as_manifest
-from components.data.splits import SIDES, assign_splits
+from components.data.splits import SIDES, Gap, assign_splits, widest_gap
 from components.errors import UserError
 from components.params import Split
 
@@ -106,6 +106,15 @@ def test_groups_of_several_classes_are_not_parted_to_fill_a_side() -> None:
             refused += 1
             assert "several classes" in str(error)
     assert refused
+
+
+def test_the_widest_gap_is_found_also_where_a_side_has_nothing() -> None:
+    labels = ["cat"] * 10 + ["dog"] * 10
+    sides = ["train"] * 7 + ["val"] * 2 + ["test"] + ["train"] * 8 + ["val"] * 2
+    splits = pd.DataFrame({"label": labels, "split": sides})
+    gap = widest_gap(splits, SPLIT)
+    assert gap == Gap("dog", "test", images=0, of=10, asked=0.15)
+    assert gap.in_words() == "class dog, test 0.0% (0 of 10) for 15.0%"
 
 
 def test_repeats_and_conflicts_are_told_by_pixels() -> None:

@@ -34,7 +34,7 @@ def test_without_champion_a_challenger_above_all_floors_is_promoted(register):
     assert verdict.decision == "promote"
     assert verdict.reasons == (
         "no champion to compare with, and every floor holds: accuracy 0.950, "
-        "balanced accuracy 0.950, macro F1 0.950, lowest recall of glass 0.950",
+        "balanced accuracy 0.950, macro F1 0.950, lowest recall 0.950 (class glass)",
     )
     assert all(row.champion is None and row.difference is None for row in verdict.comparison)
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from components.model.batches import Balance, Examples
-from components.model.training import Data
+from components.model.batches import Balance, Data, Examples
 from components.params import Hyperparameters
 
 

@@ -24,7 +24,7 @@ def test_an_unknown_backbone_names_the_choices(params):
 
 
 def test_a_size_below_what_the_backbone_takes_is_refused(params):
-    model = params.model.model_copy(update={"backbone": "xception"})
+    model = params.model.model_copy(update={"backbone": "xception", "width": 1.0})
     with pytest.raises(UserError, match=r"71 pixels or more.*Received: 64"):
         check_backbone(model, 64)
 
@@ -53,7 +53,7 @@ check_imagenet(model, 224)
     run = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | closed, capture_output=True, text=True
     )
-    assert "UserError: the ImageNet weights of mobilenet are not in Keras' cache" in run.stderr
+    assert "UserError: the ImageNet weights of MobileNet are not in Keras' cache" in run.stderr
     file = tmp_path / "models" / "mobilenet_5_0_224_tf_no_top.h5"
     assert f"Looked for: {file}" in run.stderr
 
@@ -93,3 +93,27 @@ def test_every_backbone_builds_and_maps_pixels_to_features(name, params):
     model = params.model.model_copy(update={"backbone": name, "width": 1.0})
     backbone = build_backbone(model, size)
     assert np.isfinite(backbone.predict_on_batch(np.zeros((1, size, size, 3), np.uint8))).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(APPLICATIONS))
+def test_every_backbone_asks_for_imagenet_weights_that_keras_knows(name, params, monkeypatch):
+    import keras
+
+    asked = {}
+
+    def get_file(fname, origin, file_hash=None, **_):
+        asked[fname] = file_hash
+        raise Exception(f"URL fetch failure on {origin}: None -- no network")
+
+    application = APPLICATIONS[name]
+    module = sys.modules[getattr(keras.applications, application.constructor).__module__]
+    monkeypatch.setattr(module.file_utils, "get_file", get_file)
+    keras.backend.clear_session()
+    update = {"backbone": name, "width": 1.0, "weights": "imagenet"}
+    with pytest.raises(UserError, match="Looked for: ") as refused:
+        build_backbone(params.model.model_copy(update=update), max(application.min_size, 32))
+    [(file, file_hash)] = asked.items()
+    assert str(refused.value).endswith(f"models/{file}")
+    # Keras has a hash for every file but those of its MobileNets, which its documentation lists.
+    assert file_hash or file.startswith("mobilenet")

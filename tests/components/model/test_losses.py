@@ -38,6 +38,16 @@ def test_focal_weighs_a_sure_hit_less():
     np.testing.assert_allclose(ratio, (1 - probability) ** 2, rtol=1e-4)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_has_a_slope_on_a_sure_hit(gamma):
+    import tensorflow as tf
+
+    logits = tf.Variable([[60.0, -60.0, -60.0]])
+    with tf.GradientTape() as tape:
+        loss = focal(gamma, 0.1)(np.array([0]), logits)
+    assert np.isfinite(tape.gradient(loss, logits).numpy()).all()
+
+
 def test_logit_adjustment_shifts_logits_by_the_log_priors():
     priors = np.log(np.array([0.7, 0.2, 0.1], np.float32))
     expected = values(cross_entropy(0.0), LOGITS + 1.5 * priors)

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from components.errors import UserError
+from components.model.training import TrainingFailedError
 from components.params import Choices, Hyperparameters, Range
 from components.search.plots import draw_trials
 from components.search.study import best_trial, run_study
@@ -79,12 +80,24 @@ def test_more_trials_build_on_those_already_run(search, written, tmp_path):
 def test_a_failing_trial_does_not_end_the_study(search, written, tmp_path):
     def sometimes(number, overrides, report):
         if number % 2:
-            raise UserError("the loss is no longer a number")
+            raise TrainingFailedError("the loss is no longer a number")
         return formula(number, overrides, report)
 
     trials = run_study(search, written, sometimes, tmp_path / "s.db", 7)
     assert [trial.state for trial in trials].count("failed") == 4
     assert best_trial(trials).state == "complete"
+
+
+def test_a_lost_tracking_server_ends_the_study_and_costs_no_trial(search, written, tmp_path):
+    def lost(number, overrides, report):
+        if number == 2:
+            raise UserError("MLflow cannot be reached")
+        return formula(number, overrides, report)
+
+    with pytest.raises(UserError, match="MLflow"):
+        run_study(search, written, lost, tmp_path / "one.db", 7)
+    resumed = run_study(search, written, formula, tmp_path / "one.db", 7)
+    assert resumed == run_study(search, written, formula, tmp_path / "two.db", 7)
 
 
 def test_a_mistake_of_ours_is_not_hidden_as_a_failed_trial(search, written, tmp_path):
@@ -97,7 +110,7 @@ def test_a_mistake_of_ours_is_not_hidden_as_a_failed_trial(search, written, tmp_
 
 def test_a_search_in_which_every_trial_fails_says_so(search, written, tmp_path):
     def failing(number, overrides, report):
-        raise UserError("the loss is no longer a number")
+        raise TrainingFailedError("the loss is no longer a number")
 
     trials = run_study(search, written, failing, tmp_path / "s.db", 7)
     with pytest.raises(UserError, match=r"no trial .* came to its end.*Received: 8"):
@@ -128,9 +141,10 @@ def test_a_range_of_whole_numbers_on_a_float_is_one_of_floats(search, written, t
 
 def test_equal_trials_draw_equal_pictures(search, written, tmp_path):
     trials = run_study(search, written, formula, tmp_path / "s.db", 7)
-    assert draw_trials(trials, "val_accuracy") == draw_trials(trials, "val_accuracy")
-    assert draw_trials(trials, "val_accuracy").startswith("<?xml")
+    first, second = (draw_trials(trials, "val_accuracy", search.space) for _ in range(2))
+    assert first == second
+    assert first.startswith("<?xml")
 
 
 def test_no_trials_draw_a_picture_that_says_so():
-    assert "search.trials: 0" in draw_trials([], "val_accuracy")
+    assert "search.trials: 0" in draw_trials([], "val_accuracy", {})

@@ -1,8 +1,10 @@
 import os
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,32 @@ def test_the_experiment_is_named_by_the_environment(
 def test_the_environment_is_left_without_an_address(workspace: Path) -> None:
     connect()
     assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_threads_side_by_side_see_and_leave_the_environment_as_the_user_set_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    really, inside = mlflow.set_tracking_uri, threading.Event()
+
+    def slowly(uri: str) -> None:
+        really(uri)
+        inside.set()
+        time.sleep(0.3)
+
+    monkeypatch.setattr(mlflow, "set_tracking_uri", slowly)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(client)
+        inside.wait()
+        seen, second = threads.submit(address), threads.submit(client)
+    assert seen.result() == "sqlite:///mlflow.db"
+    assert first.result().tracking_uri == second.result().tracking_uri
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_the_limit_leaves_nine_seconds_for_starting_python_and_importing_mlflow() -> None:
+    assert connection.REMOTE_LIMIT_S <= 15 - 9
 
 
 def test_a_closed_port_is_named_within_15_seconds(

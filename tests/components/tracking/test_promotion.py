@@ -1,3 +1,4 @@
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from components.tracking import promotion
 from components.tracking.connection import client
 from components.tracking.promotion import history, promote, reject, rollback
 from components.tracking.record import Event, champions, stamped, to_tag
-from components.tracking.registry import challenger, champion, find_version
+from components.tracking.registry import DOWNLOADS, challenger, champion, find_version
 
 Register = Callable[..., int]
 
@@ -85,6 +86,18 @@ def test_a_tampered_version_is_not_promoted(three_versions: Path) -> None:
     with pytest.raises(UserError, match="was changed"):
         promote("digits", "2", "good")
     assert reigning() is None
+
+
+def test_a_tampered_version_is_not_gone_back_to(three_versions: Path) -> None:
+    promote("digits", "1", "good")
+    promote("digits", "2", "better")
+    uri = client().get_model_version_download_uri("digits", "1")
+    (Path(uri.removeprefix("file://")) / "data/model.keras").write_bytes(b"oNe")
+    shutil.rmtree(DOWNLOADS)  # as on another machine
+    with pytest.raises(UserError, match="was changed"):
+        rollback("digits", "wrong alarms")
+    assert reigning() == 2
+    assert len(history("digits")) == 2
 
 
 class KilledError(Exception):
