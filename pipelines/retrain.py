@@ -5,6 +5,7 @@ and caches nothing, so the flow and `dvc repro` leave the same dvc.lock.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,15 @@ from prefect.tasks import Task
 from components.errors import UserError
 from pipelines import artifacts, commands, outcome, workspace
 from pipelines.environment import quiet_vendors
+from pipelines.foreground import end_with_parent, run_apart
 
 # Should another DVC be at work in a second terminal, wait for it instead of failing after 3 s.
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 # What `dvc remote default` says before it exits with 1, as it does for other reasons, too.
 NO_REMOTE = "No default remote set"
+# What DVC says of a file that another DVC works on; `--wait-for-lock` does not cover those.
+BUSY = "is being blocked by"
+BUSY_TRIES = 5
 # A network may come back; a stage that failed would only fail again.
 NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
 
@@ -150,12 +155,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--pull", action="store_true", help="`dvc pull` first, if a remote is set")
     parser.add_argument("--push", action="store_true", help="`dvc push` last, if a remote is set")
+    parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if not options.apart:
+        given = sys.argv[1:] if arguments is None else arguments
+        status = run_apart([sys.executable, "-m", "pipelines.retrain", "--apart", *given])
+        if status == 130:
+            print("retrain interrupted; run it again to go on", file=sys.stderr)  # noqa: T201
+        return status
     quiet_vendors()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a background shell
+    end_with_parent()
     try:
         state = retrain(pull=options.pull, push=options.push, return_state=True)
     except KeyboardInterrupt:
-        print("retrain interrupted; run it again to go on from here", file=sys.stderr)  # noqa: T201
         return 130
     if not state.is_completed():
         print(f"error: {state.message}", file=sys.stderr)  # noqa: T201
@@ -170,9 +183,22 @@ def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> None:
 
 
 def _dvc(*arguments: str, lock: int) -> None:
-    """Run DVC, its lines going to the run's log; the child keeps the workspace locked."""
+    """Run DVC, its lines going to the run's log; the child keeps the workspace locked.
+
+    A `dvc repro` started by hand takes no lock of ours, so it is waited for here, and again where
+    it came first in the moment between looking and starting.
+    """
     environment = commands.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
-    commands.run([*DVC, *arguments], environment, get_run_logger().info, keep_open=[lock])
+    say = get_run_logger().info
+    for last in [False] * (BUSY_TRIES - 1) + [True]:
+        workspace.wait_for_dvc(Path(), say)
+        try:
+            return commands.run([*DVC, *arguments], environment, say, keep_open=[lock])
+        except commands.CommandFailedError as error:
+            if last or BUSY not in str(error):
+                raise
+            say("another DVC was faster; waiting for it")
+    return None
 
 
 if __name__ == "__main__":

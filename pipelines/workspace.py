@@ -37,7 +37,7 @@ def locked(root: Path, command: str, say: Callable[[str], None]) -> Iterator[int
     try:
         _wait(lambda: None if _taken(descriptor, fcntl.LOCK_EX) else _signature(descriptor), say)
         _sign(descriptor, command)
-        _wait(lambda: dvc_holder(root), say)
+        wait_for_dvc(root, say)
         if remove_dead_rwlock(root):
             say("removed .dvc/tmp/rwlock, which a DVC that was killed has left")
         yield descriptor
@@ -56,6 +56,11 @@ def holder(root: Path) -> str | None:
         return None if _taken(descriptor, fcntl.LOCK_SH) else _signature(descriptor)
     finally:
         os.close(descriptor)
+
+
+def wait_for_dvc(root: Path, say: Callable[[str], None]) -> None:
+    """Wait until no living DVC is running a stage of the repository at `root`; say who is."""
+    _wait(lambda: dvc_holder(root), say)
 
 
 def dvc_holder(root: Path) -> str | None:

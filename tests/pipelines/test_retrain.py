@@ -1,6 +1,7 @@
 """The flow `retrain` on a real Prefect server and a real, tiny DVC repository."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pipelines import commands, workspace
 from tests.pipelines.processes import group_lives
 
 Make = Callable[[str], Path]
+SOURCE = Path(__file__).parents[2]
 
 THREE = """
   ingest: {cmd: echo reading && cp dvc.yaml a, outs: [a]}
@@ -220,7 +222,7 @@ def test_after_kill_9_of_the_flow_the_next_waits_for_the_orphaned_stage(
     workspace_of: Make, prefect_api: str
 ) -> None:
     root = workspace_of(SLOW.replace("600", "4"))
-    flow = start_flow(prefect_api)
+    flow = start_flow(prefect_api, "--apart")
     group = wait_for_group(root)
     flow.kill()
     flow.wait()
@@ -228,6 +230,54 @@ def test_after_kill_9_of_the_flow_the_next_waits_for_the_orphaned_stage(
     (root / "dvc.yaml").write_text(f"stages:\n{THREE}")
     assert run_flow().is_completed()
     assert not group_lives(group)
+
+
+def test_a_killed_front_takes_its_flow_with_it(workspace_of: Make, prefect_api: str) -> None:
+    root = workspace_of(SLOW)
+    front = start_flow(prefect_api)
+    group = wait_for_group(root)
+    front.kill()
+    front.wait()
+    deadline = time.monotonic() + 10
+    while group_lives(group) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not group_lives(group)
+
+
+def test_ctrl_c_in_a_terminal_ends_the_flow_and_its_temporary_server(
+    workspace_of: Make, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = workspace_of(SLOW)
+    own = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    flow = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.retrain"],
+        env=own | {"PYTHONPATH": str(SOURCE), "PREFECT_HOME": str(tmp_path_factory.mktemp("home"))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    group = wait_for_group(root)
+    cancelled = time.monotonic()
+    os.killpg(flow.pid, signal.SIGINT)  # as a terminal sends it
+    log, _ = flow.communicate(timeout=30)
+    assert time.monotonic() - cancelled < 12, log
+    assert flow.returncode == 130
+    assert log.rstrip().endswith("retrain interrupted; run it again to go on")
+    assert "ConnectError" not in log
+    assert not group_lives(group)
+
+
+def test_a_flow_waits_for_a_dvc_that_somebody_started_by_hand(
+    workspace_of: Make, prefect_api: str
+) -> None:
+    workspace_of(THREE.replace("echo reading", "sleep 4"))
+    flow = start_flow(prefect_api)
+    time.sleep(1)
+    by_hand = subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], capture_output=True)
+    log, _ = flow.communicate(timeout=90)
+    assert flow.returncode == 0, log
+    assert by_hand.returncode in (0, 255)  # DVC itself does not wait
 
 
 def test_outside_of_a_repository_one_sentence_says_so(tmp_path: Path) -> None:
@@ -241,8 +291,7 @@ def test_outside_of_a_repository_one_sentence_says_so(tmp_path: Path) -> None:
 
 
 def start_flow(api: str, *options: str) -> "subprocess.Popen[str]":
-    source = Path(__file__).parents[2]
-    extra = {"PREFECT_API_URL": api, "PYTHONPATH": str(source)}
+    extra = {"PREFECT_API_URL": api, "PYTHONPATH": str(SOURCE)}
     return subprocess.Popen(
         [sys.executable, "-m", "pipelines.retrain", *options],
         env=commands.stage_environment(extra),
