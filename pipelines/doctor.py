@@ -35,7 +35,7 @@ MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "
 
 @dataclass(frozen=True)
 class Check:
-    """One question answered; `advice` says what to do unless the status is `ok`."""
+    """One question answered; `advice` says what to do where `found` does not say it itself."""
 
     name: str
     status: Status
@@ -45,6 +45,9 @@ class Check:
 
 def examine(root: Path = Path()) -> list[Check]:
     """Look at the workspace at `root` and return one check per question, in reading order."""
+    if not any((root / name).is_file() for name in ("params.yaml", "dvc.yaml")):
+        found = f"neither params.yaml nor dvc.yaml in {root.absolute()}"
+        return [Check("folder", "fail", found, "run from the repository's root")]
     questions: dict[str, Callable[[Path], Check]] = {
         "packages": _packages,
         "params": _params,
@@ -66,7 +69,7 @@ def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:
     try:
         return question(root)
     except UserError as error:
-        return Check(name, "fail", str(error), "mend what the sentence names")
+        return Check(name, "fail", str(error))
     except Exception as error:
         found = f"could not be found out: {type(error).__name__}: {error}"
         return Check(name, "warn", found, "look into this message; the other checks stand")
@@ -112,7 +115,11 @@ def _git(root: Path) -> Check:
     commit, dirty = tags["git.commit"], tags.get("git.dirty", "no")
     advice = "runs work; their lineage will say so"
     if commit.startswith("none"):
-        return Check("git", "warn", commit, f"git init && git add . && git commit ({advice})")
+        without = "or `dvc config --local core.no_scm true`, for DVC refuses to run without either"
+        return Check("git", "warn", commit, f"git init && git add . && git commit, {without}")
+    if _run(root, sys.executable, "-m", "dvc", "config", "core.no_scm").stdout.strip() == "true":
+        undo = "dvc config --local --unset core.no_scm"
+        return Check("git", "warn", "DVC is told to run without git (core.no_scm)", undo)
     if dirty != "no":
         return Check("git", "warn", f"uncommitted changes: {dirty[5:]}", f"git commit ({advice})")
     return Check("git", "ok", f"clean at {commit[:12]}")
@@ -127,6 +134,10 @@ def _data(root: Path) -> Check:
         found = f"no class folder with images in {artifacts.RAW}"
         return Check("data", "fail", found, "fovea sample digits, your own folders, or dvc pull")
     found = f"{per_class.total():,} images in {len(per_class)} classes"
+    if links := [path for path in raw.rglob("*") if path.is_symlink()]:
+        first = links[0].relative_to(root)
+        advice = "put files in their place: `dvc add` would copy what they point at"
+        return Check("data", "fail", f"{found}, and {len(links)} links such as {first}", advice)
     if not raw.with_name("raw.dvc").is_file():
         return Check("data", "warn", f"{found}, not tracked by DVC", f"{track} && git add data")
     state = _changed_outs(_dvc_status(root, "data/raw.dvc").get("data/raw.dvc", []))

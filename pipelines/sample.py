@@ -1,5 +1,6 @@
 """Images that come with installed packages → data/raw, tracked by DVC."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from components.progress import say, track
 from pipelines import artifacts
 from pipelines.commands import CommandFailedError, run, stage_environment
 
+DVC = (sys.executable, "-m", "dvc")
 IMAGES = {"digits": 1_797}
 
 
@@ -55,8 +57,11 @@ def _check_free(folder: Path) -> None:
 
 def _track_with_dvc(folder: Path) -> None:
     lines: list[str] = []
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(folder)]
+    command = [*DVC, "add", "--quiet", str(folder)]
     try:
+        if not _in_git():  # an unpacked archive: DVC then has to be told
+            run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}), say)
+            say("this is no git repository, so DVC is set to run without (core.no_scm)")
         run(command, stage_environment({}), lines.append)
     except CommandFailedError:
         problem = " ".join(lines) or "no message"
@@ -64,3 +69,8 @@ def _track_with_dvc(folder: Path) -> None:
             f"the images are in {folder}, but DVC does not track them; mend what it says and run "
             f"`dvc add {folder}`. Received: {problem}"
         ) from None
+
+
+def _in_git() -> bool:
+    asked = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True)
+    return asked.returncode == 0

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from components.tracking.lineage import lineage
-from tests.end_to_end.conftest import edit_params, run, write_digits
+from tests.end_to_end.conftest import ROOT, edit_params, run, write_digits
 
 
 @pytest.fixture
@@ -114,3 +114,11 @@ def test_a_folder_without_git_works_and_says_so(folder):
     assert lineage(folder)["git.commit"] == none
     findings = run(folder, "fovea doctor", expect=1).splitlines()  # nor is there a .dvc folder
     assert [line for line in findings if "git" in line.split() and none in line], findings
+
+
+def test_an_unpacked_archive_without_git_goes_the_whole_way(folder):
+    for name in ("dvc.yaml", ".dvc/config", "data/.gitignore", "requirements.lock"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    run(folder, "fovea sample digits")
+    assert "Running stage 'split'" in run(folder, "dvc repro split")

@@ -53,14 +53,30 @@ def test_a_healthy_workspace_has_no_finding_and_is_left_as_it_was(patient: Path)
     assert sorted(path for path in patient.rglob("*") if "/.dvc/" not in str(path)) == before
 
 
-def test_nothing_at_all_is_found_without_raising(
+def test_a_folder_that_is_no_repository_of_ours_gets_no_advice_but_to_leave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    [check] = examine()
+    assert (check.name, check.status) == ("folder", "fail")
+    assert check.advice == "run from the repository's root"
+
+
+def test_params_alone_are_found_without_raising(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
     checks = {check.name: check for check in examine()}
     assert checks["git"].status == "warn"
+    assert "core.no_scm" in checks["git"].advice
     assert checks["dvc"].status == checks["data"].status == checks["params"].status == "fail"
-    assert all(check.advice for check in checks.values() if check.status != "ok")
+
+
+def test_links_among_the_images_are_a_failure(patient: Path) -> None:
+    (patient / "data/raw/0/link.png").symlink_to("/etc/hostname")
+    check = found("data")
+    assert (check.status, "1 links such as data/raw/0/link.png" in check.found) == ("fail", True)
 
 
 def test_a_changed_image_is_a_warning_with_the_command_to_track_it(patient: Path) -> None:
