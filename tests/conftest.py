@@ -1,5 +1,6 @@
 """What every test may ask for: the repository's params, and the datasets beside it."""
 
+import signal
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from pipelines.environment import quiet_vendors
 ROOT = Path(__file__).parent.parent
 
 quiet_vendors()
+# Below a background shell Ctrl-C is ignored, and would be by every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,8 +48,6 @@ def interrupt(folder: Path, stage: str, after: str = "") -> float:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,  # as a terminal does: Ctrl-C reaches the whole group
-        # A shell that runs the tests in the background has children ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout
     for line in process.stdout:

@@ -10,7 +10,7 @@ import pytest
 from components.params import Hyperparameters, Params
 from pipelines import artifacts, balance
 from pipelines.environment import quiet_vendors
-from tests.pipelines.stages import run_until, workspace
+from tests.pipelines.stages import ROOT, run_until, workspace
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +53,7 @@ def prepared(
     workspace(digits_folder, tmp_path, monkeypatch)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty_store, tmp_path / "mlflow.db")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     run_until("prepare", params)
     balance.run(params.balance)
     artifacts.write_tree(artifacts.HYPERPARAMETERS, {"model.dropout": 0.4})
