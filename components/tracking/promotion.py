@@ -150,11 +150,19 @@ def _follow(name: str) -> None:
     Whoever moves the alias last has read the record after that, so that it ends where the record
     does, however many decide at once.
     """
+    from mlflow.exceptions import MlflowException
+
     while True:
         record = history(name)
         target = champions(record)[-1]
         if target is not None and target != _held(name):
-            client().set_registered_model_alias(name, CHAMPION, str(target))
+            try:
+                client().set_registered_model_alias(name, CHAMPION, str(target))
+            except MlflowException:
+                # Two at once that both found no alias: MLflow refuses the second. Look once more.
+                if _held(name) is None:
+                    raise
+                continue
         if history(name) == record:
             return
 

@@ -170,6 +170,27 @@ def test_of_two_in_the_same_moment_one_wins_and_the_other_is_told(three_versions
     assert find_version("digits", "2").tags.get("review") is None
 
 
+def test_an_alias_that_another_set_first_is_no_error(three_versions: Path, monkeypatch) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    setting = MlflowClient.set_registered_model_alias
+    raced: list[str] = []
+
+    def beaten(client: MlflowClient, name: str, alias: str, version: str) -> None:
+        if not raced:  # the other's insert comes between ours and the look before it
+            raced.append(version)
+            setting(client, name, alias, "1")
+            raise MlflowException("UNIQUE constraint failed: registered_model_aliases")
+        setting(client, name, alias, version)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", beaten)
+    promote("digits", "2", "the better one")
+    assert raced == ["2"]
+    assert reigning() == 2
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_many_at_once_leave_the_alias_where_the_record_ends(three_versions: Path) -> None:
     told: list[str] = []
 
