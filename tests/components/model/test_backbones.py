@@ -99,6 +99,7 @@ def test_every_backbone_builds_and_maps_pixels_to_features(name, params):
 @pytest.mark.parametrize("name", sorted(APPLICATIONS))
 def test_every_backbone_asks_for_imagenet_weights_that_keras_knows(name, params, monkeypatch):
     import keras
+    from keras.src.utils import file_utils
 
     asked = {}
 
@@ -107,8 +108,7 @@ def test_every_backbone_asks_for_imagenet_weights_that_keras_knows(name, params,
         raise Exception(f"URL fetch failure on {origin}: None -- no network")
 
     application = APPLICATIONS[name]
-    module = sys.modules[getattr(keras.applications, application.constructor).__module__]
-    monkeypatch.setattr(module.file_utils, "get_file", get_file)
+    monkeypatch.setattr(file_utils, "get_file", get_file)
     keras.backend.clear_session()
     update = {"backbone": name, "width": 1.0, "weights": "imagenet"}
     with pytest.raises(UserError, match="Looked for: ") as refused:
