@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.environment import QUIET
 
+DVC = (sys.executable, "-m", "dvc")
 # Together below the ten seconds in which a cancelled run must be gone.
 PATIENCE_S = ((signal.SIGINT, 6.0), (signal.SIGTERM, 2.0))
 POLL_S = 0.05

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from components.errors import UserError
 from components.params import Params, read_params
 from pipelines import artifacts, workspace
-from pipelines.commands import stage_environment
+from pipelines.commands import DVC, stage_environment
 
 Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
@@ -117,7 +117,7 @@ def _git(root: Path) -> Check:
     if commit.startswith("none"):
         without = "or `dvc config --local core.no_scm true`, for DVC refuses to run without either"
         return Check("git", "warn", commit, f"git init && git add . && git commit, {without}")
-    if _run(root, sys.executable, "-m", "dvc", "config", "core.no_scm").stdout.strip() == "true":
+    if _run(root, *DVC, "config", "core.no_scm").stdout.strip() == "true":
         undo = "dvc config --local --unset core.no_scm"
         return Check("git", "warn", "DVC is told to run without git (core.no_scm)", undo)
     if dirty != "no":
@@ -175,7 +175,7 @@ def _dvc(root: Path) -> Check:
 
 def _dvc_status(root: Path, *targets: str) -> dict[str, Any]:
     """Return `dvc status`: stage or .dvc file → what changed. Raises UserError where DVC fails."""
-    done = _run(root, sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json", *targets)
+    done = _run(root, *DVC, "--wait-for-lock", "status", "--json", *targets)
     if done.returncode != 0:
         reason = " ".join(done.stderr.split()).removeprefix("ERROR: ")
         raise UserError(f"`dvc status` fails: {reason}")

@@ -25,7 +25,7 @@ from pipelines.environment import quiet_vendors
 from pipelines.foreground import end_with_parent, run_apart
 
 # Should another DVC be at work in a second terminal, wait for it instead of failing after 3 s.
-DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+DVC = (*commands.DVC, "--wait-for-lock")
 # What `dvc remote default` says before it exits with 1, as it does for other reasons, too.
 NO_REMOTE = "No default remote set"
 # What DVC says of a file that another DVC works on; `--wait-for-lock` does not cover those.

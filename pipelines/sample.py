@@ -1,16 +1,14 @@
 """Images that come with installed packages → data/raw, tracked by DVC."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 from components.errors import UserError
 from components.files import written_whole
 from components.progress import say, track
 from pipelines import artifacts
-from pipelines.commands import CommandFailedError, run, stage_environment
+from pipelines.commands import DVC, CommandFailedError, run, stage_environment
 
-DVC = (sys.executable, "-m", "dvc")
 IMAGES = {"digits": 1_797}
 
 

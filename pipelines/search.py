@@ -48,7 +48,10 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
 def build_objective(written: Hyperparameters, search: Search, seed: int, parent: Run) -> Objective:
     """Return the objective: train for a few epochs, every trial an MLflow run under `parent`."""
     data = read_training_data()
-    resolved = cache(resolve_weights)  # once: a promotion in mid-search must not change the start
+
+    @cache  # by the words alone: a promotion in mid-search must not change where trials start
+    def resolved(weights: str) -> Path | None:
+        return resolve_weights(written.model.model_copy(update={"weights": weights}))
 
     def objective(number: int, overrides: Overrides, report: Report) -> float:
         hyperparameters = written.overridden(overrides)
@@ -62,7 +65,7 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
                 if row["phase"] == "finetune":
                     report(row["epoch"], row[search.maximize])
 
-            weights = resolved(hyperparameters.model)
+            weights = resolved(hyperparameters.model.weights)
             features = artifacts.STATE / "features"
             try:
                 trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)

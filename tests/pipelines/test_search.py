@@ -1,10 +1,13 @@
 """The stage `search`: none, a few trials under one parent, and going on after a crash."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
 from components.params import Choices, Hyperparameters, Range
 from components.tracking.connection import client
+from components.tracking.runs import start_run
 from pipelines import artifacts, search, train
 
 RATE = "train.finetune.learning_rate"
@@ -75,3 +78,15 @@ def test_other_data_begin_another_study(prepared, three_trials):
     assert search.study_id(written, three_trials, 17) != before
     more = three_trials.model_copy(update={"trials": 30})
     assert search.study_id(written, more, 17) == search.study_id(written, three_trials, 17)
+
+
+def test_weights_are_looked_up_once_however_trials_differ(prepared, three_trials, monkeypatch):
+    asked = []
+    monkeypatch.setattr(search, "resolve_weights", lambda model: asked.append(model.weights))
+    best = SimpleNamespace(best={three_trials.maximize: 0.5})
+    monkeypatch.setattr(search, "train_classifier", lambda *arguments: best)
+    with start_run("search", tags={}) as parent:
+        objective = search.build_objective(prepared, three_trials, 1, parent)
+        for number, dropout in enumerate((0.0, 0.2, 0.4)):
+            objective(number, {"model.dropout": dropout}, lambda epoch, value: None)
+    assert asked == ["none"]
