@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -19,11 +20,21 @@ from pydantic import (
 from components.errors import UserError
 
 S = TypeVar("S", bound="_Section")
+
+
+def _not_one(folds: int) -> int:
+    if folds == 1:
+        raise ValueError("one fold is no split; 0 asks for none, 2 and more for so many")
+    return folds
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Byte = Annotated[int, Field(ge=0, le=255)]
+Folds = Annotated[int, Field(ge=0, le=100), AfterValidator(_not_one)]
+Name = Annotated[str, Field(min_length=1)]
 OnFail = Literal["quarantine", "stop", "warn"]
 TableOnFail = Literal["stop", "warn"]
 
@@ -32,11 +43,46 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class Columns(_Section):
+    """Names of a table's columns; `group` and `split` may be absent from the table."""
+
+    path: Name
+    label: Name
+    group: Name
+    split: Name
+
+
+class Source(_Section):
+    """In which form the images lie in data/raw."""
+
+    kind: Literal["auto", "class_folders", "split_folders", "table", "arrays"]
+    columns: Columns
+    group: Literal["none", "subfolder"] = Field(
+        description="whether the folders inside of a class folder are groups"
+    )
+
+
+class Decode(_Section):
+    """How the bytes of a file become RGB pixels, and what is refused."""
+
+    max_bytes: Positive = Field(description="bytes above which a file is not read")
+    max_pixels: Positive = Field(description="pixels above which an image is not decoded")
+    sixteen_bit: Literal["high_byte", "refuse"] = Field(description="16 → 8 bits: value >> 8")
+    cmyk: Literal["convert", "refuse"]
+    grey: Literal["repeat", "refuse"] = Field(description="one channel → three equal ones")
+    palette: Literal["expand", "refuse"]
+    alpha: Literal["blend", "drop", "refuse"] = Field(description="blend: over `background`")
+    background: tuple[Byte, Byte, Byte] = Field(description="RGB laid behind transparent pixels")
+    icc_profile: Literal["ignore", "srgb", "refuse"] = Field(
+        description="srgb: colours are converted as an embedded profile says"
+    )
+
+
 class Ingest(_Section):
     """How files become manifest rows and pixels."""
 
-    max_pixels: Positive = Field(description="pixels above which an image is not decoded")
-    background: tuple[Byte, Byte, Byte] = Field(description="RGB laid behind transparent pixels")
+    source: Source
+    decode: Decode
 
 
 class RowRule(_Section):
@@ -92,6 +138,84 @@ class DuplicateShare(RowRule):
     max: Share
 
 
+class LabelSlips(TableRule):
+    """Labels that differ from another in case or blanks only, such as `Glass` and `glass `."""
+
+
+class Dark(RowRule):
+    """Images of which nearly every pixel is dark."""
+
+    min_p99: Share = Field(description="99 % of an image's pixels may not all be darker than this")
+
+
+class Bright(RowRule):
+    """Images of which nearly every pixel is bright."""
+
+    max_p1: Share = Field(description="99 % of an image's pixels may not all be brighter than this")
+
+
+class Blurry(RowRule):
+    """Images without an edge in focus."""
+
+    min_sharpness: Annotated[float, Field(ge=0)]
+
+
+class LowInformation(RowRule):
+    """Images of few grey levels."""
+
+    min_entropy: Annotated[float, Field(ge=0, le=8)] = Field(description="bits a pixel")
+
+
+class Uniform(RowRule):
+    """Images of nearly one colour."""
+
+    min_contrast: Share = Field(description="standard deviation of the luma, on the scale 0–1")
+
+
+class OddAspect(RowRule):
+    """Long strips."""
+
+    max_ratio: Annotated[float, Field(ge=1)] = Field(description="longer side / shorter side")
+
+
+class OddSize(RowRule):
+    """Images much larger or smaller than the others."""
+
+    max_factor: Annotated[float, Field(ge=1)] = Field(
+        description="of the median image's side, the root of its area, upwards and downwards"
+    )
+
+
+class Border(RowRule):
+    """Images with a frame of one colour, as of a letterbox."""
+
+    max_share: Share = Field(description="of the area")
+
+
+class NearDuplicates(RowRule):
+    """Images that are nearly the same picture; takes out all but one of each set."""
+
+    min_similarity: Share = Field(description="from which on two images count as near copies")
+    turned: bool = Field(description="whether turned and mirrored copies count, too")
+
+
+class Shortcuts(TableRule):
+    """Labels that can be told from facts of the file, such as its size, instead of its content."""
+
+    max_auc: Annotated[float, Field(ge=0.5, le=1)] = Field(
+        description="area under the ROC curve of a label predicted from such facts, cross-validated"
+    )
+
+
+class LabelErrors(_Section):
+    """Labels that a classifier on frozen features disagrees with; listed, never taken out."""
+
+    backbone: str = Field(description="`none`, or a Keras application such as mobilenet_v2")
+    width: Annotated[float, Field(gt=0, le=4)] = Field(description="multiplier on channel counts")
+    weights: str = Field(description="imagenet or a .keras file")
+    size: Annotated[int, Field(ge=8, le=1024)] = Field(description="side of the square, pixels")
+
+
 class Validate(_Section):
     """Expectations on the manifest, and what a failed one does."""
 
@@ -100,10 +224,23 @@ class Validate(_Section):
     size: Size
     label_filled: RowRule
     label_known: LabelKnown
+    label_slips: LabelSlips
+    dark: Dark
+    bright: Bright
+    blurry: Blurry
+    low_information: LowInformation
+    uniform: Uniform
+    odd_aspect: OddAspect
+    odd_size: OddSize
+    border: Border
     images_per_class: ImagesPerClass
     fault_share: FaultShare
     duplicate_share: DuplicateShare
     label_conflicts: RowRule
+    near_duplicates: NearDuplicates
+    near_conflicts: RowRule
+    shortcuts: Shortcuts
+    label_errors: LabelErrors
 
 
 class Split(_Section):
@@ -111,6 +248,10 @@ class Split(_Section):
 
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
+    given: Literal["ignore", "stop", "set_aside"] = Field(
+        description="a split that comes with the images: ignored, or kept, and what a leak in it does"
+    )
+    folds: Folds = Field(description="0, or so many folds of the images outside of test")
 
     @model_validator(mode="after")
     def _room_for_train(self) -> "Split":

@@ -22,9 +22,13 @@ MANIFEST = Path("data/ingest/manifest.parquet")
 ACCEPTED = Path("data/validate/accepted.parquet")
 QUARANTINE = Path("data/validate/quarantine.parquet")
 VALIDATION_REPORT = Path("data/validate/report.json")
+DUPLICATES = Path("data/validate/duplicates.parquet")
+VALIDATION_PAGE = Path("data/validate/report.html")
 DATA_DOCS = Path("data/validate/docs")
 
 SPLITS = Path("data/split/splits.parquet")
+SET_ASIDE = Path("data/split/set_aside.parquet")
+SHARES = Path("data/split/shares.csv")
 
 STATISTICS = Path("data/prepare/statistics.json")
 

@@ -7,7 +7,7 @@ the rest. Every rule that a decoder may settle silently is settled here in the o
 - The EXIF orientation is applied.
 - 16-bit channels keep their high byte (value >> 8). Pillow does so to colour and cannot be asked
   for more, so grey, which Pillow keeps at 16 bits, gets the same rule.
-- Transparency is laid over `params.ingest.background`.
+- Transparency is laid over `ingest.decode.background`.
 - CMYK and grey become RGB by Pillow's formulas; colour profiles are not applied.
 - A JPEG with further pictures behind the first (MPO: depth and gain maps of phones) is its first
   picture. An animated PNG or WebP has no picture that stands for it and is a fault.
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
 
-from components.params import Ingest
+from components.params import Decode
 
 Pixels = NDArray[np.uint8]
 
 # Called directly: `Pillow.open` registers them lazily, which is not made for threads, and warns of
-# every image above its own 89 megapixels, where only `ingest.max_pixels` is to decide.
+# every image above its own 89 megapixels, where only `ingest.decode.max_pixels` is to decide.
 READERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
     "jpeg": JpegImagePlugin.jpeg_factory,
     "png": PngImagePlugin.PngImageFile,
@@ -101,7 +101,7 @@ class Fault(Exception):  # noqa: N818 (a finding about data, not an error of our
         self.facts = facts or Facts()
 
 
-def decode(data: bytes, params: Ingest) -> Image:
+def decode(data: bytes, params: Decode) -> Image:
     """Decode the bytes of one image file.
 
     Raises Fault with one of the codes empty_file, not_an_image, unsupported_format,
@@ -152,7 +152,7 @@ def encode_png(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def _decode(data: bytes, named: str, params: Ingest) -> Image:
+def _decode(data: bytes, named: str, params: Decode) -> Image:
     image = READERS[named](io.BytesIO(data))
     width, height = image.size
     frames = getattr(image, "n_frames", 1)
@@ -161,7 +161,7 @@ def _decode(data: bytes, named: str, params: Ingest) -> Image:
         format=named, width=width, height=height, mode=image.mode, bit_depth=depth, frames=frames
     )
     if width * height > params.max_pixels:
-        text = f"{width} × {height} pixels, above ingest.max_pixels = {params.max_pixels}"
+        text = f"{width} × {height} pixels, above ingest.decode.max_pixels = {params.max_pixels}"
         raise Fault("too_many_pixels", text, facts)
     if frames > 1 and named != "jpeg":
         raise Fault("animated", f"{frames} frames", facts)

@@ -42,10 +42,6 @@ COLUMNS = {
     "fault": "str",
 }
 
-# The largest plain file of so many pixels has 8 bytes for each (16-bit RGBA), and metadata.
-BYTES_PER_PIXEL = 8
-METADATA_BYTES = 2**20
-
 
 def build_manifest(root: Path, params: Ingest) -> pd.DataFrame:
     """Read every image file below `root` into a row with the columns of COLUMNS.
@@ -121,7 +117,7 @@ def _row(root: Path, name: str, params: Ingest) -> dict[str, Any]:
         row |= {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
         if row["path"] != name:
             raise Fault("unreadable_name", "the file's name is not UTF-8")
-        image = decode(data, params)
+        image = decode(data, params.decode)
     except Fault as fault:
         return row | _facts(fault.facts) | {"fault": fault.code}
     return row | _facts(image) | {"pixels_id": pixels_id(image.pixels)}
@@ -134,7 +130,7 @@ def _read(path: Path, params: Ingest) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             kind = "symlink" if stat.S_ISLNK(status.st_mode) else "not_a_file"
             raise Fault(kind, "only plain files are read")
-        if status.st_size > params.max_pixels * BYTES_PER_PIXEL + METADATA_BYTES:
+        if status.st_size > params.decode.max_bytes:
             raise Fault("too_many_bytes", f"{status.st_size} bytes are too many for an image")
         return path.read_bytes()
     except OSError as error:

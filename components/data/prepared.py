@@ -114,7 +114,7 @@ def _prepared(root: Path, ingest: Ingest, prepare: Prepare, row: tuple[str, str]
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != image_id:
             raise UserError(f"{path} has changed since it was read; run `dvc repro` again")
-        pixels = decode(data, ingest).pixels
+        pixels = decode(data, ingest.decode).pixels
     except OSError as error:
         raise UserError(
             f"cannot read {path}, which the manifest lists; bring it back (`dvc checkout`) or run "

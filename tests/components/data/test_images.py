@@ -5,6 +5,7 @@ import random
 import struct
 import warnings
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 from PIL import Image as Pillow
 
 from components.data.images import Fault, Pixels, decode, encode_png, resize
-from components.params import Ingest
+from components.params import read_params
 
-INGEST = Ingest(max_pixels=1_000_000, background=(255, 255, 255))
+WRITTEN = read_params(Path(__file__).parents[3] / "params.yaml").ingest.decode
+DECODE = WRITTEN.model_copy(update={"max_pixels": 1_000_000})
 
 
 def saved(image: Pillow.Image, kind: str, **options: Any) -> bytes:
@@ -29,7 +31,7 @@ def noise(height: int = 40, width: int = 60) -> Pixels:
 
 def code_of(data: bytes) -> str:
     with pytest.raises(Fault) as caught:
-        decode(data, INGEST)
+        decode(data, DECODE)
     return caught.value.code
 
 
@@ -49,14 +51,14 @@ def png_of(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP"])
 def test_lossless_formats_give_back_every_pixel(kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
-    image = decode(saved(Pillow.fromarray(noise()), kind, **options), INGEST)
+    image = decode(saved(Pillow.fromarray(noise()), kind, **options), DECODE)
     assert np.array_equal(image.pixels, noise())
     facts = (image.format, image.width, image.height, image.mode, image.bit_depth)
     assert facts == (kind.lower(), 60, 40, "RGB", 8)
 
 
 def test_jpeg_is_named_by_its_content() -> None:
-    image = decode(saved(Pillow.fromarray(noise()), "JPEG"), INGEST)
+    image = decode(saved(Pillow.fromarray(noise()), "JPEG"), DECODE)
     assert (image.format, image.frames, image.orientation) == ("jpeg", 1, 1)
 
 
@@ -77,7 +79,7 @@ def test_every_orientation_ends_upright(orientation: int) -> None:
     exif = Pillow.Exif()
     exif[0x0112] = orientation
     stored = Pillow.fromarray(np.ascontiguousarray(turned))
-    image = decode(saved(stored, "PNG", exif=exif), INGEST)
+    image = decode(saved(stored, "PNG", exif=exif), DECODE)
     assert np.array_equal(image.pixels, upright)
     assert (image.orientation, image.width, image.height) == (orientation, 30, 20)
 
@@ -85,12 +87,12 @@ def test_every_orientation_ends_upright(orientation: int) -> None:
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_a_broken_exif_block_loses_no_image() -> None:
     data = saved(Pillow.fromarray(noise()), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff\xff")
-    assert decode(data, INGEST).orientation == 1
+    assert decode(data, DECODE).orientation == 1
 
 
 def test_sixteen_bits_keep_their_high_byte_in_grey() -> None:
     grey = np.array([[0, 255, 256, 32767, 65535]], np.uint16)
-    image = decode(saved(Pillow.fromarray(grey), "PNG"), INGEST)
+    image = decode(saved(Pillow.fromarray(grey), "PNG"), DECODE)
     assert image.pixels[0, :, 0].tolist() == [0, 0, 1, 127, 255]
     assert image.bit_depth == 16
 
@@ -104,7 +106,7 @@ def test_sixteen_bits_keep_their_high_byte_in_colour() -> None:
     content = zlib.compress(b"\0" + struct.pack(">HHH", 255, 32767, 65535))
     start = b"\x89PNG\r\n\x1a\n"
     data = start + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
-    image = decode(data, INGEST)
+    image = decode(data, DECODE)
     assert image.pixels[0, 0].tolist() == [0, 127, 255]
     assert image.bit_depth == 16
 
@@ -121,12 +123,12 @@ def test_transparency_shows_the_background(mode: str) -> None:
         options["transparency"] = 300
     else:
         image = Pillow.new(mode, (4, 4))
-    green = Ingest(max_pixels=100, background=(0, 200, 0))
+    green = DECODE.model_copy(update={"background": (0, 200, 0)})
     assert decode(saved(image, "PNG", **options), green).pixels[0, 0].tolist() == [0, 200, 0]
 
 
 def test_half_transparent_pixels_are_mixed_with_the_background() -> None:
-    image = decode(saved(Pillow.new("RGBA", (4, 4), (255, 0, 0, 128)), "PNG"), INGEST)
+    image = decode(saved(Pillow.new("RGBA", (4, 4), (255, 0, 0, 128)), "PNG"), DECODE)
     assert image.pixels[0, 0].tolist() == [255, 127, 127]
 
 
@@ -134,13 +136,13 @@ def test_half_transparent_pixels_are_mixed_with_the_background() -> None:
 def test_every_mode_becomes_rgb(mode: str) -> None:
     image = Pillow.fromarray(noise()).convert(mode)
     data = saved(image, "JPEG" if mode == "CMYK" else "PNG")
-    assert decode(data, INGEST).pixels.shape == (40, 60, 3)
-    assert decode(data, INGEST).mode == mode
+    assert decode(data, DECODE).pixels.shape == (40, 60, 3)
+    assert decode(data, DECODE).mode == mode
 
 
 def test_a_phone_picture_with_further_pictures_is_its_first() -> None:
     first, second = Pillow.fromarray(noise()), Pillow.new("RGB", (60, 40))
-    image = decode(saved(first, "MPO", save_all=True, append_images=[second]), INGEST)
+    image = decode(saved(first, "MPO", save_all=True, append_images=[second]), DECODE)
     assert (image.format, image.frames) == ("jpeg", 2)
     assert image.pixels.std() > 20
 
@@ -172,7 +174,7 @@ def test_our_cap_decides_alone_and_pillow_says_nothing(
     monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", pillows_cap)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert decode(data, INGEST).pixels.shape == (40, 60, 3)
+        assert decode(data, DECODE).pixels.shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
@@ -202,7 +204,7 @@ def test_no_bytes_make_it_raise_anything_but_a_fault(kind: str) -> None:
         if chance.random() < 0.5:
             del data[chance.randrange(len(data)) :]
         try:
-            assert decode(bytes(data), INGEST).pixels.dtype == np.uint8
+            assert decode(bytes(data), DECODE).pixels.dtype == np.uint8
         except Fault as fault:
             assert fault.code
 
@@ -230,6 +232,6 @@ def test_resizing_down_averages_instead_of_skipping() -> None:
 
 
 def test_png_of_pixels_decodes_to_the_same_pixels() -> None:
-    assert np.array_equal(decode(encode_png(noise()), INGEST).pixels, noise())
-    grey = decode(encode_png(noise()[..., 0]), INGEST)
+    assert np.array_equal(decode(encode_png(noise()), DECODE).pixels, noise())
+    grey = decode(encode_png(noise()[..., 0]), DECODE)
     assert np.array_equal(grey.pixels[..., 1], noise()[..., 0])

@@ -11,7 +11,7 @@ from components.data.splits import SIDES, Gap, assign_splits, widest_gap
 from components.errors import UserError
 from components.params import Split
 
-SPLIT = Split(val=0.15, test=0.15)
+SPLIT = Split(val=0.15, test=0.15, given="stop", folds=0)
 
 
 def image(number: int, label: str, **facts: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_another_seed_gives_another_split() -> None:
 
 def test_another_share_for_val_leaves_test_as_it_is() -> None:
     manifest = table(cat=200, dog=200)
-    small, large = side_of(manifest), side_of(manifest, split=Split(val=0.4, test=0.15))
+    small, large = side_of(manifest), side_of(manifest, split=SPLIT.model_copy(update={"val": 0.4}))
     assert {n for n, s in small.items() if s == "test"} == {
         n for n, s in large.items() if s == "test"
     }
