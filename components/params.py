@@ -71,10 +71,12 @@ class Decode(_Section):
     cmyk: Literal["convert", "refuse"]
     grey: Literal["repeat", "refuse"] = Field(description="one channel → three equal ones")
     palette: Literal["expand", "refuse"]
-    alpha: Literal["blend", "drop", "refuse"] = Field(description="blend: over `background`")
+    alpha: Literal["blend", "drop", "refuse"] = Field(
+        description="blend: over `background`, drop: the colours under it; of a palette too"
+    )
     background: tuple[Byte, Byte, Byte] = Field(description="RGB laid behind transparent pixels")
     icc_profile: Literal["ignore", "srgb", "refuse"] = Field(
-        description="srgb: colours are converted as an embedded profile says"
+        description="srgb: colours are converted as an embedded profile says; refuse: if not sRGB"
     )
 
 
@@ -100,7 +102,7 @@ class TableRule(_Section):
 class Format(RowRule):
     """Formats by content, whatever the extension says."""
 
-    allowed: tuple[Literal["jpeg", "png", "webp", "bmp"], ...] = Field(min_length=1)
+    allowed: tuple[Literal["jpeg", "png", "webp", "bmp", "npy"], ...] = Field(min_length=1)
 
 
 class Size(RowRule):
@@ -157,7 +159,9 @@ class Bright(RowRule):
 class Blurry(RowRule):
     """Images without an edge in focus."""
 
-    min_sharpness: Annotated[float, Field(ge=0)]
+    min_sharpness: Annotated[float, Field(ge=0)] = Field(
+        description="of the strongest 1 % of edges, against the contrast; see components/data/facts"
+    )
 
 
 class LowInformation(RowRule):

@@ -29,6 +29,7 @@ DATA_DOCS = Path("data/validate/docs")
 SPLITS = Path("data/split/splits.parquet")
 SET_ASIDE = Path("data/split/set_aside.parquet")
 SHARES = Path("data/split/shares.csv")
+LEAKS = Path("data/split/leaks.csv")
 
 STATISTICS = Path("data/prepare/statistics.json")
 

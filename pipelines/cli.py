@@ -21,6 +21,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+data = typer.Typer(
+    help="Bring images in, see what changed, and check that they are what was recorded.",
+    no_args_is_help=True,
+    epilog="Example: fovea data add photos.zip, fovea data diff, fovea data verify",
+)
+app.add_typer(data, name="data")
+
 VersionArgument = Annotated[
     str | None,
     typer.Argument(metavar="VERSION", help="A number or an alias; the challenger if left out."),
@@ -52,6 +59,66 @@ def sample(
     from pipelines.sample import write_sample
 
     write_sample(name.value)
+
+
+@data.command(epilog="Example: fovea data add photos.zip, or fovea data add new/cats --into cat")
+def add(
+    path: Annotated[Path, typer.Argument(help="A folder, a file, or a zip or tar of them.")],
+    into: Annotated[
+        str, typer.Option("--into", metavar="SUBFOLDER", help="Where below data/raw it goes.")
+    ] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite files that have other content.")
+    ] = False,
+) -> None:
+    """Copy a folder's content, a file or an archive's content into data/raw, and `dvc add` it.
+
+    All of it comes in or nothing. Links are refused, hidden files left out,
+    copies read again and compared. Archives: zip, tar, tar.gz, tar.bz2, tar.xz.
+    Adding the same again changes nothing.
+    """
+    from pipelines.data_add import add as bring
+
+    bring(path, into, replace)
+
+
+@data.command(epilog="Example: fovea data diff, fovea data diff v1.0, or fovea data diff --json")
+def diff(
+    revision: Annotated[
+        str | None,
+        typer.Argument(metavar="REV", help="A commit, branch or tag; the last other images."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show which images were added, removed, relabelled, moved or changed since a revision.
+
+    Compares manifests, so run `dvc repro ingest` first after a change. Images
+    are told apart by content: a renamed file is moved, one that went to another
+    class folder is relabelled.
+    """
+    from pipelines.data_diff import show_difference
+
+    show_difference(revision, as_json)
+
+
+@data.command(epilog="Example: fovea data verify, or fovea data verify --heal")
+def verify(
+    heal: Annotated[
+        bool, typer.Option("--heal", help="Repair what is certainly damage from intact copies.")
+    ] = False,
+) -> None:
+    """Read every byte of data/raw and of DVC's cache, and name what is not as recorded.
+
+    With --heal, objects of the cache are mended from the workspace, else from
+    the DVC remote. A file of the workspace is brought back only where DVC sees
+    no change of inode, time or size, for no edit leaves all three; whatever
+    else was changed is named and left alone. Exits with 1 if anything stays
+    damaged, changed or missing.
+    """
+    from pipelines.data_verify import verify as check
+
+    if not check(heal):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: fovea doctor")

@@ -1,14 +1,16 @@
-"""data/raw → data/ingest/manifest.parquet: one row per image file, good or bad."""
+"""data/raw → data/ingest/manifest.parquet: one row per picture, good or bad."""
 
 from components.data.manifest import build_manifest
 from components.params import Ingest
 from components.progress import say
 from pipelines import artifacts
+from pipelines.dvc_data import recorded
 
 
 def run(ingest: Ingest) -> None:
-    """Read every image once and write what is known of it."""
-    manifest = build_manifest(artifacts.RAW, ingest)
+    """Read every new image once and write what is known of all."""
+    memory = artifacts.STATE / "known.sqlite"
+    manifest = build_manifest(artifacts.RAW, ingest, memory, recorded(artifacts.RAW))
     artifacts.write_table(artifacts.MANIFEST, manifest)
     faulty = int(manifest["fault"].notna().sum())
     classes = manifest["label"].nunique()

@@ -1,13 +1,12 @@
 """Images that come with installed packages → data/raw, tracked by DVC."""
 
-import subprocess
 from pathlib import Path
 
 from components.errors import UserError
 from components.files import written_whole
 from components.progress import say, track
 from pipelines import artifacts
-from pipelines.commands import DVC, CommandFailedError, run, stage_environment
+from pipelines.raw_data import check_root, track_with_dvc
 
 IMAGES = {"digits": 1_797}
 
@@ -19,10 +18,7 @@ def write_sample(name: str) -> None:
     """
     from components.data import samples
 
-    if not Path("params.yaml").is_file():
-        raise UserError(
-            f"run from the repository's root, beside params.yaml. Received: {Path.cwd()}"
-        )
+    check_root()
     _check_free(artifacts.RAW)
     images = getattr(samples, name)()
     with written_whole(artifacts.RAW) as folder:
@@ -30,7 +26,7 @@ def write_sample(name: str) -> None:
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-    _track_with_dvc(artifacts.RAW)
+    track_with_dvc(artifacts.RAW)
     say(
         f"{IMAGES[name]:,} images are in {artifacts.RAW}, tracked by {artifacts.RAW}.dvc; "
         "next: dvc repro"
@@ -51,24 +47,3 @@ def _check_free(folder: Path) -> None:
         f"{folder} is not overwritten; move its images and {tracked} away first if you want the "
         f"sample. Received: {found}"
     )
-
-
-def _track_with_dvc(folder: Path) -> None:
-    lines: list[str] = []
-    command = [*DVC, "add", "--quiet", str(folder)]
-    try:
-        if not _in_git():  # an unpacked archive: DVC then has to be told
-            run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}), say)
-            say("this is no git repository, so DVC is set to run without (core.no_scm)")
-        run(command, stage_environment({}), lines.append)
-    except CommandFailedError:
-        problem = " ".join(lines) or "no message"
-        raise UserError(
-            f"the images are in {folder}, but DVC does not track them; mend what it says and run "
-            f"`dvc add {folder}`. Received: {problem}"
-        ) from None
-
-
-def _in_git() -> bool:
-    asked = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True)
-    return asked.returncode == 0

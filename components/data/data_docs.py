@@ -6,6 +6,16 @@ replaced by nothing here, and a short style sheet stands in for Bootstrap's.
 
 import re
 
+from components.data.validation_report import Outcome
+
+# What came of it → the class of its sign, as GX's own style sheet has them.
+SIGNS: dict[Outcome, str] = {
+    "passed": "fa-check-circle text-success",
+    "passed with warnings": "fa-exclamation-triangle text-warning",
+    "quarantined": "fa-exclamation-triangle text-warning",
+    "stopped": "fa-times text-danger",
+}
+
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
        color: #222; background: #fff; }
@@ -23,6 +33,7 @@ td, th { border-bottom: 1px solid #ddd; padding: 0.3rem 0.8rem; text-align: left
 .alert-secondary { background: #eee; border-radius: 4px; padding: 0.4rem 0.8rem; }
 .badge { background: #e4e4ee; border-radius: 4px; padding: 0.1rem 0.4rem; }
 .text-success { color: #17752c; }
+.text-warning { color: #8a5a00; }
 .text-danger { color: #b3202e; }
 .fa-check-circle::before { content: "✓"; font-weight: bold; }
 .fa-times::before { content: "✗"; font-weight: bold; }
@@ -32,6 +43,7 @@ td, th { border-bottom: 1px solid #ddd; padding: 0.3rem 0.8rem; text-align: left
   body { color: #eee; background: #181818; }
   .alert-secondary, .badge { background: #333; }
   .text-success { color: #6fce84; }
+  .text-warning { color: #f0b84a; }
   .text-danger { color: #ff8b93; }
 }
 """
@@ -45,6 +57,12 @@ TEMPLATES = {
     "page_action_card.j2": "",
     "cloud-footer.j2": "<footer>Rendered by Great Expectations {{ ge_version }}</footer>",
 }
+
+
+def headline(outcome: Outcome) -> dict[str, str]:
+    """Return what fills the headline's placeholders for the status and its sign."""
+    sign = f'<i class="fas {SIGNS[outcome]}" aria-hidden="true"></i>'
+    return {"success": outcome.capitalize(), "html_success_icon": sign}
 
 
 def offline(page: str) -> str:

@@ -1,24 +1,31 @@
 """manifest, params → what Great Expectations finds in it, in tables, words and Data Docs."""
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from components.data.data_docs import TEMPLATES, offline
+from components.data.data_docs import TEMPLATES, headline, offline
+from components.data.overview import copies, overview
 from components.data.quality import (
     EXAMPLES,
+    Example,
     Finding,
-    ValidationReport,
-    class_counts,
-    conflicts,
+    alike,
+    counted,
     measured,
     parted,
+    reasons,
+    spellings,
 )
-from components.data.rules import SHARES, Rule, class_rule, image_rules
+from components.data.rules import SHARES, Rule, class_rules, image_rules, shortcut_rule
+from components.data.shortcuts import find_shortcuts
+from components.data.validation_report import Outcome, ValidationReport
 from components.params import Validate
 
 
@@ -32,44 +39,60 @@ class Validation:
     docs: str
 
 
-def validate(manifest: pd.DataFrame, params: Validate) -> Validation:
+def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> Validation:
     """Check a manifest and part it; nothing is raised for bad data, the report says it.
 
-    Single rows are judged first. `images_per_class` counts what is left of every class then, and
-    of every class that `label_known` lists; where it quarantines, nothing is left of a small one.
+    links: between copies, as from `components.data.duplicates.find_links`. Single rows are judged
+    first. `images_per_class` counts what is left of every class then, and of every class that
+    `label_known` lists; where it quarantines, nothing is left of a small one.
     """
-    table = measured(manifest)
-    rules = image_rules(params)
-    results = _results("images", "path", table, rules)
-    findings = [_finding(rule, results[rule.name], table) for rule in rules]
-    left, _ = parted(manifest, findings)
+    table = measured(manifest, links)
+    on_images, findings = _judged("images", "path", table, image_rules(params))
+    left = table[reasons(table, findings) == ""]
 
     known = () if params.label_known.labels == "any" else params.label_known.labels
-    before = class_counts(manifest, known)
-    counts = pd.DataFrame(class_counts(left, before).items(), columns=["label", "images"])
-    counts = counts[counts["label"].str.strip() != ""]
-    last = class_rule(params)
-    results |= _results("classes", "label", counts, [last])
-    findings.append(_finding(last, results[last.name], counts))
+    before = counted(manifest["label"], known)
+    classes = _classes(left, before)
+    on_classes, more = _judged("classes", "label", classes, class_rules(params))
+    shortcuts = find_shortcuts(manifest)
+    on_shortcuts, last = _judged("shortcuts", "label", shortcuts.table, [shortcut_rule(params)])
+    findings += more + last
 
-    accepted, quarantine = parted(manifest, findings)
-    reasons = quarantine["reason"].value_counts().sort_index()
+    reason = reasons(table, findings)
+    accepted, quarantine = parted(manifest, reason)
     report = ValidationReport(
         findings=tuple(findings),
         before=before,
-        after=class_counts(accepted, before),
-        reasons={str(reason): int(count) for reason, count in reasons.items()},
-        conflicts=conflicts(manifest),
+        after=counted(accepted["label"], before),
+        reasons=counted(quarantine["reason"]),
+        slips=alike(classes["label"]),
+        shortcuts=shortcuts,
+        figures=overview(manifest),
+        copies=copies(table, links),
     )
-    return Validation(report, accepted, quarantine, _page(results))
+    page = _page([*on_images, *on_classes, *on_shortcuts], report.outcome)
+    return Validation(report, accepted, quarantine, page)
 
 
-def _results(
+def _judged(
     asset: str, key: str, table: pd.DataFrame, rules: Sequence[Rule]
-) -> dict[str, list[Any]]:
-    """Let Great Expectations check a table; return its results by the name of our rule.
+) -> tuple[list[Any], list[Finding]]:
+    """Return what Great Expectations shows of a table, and what we make of it, rule by rule.
 
-    key: the column that names a row in the results.
+    key: the column that names a row.
+    """
+    table = table.reset_index(drop=True)
+    results = _results(asset, table, rules)
+    shown = [_shown(result, key, table) for each in results for result in each]
+    pairs = zip(rules, results, strict=True)
+    return shown, [_finding(rule, each, key, table) for rule, each in pairs]
+
+
+def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> list[list[Any]]:
+    """Let Great Expectations check a table; return its results for each rule.
+
+    They name failing rows by their number; asked for names, it looks up row by row, which takes
+    minutes where a hundred thousand fail.
     """
     import great_expectations as gx
     import great_expectations.expectations as gxe
@@ -82,18 +105,18 @@ def _results(
             for kind, arguments in rule.checks
         ],
     )
+    columns = {arguments["column"] for rule in rules for _, arguments in rule.checks}
     frames = _context().data_sources.add_pandas("fovea").add_dataframe_asset(asset)
-    batch = frames.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
-    outcome = batch.validate(
-        suite,
-        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [key]},
+    batch = frames.add_batch_definition_whole_dataframe("all").get_batch(
+        {"dataframe": table[sorted(columns)]}
     )
+    outcome = batch.validate(suite, result_format="COMPLETE")
     results: dict[str, list[Any]] = {rule.name: [] for rule in rules}
     for result in outcome.results:
         if result.exception_info.get("raised_exception", True):  # else one entry per metric
             raise RuntimeError(f"{result.expectation_config}: {result.exception_info}")
         results[result.expectation_config.meta["rule"]].append(result)
-    return results
+    return list(results.values())
 
 
 def _described(rule: Rule) -> str:
@@ -119,35 +142,53 @@ def _context() -> Any:
     return gx.get_context(project_config=config, mode="ephemeral")
 
 
-def _finding(rule: Rule, results: Iterable[Any], table: pd.DataFrame) -> Finding:
+def _finding(rule: Rule, results: Iterable[Any], key: str, table: pd.DataFrame) -> Finding:
     results = list(results)
     column = rule.checks[0][1]["column"]
     if column in SHARES:
-        offenders = table.loc[table[column] > 0, "path"]
+        offenders = table[table[column] > 0]
         observed = f"{results[0].result['observed_value']:.1%} do"
     else:
-        key = "label" if "images" in table else "path"
-        failing = {
-            item[key] for result in results for item in result.result["unexpected_index_list"] or ()
-        }
-        offenders = table.loc[table[key].isin(failing), key]
-        observed = (
-            f"{len(offenders)} of {len(table)} {'classes' if key == 'label' else 'files'} fail"
-        )
+        failing = {row for each in results for row in each.result["unexpected_index_list"] or ()}
+        offenders = table.loc[sorted(failing)]
+        kind = "classes" if key == "label" else "files"
+        observed = f"{len(offenders)} of {len(table)} {kind} fail"
     return Finding(
         name=rule.name,
         rule=rule.words,
         on_fail=rule.on_fail,
         passed=all(result.success for result in results),
         observed=observed,
-        offenders=tuple(offenders),
+        offenders=tuple(offenders[key]),
+        examples=_examples(rule, offenders, key),
     )
 
 
-def _page(results: dict[str, list[Any]]) -> str:
+def _examples(rule: Rule, offenders: pd.DataFrame, key: str) -> tuple[Example, ...]:
+    """Return the first offenders, or those furthest outside where a rule bounds a measure."""
+    (_, arguments), *others = rule.checks
+    values = offenders[arguments["column"]]
+    bounded = {"min_value", "max_value"} & arguments.keys() and values.dtype == float
+    if others or not bounded or arguments["column"] in SHARES:
+        return tuple((name, None) for name in offenders[key].head(EXAMPLES))
+    below = arguments.get("min_value", -math.inf) - values
+    above = values - arguments.get("max_value", math.inf)
+    worst = np.maximum(below, above).sort_values(ascending=False, kind="stable").index[:EXAMPLES]
+    return tuple(zip(offenders.loc[worst, key], values[worst].tolist(), strict=True))
+
+
+def _classes(left: pd.DataFrame, before: Iterable[str]) -> pd.DataFrame:
+    """Return label, images left, and spellings for every label that is not blank."""
+    counts = pd.DataFrame(counted(left["label"], before).items(), columns=["label", "images"])
+    counts = counts[counts["label"].str.strip() != ""]
+    return counts.assign(spellings=spellings(counts["label"]))
+
+
+def _page(results: list[Any], outcome: Outcome) -> str:
     """Render results as Great Expectations renders its Data Docs, on one page that needs no net.
 
-    Equal results give equal bytes: run times and random ids are left out, not rewritten.
+    Its headline knows success and failure alone; here it says what came of the failures. Equal
+    results give equal bytes: run times and random ids are left out, not rewritten.
     """
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
     from great_expectations.render.view.view import DefaultJinjaPageView
@@ -158,25 +199,26 @@ def _page(results: dict[str, list[Any]]) -> str:
     view.env.filters["generate_html_element_uuid"] = lambda prefix: prefix
     renderer: Any = ValidationResultsPageRenderer()
     document = renderer.render(_outcome(results))
+    overview_header = document.sections[0].content_blocks[0]
+    overview_header.subheader.string_template["params"] |= headline(outcome)
     return offline(view.render(document, show_how_to_buttons=False))
 
 
-def _outcome(results: dict[str, list[Any]]) -> Any:
-    """Gather results under one heading, with the few offenders that a page can show."""
+def _outcome(results: list[Any]) -> Any:
+    """Gather results under one heading."""
     from great_expectations import __version__
     from great_expectations.core import ExpectationSuiteValidationResult
 
-    every = [_shown(result) for group in results.values() for result in group]
-    passed = sum(result.success for result in every)
+    passed = sum(result.success for result in results)
     return ExpectationSuiteValidationResult(
-        success=passed == len(every),
-        results=every,
+        success=passed == len(results),
+        results=results,
         suite_name="manifest",
         statistics={
-            "evaluated_expectations": len(every),
+            "evaluated_expectations": len(results),
             "successful_expectations": passed,
-            "unsuccessful_expectations": len(every) - passed,
-            "success_percent": 100 * passed / len(every),
+            "unsuccessful_expectations": len(results) - passed,
+            "success_percent": 100 * passed / len(results),
         },
         meta={
             "great_expectations_version": __version__,
@@ -185,17 +227,16 @@ def _outcome(results: dict[str, list[Any]]) -> Any:
     )
 
 
-def _shown(result: Any) -> Any:
-    """Cut a result to what a page can hold, as text that is safe in it."""
+def _shown(result: Any, key: str, table: pd.DataFrame) -> Any:
+    """Cut a result to what a page can hold, as text that is safe in it, and name its rows."""
     shown = copy(result)
     shown.result = {name: _plain(value) for name, value in result.result.items()}
     shown.result.pop("unexpected_index_query", None)
-    offenders = shown.result.get("unexpected_index_list")
-    if offenders:
-        # Some expectations leave out which column names a row, and the page then shows none.
+    if offenders := shown.result.get("unexpected_index_list"):
         column = result.expectation_config.kwargs["column"]
-        keys = [key for key in offenders[0] if key != column] or [column]
-        shown.result["unexpected_index_column_names"] = keys
+        named = table.loc[offenders, [column, key]].to_dict("records")
+        shown.result["unexpected_index_list"] = _plain(named)
+        shown.result["unexpected_index_column_names"] = [key]
     return shown
 
 

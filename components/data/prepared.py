@@ -1,7 +1,8 @@
 """manifest rows, raw images → one uint8 array on disk in the same order, read as a memory map.
 
-Every image is decoded once, here, and never again in training or evaluation. Memory holds a few
-images at a time, however many there are.
+Every image is decoded once, here, and never again in training or evaluation. Its bytes are held
+against the manifest before they are used, so what is trained on is what the manifest says. Memory
+holds a few images at a time, however many there are.
 """
 
 import hashlib
@@ -16,7 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.data.images import Fault, Pixels, decode, resize
+from components.data.formats import Fault
+from components.data.images import Pixels, decode, resize
+from components.data.sources import read_bytes
 from components.data.threads import in_threads
 from components.errors import UserError
 from components.files import sha256, written_whole
@@ -109,22 +112,27 @@ def channel_statistics(images: Pixels) -> tuple[list[float], list[float]]:
 
 
 def _prepared(root: Path, ingest: Ingest, prepare: Prepare, row: tuple[str, str]) -> Pixels:
-    path, image_id = root / row[0], row[1]
+    path, image_id = row
     try:
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != image_id:
-            raise UserError(f"{path} has changed since it was read; run `dvc repro` again")
-        pixels = decode(data, ingest.decode).pixels
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path}, which the manifest lists; bring it back (`dvc checkout`) or run "
-            f"`dvc repro` again. Received: {error.strerror}"
-        ) from None
+        data = read_bytes(root, path, ingest.decode.max_bytes)
     except Fault as fault:
         raise UserError(
-            f"cannot decode {path}; run `dvc repro` again. Received: {fault.text}"
+            f"cannot read {root / path}, which the manifest lists; bring it back (`dvc checkout`) "
+            f"or run `dvc repro` again. Received: {fault.text}"
         ) from None
-    return resize(pixels, prepare.size, prepare.resize)
+    found = hashlib.sha256(data).hexdigest()
+    if found != image_id:
+        raise UserError(
+            f"{root / path} is not the file that was checked; if it was meant to change run `dvc "
+            f"repro`, else find and mend it with `fovea data verify --heal`. Received: sha256 "
+            f"{found[:12]}… instead of {image_id[:12]}…"
+        )
+    try:
+        return resize(decode(data, ingest.decode).pixels, prepare.size, prepare.resize)
+    except Fault as fault:
+        raise UserError(
+            f"cannot decode {root / path}; run `dvc repro` again. Received: {fault.text}"
+        ) from None
 
 
 def _check_room(destination: Path, needed: int) -> None:

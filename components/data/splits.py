@@ -1,123 +1,116 @@
-"""accepted manifest → manifest with a split column; images that belong together share a side.
+"""accepted manifest, links between copies → splits without leaks: a side for every image but some.
 
-The side of an image is a function of the seed and its own pixels (or group), of nothing else: a
-hash puts it at a place from 0 to 1, and `test`, `val` and `train` are the stretches of that line.
-So nothing moves when other images arrive or leave, are renamed or come in another order. Shares
-are met within chance, in every class, which is what stratified means here.
+Every image has a side of its own, which no other image can change (components.data.sides). Where
+copies are on different sides, the one that is held out is set aside: of train and val the one in
+val, of train or val and test the one in test. So no image ever moves, and whatever the model of an
+earlier month was trained on, no test image of today had a copy in it.
 
-One exception: a class that chance leaves without any image on a side. There the set nearest to
-that side's stretch is moved in. It is the only case in which an image may move later, back to its
-own side, once the class has an image that belongs there.
+One exception, for classes that have no image on some side: components.data.filling.
 """
 
-import hashlib
-from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from components.data.duplicates import clusters
+from components.data.filling import Move, moved, moves
+from components.data.leaks import crossings, reasons
+from components.data.sets import connected_sets, near_pairs
+from components.data.sides import SIDES, own_sides, place_of, set_names
 from components.errors import UserError
 from components.params import Split
 
-SIDES = ("train", "val", "test")
-
 
 @dataclass(frozen=True)
-class Gap:
-    """The share of a side in a class, and the share that was asked for."""
+class Splits:
+    """The accepted rows in two parts, both in the order in which they came.
 
-    label: str
-    side: str
-    images: int
-    of: int
-    asked: float
-
-    def in_words(self) -> str:
-        """Say it in one line."""
-        share = self.images / self.of
-        return (
-            f"class {self.label}, {self.side} {share:.1%} ({self.images} of {self.of}) "
-            f"for {self.asked:.1%}"
-        )
-
-
-def assign_splits(accepted: pd.DataFrame, params: Split, seed: int) -> pd.DataFrame:
-    """Return `accepted` with a column `split` of train, val or test, in the same order.
-
-    Raises UserError where a class has too few distinct images, or groups, to be on all sides.
+    rows: with a column `split` of train, val or test; if folds are asked for also `fold`, Int64
+    from 0, null in test. set_aside: with columns `reason` (such as near_copy_in_train) and
+    `because_of`, the path of the copy. moves: what was moved to fill a side.
     """
-    names = clusters(accepted)
-    places = {name: _place(seed, name) for name in names.unique()}
-    sides = {name: _side(place, params) for name, place in places.items()}
-    pairs = pd.DataFrame({"label": accepted["label"], "name": names}).drop_duplicates()
-    mixed = set(pairs.loc[pairs["name"].duplicated(), "name"])
-    for label, own in pairs.groupby("label")["name"]:
-        own_sides = {name: sides[name] for name in own}
-        movable = {name: places[name] for name in own if name not in mixed}
-        sides |= _moves(str(label), own_sides, movable, params)
-    return accepted.assign(split=names.map(sides).astype("str"))
+
+    rows: pd.DataFrame
+    set_aside: pd.DataFrame
+    moves: tuple[Move, ...]
 
 
-def widest_gap(splits: pd.DataFrame, params: Split) -> Gap:
-    """Return the side of a class whose share of images is furthest from the one asked for."""
-    asked = {side: end - start for side, (start, end) in _stretches(params).items()}
-    counts = splits.groupby("label")["split"].value_counts()
-    sizes = splits["label"].value_counts()
-    gaps = [
-        Gap(str(label), side, int(counts.get((label, side), 0)), int(size), asked[side])
-        for label, size in sizes.sort_index().items()
-        for side in SIDES
-    ]
-    return max(gaps, key=lambda gap: abs(gap.images / gap.of - gap.asked))
+def assign_splits(accepted: pd.DataFrame, links: pd.DataFrame, params: Split, seed: int) -> Splits:
+    """Give accepted rows their side, or set them aside; a function of pixels, groups and seed.
+
+    accepted: columns path, label, group, given_split, pixels_id, and any others. links: columns
+    path, other, kind (exact or near), similarity; links to paths that are not accepted are ignored.
+    Raises UserError where a class cannot be on every side.
+    """
+    near = near_pairs(accepted, links)
+    own = own_sides(accepted, params, seed)
+    sets = connected_sets(accepted, near)
+    crossing = crossings(accepted, own.side, near)
+    kept = ~np.isin(np.arange(len(accepted)), crossing["row"])
+    found = moves(accepted, own, sets, kept, params)
+    side = moved(own.side, sets, found)
+    if found:
+        crossing = crossings(accepted, side, near)
+    aside = crossing.drop_duplicates("row").sort_values("row")
+    rows = _with_sides(accepted, side, aside)
+    if params.folds:
+        rows = rows.assign(fold=_folds(rows, near, params.folds, seed))
+    return Splits(rows, _with_reasons(accepted, aside), tuple(found))
 
 
-def _place(seed: int, name: str) -> float:
-    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+def given_leaks(
+    accepted: pd.DataFrame, links: pd.DataFrame, params: Split, seed: int
+) -> pd.DataFrame:
+    """Return which images cannot stay on the side they were given to, since it has a leak.
+
+    Columns path, given_split, reason, because_of, similarity; one row for each image and kind of
+    copy. Empty where no split is given, or a given one is ignored.
+    """
+    if params.given == "ignore" or accepted["given_split"].isna().all():
+        accepted = accepted[:0]
+    side = own_sides(accepted, params, seed).side
+    crossing = crossings(accepted, side, near_pairs(accepted, links))
+    stays = accepted["given_split"].to_numpy() == np.array(SIDES, dtype=object)[side]
+    leaks = crossing[stays[crossing["row"]]]
+    rows = _with_reasons(accepted, leaks).assign(similarity=leaks["similarity"].to_numpy())
+    columns = ["path", "given_split", "reason", "because_of", "similarity"]
+    return rows[columns].sort_values(["path", "reason"], ignore_index=True)
 
 
-def _stretches(params: Split) -> dict[str, tuple[float, float]]:
-    """Order matters: `test` comes first, so that a new share for val leaves test as it is."""
-    held_out = params.test + params.val
-    return {"test": (0, params.test), "val": (params.test, held_out), "train": (held_out, 1)}
-
-
-def _side(place: float, params: Split) -> str:
-    return next(
-        (side for side, (_, end) in _stretches(params).items() if place < end),
-        "train",  # where rounding puts the last end just below 1
+def check_given(leaks: pd.DataFrame, params: Split, where: object) -> None:
+    """Raise UserError where a given split has leaks and params say to stop; where: their table."""
+    if params.given != "stop" or leaks.empty:
+        return
+    first = leaks.iloc[0]
+    raise UserError(
+        f"the given split leaks: {leaks['path'].nunique()} images have a copy on another side, "
+        f"listed in {where}; mend the split that comes with the images, or change split.given to "
+        "set_aside, which leaves them out, or to ignore, which splits anew. "
+        f"Received: {first['path']}, {first['reason'].replace('_', ' ')}, of {first['because_of']}"
     )
 
 
-def _moves(
-    label: str, sides: dict[str, str], places: dict[str, float], params: Split
-) -> dict[str, str]:
-    """Return which sets of a class go to which side, so that no side is without the class.
-
-    sides: set → side, of all sets with the class. places: set → place, of those that may move,
-    which are the sets of this class alone: to move another would empty a side of its other class.
-    """
-    if len(sides) < len(SIDES):
-        raise UserError(
-            f"class {label} cannot be on train, val and test; add images, or ask for more with "
-            f"validate.images_per_class. Received: {len(sides)} distinct images or groups"
-        )
-    moves: dict[str, str] = {}
-    for side, (start, end) in _stretches(params).items():
-        counts = Counter((sides | moves).values())
-        if counts[side]:
-            continue
-        spare = [name for name in places if name not in moves and counts[sides[name]] > 1]
-        if not spare:
-            raise UserError(
-                f"class {label} cannot be on train, val and test, since groups that hold several "
-                f"classes are not parted; add images. Received: none that can go to {side}"
-            )
-        moves[min(spare, key=partial(_nearness, places, start, end))] = side
-    return moves
+def _with_sides(
+    accepted: pd.DataFrame, side: NDArray[np.int8], aside: pd.DataFrame
+) -> pd.DataFrame:
+    kept = ~np.isin(np.arange(len(accepted)), aside["row"])
+    words = np.array(SIDES, dtype=object)[side[kept]]
+    return accepted[kept].assign(split=pd.array(words, dtype="str")).reset_index(drop=True)
 
 
-def _nearness(places: dict[str, float], start: float, end: float, name: str) -> tuple[float, str]:
-    return max(start - places[name], places[name] - end), name
+def _with_reasons(accepted: pd.DataFrame, crossing: pd.DataFrame) -> pd.DataFrame:
+    causes = {
+        "reason": reasons(crossing).array,
+        "because_of": crossing["because_of"].astype("str").array,
+    }
+    return accepted.iloc[crossing["row"]].assign(**causes).reset_index(drop=True)
+
+
+def _folds(rows: pd.DataFrame, near: pd.DataFrame, folds: int, seed: int) -> pd.Series:
+    """Return Int64 [rows]: the fold outside of test, by a hash of what hangs together."""
+    outside = rows[rows["split"] != "test"]
+    sets = pd.Series(connected_sets(outside, near), index=outside.index)
+    names = set_names(outside).groupby(sets).transform("min")
+    fold = {name: int(place_of(seed, f"fold {name}") * folds) for name in names.unique()}
+    return names.map(fold).astype("Int64").reindex(rows.index)

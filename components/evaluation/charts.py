@@ -8,18 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from components.pages.axes import Tick, round_steps
+
 WIDTH, HEIGHT = 520.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 472.0, 26.0, 216.0  # the plot; lines are named to its right
 NAME_APART = 15.0  # between two names, so that they stay legible
 PHASES = {"head": "head", "finetune": "fine-tune"}
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A mark on an axis, at `at` along it."""
-
-    at: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -65,15 +59,6 @@ def history_charts(history: pd.DataFrame) -> tuple[Chart, ...]:
         _chart("Loss", history, {"train": "loss", "val": "val_loss"}),
         _chart("Accuracy", history, {"train": "accuracy", "val": "val_accuracy"}),
     )
-
-
-def round_steps(low: float, high: float, steps: int) -> list[float]:
-    """Return about `steps` round numbers, the first at or below low, the last at or above high."""
-    rough = max(high - low, 1e-9) / steps
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * index, 10) for index in range(first, max(last, first + 1) + 1)]
 
 
 @dataclass(frozen=True)

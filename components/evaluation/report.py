@@ -10,10 +10,10 @@ import pandas as pd
 from components.evaluation.bootstrap import Interval
 from components.evaluation.charts import history_charts
 from components.evaluation.metrics import PER_CLASS, ClassMetrics, Metrics
-from components.evaluation.pictures import data_uri
 from components.evaluation.predictions import Mistake
+from components.pages.page import render
 
-TEMPLATE = "report.html.jinja"
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
 WIDEST_MATRIX = 30  # classes; a wider table cannot be read, the list of confusions still can
 CONFUSIONS = 10
 TITLES = {
@@ -67,18 +67,8 @@ def report(
     history: history.csv of `train`. The same arguments give the same bytes. Names of classes and
     files come from outside; the template escapes them.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(figure=_figure, data_uri=data_uri)
-    return environment.get_template(TEMPLATE).render(
+    return render(
+        TEMPLATE,
         subject=subject,
         metrics=metrics,
         titles=TITLES,
@@ -122,8 +112,3 @@ def _confusions(metrics: Metrics) -> Iterator[Confusion]:
         for predicted, images in enumerate(row):
             if images and actual != predicted:
                 yield Confusion(names[actual], names[predicted], images, images / sum(row))
-
-
-def _figure(value: float | None) -> str:
-    """Write a share with three digits, and what is undefined as a dash."""
-    return "–" if value is None else f"{value:.3f}"

@@ -1,15 +1,18 @@
 """The stage `ingest`, on real files in a folder of its own."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from components.errors import UserError
 from components.params import Params
 from pipelines import artifacts, ingest
 from tests.pipelines.stages import ROOT, workspace
@@ -25,6 +28,74 @@ def test_ingest_writes_one_row_per_image(
     assert len(manifest) == 201
     assert manifest["path"].is_monotonic_increasing
     assert manifest.loc[manifest["fault"].notna(), "path"].tolist() == ["3/cut.png"]
+
+
+def test_a_second_run_reads_nothing_and_writes_the_same_bytes(
+    digits_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    params: Params,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    workspace(digits_folder, tmp_path, monkeypatch)
+    time.sleep(0.1)  # what was written a moment ago is read again
+    ingest.run(params.ingest)
+    first = artifacts.MANIFEST.read_bytes()
+    artifacts.MANIFEST.unlink()
+    capsys.readouterr()
+    ingest.run(params.ingest)
+    assert "ingest: 0 images to read, 200 known already" in capsys.readouterr().out
+    assert artifacts.MANIFEST.read_bytes() == first
+    assert [path.name for path in artifacts.STATE.iterdir()] == ["known.sqlite"]
+
+
+def flip_last_byte(path: Path) -> None:
+    """Change a file but for its size and its time."""
+    before = path.stat()
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def dvc(*arguments: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["dvc", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    return f"{done.returncode} {done.stdout}"
+
+
+def test_a_file_changed_behind_dvc_s_back_is_named_and_one_that_was_meant_is_not(
+    digits_folder: Path,
+    tmp_path: Path,
+    workspace_of: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    params: Params,
+) -> None:
+    workspace(digits_folder, tmp_path, monkeypatch)
+    workspace_of(
+        "  ingest: {cmd: python -m pipelines ingest, deps: [data/raw],"
+        " outs: [data/ingest/manifest.parquet]}\n"
+    )
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    assert dvc("add", "-q", "data/raw").startswith("0")
+    ingest.run(params.ingest)
+    damaged = min((artifacts.RAW / "7").iterdir())
+    flip_last_byte(damaged)
+    with pytest.raises(UserError, match=rf"^1 file in .*Received: 7/{damaged.name}$"):
+        ingest.run(params.ingest)
+    # `dvc repro` takes a change that it sees for one that was meant, and records it first.
+    damaged.write_bytes(min((artifacts.RAW / "8").iterdir()).read_bytes())
+    (artifacts.RAW / "7/new.png").write_bytes(max((artifacts.RAW / "7").iterdir()).read_bytes())
+    printed = dvc("repro", "ingest")
+    assert printed.startswith("0"), printed
+    assert len(pd.read_parquet(artifacts.MANIFEST)) == 201
 
 
 def test_ctrl_c_ends_at_once_and_leaves_no_half_file(digits_folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The stage `prepare`, and the whole data part twice."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 
 from components.data.prepared import read_images
-from components.data.splits import SIDES
+from components.data.sides import SIDES
 from components.files import sha256
 from components.params import Params
 from pipelines import artifacts, prepare
@@ -28,6 +29,33 @@ def test_prepare_writes_pixels_and_rows_of_every_side(
         assert (rows["split"] == side).all()
         assert tree["pixels"][side] == sha256(artifacts.images(side))
         assert [tree["class_names"][index] for index in rows["label_index"]] == list(rows["label"])
+
+
+def test_further_columns_of_a_table_come_through_unharmed(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params
+) -> None:
+    workspace(digits_folder, tmp_path, monkeypatch)
+    shutil.move(artifacts.RAW, tmp_path / "images")
+    shutil.move(tmp_path / "images", artifacts.RAW / "images")
+    paths = sorted(path.relative_to(artifacts.RAW).as_posix() for path in Path().rglob("*.png"))
+    notes = [None, 'a "quoted", é note', "007", "two\nlines"]
+    table = pd.DataFrame(
+        {
+            "path": paths,
+            "label": [path.split("/")[1] for path in paths],
+            "note": [notes[number % 4] for number in range(len(paths))],
+            "shelf": [str(number) if number % 3 else None for number in range(len(paths))],
+        }
+    )
+    table.sample(frac=1, random_state=0).to_csv(artifacts.RAW / "labels.csv", index=False)
+    run_until("prepare", params)
+    splits = pd.read_parquet(artifacts.SPLITS)
+    sides = pd.concat(pd.read_parquet(artifacts.rows(side)) for side in SIDES)
+    for rows in (splits, sides):
+        assert len(rows) == len(paths)
+        merged = rows.merge(table, on="path", suffixes=("", "_given"))
+        for name in ("label", "note", "shelf"):
+            assert merged[name].equals(merged[f"{name}_given"].astype(merged[name].dtype)), name
 
 
 def test_another_background_gives_other_names_to_the_pixels_alone(

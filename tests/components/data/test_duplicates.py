@@ -11,7 +11,7 @@ import pytest
 from components.data.duplicates import LINK_COLUMNS, clusters, find_links
 from components.data.fingerprints import BYTES, compare, fingerprint, spectra, stacked
 from components.data.images import Pixels, decode
-from components.data.manifest import pixels_id
+from components.data.rows import pixels_id
 from components.params import NearDuplicates, Params
 from tests.components.data.pictures import COPIES, copied, saved, scene
 

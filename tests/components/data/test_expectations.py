@@ -1,36 +1,16 @@
 """Expectations: which rows go, which failures stop the run, and what the report says."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.data.expectations import Validation, validate
+from components.data.duplicates import find_links
 from components.data.manifest import as_manifest, build_manifest
-from components.data.quality import check_may_go_on
 from components.errors import UserError
-from components.params import Params, Validate
-
-
-def rules(params: Params, **changes: dict[str, Any]) -> Validate:
-    tree = params.section("validate").model_dump()
-    for name, values in changes.items():
-        tree[name] |= values
-    return Validate.model_validate(tree)
-
-
-def image(number: int, label: str = "cat", **facts: Any) -> dict[str, Any]:
-    sound = {
-        "path": f"{label}/{number:03d}.png",
-        "label": label,
-        "image_id": f"{number:064x}",
-        "pixels_id": f"{number:064x}",
-        "bytes": 100,
-        "format": "png",
-        "width": 30,
-        "height": 20,
-    }
-    return sound | facts
+from components.params import Params
+from tests.components.data.manifests import checked, faulty, finding, image, rules
 
 
 @pytest.fixture
@@ -38,20 +18,12 @@ def rows() -> list[dict[str, Any]]:
     return [image(number, "cat" if number % 2 else "dog") for number in range(60)]
 
 
-def faulty(number: int, fault: str) -> dict[str, Any]:
-    return image(number, fault=fault, pixels_id=None, width=None, height=None, format=None)
-
-
-def finding(validation: Validation, name: str) -> Any:
-    return next(found for found in validation.report.findings if found.name == name)
-
-
 def test_sound_images_all_pass(rows: list[dict[str, Any]], params: Params) -> None:
-    validation = validate(as_manifest(rows), rules(params))
+    validation = checked(rows, rules(params))
     assert validation.report.tree()["passed"]
     assert len(validation.accepted) == 60
     assert validation.quarantine.empty
-    check_may_go_on(validation.report, "report.json")
+    validation.report.check_may_go_on("report.json")
 
 
 def test_every_row_is_accepted_or_quarantined_with_its_reason(
@@ -65,7 +37,7 @@ def test_every_row_is_accepted_or_quarantined_with_its_reason(
         image(104, label="", path="104.png", width=2),
     ]
     manifest = as_manifest(rows + bad)
-    validation = validate(manifest, rules(params, format={"allowed": ("png",)}))
+    validation = checked(manifest, rules(params, format={"allowed": ("png",)}))
     reasons = dict(validation.quarantine[["path", "reason"]].to_numpy())
     assert reasons == {
         "cat/100.png": "truncated",
@@ -81,17 +53,17 @@ def test_every_row_is_accepted_or_quarantined_with_its_reason(
 
 def test_warn_reports_and_keeps_the_rows(rows: list[dict[str, Any]], params: Params) -> None:
     manifest = as_manifest([*rows, image(100, width=4)])
-    validation = validate(manifest, rules(params, size={"on_fail": "warn"}))
+    validation = checked(manifest, rules(params, size={"on_fail": "warn"}))
     assert len(validation.accepted) == 61
     assert not finding(validation, "size").passed
-    check_may_go_on(validation.report, "report.json")
+    validation.report.check_may_go_on("report.json")
 
 
 def test_a_file_without_pixels_is_never_accepted(
     rows: list[dict[str, Any]], params: Params
 ) -> None:
     manifest = as_manifest([*rows, faulty(100, "empty_file")])
-    validation = validate(manifest, rules(params, decodes={"on_fail": "warn"}))
+    validation = checked(manifest, rules(params, decodes={"on_fail": "warn"}))
     assert validation.quarantine["reason"].tolist() == ["empty_file"]
 
 
@@ -102,7 +74,7 @@ def test_an_image_without_a_label_is_never_accepted(
 ) -> None:
     nameless = [image(100 + number, label) for number in range(20)]
     changed = rules(params, label_filled={"on_fail": on_fail})
-    validation = validate(as_manifest(rows + nameless), changed)
+    validation = checked(rows + nameless, changed)
     assert set(validation.accepted["label"]) == {"cat", "dog"}
     assert validation.quarantine["reason"].tolist() == ["label_filled"] * 20
     assert finding(validation, "images_per_class").passed
@@ -111,9 +83,9 @@ def test_an_image_without_a_label_is_never_accepted(
 
 def test_an_unknown_label_stops_the_run_by_name(rows: list[dict[str, Any]], params: Params) -> None:
     manifest = as_manifest([*rows, image(100, label="cow")])
-    validation = validate(manifest, rules(params, label_known={"labels": ("cat", "dog")}))
+    validation = checked(manifest, rules(params, label_known={"labels": ("cat", "dog")}))
     with pytest.raises(UserError) as caught:
-        check_may_go_on(validation.report, "data/validate/report.json")
+        validation.report.check_may_go_on("data/validate/report.json")
     for part in ("validate.label_known", "cow/100.png", "data/validate/report.json", "Received:"):
         assert part in str(caught.value)
 
@@ -122,11 +94,11 @@ def test_a_small_class_stops_the_run_counted_after_quarantine(
     rows: list[dict[str, Any]], params: Params
 ) -> None:
     small = [image(100 + number, "cow", width=2 if number else 30) for number in range(12)]
-    validation = validate(as_manifest(rows + small), rules(params))
+    validation = checked(rows + small, rules(params))
     assert validation.report.tree()["classes"]["cow"] == {"before": 12, "after": 1}
     assert finding(validation, "images_per_class").offenders == ("cow",)
     with pytest.raises(UserError, match=r"images_per_class.*1 of 3 classes fail \(cow has 1\)"):
-        check_may_go_on(validation.report, "report.json")
+        validation.report.check_may_go_on("report.json")
 
 
 def test_a_small_class_can_be_taken_out_as_a_whole(
@@ -134,7 +106,7 @@ def test_a_small_class_can_be_taken_out_as_a_whole(
 ) -> None:
     small = [image(100 + number, "cow", width=30 if number else 2) for number in range(9)]
     manifest = as_manifest(rows + small)
-    validation = validate(manifest, rules(params, images_per_class={"on_fail": "quarantine"}))
+    validation = checked(manifest, rules(params, images_per_class={"on_fail": "quarantine"}))
     tree = validation.report.tree()
     assert set(validation.accepted["label"]) == {"cat", "dog"}
     assert tree["quarantined_by_reason"] == {"images_per_class": 8, "size": 1}
@@ -144,37 +116,37 @@ def test_a_small_class_can_be_taken_out_as_a_whole(
         manifest["path"]
     )
     assert not tree["passed"]
-    check_may_go_on(validation.report, "report.json")
+    validation.report.check_may_go_on("report.json")
 
 
 def test_small_classes_taken_out_must_leave_two(params: Params) -> None:
     manifest = as_manifest([image(number) for number in range(20)] + [image(99, "dog")])
-    validation = validate(manifest, rules(params, images_per_class={"on_fail": "quarantine"}))
+    validation = checked(manifest, rules(params, images_per_class={"on_fail": "quarantine"}))
     with pytest.raises(UserError, match=r"fewer than two classes are left .* Received: cat"):
-        check_may_go_on(validation.report, "report.json")
+        validation.report.check_may_go_on("report.json")
 
 
 def test_a_known_class_without_images_is_a_small_class(
     rows: list[dict[str, Any]], params: Params
 ) -> None:
     known = rules(params, label_known={"labels": ("cat", "cow", "dog")})
-    validation = validate(as_manifest(rows), known)
+    validation = checked(rows, known)
     assert finding(validation, "images_per_class").offenders == ("cow",)
 
 
 def test_too_many_faults_stop_the_run(rows: list[dict[str, Any]], params: Params) -> None:
     bad = [faulty(100 + number, "truncated") for number in range(20)]
-    validation = validate(as_manifest(rows + bad), rules(params))
+    validation = checked(rows + bad, rules(params))
     assert finding(validation, "fault_share").observed == "25.0% do"
     with pytest.raises(UserError, match="fault_share"):
-        check_may_go_on(validation.report, "report.json")
+        validation.report.check_may_go_on("report.json")
 
 
 def test_duplicates_are_counted_without_the_first(
     rows: list[dict[str, Any]], params: Params
 ) -> None:
     copies = [image(100 + number, pixels_id=rows[1]["pixels_id"]) for number in range(15)]
-    validation = validate(as_manifest(rows + copies), rules(params))
+    validation = checked(rows + copies, rules(params))
     assert finding(validation, "duplicate_share").observed == "20.0% do"
     assert len(finding(validation, "duplicate_share").offenders) == 15
     assert len(validation.accepted) == 75
@@ -191,7 +163,7 @@ def test_surplus_copies_can_be_taken_out_and_one_of_each_is_left(
     ]
     cats = [image(200 + number, pixels_id=rows[1]["pixels_id"]) for number in range(15)]
     strict = rules(params, duplicate_share={"on_fail": "quarantine"})
-    validation = validate(as_manifest(rows + dogs + cats), strict)
+    validation = checked(rows + dogs + cats, strict)
     reasons = validation.quarantine.set_index("path")["reason"].to_dict()
     assert {path: reasons.pop(path) for path in ("dog/100.png", "root.png", "dog/103.png")} == {
         "dog/100.png": "format",
@@ -207,40 +179,81 @@ def test_copies_within_the_share_that_may_be_stay(
     rows: list[dict[str, Any]], params: Params
 ) -> None:
     manifest = as_manifest([*rows, image(100, pixels_id=rows[1]["pixels_id"])])
-    validation = validate(manifest, rules(params, duplicate_share={"on_fail": "quarantine"}))
+    validation = checked(manifest, rules(params, duplicate_share={"on_fail": "quarantine"}))
     assert len(validation.accepted) == 61
 
 
 def test_nothing_but_one_class_left_ends_in_one_sentence(params: Params) -> None:
     rows = [image(n) for n in range(20)] + [image(99, "dog", width=2)]
-    validation = validate(as_manifest(rows), rules(params, images_per_class={"on_fail": "warn"}))
+    validation = checked(rows, rules(params, images_per_class={"on_fail": "warn"}))
     with pytest.raises(UserError, match="fewer than two classes"):
-        check_may_go_on(validation.report, "report.json")
+        validation.report.check_may_go_on("report.json")
 
 
 def test_the_docs_are_equal_bytes_and_load_nothing(
     rows: list[dict[str, Any]], params: Params
 ) -> None:
     manifest = as_manifest([*rows, image(100, width=4, path="cat/<script>$x.png")])
-    page = validate(manifest, rules(params)).docs
-    assert page == validate(manifest, rules(params)).docs
+    page = checked(manifest, rules(params)).docs
+    assert page == checked(manifest, rules(params)).docs
     assert "Great Expectations" in page
     assert "cat/&lt;script&gt;$x.png" in page
     for loader in ("<script", "<link", "<img", "http://", "https://"):
         assert loader not in page
 
 
+@pytest.mark.parametrize(
+    ("further", "changes", "status"),
+    [
+        ([], {}, "Passed"),
+        ([image(100, width=4)], {"size": {"on_fail": "warn"}}, "Passed with warnings"),
+        ([image(100, width=4)], {"size": {"on_fail": "quarantine"}}, "Quarantined"),
+        ([image(100, width=4)], {"size": {"on_fail": "stop"}}, "Stopped"),
+        ([faulty(100, "empty_file")], {}, "Quarantined"),
+        ([image(100, "cow")], {"images_per_class": {"on_fail": "stop"}}, "Stopped"),
+    ],
+)
+def test_report_and_docs_say_what_came_of_it(
+    further: list[dict[str, Any]],
+    changes: dict[str, Any],
+    status: str,
+    rows: list[dict[str, Any]],
+    params: Params,
+) -> None:
+    validation = checked(rows + further, rules(params, **changes))
+    assert validation.report.outcome == status.lower()
+    headline = re.search(r"Status:</span> <i [^>]*></i> ([\w ]+)", validation.docs)
+    assert headline is not None
+    assert headline[1].strip() == status
+
+
 def test_of_a_hundred_thousand_rows_every_bad_one_is_taken_out(params: Params) -> None:
     manifest = as_manifest([image(n, "cat" if n % 2 else "dog") for n in range(100_000)])
     manifest.loc[::10, "width"] = 2
-    validation = validate(manifest, rules(params))
+    validation = checked(manifest, rules(params))
     assert validation.quarantine["path"].tolist() == manifest["path"].iloc[::10].tolist()
+
+
+def test_of_a_hundred_thousand_rows_all_may_break_every_rule(params: Params) -> None:
+    broken = {"sharpness": 0.0, "entropy": 0.0, "contrast": 0.0, "brightness_p99": 0.0, "width": 2}
+    manifest = as_manifest([image(n, "cat" if n % 2 else "dog", **broken) for n in range(100_000)])
+    names = ("dark", "blurry", "low_information", "uniform", "size")
+    strict = rules(params, **{name: {"on_fail": "quarantine"} for name in names})
+    validation = checked(manifest, strict)
+    assert validation.accepted.empty
+    reasons = "size, dark, blurry, low_information, uniform"
+    assert validation.report.tree()["quarantined_by_reason"] == {reasons: 100_000}
 
 
 def test_the_conflicting_pairs_of_trashnet_are_found(shared: Path, params: Params) -> None:
     manifest = build_manifest(shared / "datasets/trashnet", params.ingest)
-    report = validate(manifest, rules(params)).report.tree()
-    pairs = {tuple(Path(image["path"]).stem for image in g) for g in report["label_conflicts"]}
+    card = rules(params)
+    links = find_links(manifest, card.near_duplicates)
+    report = checked(manifest.drop(columns="fingerprint"), card, links).report.tree()
+    pairs = {
+        tuple(Path(image["path"]).stem for image in conflict["members"])
+        for conflict in report["label_conflicts"]
+    }
     assert pairs == {
         ("glass115", "metal91"),
         ("glass176", "plastic152"),

@@ -1,7 +1,6 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -10,8 +9,8 @@ import pytest
 from components.evaluation.metrics import measure
 from components.evaluation.predictions import Mistake, confident_mistakes, predictions
 from components.evaluation.report import Subject, report
+from tests.components.pages.outline import Outline
 
-VOID = {"meta", "img", "line", "polyline", "circle", "br"}
 HISTORY = pd.DataFrame(
     {
         "phase": ["head", "head", "finetune"],
@@ -22,33 +21,6 @@ HISTORY = pd.DataFrame(
         "val_accuracy": [0.3, 0.6, 0.9],
     }
 )
-
-
-class Outline(HTMLParser):
-    """Tags, links and text of a page; complains where a tag is closed that is not open."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("href", "src", "xlink:href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.fixture

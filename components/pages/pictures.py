@@ -1,4 +1,4 @@
-"""Pixels → a picture inside a page, as a PNG in a data URI."""
+"""Pixels, or the bytes of an image file → a picture inside a page, as a data URI."""
 
 import base64
 import struct
@@ -12,9 +12,14 @@ RGB_8_BIT = bytes([8, 2, 0, 0, 0])  # depth, colour type, compression, filter, i
 UP = 2  # PNG filter: each row as its difference to the row above, which photographs compress well
 
 
-def data_uri(pixels: npt.NDArray[np.uint8]) -> str:
+def png_uri(pixels: npt.NDArray[np.uint8]) -> str:
     """Return `data:image/png;base64,…` of uint8 [H, W, 3], lossless (ISO/IEC 15948)."""
-    return "data:image/png;base64," + base64.b64encode(_png(pixels)).decode()
+    return data_uri(_png(pixels), "png")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return `data:image/<kind>;base64,…` of the bytes of an image file (RFC 2397)."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> bytes:

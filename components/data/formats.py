@@ -1,0 +1,90 @@
+"""First bytes of a file → the name of its format; Facts and Fault, what is said of an image."""
+
+from dataclasses import dataclass
+
+# First bytes → format. Which of them are read stands in images.py; the others are only named.
+SIGNATURES = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"BM", "bmp"),
+    (b"\x93NUMPY", "npy"),
+    (b"GIF8", "gif"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"8BPS", "psd"),
+    (b"\0\0\1\0", "ico"),
+    (b"\0\0\0\x0cjP  ", "jpeg2000"),
+    (b"\xff\x4f\xff\x51", "jpeg2000"),
+    (b"\xff\x0a", "jpeg_xl"),
+    (b"\0\0\0\x0cJXL ", "jpeg_xl"),
+    (b"v/1\x01", "exr"),
+    (b"<svg", "svg"),
+    (b"%PDF", "pdf"),
+)
+BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heic"}
+
+# First bytes, in small letters → what often lies in the place of an image.
+MISTAKEN = (
+    (b"version https://git-lfs", "a Git LFS pointer; `git lfs pull` fetches the file itself"),
+    (b"<!doctype html", "a web page (HTML), perhaps the error page of a download"),
+    (b"<html", "a web page (HTML), perhaps the error page of a download"),
+    (b"pk\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of an image; None where its bytes were too bad to tell.
+
+    width and height are in pixels, upright for a decoded image, as stored for a faulty one; mode
+    is Pillow's; bit_depth counts one channel; orientation is the EXIF value, 1 where there is none.
+    """
+
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    mode: str | None = None
+    bit_depth: int | None = None
+    frames: int | None = None
+    orientation: int | None = None
+
+
+class Fault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
+    """Why bytes are not an image we take: a code for tables, a text for people, and the facts."""
+
+    def __init__(self, code: str, text: str, facts: Facts | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.facts = facts or Facts()
+
+
+def name_format(data: bytes) -> str | None:
+    """Name the format that bytes are in, whether we take it or not; None where they are no image.
+
+    `BM`, two letters, begin many a text as well: a BMP has a byte among its first that no text has.
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data[4:8] == b"ftyp":
+        return BRANDS.get(data[8:12])
+    if data.startswith(b"<?xml") and b"<svg" in data[:1000]:
+        return "svg"
+    if data.startswith(b"BM") and data[:26].isascii() and data[:26].decode().isprintable():
+        return None
+    return next((name for start, name in SIGNATURES if data.startswith(start)), None)
+
+
+def describe(data: bytes) -> str:
+    """Say to people what bytes are that are no image."""
+    start = data[:64].lstrip().lower()
+    known = next((what for first, what in MISTAKEN if start.startswith(first)), None)
+    if known is not None:
+        return f"it is {known}"
+    if data[4:8] == b"ftyp":
+        return f"it is a video or another file of the MP4 family ({data[8:12]!r})"
+    if data.count(0) == len(data):
+        return "every byte is zero, as after a copy or a download that failed"
+    return f"no image format starts with {data[:16]!r}"

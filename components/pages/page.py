@@ -1,0 +1,40 @@
+"""A template of a report and its values → one HTML page that needs nothing beside it.
+
+Every report extends `frame.html.jinja`, which holds `style.css`; so all have one style: light and
+dark, fit for print, without a script.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from components.pages.pictures import png_uri
+from components.pages.words import count, counted, figure, name, percent
+
+FILTERS = {
+    "count": count,
+    "counted": counted,
+    "figure": figure,
+    "name": name,
+    "percent": percent,
+    "png": png_uri,
+}
+
+
+def render(template: Path, **values: Any) -> str:
+    """Return the page; the same template and values give the same bytes.
+
+    Whatever is shown is escaped, unless a template says `safe`. A value that a template asks for
+    and is not given raises jinja2.UndefinedError.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([template.parent, Path(__file__).parent]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(FILTERS)
+    return environment.get_template(template.name).render(values)

@@ -1,0 +1,70 @@
+"""accepted rows, data/raw → labels that a classifier on frozen features disagrees with."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.data.label_errors import suspects
+from components.data.prepared import prepare_images, read_images
+from components.data.sets import connected_sets, near_pairs
+from components.files import sha256
+from components.model.batches import Examples
+from components.model.checkpoints import read_classifier
+from components.model.classifier import Classifier, build_classifier, warm_started
+from components.model.features import frozen_features
+from components.params import Ingest, LabelErrors, Model, Prepare
+from components.progress import say
+from pipelines import artifacts
+
+NAMELESS = ("",)  # classes of a head that nobody asks
+AT_A_TIME = 4096  # images decoded onto the disk before they become features: 600 MB at 224 pixels
+RESIZE: Literal["squash"] = "squash"
+
+
+def suspected_labels(
+    accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, params: LabelErrors
+) -> dict[str, Any] | None:
+    """Return the suspected label errors as plain values; None without a backbone.
+
+    links: between copies, which vouch for each other no more than groups do.
+    Raises UserError where the backbone or its weights cannot be had, or a file of the manifest.
+    """
+    if params.backbone == "none":
+        return None
+    sets = connected_sets(accepted, near_pairs(accepted, links))
+    features = _features(accepted, ingest, params)
+    found = suspects(features, accepted["label"].tolist(), sets.tolist())
+    say(f"validate: {len(found.table)} labels of {found.images} suspected, none taken out")
+    return found.tree(accepted["path"].tolist())
+
+
+def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArray[np.float32]:
+    """Return float32 [rows, D], in the order of the rows; kept below `.fovea` by content."""
+    classifier = _classifier(params)
+    as_seen = Prepare(size=params.size, resize=RESIZE)
+    parts = []
+    artifacts.STATE.mkdir(exist_ok=True)
+    for start in range(0, len(rows), AT_A_TIME):
+        part = rows.iloc[start : start + AT_A_TIME]
+        with TemporaryDirectory(dir=artifacts.STATE) as folder:
+            pixels = Path(folder) / "label_errors.images.npy"
+            prepare_images(artifacts.RAW, part, ingest, as_seen, pixels)
+            examples = Examples(read_images(pixels), np.zeros(len(part), np.int64))
+            cache = artifacts.STATE / "features"
+            parts.append(frozen_features(classifier, examples, sha256(pixels), cache).inputs)
+    return np.concatenate(parts)
+
+
+def _classifier(params: LabelErrors) -> Classifier:
+    """Return a classifier of which the backbone alone matters."""
+    wanted = Model(
+        backbone=params.backbone, width=params.width, weights=params.weights, dropout=0.0
+    )
+    if params.weights == "imagenet":
+        return build_classifier(wanted, NAMELESS, params.size, RESIZE)
+    source = read_classifier(Path(params.weights))
+    return warm_started(wanted, NAMELESS, params.size, RESIZE, source, "")

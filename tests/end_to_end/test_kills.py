@@ -1,0 +1,70 @@
+"""kill -9 at any moment of the first four stages, run again, and get what undisturbed runs give.
+
+FOVEA_KILLS says how often each stage is killed; 3 times where it is not set.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.environment import QUIET
+from tests.end_to_end.conftest import run
+
+STAGES = ("ingest", "validate", "split", "prepare")
+KILLS = int(os.environ.get("FOVEA_KILLS", "3"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_stage_ends_as_an_undisturbed_one(
+    stage: str, clone: Callable[[str], Path], first_generation: Path, tmp_path: Path
+) -> None:
+    before = clone(f"before {stage}")
+    if stage != STAGES[0]:
+        run(before, f"dvc repro {STAGES[STAGES.index(stage) - 1]}")
+    chance = random.Random(stage)
+    taken_s = killed_s = 0.0
+    for number in range(KILLS + 1):
+        folder = tmp_path / str(number)
+        shutil.copytree(before, folder, symlinks=True)
+        start = time.monotonic()
+        if number:  # the first goes undisturbed: how long that takes
+            killed_s = chance.uniform(0, taken_s)
+            kill_after(folder, stage, killed_s)
+        run(folder, f"dvc repro {stage}")
+        taken_s = taken_s or time.monotonic() - start
+        assert written(folder, stage) == written(first_generation, stage), f"{killed_s:.2f} s"
+        shutil.rmtree(folder)
+
+
+def kill_after(folder: Path, stage: str, seconds: float) -> None:
+    """Start a stage and kill it, DVC and all, after so many seconds."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["dvc", "repro", stage],
+        cwd=folder,
+        env={**os.environ, **QUIET, "PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a group of its own, which is killed as a whole
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def written(folder: Path, stage: str) -> dict[str, str]:
+    """Return the sha256 of every file that the stage leaves, by name."""
+    files = sorted(path for path in (folder / "data" / stage).rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in files]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return {n: h for n, h in zip(names, hashes, strict=True) if not n.endswith(".gitignore")}
