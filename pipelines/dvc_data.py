@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from components.errors import UserError
+from components.progress import say
 
 # The C parser, where there is one, reads dvc.lock thirty times as fast.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -23,12 +24,22 @@ FOLDER = ".dir"  # what the name of a listing ends with
 def recorded(folder: Path) -> dict[str, str] | None:
     """Return POSIX path below `folder` → md5, as `<folder>.dvc` says; None without such a file.
 
+    None, and a line that says so, also where DVC's cache has not the listing of the folder, as
+    where images were copied here by hand: DVC can go on then, and so can we.
+
     Runs from the repository's root. Takes no lock and starts no process.
-    Raises UserError where `<folder>.dvc` is torn, or the listing that it names is not in DVC's
-    cache or is damaged there: its md5 is its name, so both are certain.
+    Raises UserError where `<folder>.dvc` is torn, or the listing is damaged: its md5 is its name.
     """
     added = folder_md5(folder)
-    return None if added is None else listing(added)
+    if added is None:
+        return None
+    if not object_path(added).exists():
+        say(
+            f"DVC's cache has no listing of {folder}, so its files are not held against it; "
+            f"`dvc fetch` or `dvc add {folder}` mends that"
+        )
+        return None
+    return listing(added)
 
 
 def folder_md5(folder: Path) -> str | None:

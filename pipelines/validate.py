@@ -1,12 +1,25 @@
 """manifest.parquet → data/validate: accepted and quarantined rows, links, a report, Data Docs."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pandas as pd
+
+from components.data.difference import difference
 from components.data.duplicates import find_links
 from components.data.expectations import Validation
 from components.data.expectations import validate as check
+from components.data.formats import Fault
+from components.data.images import Pixels, decode
+from components.data.report import page, pictured
+from components.data.sources import read_bytes
+from components.data.thumbnails import thumbnail
 from components.files import written_whole
-from components.params import Ingest, Validate
+from components.params import Decode, Ingest, Validate
 from components.progress import say
 from pipelines import artifacts
+from pipelines.revisions import previous_manifest
 from pipelines.suspected_labels import suspected_labels
 
 
@@ -18,16 +31,36 @@ def run(ingest: Ingest, validate: Validate) -> None:
     suspected = None
     if validation.report.outcome != "stopped":  # else there are surer things to mend first
         suspected = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
-    report = validation.report.tree() | {"label_errors": suspected}
+    report = validation.report.tree()
+    report |= {"label_errors": suspected, "difference": _difference(manifest)}
     artifacts.write_table(artifacts.ACCEPTED, validation.accepted)
     artifacts.write_table(artifacts.QUARANTINE, validation.quarantine)
     artifacts.write_table(artifacts.DUPLICATES, links)
     artifacts.write_tree(artifacts.VALIDATION_REPORT, report)
+    pictures = dict(_pictures(pictured(report), ingest.decode))
+    artifacts.write_text(artifacts.VALIDATION_PAGE, page(report, pictures))
     with written_whole(artifacts.DATA_DOCS) as folder:
         folder.mkdir()
         (folder / "index.html").write_text(validation.docs, encoding="utf-8")
     _say(validation)
     validation.report.check_may_go_on(artifacts.VALIDATION_REPORT)
+
+
+def _difference(manifest: pd.DataFrame) -> dict[str, Any]:
+    """Compare with the images of the last commit that has others; see pipelines.revisions."""
+    previous = previous_manifest()
+    if previous is None:
+        return {"notes": ["no manifest of other images is in git's history and DVC's cache"]}
+    commit, old = previous
+    return {"revision": commit, "notes": [], **difference(old, manifest).tree()}
+
+
+def _pictures(paths: list[str], params: Decode) -> Iterator[tuple[str, Pixels]]:
+    """Yield path and thumbnail of those that have a picture."""
+    for path in paths:
+        with suppress(Fault):
+            data = read_bytes(artifacts.RAW, path, params.max_bytes)
+            yield path, thumbnail(decode(data, params).pixels)
 
 
 def _say(validation: Validation) -> None:
@@ -36,3 +69,4 @@ def _say(validation: Validation) -> None:
             say(f"validate: {finding.name} failed ({finding.on_fail}): {finding.observed}")
     accepted, quarantined = len(validation.accepted), len(validation.quarantine)
     say(f"validate: {validation.report.outcome}; {accepted} accepted, {quarantined} quarantined")
+    say(f"validate: to look at: {artifacts.VALIDATION_PAGE}")

@@ -52,8 +52,10 @@ def _contradicts(found: Tree) -> bool:
 
 
 def _copies(found: Tree, links: Sequence[Tree]) -> Copies:
+    """Take what a page shows of a set; its own `links` where the report has them, else `links`."""
     members = Excerpt(tuple(found["members"][:MEMBERS]), found["images"])
     inside = {member["path"] for member in found["members"]}
+    links = found.get("links", links)
     among = [link for link in links if {link["path"], link["other"]} <= inside]
     many = [counted(members.total, "image")] if members.total > 2 else []
     return Copies(tuple(found["labels"]), members, (*many, *_facts(among)))

@@ -45,6 +45,7 @@ def overview(manifest: pd.DataFrame) -> dict[str, Any]:
         "faults": _faults(manifest),
         "formats": counted(decoded["format"]),
         "modes": counted(decoded["mode"]),
+        "bit_depths": counted(decoded["bit_depth"].astype("str")),
         "size_count": len(sizes),
         "sizes": [
             {"width": int(width), "height": int(height), "images": int(images)}
@@ -61,15 +62,18 @@ def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
     """
     exact = table[table["pixels_id"].duplicated(keep=False) & table["pixels_id"].notna()]
     near = links[links["kind"] == "near"].sort_values("similarity", ascending=False, kind="stable")
-    shown = ["path", "other", "similarity", "degrees", "mirrored"]
-    return {
+    sets = {
         **_sets("label_conflict", table[table["labels_of_pixels"] > 1], "pixels_id"),
         **_sets("copy_set", exact, "pixels_id"),
         **_sets("near_conflict", table[table["labels_of_cluster"] > 1], "cluster"),
         **_sets("near_cluster", table[table["cluster"].notna()], "cluster"),
-        "near_link_count": len(near),
-        "near_links": near[shown].head(LISTED).to_dict("records"),
     }
+    listed = [one for name in ("near_conflicts", "near_clusters") for one in sets[name]]
+    members = {member["path"] for one in listed for member in one["members"]}
+    within = near["path"].isin(members) & near["other"].isin(members)
+    shown = near[within | (np.arange(len(near)) < LISTED)]
+    columns = ["path", "other", "similarity", "degrees", "mirrored"]
+    return {**sets, "near_link_count": len(near), "near_links": shown[columns].to_dict("records")}
 
 
 def _sets(name: str, rows: pd.DataFrame, key: str) -> dict[str, Any]:

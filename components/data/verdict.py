@@ -21,16 +21,15 @@ class Verdict:
 
 def verdict(report: Tree) -> Verdict:
     """Say what comes of the data: how much of it goes on, and what keeps the rest or the run."""
-    rows, accepted = report["rows"], report["accepted"]
+    out = report["rows"] - report["accepted"]
     if report["outcome"] == "stopped":
         return Verdict("stop", "The run stops here", f"{_stops(report)} {_accepted(report)}")
-    if rows > accepted:
-        title = f"The run goes on without {counted(rows - accepted, 'file')}"
-        return Verdict("quarantine", title, f"{_accepted(report)} {_warns(report)}")
     kind, title = "met", "The run goes on"
-    if _failed(report, "warn"):
+    if out:
+        kind, title = "quarantine", f"The run goes on without {counted(out, 'file')}"
+    elif not report["passed"]:
         kind, title = "warn", "The run goes on, with warnings"
-    return Verdict(kind, title, f"{_accepted(report)} {_warns(report)}")
+    return Verdict(kind, title, f"{_accepted(report)} {_warns(report)}".strip())
 
 
 def outcome(expectation: Tree) -> str:
@@ -75,4 +74,4 @@ def _warns(report: Tree) -> str:
     if report["passed"]:
         return f"All {expectations} are met."
     warnings = len(_failed(report, "warn"))
-    return f"{warnings} of {expectations} {'warns' if warnings == 1 else 'warn'}."
+    return f"{warnings} of {expectations} {'warns' if warnings == 1 else 'warn'}." * bool(warnings)

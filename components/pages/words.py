@@ -39,7 +39,8 @@ def percent(share: float) -> str:
 def size(number: float) -> str:
     """Write bytes in the largest binary unit of which there is one: 512 B, 1.5 KiB, 20 MiB."""
     unit = max(0, min(int(math.log2(max(number, 1))) // 10, len(UNITS) - 1))
-    return f"{number / 1024**unit:.3g} {UNITS[unit]}"
+    value = number / 1024**unit
+    return f"{value:,.0f} {UNITS[unit]}" if value >= 100 else f"{value:.3g} {UNITS[unit]}"
 
 
 def name(text: str) -> Markup:

@@ -60,22 +60,29 @@ def test_a_file_of_dvc_2_is_not_taken_for_one_of_dvc_3() -> None:
     assert dvc_data.added_md5(f"{text}  hash: md5\n") == f"{'0' * 32}.dir"
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
-def test_a_listing_that_is_missing_or_damaged_is_named(damage: str) -> None:
+def test_without_a_listing_nothing_is_held_against_it_and_a_line_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(RAW, IMAGES)
+    dvc("add", "--quiet", str(RAW))
+    next(Path(".dvc/cache").rglob("*.dir")).unlink()
+    assert dvc_data.recorded(RAW) is None
+    assert "no listing of data/raw" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_listing_that_is_damaged_is_named(damage: str) -> None:
     write(RAW, IMAGES)
     dvc("add", "--quiet", str(RAW))
     listing = next(Path(".dvc/cache").rglob("*.dir"))
     listing.chmod(0o644)
-    if damage == "missing":
-        listing.unlink()
-    elif damage == "cut":
+    if damage == "cut":
         listing.write_bytes(listing.read_bytes()[:100])
     else:
         entries = json.loads(listing.read_bytes())
         entries[0]["md5"] = "0" * 32
         listing.write_text(json.dumps(entries))
-    found = "is not in its cache" if damage == "missing" else "is damaged in its cache"
-    with pytest.raises(UserError, match=f"{found}.*--heal.*Received: .*{listing.name}"):
+    with pytest.raises(UserError, match=f"is damaged in its cache.*--heal.*{listing.name}"):
         dvc_data.recorded(RAW)
 
 

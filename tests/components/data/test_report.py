@@ -274,6 +274,18 @@ def test_turned_and_mirrored_copies_say_so(report: dict) -> None:
     assert text.count("mirrored · turned 90°") == report["near_cluster_count"]
 
 
+def test_links_that_come_with_a_set_are_the_ones_that_count(report: dict) -> None:
+    ends = {"path": "cat/02.png", "other": "cat/near.png", "mirrored": False, "degrees": 0.0}
+    sets = [
+        found | {"links": [ends | {"similarity": 0.912}]}
+        for found in report["near_clusters"]
+        if found["labels"] == ["cat"]
+    ]
+    text = Outline(page(report | {"near_clusters": sets, "near_links": []}, {})).section("copies")
+    assert len(sets) == 1
+    assert "similarity 0.91" in text
+
+
 def test_what_is_not_quite_equal_is_not_said_to_be(report: dict) -> None:
     links = [link | {"similarity": 0.9999} for link in report["near_links"]]
     text = Outline(page(report | {"near_links": links}, {})).text

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from components.pages.histograms import HEIGHT, LOWEST, WIDTH, histogram
@@ -46,9 +48,7 @@ def test_labels_are_few_begin_at_the_first_edge_and_keep_their_distance(bins):
     ticks = drawn(edges, [1] * bins).ticks
     assert ticks[0].at == 0
     assert len(ticks) <= 7
-    steps = {
-        int(after.text) - int(before.text) for before, after in zip(ticks, ticks[1:], strict=False)
-    }
+    steps = {int(after.text) - int(before.text) for before, after in pairwise(ticks)}
     assert len(steps) == 1
 
 

@@ -38,6 +38,13 @@ def test_what_is_shown_is_escaped(template):
     assert "script" not in Outline(page).tags
 
 
+def test_a_browser_is_told_to_run_nothing_and_to_load_nothing(template):
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in render(
+        template, title=""
+    )
+
+
 def test_a_value_that_is_not_given_is_an_error(template):
     with pytest.raises(UndefinedError, match="title"):
         render(template)

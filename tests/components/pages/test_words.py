@@ -30,7 +30,7 @@ def test_numbers_are_written_to_be_read():
     ("number", "written"),
     [
         (0, "0 B"),
-        (1023, "1.02e+03 B"),
+        (1023, "1,023 B"),
         (1024, "1 KiB"),
         (7222, "7.05 KiB"),
         (2**50, "1,048,576 GiB"),
