@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from components.data.threads import in_threads
+from components.data.parallel import in_threads
 from components.errors import UserError
 from components.progress import say, track
 from pipelines import artifacts, dvc_data, dvc_heal, workspace

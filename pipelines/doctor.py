@@ -128,11 +128,11 @@ def _git(root: Path) -> Check:
 def _data(root: Path) -> Check:
     """Is data/raw there, and is it what DVC tracks?"""
     raw = root / artifacts.RAW
-    per_class = _images_per_class(raw)
     track = f"dvc add {artifacts.RAW}"
-    if not per_class:
-        found = f"no class folder with images in {artifacts.RAW}"
-        return Check("data", "fail", found, "fovea sample digits, your own folders, or dvc pull")
+    try:
+        per_class = _images_per_class(root)
+    except UserError as error:
+        return Check("data", "fail", str(error), "fovea sample digits, fovea data add, or dvc pull")
     found = f"{per_class.total():,} images in {len(per_class)} classes"
     if links := [path for path in raw.rglob("*") if path.is_symlink()]:
         first = links[0].relative_to(root)
@@ -149,16 +149,12 @@ def _data(root: Path) -> Check:
     return Check("data", "ok", f"{found}, as tracked by DVC")
 
 
-def _images_per_class(raw: Path) -> Counter[str]:
-    from components.data.manifest import EXTENSIONS
+def _images_per_class(root: Path) -> Counter[str]:
+    """Count pictures by label. Raises UserError where ingest would."""
+    from components.data.sources import open_source
 
-    return Counter(
-        Path(folder).relative_to(raw).parts[0]
-        for folder, _, names in os.walk(raw)
-        if Path(folder) != raw
-        for name in names
-        if Path(name).suffix.lower() in EXTENSIONS
-    )
+    listing = open_source(root / artifacts.RAW, _read(root).ingest.source)
+    return Counter(entry.label for entry in listing.entries)
 
 
 def _dvc(root: Path) -> Check:
@@ -195,7 +191,7 @@ def _changed_outs(changes: list[Any]) -> set[str]:
 def _disk(root: Path) -> Check:
     """Room for the prepared arrays, once in the workspace and once in DVC's cache."""
     params = _read(root)
-    images = _images_per_class(root / artifacts.RAW).total()
+    images = _images_per_class(root).total()
     need = 2 * images * params.prepare.size**2 * 3
     free = shutil.disk_usage(root).free
     found = f"{_size(free)} free, about {_size(need)} needed for {images:,} images"

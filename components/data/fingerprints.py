@@ -1,4 +1,4 @@
-"""Pixels → a fingerprint that survives recompression, resizing, light, mirroring and any turn.
+"""Luma → a fingerprint that survives recompression, resizing, light, mirroring and any turn.
 
 The picture's central disc is sampled on rings, so that a turn becomes a shift along the rings and
 a mirror image their reversal. Two fingerprints are compared by their normalised correlation over
@@ -19,8 +19,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.data.images import Pixels
-
 Floats = NDArray[np.float32]
 
 GRID = 48  # the central square is brought to GRID × GRID before anything else
@@ -29,7 +27,9 @@ BYTES = RINGS * ANGLES
 FINE, COARSE = 0.7, 2.0  # standard deviations of the two blurs, in grid points
 POWER = 0.6
 SMALLEST_SIDE = 16  # pixels; below it chance makes unlike pictures alike
-LEAST_TEXTURE = 0.25  # grey levels; below it there is nothing to compare but noise
+LEAST_TEXTURE = (
+    0.25  # grey levels, root mean square; below it there is nothing to compare but noise
+)
 UPSAMPLED = 2  # correlation is read between the angles, too
 UPRIGHT_DEGREES = 10.0  # a turn up to which a picture counts as not turned
 
@@ -61,23 +61,22 @@ RING_X, RING_Y = _rings()
 AREAS = ((np.arange(RINGS, dtype=np.float32) + 0.5) / RINGS)[:, None]  # of a sample, by ring
 
 
-def fingerprint(pixels: Pixels) -> bytes | None:
-    """Return BYTES bytes for uint8 [H, W, 3], or None where there is too little to compare.
+def fingerprint(luma: NDArray[np.uint8]) -> bytes | None:
+    """Return BYTES bytes for a luma, uint8 [H, W], or None where there is too little to compare.
 
     They are int8 [RINGS, ANGLES], scaled so that the largest is 127.
     """
-    height, width, _ = pixels.shape
+    height, width = luma.shape
     side = min(height, width)
     if side < SMALLEST_SIDE:
         return None
     top, left = (height - side) // 2, (width - side) // 2
-    square = pixels[top : top + side, left : left + side]
-    # Resized before it turns grey: far fewer pixels are left to convert.
+    square = luma[top : top + side, left : left + side]
     small = cv2.resize(square, (GRID, GRID), interpolation=cv2.INTER_AREA)
-    luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32) * DISC
-    passed = _blurred(luma, FINE) / FINE_SHARE - _blurred(luma, COARSE) / COARSE_SHARE
+    disc = small.astype(np.float32) * DISC
+    passed = _blurred(disc, FINE) / FINE_SHARE - _blurred(disc, COARSE) / COARSE_SHARE
     samples = cv2.remap(passed, RING_X, RING_Y, cv2.INTER_LINEAR)
-    if float(samples.std()) < LEAST_TEXTURE:
+    if float(np.vdot(samples, samples)) < BYTES * LEAST_TEXTURE**2:
         return None
     samples = np.copysign(np.abs(samples) ** POWER, samples)
     whole = np.rint(samples * (127 / np.abs(samples).max())).astype(np.int8)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from components.data.formats import Fault
 from components.data.images import Pixels, decode, resize
 from components.data.sources import read_bytes
-from components.data.threads import in_threads
+from components.data.parallel import in_threads
 from components.errors import UserError
 from components.files import sha256, written_whole
 from components.params import Ingest, Prepare

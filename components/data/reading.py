@@ -20,7 +20,7 @@ from components.data.known import BATCH, STATE, UNKNOWN, Known
 from components.data.listing import Listing
 from components.data.rows import COLUMNS, facts_of, image_row
 from components.data.sources import file_of, read_bytes
-from components.data.threads import in_threads
+from components.data.parallel import in_processes
 from components.params import Decode
 from components.progress import say, track
 
@@ -71,9 +71,11 @@ def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[S
     folders: the real ones, for a path through a link leads elsewhere.
     """
 
+    below = os.fspath(root)
+
     def state_of(file: str) -> State:
-        inside = file.rpartition("/")[0] in folders
-        return _state(root, file) if inside and spelled(file) == file else UNKNOWN
+        inside = file.rpartition("/")[0] in folders and (file.isascii() or spelled(file) == file)
+        return _state(f"{below}/{file}") if inside else UNKNOWN
 
     of_array = cache(state_of)
     holders = map(array_file, paths)
@@ -83,9 +85,9 @@ def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[S
     ]
 
 
-def _state(root: Path, file: str) -> State:
+def _state(file: str) -> State:
     try:
-        found = os.lstat(f"{root}/{file}")
+        found = os.lstat(file)
     except (OSError, ValueError):  # not there, or a name with a zero byte
         return UNKNOWN
     if not stat.S_ISREG(found.st_mode):
@@ -98,7 +100,7 @@ def _read(
     root: Path, files: Sequence[tuple[str, State]], params: Decode
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of rows with the columns of SCHEMA and STATE."""
-    rows: Iterable[dict[str, Any]] = in_threads(partial(_row, root, params), files)
+    rows: Iterable[dict[str, Any]] = in_processes(partial(_row, root, params), files)
     if files:
         rows = track(rows, "ingest: images read", total=len(files))
     schema = pa.schema([*SCHEMA, *STATE])
@@ -146,7 +148,7 @@ def _row(root: Path, params: Decode, picture: tuple[str, State]) -> dict[str, An
     if row["path"] != path:
         known = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
         return row | known | {"fault": "unreadable_name"} | _named(UNKNOWN)
-    lasts = state[2] < begun_ns - SETTLED_NS and _state(root, file) == state
+    lasts = state[2] < begun_ns - SETTLED_NS and _state(f"{root}/{file}") == state
     return row | {"md5": md5} | image_row(data, params) | _named(state if lasts else UNKNOWN)
 
 

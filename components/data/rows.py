@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from components.data.facts import measure
+from components.data.facts import luma_of, measure
 from components.data.fingerprints import fingerprint
 from components.data.formats import Facts, Fault
 from components.data.images import Pixels, decode
@@ -69,9 +69,10 @@ def image_row(data: bytes, params: Decode) -> dict[str, Any]:
         image = decode(data, params)
     except Fault as fault:
         return row | facts_of(fault.facts) | {"fault": fault.code}
+    luma = luma_of(image.pixels)
     row["pixels_id"] = pixels_id(image.pixels)
-    row["fingerprint"] = fingerprint(image.pixels)
-    return row | facts_of(image) | measure(image.pixels)
+    row["fingerprint"] = fingerprint(luma)
+    return row | facts_of(image) | measure(image.pixels, luma)
 
 
 def facts_of(facts: Facts) -> dict[str, Any]:

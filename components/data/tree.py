@@ -72,8 +72,7 @@ def opened(root: Path, path: str) -> Iterator[int]:
     """Yield a descriptor of the plain file at `path` below `root`, open for reading.
 
     Every folder on the way is entered by itself and must not be a link, so what is opened lies
-    below `root` whatever happens to the folders meanwhile. Nothing else than a plain file is
-    opened, so no pipe can block us.
+    below `root` whatever happens to the folders meanwhile. No pipe makes it wait.
 
     Raises Fault with the code outside, missing, symlink, not_a_file or unreadable.
     """
@@ -82,6 +81,8 @@ def opened(root: Path, path: str) -> Iterator[int]:
     except OSError as error:
         raise Fault(_code(error), f"{path}: {error.strerror}") from None
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Fault("not_a_file", "only plain files are read")
         yield descriptor
     except OSError as error:
         raise Fault("unreadable", f"{path}: {error.strerror}") from None
@@ -98,51 +99,44 @@ def read_plain(root: Path, path: str, max_bytes: int) -> bytes:
         size = os.fstat(descriptor).st_size
         if size > max_bytes:
             raise Fault("too_many_bytes", f"{size} bytes, above max_bytes = {max_bytes}")
-        parts = []
-        while size >= 0 and (part := os.read(descriptor, size + 1)):
-            parts.append(part)
-            size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        data = os.read(descriptor, size)
+        while len(data) < size and (more := os.read(descriptor, size - len(data))):
+            data += more
+    return data
 
 
 def _open(root: Path, path: str) -> int:
-    steps = path.split("/")
-    if not steps[0] or ".." in steps:
+    *folders, name = path.split("/")
+    if path.startswith("/") or not path or ".." in (*folders, name):
         raise Fault("outside", f"{path} leaves the folder")
     if "\0" in path:
         raise Fault("missing", "no file has such a name")
-    here = os.open(root, PASS)
+    here = None
     try:
-        for step in steps[:-1]:
-            below = _entered(step, here)
-            os.close(here)
+        for folder in folders:
+            below = _entered(root, folder, here)
+            if here is not None:
+                os.close(here)
             here = below
-        _check_plain(steps[-1], here)
-        return os.open(steps[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+        where = name if folders else root / name
+        return os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
     finally:
-        os.close(here)
+        if here is not None:
+            os.close(here)
 
 
-def _entered(step: str, here: int) -> int:
+def _entered(root: Path, folder: str, here: int | None) -> int:
+    """Open a folder in the folder `here`, or in `root`. Raises Fault where it is a link."""
+    where = folder if here is not None else f"{root}/{folder}"
     try:
-        return os.open(step, PASS | os.O_NOFOLLOW, dir_fd=here)
+        return os.open(where, PASS | os.O_NOFOLLOW, dir_fd=here)
     except NotADirectoryError:
-        if stat.S_ISLNK(os.stat(step, dir_fd=here, follow_symlinks=False).st_mode):
+        if stat.S_ISLNK(os.stat(where, dir_fd=here, follow_symlinks=False).st_mode):
             raise Fault("symlink", "links are not followed") from None
         raise
-
-
-def _check_plain(name: str, here: int) -> None:
-    mode = os.stat(name, dir_fd=here, follow_symlinks=False).st_mode
-    if stat.S_ISLNK(mode):
-        raise Fault("symlink", "links are not followed")
-    if stat.S_ISDIR(mode):  # listed as a file only where it could not be listed itself
-        os.close(os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here))
-    if not stat.S_ISREG(mode):
-        raise Fault("not_a_file", "only plain files are read")
 
 
 def _code(error: OSError) -> str:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return "missing"
-    return "symlink" if error.errno == errno.ELOOP else "unreadable"
+    return {errno.ELOOP: "symlink", errno.ENXIO: "not_a_file"}.get(error.errno or 0, "unreadable")

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageEnhance
 
+from components.data import facts, fingerprints
 from components.data.images import Pixels
 
 
@@ -23,6 +24,14 @@ def scene(seed: int, height: int = 192, width: int = 256) -> Pixels:
     ]
     noise = np.stack(channels, axis=-1)
     return (128 + 40 * noise / noise.std()).clip(0, 255).astype(np.uint8)
+
+
+def measure(pixels: Pixels) -> dict[str, float]:
+    return facts.measure(pixels, facts.luma_of(pixels))
+
+
+def fingerprint(pixels: Pixels) -> bytes | None:
+    return fingerprints.fingerprint(facts.luma_of(pixels))
 
 
 def saved(pixels: Pixels, kind: str = "PNG", **options: object) -> bytes:

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from components.data.duplicates import LINK_COLUMNS, clusters, find_links
-from components.data.fingerprints import BYTES, compare, fingerprint, spectra, stacked
+from components.data.fingerprints import BYTES, compare, spectra, stacked
 from components.data.images import Pixels, decode
 from components.data.rows import pixels_id
 from components.params import NearDuplicates, Params
-from tests.components.data.pictures import COPIES, copied, saved, scene
+from tests.components.data.pictures import COPIES, copied, fingerprint, saved, scene
 
 ANY_TURN = NearDuplicates(min_similarity=0.9, turned=True, on_fail="warn")
 UPRIGHT = ANY_TURN.model_copy(update={"turned": False})

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from components.data.facts import Pixels, measure
-from components.data.threads import in_threads
+from components.data.images import Pixels
+from components.data.parallel import in_threads
+from tests.components.data.pictures import measure
 
 BLURRY = 0.15  # validate.blurry.min_sharpness
 
@@ -128,7 +129,7 @@ def test_facts_do_not_depend_on_the_instructions_of_the_processor() -> None:
     program = (
         "import sys, cv2; cv2.setUseOptimized(sys.argv[1] == 'fast')\n"
         "from sklearn.datasets import load_sample_images\n"
-        "from components.data.facts import measure\n"
+        "from tests.components.data.pictures import measure\n"
         "print([measure(picture) for picture in load_sample_images().images])"
     )
     printed = {

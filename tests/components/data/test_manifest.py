@@ -14,8 +14,8 @@ from PIL import Image as Pillow
 
 from components.data.images import encode_png
 from components.data.manifest import COLUMNS, as_manifest, build_manifest
+from components.data.parallel import in_threads
 from components.data.rows import pixels_id
-from components.data.threads import in_threads
 from components.errors import UserError
 from components.params import Ingest, Params
 

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from components.data.facts import Pixels, measure
-from components.data.images import decode
+from components.data.images import Pixels, decode
 from components.data.manifest import as_manifest
 from components.data.samples import digits
 from components.params import Params, Validate
 from tests.components.data.manifests import checked, faulty, finding, image, near, rules
+from tests.components.data.pictures import measure
 
 LOOKS = (
     "dark",

@@ -1,0 +1,110 @@
+"""A function and many inputs → its outputs in order, worked on by all cores, few at a time."""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from threading import Event, Thread
+from typing import TypeVar
+
+from components.errors import UserError
+
+A = TypeVar("A")
+B = TypeVar("B")
+AHEAD = 3  # handfuls for each core: enough to keep it busy, few enough to bound the memory
+HANDFUL = 32  # inputs handed over at a time, so that handing over costs next to nothing
+FEW = 256  # inputs; for less, starting processes costs more than they save
+
+
+def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
+    """Yield function(x) for every x in order.
+
+    For work in long steps that give way to each other (they release the GIL), such as decoding and
+    resizing. On an error or Ctrl-C what has not begun is dropped, so the end comes within one input.
+    """
+    ended = Event()
+
+    def work(handful: list[A]) -> list[B]:
+        return [function(x) for x in handful if not ended.is_set()]
+
+    try:
+        yield from _in_order(ThreadPoolExecutor(cores()), work, inputs)
+    finally:
+        ended.set()
+
+
+def in_processes(function: Callable[[A], B], inputs: Sequence[A]) -> Iterator[B]:
+    """Yield function(x) for every x in order; function, inputs and outputs must pickle.
+
+    For work in many short steps, among which threads would spend their time handing over the GIL.
+    Few inputs are worked on here. Raises UserError where a process was killed.
+    """
+    if len(inputs) < FEW or cores() == 1:
+        yield from map(function, inputs)
+        return
+    context = get_context("forkserver")  # a plain fork would take locks of our threads along
+    context.set_forkserver_preload([function_home(function)])
+    pool = ProcessPoolExecutor(cores(), context, initializer=_serve)
+    try:
+        yield from _in_order(pool, partial(_each, function), inputs)
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that works on images was killed, most likely because memory ran out; free "
+            "some, or lower ingest.decode.max_pixels. Received: no answer from it"
+        ) from None
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def function_home(function: Callable[..., object]) -> str:
+    """Return the module of a function, or of what a `partial` calls."""
+    return str(getattr(function, "func", function).__module__)
+
+
+def _in_order(
+    pool: Executor, work: Callable[[list[A]], list[B]], inputs: Iterable[A]
+) -> Iterator[B]:
+    remaining = iter(inputs)
+
+    def handfuls() -> Iterator[list[A]]:
+        while handful := list(islice(remaining, HANDFUL)):
+            yield handful
+
+    given = handfuls()
+    try:
+        waiting: deque[Future[list[B]]] = deque(
+            pool.submit(work, handful) for handful in islice(given, cores() * AHEAD)
+        )
+        while waiting:
+            done = waiting.popleft().result()
+            waiting.extend(pool.submit(work, handful) for handful in islice(given, 1))
+            yield from done
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _each(function: Callable[[A], B], handful: list[A]) -> list[B]:
+    return [function(x) for x in handful]
+
+
+def _serve() -> None:
+    """Leave Ctrl-C to the parent, which drops what has not begun, and end when the parent dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    """A worker waits for work on a pipe that stays open when its parent was killed."""
+    if parent := parent_process():
+        parent.join()
+    os._exit(1)
