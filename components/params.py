@@ -253,7 +253,7 @@ class Split(_Section):
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
     given: Literal["ignore", "stop", "set_aside"] = Field(
-        description="a split that comes with the images: ignored, or kept, and what a leak in it does"
+        description="a split that comes with the images: ignored, or kept, and what a leak does"
     )
     folds: Folds = Field(description="0, or so many folds of the images outside of test")
 

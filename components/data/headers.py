@@ -77,9 +77,9 @@ def colour_profile(header: Header) -> bytes:
 
 def orientation(exif: memoryview) -> int:
     """Return the EXIF orientation, from 1 to 8; 1, upright, where none or nonsense is given."""
-    block = exif[6:] if exif[:6] == b"Exif\0\0" else exif
+    block = exif[6:] if bytes(exif[:6]) == b"Exif\0\0" else exif
     value = tiff_value(block, ORIENTATION)
-    return value if value in range(1, 9) else 1
+    return value if value is not None and 1 <= value <= 8 else 1
 
 
 def tiff_value(block: memoryview, tag: int) -> int | None:
@@ -188,7 +188,8 @@ def _png_unpacked(data: bytes, enough: int) -> int:
 
 def read_webp(data: bytes) -> Header:
     """Read the header of a WebP (RFC 9649)."""
-    view, found, kept, frames = memoryview(data), dict[bytes, memoryview](), [b"WEBP"], 0
+    view, found, frames = memoryview(data), dict[bytes, memoryview](), 0
+    kept: list[bytes | memoryview] = [b"WEBP"]
     for name, start, end in _webp_chunks(data):
         found.setdefault(name, view[start + 8 : end])
         frames += name == b"ANMF"

@@ -28,7 +28,7 @@ def read_npy(data: bytes) -> Header:
     if stored != needed:
         code = "truncated" if stored < needed else "damaged"
         raise Fault(code, f"{stored:,} bytes of values; its header asks for {needed:,}")
-    values = np.frombuffer(data, dtype, offset=start).reshape(shape, order="FC"[not fortran])
+    values = np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
     mode = MODES[shape[2:]]
     facts = Facts(
         format="npy",

@@ -24,8 +24,8 @@ FEW = 256  # inputs; for less, starting processes costs more than they save
 def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
     """Yield function(x) for every x in order.
 
-    For work in long steps that give way to each other (they release the GIL), such as decoding and
-    resizing. On an error or Ctrl-C what has not begun is dropped, so the end comes within one input.
+    For work in long steps that give way to each other (they release the GIL), as decoding does. On
+    an error or Ctrl-C what has not begun is dropped, so the end comes within one input.
     """
     ended = Event()
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from components.data.formats import Fault
 from components.data.images import Pixels, decode, resize
-from components.data.sources import read_bytes
 from components.data.parallel import in_threads
+from components.data.sources import read_bytes
 from components.errors import UserError
 from components.files import sha256, written_whole
 from components.params import Ingest, Prepare

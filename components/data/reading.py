@@ -18,9 +18,9 @@ from components.data.arrays import array_file
 from components.data.formats import Fault
 from components.data.known import BATCH, STATE, UNKNOWN, Known
 from components.data.listing import Listing
+from components.data.parallel import in_processes
 from components.data.rows import COLUMNS, facts_of, image_row
 from components.data.sources import file_of, read_bytes
-from components.data.parallel import in_processes
 from components.params import Decode
 from components.progress import say, track
 
