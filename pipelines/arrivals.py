@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from components.data.listing import SIDES_BY_WORD, count, is_image, shown
+from components.data.sources.listing import SIDES_BY_WORD, count, is_image, shown
 from components.errors import UserError
 from components.progress import say
 from pipelines.artifacts import RAW

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from components.data.archives import LIMITS, announced_bytes, is_archive, is_junk, unpack
 from components.data.parallel import in_threads
-from components.data.tree import scan
+from components.data.sources.archives import LIMITS, announced_bytes, is_archive, is_junk, unpack
+from components.data.sources.tree import scan
 from components.errors import UserError
 from components.files import sha256, written_whole
 from components.progress import say, track

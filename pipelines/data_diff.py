@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.data.difference import EXAMPLES, KEYS, Difference, difference
+from components.data.ingestion.difference import EXAMPLES, KEYS, Difference, difference
 from components.errors import UserError
 from pipelines import artifacts, revisions
 from pipelines.commands import DVC, stage_environment

@@ -151,7 +151,7 @@ def _data(root: Path) -> Check:
 
 def _images_per_class(root: Path) -> Counter[str]:
     """Count pictures by label. Raises UserError where ingest would."""
-    from components.data.sources import open_source
+    from components.data.sources.source import open_source
 
     listing = open_source(root / artifacts.RAW, _read(root).ingest.source)
     return Counter(entry.label for entry in listing.entries)

@@ -1,6 +1,6 @@
 """data/raw → data/ingest/manifest.parquet: one row per picture, good or bad."""
 
-from components.data.manifest import build_manifest
+from components.data.ingestion.manifest import build_manifest
 from components.params import Ingest
 from components.progress import say
 from pipelines import artifacts

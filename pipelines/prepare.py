@@ -1,7 +1,7 @@
 """splits.parquet, data/raw → data/prepare: pixels and rows of every split, and statistics."""
 
 from components.data.prepared import prepare_images, statistics
-from components.data.sides import SIDES
+from components.data.splitting.sides import SIDES
 from components.params import Ingest, Prepare
 from components.progress import say
 from pipelines import artifacts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.data.difference import KEYS
+from components.data.ingestion.difference import KEYS
 from components.errors import UserError
 from pipelines import artifacts, dvc_data
 

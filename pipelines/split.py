@@ -1,8 +1,8 @@
 """accepted.parquet, duplicates.parquet → data/split: sides, what is set aside, and shares."""
 
-from components.data.leaks import check_no_leaks
-from components.data.shares import in_words, shares
-from components.data.splits import assign_splits, check_given, given_leaks
+from components.data.splitting.leaks import check_no_leaks
+from components.data.splitting.shares import in_words, shares
+from components.data.splitting.splits import assign_splits, check_given, given_leaks
 from components.params import Split
 from components.progress import say
 from pipelines import artifacts

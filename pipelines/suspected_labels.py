@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.data.label_errors import suspects
 from components.data.prepared import prepare_images, read_images
-from components.data.sets import connected_sets, near_pairs
+from components.data.splitting.sets import connected_sets, near_pairs
+from components.data.validation.label_errors import suspects
 from components.files import sha256
 from components.model.batches import Examples
 from components.model.checkpoints import read_classifier

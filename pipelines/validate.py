@@ -6,15 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from components.data.difference import difference
-from components.data.duplicates import find_links
-from components.data.expectations import Validation
-from components.data.expectations import validate as check
-from components.data.formats import Fault
-from components.data.images import Pixels, decode
-from components.data.report import page, pictured
-from components.data.sources import read_bytes
-from components.data.thumbnails import thumbnail
+from components.data.duplicates.links import find_links
+from components.data.images.decoder import Pixels, decode
+from components.data.images.formats import Fault
+from components.data.images.thumbnails import thumbnail
+from components.data.ingestion.difference import difference
+from components.data.report.page import page, pictured
+from components.data.sources.source import read_bytes
+from components.data.validation.expectations import Validation
+from components.data.validation.expectations import validate as check
 from components.files import written_whole
 from components.params import Decode, Ingest, Validate
 from components.progress import say

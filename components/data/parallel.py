@@ -2,8 +2,9 @@
 
 import os
 import signal
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -18,7 +19,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 AHEAD = 3  # handfuls for each core: enough to keep it busy, few enough to bound the memory
 HANDFUL = 32  # inputs handed over at a time, so that handing over costs next to nothing
-FEW = 256  # inputs; for less, starting processes costs more than they save
+START_S = 0.3  # what processes take to start; work that is done by then needs none
 
 
 def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
@@ -38,20 +39,26 @@ def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
         ended.set()
 
 
-def in_processes(function: Callable[[A], B], inputs: Sequence[A]) -> Iterator[B]:
+def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
     """Yield function(x) for every x in order; function, inputs and outputs must pickle.
 
     For work in many short steps, among which threads would spend their time handing over the GIL.
-    Few inputs are worked on here. Raises UserError where a process was killed.
+    Work begins here, and what takes longer than processes take to start goes on in them. Raises
+    UserError where a process was killed.
     """
-    if len(inputs) < FEW or cores() == 1:
-        yield from map(function, inputs)
+    remaining = iter(inputs)
+    begun_s = time.monotonic()
+    for x in remaining:
+        yield function(x)
+        if time.monotonic() - begun_s > START_S and cores() > 1:
+            break
+    else:
         return
     context = get_context("forkserver")  # a plain fork would take locks of our threads along
     context.set_forkserver_preload([function_home(function)])
     pool = ProcessPoolExecutor(cores(), context, initializer=_serve)
     try:
-        yield from _in_order(pool, partial(_each, function), inputs)
+        yield from _in_order(pool, partial(_each, function), remaining)
     except BrokenProcessPool:
         raise UserError(
             "a process that works on images was killed, most likely because memory ran out; free "

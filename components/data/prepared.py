@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.data.formats import Fault
-from components.data.images import Pixels, decode, resize
+from components.data.images.decoder import Pixels, decode, resize
+from components.data.images.formats import Fault
 from components.data.parallel import in_threads
-from components.data.sources import read_bytes
+from components.data.sources.source import read_bytes
 from components.errors import UserError
 from components.files import sha256, written_whole
 from components.params import Ingest, Prepare

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from components.data.images import encode_png
+from components.data.images.decoder import encode_png
 
 
 def digits() -> Iterator[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 
 from components.data.prepared import read_images
-from components.data.sides import SIDES
+from components.data.splitting.sides import SIDES
 from components.files import sha256
 from components.params import Params
 from pipelines import artifacts, prepare

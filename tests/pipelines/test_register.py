@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.data.images import encode_png
+from components.data.images.decoder import encode_png
 from components.files import sha256
 from components.params import Params
 from components.tracking.connection import client

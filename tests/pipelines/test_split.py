@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.data.splits import Splits, assign_splits
+from components.data.splitting.splits import Splits, assign_splits
 from components.errors import UserError
 from components.params import Params
 from pipelines import artifacts, split
-from tests.components.data.split_tables import SPLIT, Image, accepted_of, links_of, unlike
+from tests.components.data.splitting.split_tables import SPLIT, Image, accepted_of, links_of, unlike
 from tests.pipelines.stages import run_until, sums, workspace
 
 Run = Callable[..., None]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.data.duplicates import LINK_COLUMNS
+from components.data.duplicates.links import LINK_COLUMNS
 from components.errors import UserError
 from components.params import Params
 from pipelines import artifacts, ingest, validate

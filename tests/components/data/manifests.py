@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from components.data.duplicates import LINK_COLUMNS
-from components.data.expectations import Validation, validate
-from components.data.manifest import as_manifest
-from components.data.quality import Finding
+from components.data.duplicates.links import LINK_COLUMNS
+from components.data.ingestion.manifest import as_manifest
+from components.data.validation.expectations import Validation, validate
+from components.data.validation.quality import Finding
 from components.params import Params, Validate
 
 NO_LINKS = pd.DataFrame(columns=list(LINK_COLUMNS)).astype(LINK_COLUMNS)

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageEnhance
 
-from components.data import facts, fingerprints
-from components.data.images import Pixels
+from components.data.images import facts, fingerprints
+from components.data.images.decoder import Pixels
 
 
 def scene(seed: int, height: int = 192, width: int = 256) -> Pixels:

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 
-from components.data.images import decode, resize
-from components.data.manifest import build_manifest
+from components.data.images.decoder import decode, resize
+from components.data.ingestion.manifest import build_manifest
 from components.data.prepared import (
     channel_statistics,
     prepare_images,

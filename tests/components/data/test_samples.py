@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from components.data.images import decode
+from components.data.images.decoder import decode
 from components.data.samples import digits
 from components.params import Params
 

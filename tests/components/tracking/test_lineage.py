@@ -10,7 +10,7 @@ schema: '2.0'
 stages:
   ingest:
     deps:
-    - {path: components/data/images.py, md5: c0de}
+    - {path: components/data/images/decoder.py, md5: c0de}
     - {path: data/raw, hash: md5, md5: 0123456789abcdef0123456789abcdef.dir, nfiles: 9}
   split:
     outs:

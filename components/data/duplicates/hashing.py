@@ -1,0 +1,97 @@
+"""Fingerprints → the few pairs worth comparing, without looking at all pairs.
+
+Locality-sensitive hashing with random hyperplanes (Charikar, 2002): a fingerprint gets BITS bits,
+each the side of a plane on which the magnitudes of its spectrum lie. Those of the same picture,
+however turned, are on the same side of nearly all planes. The bits are cut into words. Who shares
+a word is compared by all bits, and who agrees in most of them is worth comparing. Words grow with
+the logarithm of the number of images, so chance gives each image a bounded number of companions.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.data.images.fingerprints import ANGLES, AREAS, RINGS, Floats, spectra
+
+Packed = NDArray[np.uint64]
+
+BITS = 1024
+SEED = 7  # of the planes; another would find the same pairs but for a few at the border
+SHORTEST_WORD = 10  # bits: few images are compared nearly all with all
+UNLIKE = 0.2  # share of unlike bits above which nothing more is compared
+WINDOW = 32  # companions looked at where very many share a word
+AT_ONCE = 1 << 16  # rows or pairs; bounds the memory
+
+
+def candidate_pairs(samples: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Return int64 [pairs, 2]: rows of `samples`, the lower first, sorted, each pair once.
+
+    samples: int8 [N, RINGS, ANGLES]. Time grows as N log N.
+    """
+    rows = len(samples)
+    if rows < 2:
+        return np.empty((0, 2), np.int64)
+    bits = _bits(samples)
+    length = max(SHORTEST_WORD, math.ceil(math.log2(rows)))
+    words = range(0, BITS - 2 * length + 1, length)
+    found = [pair for start in words for pair in _sharing(bits, start, length)]
+    pairs = np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+    return np.stack(np.divmod(pairs, rows), axis=1)
+
+
+def _bits(samples: NDArray[np.int8]) -> Packed:
+    """Return uint64 [N, BITS / 64]."""
+    planes = _planes()
+    packed = [
+        np.packbits(_magnitudes(samples[start : start + AT_ONCE // 16]) @ planes > 0, axis=1)
+        for start in range(0, len(samples), AT_ONCE // 16)
+    ]
+    return np.concatenate(packed).view(np.uint64)
+
+
+def _magnitudes(samples: NDArray[np.int8]) -> Floats:
+    magnitudes: Floats = np.abs(spectra(samples))
+    return magnitudes.reshape(len(samples), -1)
+
+
+def _planes() -> Floats:
+    """Draw planes through the mean of all spectra, as far as it is known before any is seen.
+
+    Outer rings stand for more area, so their magnitudes are larger: a plane that leant to them
+    would have all pictures on one side. Each is made to balance rings at every frequency.
+    """
+    shape = (BITS, RINGS, ANGLES // 2 + 1)
+    planes = np.random.default_rng(SEED).standard_normal(shape, np.float32)
+    growth = np.sqrt(AREAS) / np.sqrt(AREAS.sum())
+    planes -= (planes * growth).sum(1, keepdims=True) * growth
+    return np.ascontiguousarray(planes.reshape(BITS, -1).T)
+
+
+def _sharing(bits: Packed, start: int, length: int) -> Iterator[NDArray[np.int64]]:
+    """Yield pairs, as lower * N + higher, that share a word and most bits.
+
+    Where more than WINDOW images share the word, neighbours are those alike in the next one too.
+    """
+    word, tie = _word(bits, start, length), _word(bits, start + length, length)
+    order = np.lexsort((tie, word))
+    word = word[order]
+    for step in range(1, min(WINDOW, len(bits) - 1) + 1):
+        at = np.flatnonzero(word[step:] == word[:-step])
+        if not len(at):
+            return
+        for chunk in np.array_split(at, math.ceil(len(at) / AT_ONCE)):
+            first, second = order[chunk], order[chunk + step]
+            unlike = np.bitwise_count(bits[first] ^ bits[second]).sum(axis=1, dtype=np.int64)
+            alike = unlike <= UNLIKE * BITS
+            first, second = first[alike], second[alike]
+            yield np.minimum(first, second) * len(bits) + np.maximum(first, second)
+
+
+def _word(bits: Packed, start: int, length: int) -> NDArray[np.int64]:
+    """Return int64 [N]: `length` bits from bit `start` on."""
+    from_byte, to_byte = start // 8, (start + length + 7) // 8
+    some = np.unpackbits(bits.view(np.uint8)[:, from_byte:to_byte], axis=1)
+    own = some[:, start - 8 * from_byte :][:, :length].astype(np.int64)
+    return own @ (1 << np.arange(length, dtype=np.int64))
