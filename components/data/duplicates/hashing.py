@@ -20,23 +20,28 @@ Packed = NDArray[np.uint64]
 BITS = 1024
 SEED = 7  # of the planes; another would find the same pairs but for a few at the border
 SHORTEST_WORD = 10  # bits: few images are compared nearly all with all
-UNLIKE = 0.2  # share of unlike bits above which nothing more is compared
+SPARE = 2  # bits in a word beyond log2 N, since planes are not quite independent
+# Unlike bits grow with the angle between two spectra, and that with the root of what is missing to
+# similarity 1: copies at a similarity of 0.9 differ in 8 % of the bits, and one in 1,000 in 22 %.
+UNLIKE = 0.7
 WINDOW = 32  # companions looked at where very many share a word
 AT_ONCE = 1 << 16  # rows or pairs; bounds the memory
 
 
-def candidate_pairs(samples: NDArray[np.int8]) -> NDArray[np.int64]:
+def candidate_pairs(samples: NDArray[np.int8], required: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return int64 [pairs, 2]: rows of `samples`, the lower first, sorted, each pair once.
 
-    samples: int8 [N, RINGS, ANGLES]. Time grows as N log N.
+    samples: int8 [N, RINGS, ANGLES]. required: float [N], the similarity that an image must have
+    with another to count as its copy. Time grows as N log N.
     """
     rows = len(samples)
     if rows < 2:
         return np.empty((0, 2), np.int64)
     bits = _bits(samples)
-    length = max(SHORTEST_WORD, math.ceil(math.log2(rows)))
+    length = max(SHORTEST_WORD, math.ceil(math.log2(rows)) + SPARE)
+    unlike = (BITS * UNLIKE * np.sqrt(1 - required)).astype(np.int64)
     words = range(0, BITS - 2 * length + 1, length)
-    found = [pair for start in words for pair in _sharing(bits, start, length)]
+    found = [pair for start in words for pair in _sharing(bits, unlike, start, length)]
     pairs = np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
     return np.stack(np.divmod(pairs, rows), axis=1)
 
@@ -69,8 +74,10 @@ def _planes() -> Floats:
     return np.ascontiguousarray(planes.reshape(BITS, -1).T)
 
 
-def _sharing(bits: Packed, start: int, length: int) -> Iterator[NDArray[np.int64]]:
-    """Yield pairs, as lower * N + higher, that share a word and most bits.
+def _sharing(
+    bits: Packed, unlike: NDArray[np.int64], start: int, length: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield pairs, as lower * N + higher, that share a word and all but `unlike` bits.
 
     Where more than WINDOW images share the word, neighbours are those alike in the next one too.
     """
@@ -83,8 +90,8 @@ def _sharing(bits: Packed, start: int, length: int) -> Iterator[NDArray[np.int64
             return
         for chunk in np.array_split(at, math.ceil(len(at) / AT_ONCE)):
             first, second = order[chunk], order[chunk + step]
-            unlike = np.bitwise_count(bits[first] ^ bits[second]).sum(axis=1, dtype=np.int64)
-            alike = unlike <= UNLIKE * BITS
+            differing = np.bitwise_count(bits[first] ^ bits[second]).sum(axis=1, dtype=np.int64)
+            alike = differing <= np.minimum(unlike[first], unlike[second])
             first, second = first[alike], second[alike]
             yield np.minimum(first, second) * len(bits) + np.maximum(first, second)
 

@@ -88,23 +88,25 @@ def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
     """Compare what hashing finds worth comparing. images: of distinct pixels, sorted by path."""
     known = images[images["fingerprint"].notna()]
     samples = stacked(known["fingerprint"])
-    pairs = candidate_pairs(samples)
+    required = _required(known, params.min_similarity)
+    pairs = candidate_pairs(samples, required)
     starts = range(0, max(len(pairs), 1), PAIRS_AT_ONCE)
-    found = [_alike(known, samples, pairs[at : at + PAIRS_AT_ONCE], params) for at in starts]
+    chunks = [pairs[at : at + PAIRS_AT_ONCE] for at in starts]
+    paths = known["path"].to_numpy(object)
+    found = [_alike(paths, samples, required, chunk, params.turned) for chunk in chunks]
     return pd.concat(found, ignore_index=True)
 
 
 def _alike(
-    images: pd.DataFrame,
+    paths: NDArray[np.object_],
     samples: NDArray[np.int8],
+    required: NDArray[np.float64],
     pairs: NDArray[np.int64],
-    params: NearDuplicates,
+    turned: bool,
 ) -> pd.DataFrame:
-    """Return the pairs, as rows of `images`, that are similar enough for the pixels they have."""
+    """Return the pairs, rows of the arrays, that are as similar as both images require."""
     first, second = pairs[:, 0], pairs[:, 1]
-    found = compare(spectra(samples[first]), spectra(samples[second]), params.turned)
-    required = _required(images, params.min_similarity)
-    paths = images["path"].to_numpy(object)
+    found = compare(spectra(samples[first]), spectra(samples[second]), turned)
     links = pd.DataFrame(
         {
             "path": paths[first],

@@ -1,8 +1,9 @@
 """accepted manifest, links between copies → splits without leaks: a side for every image but some.
 
-Every image has a side of its own, which no other image can change (see sides). Where copies are on different sides, the one that is held out is set aside: of train and val the one in
-val, of train or val and test the one in test. So no image ever moves, and whatever the model of an
-earlier month was trained on, no test image of today had a copy in it.
+Every image has a side of its own, which no other image can change (see sides). Where copies are on
+different sides, the one that is held out is set aside: of train and val the one in val, of train or
+val and test the one in test. So no image ever moves, and whatever the model of an earlier month was
+trained on, no test image of today had a copy in it.
 
 One exception, for classes that have no image on some side: components.data.splitting.filling.
 """
