@@ -65,6 +65,7 @@ def test_one_added_image_runs_what_depends_on_it(continued):
     would_run = run(continued, "dvc status")
     assert {line.rstrip(":") for line in would_run.splitlines() if line[:1].isalpha()} == {
         "ingest",
+        "validate",
         "prepare",
         "register",
     }

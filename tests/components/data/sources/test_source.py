@@ -303,8 +303,9 @@ def as_nobody(raw: Path) -> list[str]:
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
     """A folder that everybody may go into; pytest's own are closed to others."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.name.startswith(("pytest-", "popen-", "test_")):
+            folder.chmod(0o755)
     return tmp_path
 
 
