@@ -3,8 +3,6 @@
 import csv
 import os
 import shutil
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ from PIL import Image as Pillow
 from components.data.images.decoder import encode_png
 from components.data.ingestion.manifest import COLUMNS, as_manifest, build_manifest
 from components.data.ingestion.rows import pixels_id
-from components.data.parallel import in_threads
 from components.errors import UserError
 from components.params import Ingest, Params
 
@@ -205,19 +202,3 @@ def test_pixels_id_ignores_the_file_and_knows_the_shape() -> None:
 def test_missing_folders_end_in_one_sentence(tmp_path: Path, ingest: Ingest) -> None:
     with pytest.raises(UserError, match="does not exist"):
         build_manifest(tmp_path / "raw", ingest)
-
-
-def test_threads_keep_the_order_and_stop_at_an_error() -> None:
-    assert list(in_threads(lambda x: x * x, range(500))) == [x * x for x in range(500)]
-    begun: list[int] = []
-
-    def fail_at_three(x: int) -> None:
-        begun.append(x)
-        time.sleep(0.01)
-        if x == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        list(in_threads(fail_at_three, range(10_000)))
-    assert len(begun) < 200
-    assert threading.active_count() < 20
