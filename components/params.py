@@ -160,7 +160,7 @@ class Blurry(RowRule):
     """Images without an edge in focus."""
 
     min_sharpness: Annotated[float, Field(ge=0)] = Field(
-        description="of the strongest 1 % of edges, against the contrast; see components/data/facts"
+        description="of the strongest 1 % of edges, against the contrast; see images/facts.py"
     )
 
 

@@ -63,9 +63,9 @@ def repeats(manifest: pd.DataFrame) -> pd.Series:
 def label_counts(manifest: pd.DataFrame) -> pd.Series:
     """Return int [rows]: under how many labels a row's pixels occur, 0 where it has no pixels.
 
-    An empty label contradicts nothing and does not count.
+    A blank label contradicts nothing and does not count.
     """
-    labels = manifest["label"].where(manifest["label"] != "")
+    labels = manifest["label"].where(manifest["label"].str.strip() != "")
     return labels.groupby(manifest["pixels_id"]).transform("nunique").fillna(0).astype("int64")
 
 

@@ -138,8 +138,8 @@ def _folded(label: str) -> str:
 
 
 def _labels_in(sets: pd.Series, labels: pd.Series) -> pd.Series:
-    """Return int [rows]: labels in a row's set, 0 where it is in none; empty ones not counted."""
-    named = labels.where(labels != "")
+    """Return int [rows]: labels in a row's set, 0 where it is in none; blank ones not counted."""
+    named = labels.where(labels.str.strip() != "")
     return named.groupby(sets).transform("nunique").fillna(0).astype("int64")
 
 

@@ -49,9 +49,9 @@ def find_shortcuts(manifest: pd.DataFrame) -> Shortcuts:
     """Predict every label from facts alone; measure the area under the ROC curve of each.
 
     Naive Bayes over binned facts, a label against the rest, cross-validated with equal pixels in
-    one fold: it finds what a value, a threshold or a range of any fact tells, and takes as long for
-    a thousand labels as for ten. Of more than MAX_IMAGES images those are looked at whose image_id
-    sorts first: a hash, so they are drawn at random and always the same.
+    one fold: it finds what a value, a threshold or a range of any fact tells. Of more than
+    MAX_IMAGES images those are looked at whose image_id sorts first: a hash, so they are drawn at
+    random and always the same.
     """
     images, skipped = _looked_at(manifest)
     labels, names = pd.factorize(images["label"], sort=True)

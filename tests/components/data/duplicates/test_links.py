@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.data.duplicates.links import LINK_COLUMNS, clusters, find_links
+from components.data.duplicates.links import LINK_COLUMNS, clusters, find_links, label_counts
 from components.data.images.decoder import Pixels, decode
 from components.data.images.fingerprints import BYTES, compare, spectra, stacked
 from components.data.ingestion.rows import pixels_id
@@ -164,6 +164,26 @@ def test_a_crowd_of_copies_is_found_without_comparing_all_with_all() -> None:
     assert set(partners.index) == set(frames)
     assert partners.min() >= 32
     assert links["cluster"].nunique() == 1
+
+
+def test_the_links_of_a_crowd_grow_with_its_members_not_with_its_pairs() -> None:
+    """1,500 frames are 1.1 million pairs."""
+    generator = np.random.default_rng(0)
+    base = scene(1, 48, 48).astype(int)
+    frames = {
+        f"{n:04}": (base + generator.normal(0, 3, base.shape)).clip(0, 255).astype(np.uint8)
+        for n in range(1500)
+    }
+    links = links_of(frames)
+    partners = pd.concat([links["path"], links["other"]]).value_counts()
+    assert len(links) < 60 * len(frames)
+    assert set(partners.index) == set(frames)
+    assert partners.min() >= 16
+
+
+def test_a_blank_label_contradicts_nothing() -> None:
+    table = pd.DataFrame({"label": ["cat", "  ", "", "cat"], "pixels_id": ["a"] * 4})
+    assert label_counts(table).tolist() == [1, 1, 1, 1]
 
 
 def found_and_false(folder: Path, params: Params, count: int, how: str) -> tuple[float, float]:
