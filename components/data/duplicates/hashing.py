@@ -25,43 +25,28 @@ SPARE = 2  # bits in a word beyond log2 N, since planes are not quite independen
 # similarity 1: copies at a similarity of 0.9 differ in 8 % of the bits, and one in 1,000 in 22 %.
 UNLIKE = 0.7
 WINDOW = 32  # companions looked at where very many share a word
-ENOUGH = 32  # partners of an image after which two such images are not paired any more
 AT_ONCE = 1 << 16  # rows or pairs; bounds the memory
 
 
-def candidate_pairs(samples: NDArray[np.int8], required: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return int64 [pairs, 2]: rows of `samples`, the lower first, sorted, each pair once.
+def candidate_pairs(
+    samples: NDArray[np.int8], required: NDArray[np.float64]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield, word by word, int64 [pairs]: pairs of rows as lower * N + higher, sorted, each once.
+
+    A pair that shares several words comes with each of them.
 
     samples: int8 [N, RINGS, ANGLES]. required: float [N], the similarity that an image must have
     with another to count as its copy. Time grows as N log N.
     """
-    rows = len(samples)
-    if rows < 2:
-        return np.empty((0, 2), np.int64)
+    if len(samples) < 2:
+        return
     bits = _bits(samples)
-    length = max(SHORTEST_WORD, math.ceil(math.log2(rows)) + SPARE)
+    length = max(SHORTEST_WORD, math.ceil(math.log2(len(samples))) + SPARE)
     unlike = (BITS * UNLIKE * np.sqrt(1 - required)).astype(np.int64)
-    words = range(0, BITS - 2 * length + 1, length)
-    pairs = np.empty(0, np.int64)
-    for start in words:
+    for start in range(0, BITS - 2 * length + 1, length):
         found = list(_sharing(bits, unlike, start, length))
         if found:
-            pairs = _joined(pairs, np.concatenate(found), rows)
-    return np.stack(np.divmod(pairs, rows), axis=1)
-
-
-def _joined(pairs: NDArray[np.int64], found: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
-    """Return the union, sorted, without new pairs of two images that have partners enough.
-
-    So the crowd of a video's frames costs memory for ENOUGH pairs an image, not for all of them.
-    """
-    new = np.setdiff1d(found, pairs)
-    if not len(new):
-        return pairs
-    partners = np.bincount(np.concatenate(np.divmod(pairs, rows)), minlength=rows)
-    first, second = np.divmod(new, rows)
-    wanting = np.minimum(partners[first], partners[second]) < ENOUGH
-    return np.union1d(pairs, new[wanting])
+            yield np.unique(np.concatenate(found))
 
 
 def _bits(samples: NDArray[np.int8]) -> Packed:

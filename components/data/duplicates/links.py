@@ -4,6 +4,9 @@ Exactly the same means identical decoded pixels (`pixels_id`), whatever the file
 metadata. Nearly the same means that fingerprints correlate; see images.fingerprints.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -24,6 +27,7 @@ LINK_COLUMNS = {
     "cluster": "int64",
 }
 PAIRS_AT_ONCE = 8192  # compared in one go; bounds the memory
+ENOUGH = 32  # near copies of one image
 
 
 def find_links(manifest: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
@@ -85,39 +89,67 @@ def _exact_links(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
-    """Compare what hashing finds worth comparing. images: of distinct pixels, sorted by path."""
+    """Compare what hashing finds worth comparing. images: of distinct pixels, sorted by path.
+
+    Two images that have ENOUGH copies each are not compared any more, so a crowd, as of a video's
+    frames, costs so many links an image and not a link for each of its pairs.
+    """
     known = images[images["fingerprint"].notna()]
     samples = stacked(known["fingerprint"])
     required = _required(known, params.min_similarity)
-    pairs = candidate_pairs(samples, required)
-    starts = range(0, max(len(pairs), 1), PAIRS_AT_ONCE)
-    chunks = [pairs[at : at + PAIRS_AT_ONCE] for at in starts]
-    paths = known["path"].to_numpy(object)
-    found = [_alike(paths, samples, required, chunk, params.turned) for chunk in chunks]
-    return pd.concat(found, ignore_index=True)
+    rows, seen = len(known), np.empty(0, np.int64)
+    copies = np.zeros(rows, np.int64)
+    found = [_Alike.none()]
+    for pairs in candidate_pairs(samples, required):
+        new = np.setdiff1d(pairs, seen, assume_unique=True)
+        first, second = np.divmod(new, rows)
+        new = new[np.minimum(copies[first], copies[second]) < ENOUGH]
+        seen = np.union1d(seen, new)
+        for start in range(0, len(new), PAIRS_AT_ONCE):
+            ends = np.divmod(new[start : start + PAIRS_AT_ONCE], rows)
+            alike = _compared(samples, required, *ends, params.turned)
+            copies += np.bincount(np.concatenate([alike.first, alike.second]), minlength=rows)
+            found.append(alike)
+    return _table(known["path"].to_numpy(object), found)
 
 
-def _alike(
-    paths: NDArray[np.object_],
+@dataclass(frozen=True, eq=False)
+class _Alike:
+    """Pairs that are similar enough: rows of both, and how they compare."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    degrees: NDArray[np.float64]
+    mirrored: NDArray[np.bool_]
+
+    @staticmethod
+    def none() -> "_Alike":
+        whole, real = np.empty(0, np.int64), np.empty(0, np.float64)
+        return _Alike(whole, whole, real, real, np.empty(0, np.bool_))
+
+
+def _compared(
     samples: NDArray[np.int8],
     required: NDArray[np.float64],
-    pairs: NDArray[np.int64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
     turned: bool,
-) -> pd.DataFrame:
-    """Return the pairs, rows of the arrays, that are as similar as both images require."""
-    first, second = pairs[:, 0], pairs[:, 1]
+) -> _Alike:
+    """Compare pairs of rows and return those that are as similar as both images require."""
     found = compare(spectra(samples[first]), spectra(samples[second]), turned)
-    links = pd.DataFrame(
-        {
-            "path": paths[first],
-            "other": paths[second],
-            "kind": "near",
-            "similarity": found.similarity,
-            "degrees": found.degrees,
-            "mirrored": found.mirrored,
-        }
-    )
-    return links[found.similarity >= np.maximum(required[first], required[second])]
+    kept = found.similarity >= np.maximum(required[first], required[second])
+    measured = found.similarity[kept], found.degrees[kept], found.mirrored[kept]
+    return _Alike(first[kept], second[kept], *measured)
+
+
+def _table(paths: NDArray[np.object_], found: Sequence[_Alike]) -> pd.DataFrame:
+    columns = {
+        field.name: np.concatenate([getattr(alike, field.name) for alike in found])
+        for field in fields(_Alike)
+    }
+    first, second = paths[columns.pop("first")], paths[columns.pop("second")]
+    return pd.DataFrame({"path": first, "other": second, "kind": "near"} | columns)
 
 
 def _required(images: pd.DataFrame, min_similarity: float) -> NDArray[np.float64]:
