@@ -13,7 +13,8 @@ changed file: DVC sees the change, too, or has never seen the file. It may be me
 
 import json
 import subprocess
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -69,18 +70,20 @@ def verify(heal: bool) -> bool:
     heal: repair what is certainly damage: an object of the cache from an intact file of the
     workspace, else from the remote; a file of the workspace from an intact object.
     Returns whether everything is as recorded in the end. Raises UserError where data/raw is not
-    tracked by DVC.
+    tracked by DVC, or the disk takes no more while healing.
     """
     check_root()
     with workspace.locked(Path(), "fovea data verify", say):
         dvc_heal.tidy()
         tracked = _tracked()
-        if heal and _heal_listings(tracked):
-            tracked = _tracked()
+        with _in_one_sentence():
+            if heal and _heal_listings(tracked):
+                tracked = _tracked()
         findings = _findings(tracked)
         _show(findings)
         if heal:
-            findings = _healed(tracked, findings)
+            with _in_one_sentence():
+                findings = _healed(tracked, findings)
     _show_advice(findings, heal)
     return findings.passed
 
@@ -190,6 +193,18 @@ def _healed(tracked: Tracked, findings: Findings) -> Findings:
         missing_objects=_without(findings.missing_objects, healed),
         damaged_files=_without(files, back),
     )
+
+
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    """Say a full disk and the like; what cannot be read is no error but stays named."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            "healing has stopped, and what is healed stays so; mend what hinders and run it again. "
+            f"Received: {error.strerror or error}, {error.filename2 or error.filename or ''}"
+        ) from None
 
 
 def _healed_from(paths: Iterable[str], name: str) -> bool:

@@ -107,6 +107,9 @@ def _put_back(name: str) -> None:
 
 
 def _replaced(path: Path, intact: Path, temporary: Path, name: str, mode: int) -> bool:
+    """Say whether `intact`, which may be anything, had that content. Errors are of writing."""
+    if md5(intact) != name.removesuffix(dvc_data.FOLDER):
+        return False
     try:
         shutil.copyfile(intact, temporary)
         if md5(temporary) != name.removesuffix(dvc_data.FOLDER):

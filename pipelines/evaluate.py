@@ -29,7 +29,7 @@ def run(seed: int, evaluate: params.Evaluate) -> None:
     statistics = artifacts.read_tree(artifacts.STATISTICS)
     _check_classes(classifier, statistics)
     rows = artifacts.read_table(artifacts.rows("test"))
-    images = read_images(artifacts.images("test"))
+    images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
     probabilities = predict(classifier, images)
     labels, class_names = rows["label_index"].to_numpy(), classifier.class_names
 

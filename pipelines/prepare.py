@@ -11,7 +11,8 @@ def run(ingest: Ingest, prepare: Prepare) -> None:
     """Decode every image once and keep it at the size that the network sees."""
     splits = artifacts.read_table(artifacts.SPLITS)
     class_names = sorted(splits["label"].unique())
-    splits["label_index"] = splits["label"].map(class_names.index).astype("int64")
+    indices = {name: index for index, name in enumerate(class_names)}
+    splits["label_index"] = splits["label"].map(indices).astype("int64")
     for side in SIDES:
         rows = splits[splits["split"] == side]
         prepare_images(artifacts.RAW, rows, ingest, prepare, artifacts.images(side))

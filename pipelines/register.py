@@ -23,11 +23,13 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     """Judge the model against the champion, register it as the challenger, promote it if asked."""
     connect()
     identity = model_id(artifacts.MODEL)
-    classes = artifacts.read_tree(artifacts.STATISTICS)["class_names"]
+    statistics = artifacts.read_tree(artifacts.STATISTICS)
+    classes = statistics["class_names"]
     rows = artifacts.read_table(artifacts.PREDICTIONS)
-    prepared = artifacts.images("test")
+    # Before the contest: damage here must stop the stage, not count as a champion that fails.
+    images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
     probabilities = np.stack(rows["probabilities"].to_numpy())
-    contest = Contest(rows, prepared, artifacts.RAW, classes, ingest, prepare)
+    contest = Contest(rows, images, artifacts.RAW, classes, ingest, prepare)
     reigning = champion(register.name)
     verdict = judge_against(reigning, identity, probabilities, contest, register, seed)
     compared = reigning.number if reigning else None
@@ -37,7 +39,7 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
         register.name,
         artifacts.MODEL,
         tracked,
-        np.array(read_images(prepared)[:1]),
+        np.array(images[:1]),
         len(classes),
         {
             **lineage(),

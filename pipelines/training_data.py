@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,11 +12,14 @@ from pipelines import artifacts
 
 
 def read_training_data() -> Data:
-    """Map train and val into memory. Raises UserError where an earlier stage has not run."""
+    """Map train and val into memory.
+
+    Raises UserError where an earlier stage has not run, or its pixels are damaged since.
+    """
     statistics = artifacts.read_tree(artifacts.STATISTICS)
     return Data(
-        _examples("train"),
-        _examples("val"),
+        _examples("train", statistics["pixels"]),
+        _examples("val", statistics["pixels"]),
         Balance.from_plan(artifacts.read_tree(artifacts.PLAN)),
         tuple(statistics["class_names"]),
         statistics["size"],
@@ -24,6 +28,6 @@ def read_training_data() -> Data:
     )
 
 
-def _examples(split: str) -> Examples:
+def _examples(split: str, sums: Mapping[str, str]) -> Examples:
     labels = artifacts.read_table(artifacts.rows(split))["label_index"].to_numpy(np.int64)
-    return Examples(read_images(artifacts.images(split)), labels)
+    return Examples(read_images(artifacts.images(split), sums[split]), labels)

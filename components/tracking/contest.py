@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from components.data.images.decoder import Pixels
 from components.data.prepared import prepare_images, read_images
 from components.errors import UserError
 from components.evaluation.comparison import aligned
@@ -24,12 +25,12 @@ from components.tracking.registry import Version, download
 class Contest:
     """The images both are judged on, and how to prepare them anew at another size.
 
-    rows: columns path, image_id and label_index. prepared: a .npy of uint8 [N, size, size, 3] in
-    the order of rows, made as `prepare` says. root: where the paths in rows begin.
+    rows: columns path, image_id and label_index. prepared: uint8 [N, size, size, 3] in the order
+    of rows, made as `prepare` says. root: where the paths in rows begin.
     """
 
     rows: pd.DataFrame
-    prepared: Path
+    prepared: Pixels
     root: Path
     class_names: Sequence[str]
     ingest: Ingest
@@ -90,7 +91,7 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
 def _predicted(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:
     """Predict on the images as this classifier was trained to see them."""
     if (classifier.size, classifier.resize) == (contest.prepare.size, contest.prepare.resize):
-        return predict(classifier, read_images(contest.prepared))
+        return predict(classifier, contest.prepared)
     theirs = Prepare.model_validate({"size": classifier.size, "resize": classifier.resize})
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "champion.images.npy"

@@ -242,6 +242,50 @@ def test_a_healing_that_was_killed_is_undone_by_the_next(repository: Path) -> No
     assert [path for path in left if path.exists()] == []
 
 
+def test_a_listing_that_no_one_has_any_more_stays_named(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip(dvc_data.object_path(str(dvc_data.folder_md5(RAW))))
+    write(RAW, {"dog/new.png": b"new"})
+    assert not verify(heal=True)
+    out = capsys.readouterr().out
+    assert "damaged in DVC's cache: data/raw\n" in out
+    assert "no intact copy is here or in the remote of what is still named: data/raw;" in out
+
+
+@pytest.mark.parametrize("how", ["closed", "loop"])
+def test_a_file_that_cannot_be_read_heals_nothing_and_stays_named(
+    how: str, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip(cached(DOG))
+    bad = cached(DOG).read_bytes()
+    if how == "closed":
+        if os.geteuid() == 0:
+            pytest.skip("root reads every file")
+        DOG.chmod(0)
+    else:  # which nobody can read, root included
+        DOG.unlink()
+        DOG.symlink_to(DOG.name)
+    assert not verify(heal=True)
+    out = capsys.readouterr().out
+    assert f"missing in the workspace, or closed to us: {DOG}" in out
+    assert "no intact copy is here or in the remote" in out
+    assert cached(DOG).read_bytes() == bad
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_sentence_and_leaves_everything_as_it_was(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flip(cached(DOG))
+    before = everything()
+    part = dvc_data.cache_folder() / f".healed.{os.getpid()}.part"
+    monkeypatch.setattr(dvc_heal, "tidy", lambda: part.symlink_to("/dev/full"))
+    with pytest.raises(UserError, match=r"healing has stopped.*Received: No space left"):
+        verify(heal=True)
+    assert everything() == before
+
+
 def test_without_tracked_images_it_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

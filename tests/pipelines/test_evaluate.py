@@ -14,6 +14,7 @@ from components.errors import UserError
 from components.files import sha256
 from pipelines import artifacts
 from pipelines.evaluate import run
+from tests.pipelines.versioned import flip
 
 NAMES = ("<b>", "glass")
 WRITTEN = (
@@ -49,6 +50,7 @@ def trained(tmp_path_factory, params) -> Path:
     artifacts.write_table(root / artifacts.rows("test"), rows)
     counts = {split: dict.fromkeys(NAMES, 20) for split in ("train", "val", "test")}
     statistics = {"class_names": list(NAMES), "counts": counts, "data_id": "d" * 64}
+    statistics["pixels"] = {"test": sha256(root / artifacts.images("test"))}
     artifacts.write_tree(root / artifacts.STATISTICS, statistics)
     history = pd.DataFrame(
         {"phase": ["finetune"], "epoch": [1], "loss": [0.7], "accuracy": [0.5]}
@@ -107,6 +109,13 @@ def test_other_classes_than_the_prepared_ones_are_refused(workspace, quick):
     artifacts.write_tree(artifacts.STATISTICS, {**statistics, "class_names": ["glass", "paper"]})
     with pytest.raises(UserError, match=r"Received: <b>, glass against glass, paper$"):
         run(seed=1, evaluate=quick)
+
+
+def test_damaged_pixels_are_not_measured_on(workspace, quick):
+    flip(artifacts.images("test"))
+    with pytest.raises(UserError, match=r"test\.images\.npy is not the file"):
+        run(seed=1, evaluate=quick)
+    assert not artifacts.METRICS.exists()
 
 
 def test_an_unreachable_mlflow_stops_the_stage_before_any_work(workspace, quick, monkeypatch):

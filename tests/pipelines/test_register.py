@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from components.data.images.decoder import encode_png
+from components.errors import UserError
 from components.files import sha256
 from components.params import Params
 from components.tracking.connection import client
@@ -17,6 +18,7 @@ from components.tracking.promotion import promote, rollback
 from components.tracking.registry import champion, find_version, versions
 from components.tracking.runs import run_of_model
 from pipelines import artifacts, register
+from tests.pipelines.versioned import flip
 
 NAMES = ("bright", "dark")
 SIZE = 8
@@ -68,6 +70,7 @@ def write_test_images() -> None:
     artifacts.write_table(artifacts.rows("test"), table)
     np.save(artifacts.images("test"), images)
     statistics = {"class_names": list(NAMES), "data_id": "d" * 64, "split_id": "e" * 64}
+    statistics["pixels"] = {"test": sha256(artifacts.images("test"))}
     artifacts.write_tree(artifacts.STATISTICS, statistics)
 
 
@@ -170,6 +173,17 @@ def test_auto_leaves_a_version_that_a_reviewer_took_back(workspace: Path, params
     rollback("digits", "wrong alarms")
     run(params, "auto")
     assert reigning() == 1
+
+
+def test_damaged_pixels_stop_the_stage_and_register_nothing(
+    workspace: Path, params: Params
+) -> None:
+    write_model(5.0)
+    flip(artifacts.images("test"))
+    with pytest.raises(UserError, match=r"test\.images\.npy is not the file"):
+        run(params)
+    assert not artifacts.VERDICT.exists()
+    assert versions("digits") == ()
 
 
 def test_the_champion_itself_is_held(workspace: Path, params: Params) -> None:

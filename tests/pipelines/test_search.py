@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from components.errors import UserError
 from components.params import Choices, Hyperparameters, Range
 from components.tracking.connection import client
 from components.tracking.runs import start_run
 from pipelines import artifacts, search, train
+from tests.pipelines.versioned import flip
 
 RATE = "train.finetune.learning_rate"
 
@@ -30,6 +32,12 @@ def test_no_trials_leave_params_as_written(prepared, params):
     assert artifacts.read_tree(artifacts.HYPERPARAMETERS) == {}
     assert pd.read_csv(artifacts.TRIALS).empty
     assert artifacts.STUDY_PLOT.read_text().startswith("<?xml")
+
+
+def test_damaged_pixels_are_not_searched_on(prepared, three_trials):
+    flip(artifacts.images("train"))
+    with pytest.raises(UserError, match=r"train\.images\.npy is not the file"):
+        search.run(17, prepared.model, prepared.train, three_trials)
 
 
 def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):

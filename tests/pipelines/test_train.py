@@ -8,6 +8,7 @@ from components.model.checkpoints import model_id, read_classifier
 from components.tracking.connection import client
 from components.tracking.runs import run_of_model
 from pipelines import artifacts, train
+from tests.pipelines.versioned import flip
 
 
 def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
@@ -34,6 +35,14 @@ def test_the_same_inputs_give_the_same_files(prepared):
     first = (artifacts.MODEL.read_bytes(), artifacts.HISTORY.read_bytes())
     train.run(17, prepared.model, prepared.train)
     assert (artifacts.MODEL.read_bytes(), artifacts.HISTORY.read_bytes()) == first
+
+
+@pytest.mark.parametrize("side", ["train", "val"])
+def test_damaged_pixels_are_not_trained_on(prepared, side):
+    flip(artifacts.images(side))
+    with pytest.raises(UserError, match=f"{side}.images.npy is not the file"):
+        train.run(17, prepared.model, prepared.train)
+    assert not artifacts.MODEL.exists()
 
 
 def test_a_training_that_fails_leaves_no_model_and_a_failed_run(prepared):

@@ -19,16 +19,17 @@ from numpy.typing import NDArray
 
 from components.progress import say
 
-# What tells, beside its path, that a file is the one that was read. ctime, since nothing but the
-# kernel sets it: whoever changes bytes and puts size and mtime back cannot put that back.
-STATE = pa.schema([(name, pa.int64()) for name in ("size", "mtime_ns", "ctime_ns", "inode")])
+# What tells, beside its path, that a file is the one that was read. Not ctime: a hard link changes
+# it, and `fovea data add` links all files anew. Bytes that were changed with size and time put back
+# are found by `prepare`, which checks image_id, and by `fovea data verify`.
+STATE = pa.schema([(name, pa.int64()) for name in ("size", "mtime_ns", "inode")])
 BATCH = 1_000  # rows in a commit
 LOCKED_S = 2.0  # to wait for another process that writes
 # A rewrite costs more than rows that no longer hold, unless they are many, or in many batches.
 DEAD_SHARE = 0.1
 SMALL_BATCHES = 500
 OURS = 0x466F7665  # application_id: "Fove"
-# What others or the disk do, as against a file that is broken.
+# What others or the disk do, as against a file that is broken. These are primary codes.
 PASSING = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -62,7 +63,7 @@ class Known:
     def find(self, paths: pa.Array, states: States) -> NDArray[np.int64]:
         """Return int64 [N]: the row in `rows` that holds for each file, or -1.
 
-        paths: str [N]. states: int64 [N, 4], the values of STATE.
+        paths: str [N]. states: int64 [N, 3], the values of STATE.
         """
         if not self.rows.num_rows:
             return np.full(len(paths), -1)
@@ -141,7 +142,7 @@ def _opened(path: Path, recipe: str, schema: pa.Schema) -> Known | None:
             return _read(path, recipe, schema)
         except (sqlite3.Error, pa.ArrowException, OSError, ValueError) as error:
             problem = error
-        if isinstance(problem, OSError) or getattr(problem, "sqlite_errorcode", 0) in PASSING:
+        if isinstance(problem, OSError) or _passes(problem):
             break
         say(f"ingest: {path} is broken and begins anew; every file is read ({problem})")
         with suppress(OSError):
@@ -149,6 +150,11 @@ def _opened(path: Path, recipe: str, schema: pa.Schema) -> Known | None:
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
     say(f"ingest: {path} cannot be used, so every file is read ({problem})")
     return None
+
+
+def _passes(problem: Exception) -> bool:
+    """Tell by the low byte, for an extended code (266, a failed read) has its primary one there."""
+    return getattr(problem, "sqlite_errorcode", 0) & 0xFF in PASSING
 
 
 def _read(path: Path, recipe: str, schema: pa.Schema) -> Known:

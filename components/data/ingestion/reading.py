@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
     + [(name, ARROW.get(kind, pa.large_binary())) for name, kind in COLUMNS.items()]
 )
 # A file that was changed a moment before it was read may be changed again within the same tick of
-# the clock behind its ctime, and nothing would tell. So it is read the next time, too.
+# the clock behind its mtime, and nothing would tell. So it is read the next time, too.
 SETTLED_NS = 50_000_000
 
 COMMIT_S = 5.0  # between commits, at most: what a kill can cost
@@ -93,7 +93,7 @@ def _state(file: str) -> State:
     if not stat.S_ISREG(found.st_mode):
         return UNKNOWN
     inode = found.st_ino & (2**63 - 1)  # unsigned, and kept with a sign
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode
+    return found.st_size, found.st_mtime_ns, inode
 
 
 def _read(
@@ -150,7 +150,7 @@ def _row(root: Path, params: Decode, picture: tuple[str, State]) -> dict[str, An
     if row["path"] != path:
         known = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
         return row | known | {"fault": "unreadable_name"} | _named(UNKNOWN)
-    lasts = state[2] < begun_ns - SETTLED_NS and _state(f"{root}/{file}") == state
+    lasts = state[1] < begun_ns - SETTLED_NS and _state(f"{root}/{file}") == state
     return row | {"md5": md5} | image_row(data, params) | _named(state if lasts else UNKNOWN)
 
 

@@ -5,6 +5,7 @@ are checked before a file is made, and what is no plain file is refused. An arch
 archive is a plain file. Python's own `extractall` checks less, and decompresses without end.
 """
 
+import errno
 import hashlib
 import lzma
 import re
@@ -102,8 +103,9 @@ def announced_bytes(archive: Path) -> int:
 def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
     """Write the archive's files below `folder`, which must be empty.
 
-    Raises UserError for an archive that is damaged, encrypted, too large, or holds a name that is
-    no plain path, a name twice, or anything but files and folders. Then files may be left.
+    Raises UserError for an archive that is damaged, encrypted, too large or too new, or holds a
+    name that is no plain path, a name twice, or anything but files and folders. Then files may be
+    left.
     """
     size = archive.stat().st_size
     room = min(limits.total_bytes, max(limits.free_bytes, limits.ratio * size))
@@ -193,12 +195,25 @@ def _one_sentence(archive: Path) -> Iterator[None]:
     except RefusedError as error:
         received = "" if "Received:" in str(error) else f". Received: {archive.name}"
         raise UserError(f"{archive} is not unpacked: {error}{received}") from None
+    except NotImplementedError as error:
+        raise UserError(
+            f"{archive} is not unpacked: it needs what few programs read; unpack it with the one "
+            f"that made it, and add the folder. Received: {error}"
+        ) from None
     except (*BROKEN, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and not _is_damage(error):
             raise  # a full disk and the like is no fault of the archive
         raise UserError(
             f"{archive} is damaged, or not what its name says; fetch it anew. Received: {error}"
         ) from None
+
+
+def _is_damage(error: OSError) -> bool:
+    """Tell bz2's and gzip's complaints, and a place before the start, from what the disk says.
+
+    An error with a file name is about a file that we were to make.
+    """
+    return error.errno is None or (error.errno == errno.EINVAL and error.filename is None)
 
 
 def _is_zip(archive: Path) -> bool:

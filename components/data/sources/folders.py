@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
+from components.data.sources.archives import is_junk
 from components.data.sources.listing import SIDES_BY_WORD, Entry, is_image, printable
 from components.data.sources.tree import Tree
 from components.errors import UserError
@@ -33,9 +34,14 @@ def split_folders(tree: Tree, group: Group) -> list[Entry]:
 
 
 def _images(tree: Tree) -> Iterator[tuple[str, list[str]]]:
-    """Yield path and its steps; what hides images counts as an image right in that folder."""
+    """Yield path and its steps; what hides images counts as an image right in that folder.
+
+    What is hidden or left by a file browser is none: `.ipynb_checkpoints` is no class.
+    """
     closed = set(tree.closed)
     for path in sorted([*filter(is_image, tree.files), *closed]):
+        if is_junk(path):
+            continue
         yield path, [*path.split("/"), ""] if path in closed else path.split("/")
 
 

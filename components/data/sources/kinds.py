@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from components.data.sources.archives import is_junk
 from components.data.sources.listing import SIDES_BY_WORD, is_image, shown
 from components.data.sources.tree import Tree
 from components.errors import UserError
@@ -19,7 +20,8 @@ def guess_kind(root: Path, tree: Tree) -> str:
     tables, arrays = tree.top(*TABLES), tree.top(*ARRAYS)
     if not tables and not arrays:
         return _kind_of_folders(root, tree)
-    classes = {path.split("/")[0] for path in tree.files if "/" in path and is_image(path)}
+    images = (path for path in tree.files if "/" in path and is_image(path) and not is_junk(path))
+    classes = {path.split("/")[0] for path in images}
     folders = f"images in {shown(classes)}"
     if tables and arrays:
         raise _unclear(root, ("table", "arrays"), shown([*tables, *arrays]))
@@ -53,9 +55,9 @@ def check_unpacked(root: Path, tree: Tree) -> None:
 
 
 def _kind_of_folders(root: Path, tree: Tree) -> str:
-    tops = tree.top_folders()
+    tops = [name for name in tree.top_folders() if not is_junk(name)]
     splits = [name for name in tops if name.lower() in SIDES_BY_WORD]
-    nested = {path.split("/")[0] for path in tree.folders if "/" in path}
+    nested = {path.split("/")[0] for path in tree.folders if "/" in path and not is_junk(path)}
     if tops and splits == tops and set(tops) <= nested:
         return "split_folders"
     # Two classes called train and test are far less likely than a split that is not as we know it.

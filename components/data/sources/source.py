@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from components.data.sources.archives import is_junk
 from components.data.sources.arrays import array_entries, array_file, picture_bytes
 from components.data.sources.folders import class_folders, split_folders
 from components.data.sources.kinds import ARRAYS, check_unpacked, guess_kind, only_table
@@ -96,10 +97,11 @@ def _table(root: Path, tree: Tree, params: Source) -> Listing:
     check_labels(table.entries, f"list them in {root / name}")
     ignored = [path for path in tree.files if path not in listed and path != name]
     notes = [_found(f"table {name}", table.entries), *table.notes]
-    if unlisted := [path for path in ignored if is_image(path)]:
+    if unlisted := [path for path in ignored if is_image(path) and not is_junk(path)]:
         some = shown(unlisted)
         notes.append(f"{count(len(unlisted), 'image')} that {name} does not list left out ({some})")
-    notes += _told_ignored([path for path in ignored if not is_image(path)])
+    others = [path for path in ignored if not is_image(path) or is_junk(path)]
+    notes += _told_ignored(others)
     return _listing("table", tree, table.entries, ignored, notes, table.columns)
 
 
@@ -133,9 +135,15 @@ def _found(kind: str, entries: Sequence[Entry]) -> str:
 
 
 def _told_ignored(names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    kinds = Counter(PurePosixPath(name).suffix or PurePosixPath(name).name for name in names)
-    listed = shown(f"{many} × {kind}" for kind, many in kinds.items())
-    files = count(len(names), "file")
-    return [f"{files} ignored that are not images by extension ({listed})"]
+    junk = [name for name in names if is_junk(name)]
+    others = [PurePosixPath(name) for name in sorted({*names} - {*junk})]
+    notes = []
+    if others:
+        kinds = Counter(name.suffix or name.name for name in others)
+        listed = shown(f"{many} × {kind}" for kind, many in kinds.items())
+        files = count(len(others), "file")
+        notes.append(f"{files} ignored that are not images by extension ({listed})")
+    if junk:
+        files = count(len(junk), "file")
+        notes.append(f"{files} left out, hidden or of a file browser ({shown(junk)})")
+    return notes

@@ -121,7 +121,26 @@ def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
         raise UserError(
             f"{root / name} is not a sound Parquet table; write it anew. Received: {problem}"
         ) from None
+    for at, name in enumerate(table.column_names):
+        table = table.set_column(at, name, _whole(table.column(at)))
     return list(table.column_names), _parquet_body(table)
+
+
+def _whole(column: Any) -> Any:
+    """Return whole numbers as such where gaps have made them floats, as pandas does."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type):
+        return column
+    filled = column.cast(pa.float64())
+    known = pc.if_else(pc.is_nan(filled), pa.scalar(None, pa.float64()), filled)
+    if not known.null_count:
+        return column
+    try:
+        return known.cast(pa.int64())
+    except pa.ArrowInvalid:  # some have decimals
+        return column
 
 
 def _check_no_bytes(where: Path, schema: Any) -> None:

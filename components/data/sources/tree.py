@@ -28,8 +28,12 @@ class Tree:
     closed: tuple[str, ...]
 
     def top(self, *suffixes: str) -> list[str]:
-        """Return the files right in the folder whose names end so, in any case."""
-        return [name for name in self.files if "/" not in name and name.lower().endswith(suffixes)]
+        """Return the files right in the folder whose names end so, in any case; no hidden ones.
+
+        macOS leaves a `._labels.csv` beside each `labels.csv` on a disk that is not its own.
+        """
+        here = (name for name in self.files if "/" not in name and not name.startswith("."))
+        return [name for name in here if name.lower().endswith(suffixes)]
 
     def top_folders(self) -> list[str]:
         """Return the real folders right in the folder."""

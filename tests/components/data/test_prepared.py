@@ -20,7 +20,9 @@ from components.data.prepared import (
     statistics,
 )
 from components.errors import UserError
+from components.files import sha256
 from components.params import Params, Prepare
+from tests.pipelines.versioned import flip
 
 PREPARE = Prepare(size=16, resize="squash")
 
@@ -60,6 +62,21 @@ def test_no_rows_give_an_empty_array(
 ) -> None:
     prepare_images(raw, manifest.iloc[:0], params.ingest, PREPARE, tmp_path / "none.npy")
     assert read_images(tmp_path / "none.npy").shape == (0, 16, 16, 3)
+
+
+def test_an_array_with_a_flipped_byte_is_not_opened(
+    raw: Path, manifest: pd.DataFrame, params: Params, tmp_path: Path
+) -> None:
+    path = tmp_path / "all.npy"
+    prepare_images(raw, manifest, params.ingest, PREPARE, path)
+    expected = sha256(path)
+    assert len(read_images(path, expected)) == len(manifest)
+    flip(path)
+    with pytest.raises(UserError, match=r"all\.npy is not the file.*dvc repro -f prepare.*sha256"):
+        read_images(path, expected)
+    path.unlink()
+    with pytest.raises(UserError, match="is missing"):
+        read_images(path, expected)
 
 
 def test_a_changed_file_is_named_and_leaves_the_old_array(

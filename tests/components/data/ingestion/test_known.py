@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from components.data.ingestion import known as known_module
 from components.data.ingestion.known import STATE, Known, remembered
 
 SCHEMA = pa.schema([("path", pa.string()), ("content", pa.string())])
@@ -18,7 +19,7 @@ def rows(names: str, version: int = 1, known: bool = True) -> pa.RecordBatch:
     state = [version if known else -1] * len(names)
     columns = [pa.array(list(names)), pa.array([f"{name}{version}" for name in names])]
     return pa.record_batch(
-        [*columns, *[pa.array(state, pa.int64())] * 4], pa.schema([*SCHEMA, *STATE])
+        [*columns, *[pa.array(state, pa.int64())] * len(STATE)], pa.schema([*SCHEMA, *STATE])
     )
 
 
@@ -30,7 +31,7 @@ def fill(path: Path, *batches: pa.RecordBatch, recipe: str = "r") -> None:
 
 def found(known: Known, names: str, version: int = 1) -> list[str | None]:
     """The content that is remembered of each name, None where it has to be read."""
-    states = np.full((len(names), 4), version, np.int64)
+    states = np.full((len(names), len(STATE)), version, np.int64)
     places = known.find(pa.array(list(names)), states)
     content = known.rows.column("content").to_pylist()
     return [content[place] if place >= 0 else None for place in places]
@@ -47,8 +48,8 @@ def test_a_row_holds_only_for_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "known.sqlite"
     fill(path, rows("a"))
     with remembered(path, "r", SCHEMA) as known:
-        for column in range(4):
-            states = np.ones((1, 4), np.int64)
+        for column in range(len(STATE)):
+            states = np.ones((1, len(STATE)), np.int64)
             states[0, column] = 2
             assert known.find(pa.array(["a"]), states).tolist() == [-1]
 
@@ -158,6 +159,27 @@ def test_a_file_in_use_is_done_without_and_stays(
         known.add(rows("c"))
     other.close()
     assert capsys.readouterr().out.count("will be read again") == 1
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, 266, 1544])  # a read fails, no rights
+def test_a_passing_error_of_the_disk_costs_no_rows(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "known.sqlite"
+    fill(path, rows("a"))
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+
+    def fail(*_: object) -> Known:
+        raise error
+
+    with monkeypatch.context() as failing:
+        failing.setattr(known_module, "_read", fail)
+        with remembered(path, "r", SCHEMA) as known:
+            assert found(known, "a") == [None]
+    assert "cannot be used" in capsys.readouterr().out
+    with remembered(path, "r", SCHEMA) as known:
+        assert found(known, "a") == ["a1"]
 
 
 def test_a_place_that_cannot_be_written_is_done_without(

@@ -91,7 +91,7 @@ def test_every_bad_file_is_a_row_with_a_fault(raw: Path, ingest: Ingest) -> None
 def test_names_come_back_exactly_through_every_file(
     raw: Path, ingest: Ingest, tmp_path: Path
 ) -> None:
-    names = ["-rf.png", "new\nline.png", "é.png", "e\u0301.png", "..png", "a" * 251 + ".png"]
+    names = ["-rf.png", "new\nline.png", "é.png", "e\u0301.png", "a" * 251 + ".png"]
     names += ['q"uo,te.png', "\r.png", " .png", "back\\slash.png"]
     for name in names:
         (raw / "dog" / name).write_bytes(png(9))
@@ -131,7 +131,8 @@ def test_what_was_found_and_what_was_not_is_told(
     assert len(build_manifest(raw, ingest)) == 3
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "ingest: class folders (3 images, 2 classes)"
-    assert "2 files ignored" in printed[1]
+    assert "1 file ignored" in printed[1]
+    assert "1 file left out" in printed[2]
 
 
 def test_an_image_outside_of_class_folders_has_no_label(raw: Path, ingest: Ingest) -> None:

@@ -357,6 +357,33 @@ def test_a_zip_compressed_as_no_browser_reads_it_is_to_be_repacked(
     assert "method 14" in refused(archive, folder)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [(6, 99, "version 9.9"), (8, 1 << 5, "flag bit 5"), (8, 1 << 6, "flag bit 6")],
+)
+def test_a_zip_that_needs_what_few_programs_read_says_so(
+    place: int, value: int, said: str, tmp_path: Path, folder: Path
+) -> None:
+    archive = zipped(tmp_path / "new.zip", [("cat/1.png", b"x")])
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x01\x02") + place] = value
+    archive.write_bytes(content)
+    sentence = refused(archive, folder)
+    assert said in sentence
+    assert "unpack it" in sentence
+
+
+def test_a_zip_whose_places_lie_before_its_start_is_damaged(tmp_path: Path, folder: Path) -> None:
+    archive = zipped(tmp_path / "before.zip", [("cat/1.png", b"x" * 10)])
+    content = bytearray(archive.read_bytes())
+    end = content.index(b"PK\x05\x06")
+    size = int.from_bytes(content[end + 12 : end + 16], "little")
+    # A central directory that is said to stand behind where it does shifts members before byte 0.
+    content[end + 16 : end + 20] = (end - size + 50).to_bytes(4, "little")
+    archive.write_bytes(content)
+    assert "damaged" in refused(archive, folder)
+
+
 @pytest.mark.parametrize("name", ["a.zip", "A.ZIP", "a.tar", "a.tar.gz", "a.tgz", "a.txz", "a.tbz"])
 def test_archives_are_known_by_their_names(name: str) -> None:
     assert is_archive(Path(name))

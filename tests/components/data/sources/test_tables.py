@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from components.data.sources.listing import Entry, Listing
 from components.data.sources.source import open_source
@@ -93,7 +95,7 @@ def test_values_of_any_type_are_carried_as_text(raw: Path, source: Source) -> No
     write(raw, ".parquet", [plain | values, empty])
     first, second = open_source(raw, source).entries
     assert first.extras == {
-        "i": "7.0",  # pandas' doing: a column with a gap has decimals
+        "i": "7",  # for a column with a gap pandas writes 7.0
         "f": "0.1",
         "b": "true",
         "l": '["1", "é"]',
@@ -192,6 +194,17 @@ def test_whole_numbers_become_text_and_are_told(suffix: str, raw: Path, source: 
     listing = open_source(raw, source)
     assert labels(listing) == {"a/1.png": "1", "a/2.png": "2"}
     assert f"labels in labels{suffix} are whole numbers, taken as names" in listing.notes
+
+
+@pytest.mark.parametrize("gap", [None, float("nan")])
+def test_whole_labels_stay_whole_beside_an_empty_one(
+    gap: float | None, raw: Path, source: Source
+) -> None:
+    column = pa.array([1.0, gap, 2.0], pa.float64())
+    names = pa.array([f"a/{n}.png" for n in (1, 2, 3)])
+    parquet.write_table(pa.table({"path": names, "label": column}), raw / "labels.parquet")
+    found = {"a/1.png": "1", "a/2.png": "", "a/3.png": "2"}
+    assert labels(open_source(raw, source)) == found
 
 
 def test_a_row_that_is_there_twice_counts_once_and_is_told(raw: Path, source: Source) -> None:

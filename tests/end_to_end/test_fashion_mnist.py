@@ -1,0 +1,53 @@
+"""The same 70,000 pictures as one .npz and as PNG files: the same splits and the same pixels."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.data.images.decoder import encode_png
+from tests.end_to_end.conftest import ROOT, edit_params, run
+
+STAGES = ("ingest", "validate", "split", "prepare")
+
+
+@pytest.mark.slow
+def test_an_array_file_and_png_files_of_it_give_the_same_splits_and_pixels(
+    shared: Path, tmp_path: Path
+) -> None:
+    source = shared / "datasets/fashion_mnist.npz"
+    packed, files = tmp_path / "packed", tmp_path / "files"
+    (packed / "data/raw").mkdir(parents=True)
+    shutil.copy(source, packed / "data/raw")
+    write_png(source, files / "data/raw")
+    for folder in (packed, files):
+        shutil.copy(ROOT / "params.yaml", folder)
+        edit_params(folder, {"split": {"given": "set_aside"}, "prepare": {"size": 28}})
+        for stage in STAGES:
+            run(folder, f"python -m pipelines {stage}", PYTHONPATH=str(ROOT))
+    first, second = prepared(packed), prepared(files)
+    assert len(first) > 69_000
+    pd.testing.assert_frame_equal(first, second)
+
+
+def write_png(source: Path, raw: Path) -> None:
+    """Write train/<label>/<number>.png and test/…"""
+    arrays = np.load(source)
+    for side in ("train", "test"):
+        for number, label in enumerate(arrays[f"y_{side}"]):
+            file = raw / side / str(label) / f"{number:05}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encode_png(arrays[f"x_{side}"][number]))
+
+
+def prepared(folder: Path) -> pd.DataFrame:
+    """Return side, label and a hash of the prepared pixels of every picture, sorted."""
+    parts = []
+    for side in ("train", "val", "test"):
+        rows = pd.read_parquet(folder / f"data/prepare/{side}.parquet", columns=["label", "split"])
+        images = np.load(folder / f"data/prepare/{side}.images.npy", mmap_mode="r")
+        parts.append(rows.assign(pixels=[hashlib.sha256(i.tobytes()).hexdigest() for i in images]))
+    return pd.concat(parts).sort_values(["pixels", "label", "split"], ignore_index=True)
