@@ -37,10 +37,11 @@ def write_png(source: Path, raw: Path) -> None:
     """Write train/<label>/<number>.png and test/…"""
     arrays = np.load(source)
     for side in ("train", "test"):
-        for number, label in enumerate(arrays[f"y_{side}"]):
+        pictures, labels = arrays[f"x_{side}"], arrays[f"y_{side}"]
+        for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
             file = raw / side / str(label) / f"{number:05}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(encode_png(arrays[f"x_{side}"][number]))
+            file.write_bytes(encode_png(picture))
 
 
 def prepared(folder: Path) -> pd.DataFrame:

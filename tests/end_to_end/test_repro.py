@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from tests.end_to_end.conftest import IMAGES_PER_CLASS, run, stages_run, write_digits
+from tests.end_to_end.conftest import IMAGES_PER_CLASS, edit_params, run, stages_run, write_digits
 
 STAGES = ["ingest", "validate", "split", "prepare", "balance", "search", "train", "evaluate",
           "register"]  # fmt: skip
@@ -57,6 +58,14 @@ def test_a_changed_line_runs_its_dependants_and_nothing_else(file, stages, conti
     with (continued / file).open("a") as lines:
         lines.write("# one more line\n")
     assert stages_run(run(continued, "dvc repro")) == stages
+
+
+def test_another_size_gives_other_arrays_also_where_dvc_remembers_runs(continued):
+    for size in (17, 16, 18):
+        edit_params(continued, {"prepare": {"size": size}})
+        run(continued, "dvc repro prepare")
+        images = np.load(continued / "data/prepare/train.images.npy", mmap_mode="r")
+        assert images.shape[1:] == (size, size, 3)
 
 
 def test_one_added_image_runs_what_depends_on_it(continued):
