@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import yaml
 
 from components.errors import UserError
@@ -66,9 +67,19 @@ def rows(split: str) -> Path:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet or CSV table. Raises UserError where the stage before has not run."""
-    read = pd.read_csv if path.suffix == ".csv" else pd.read_parquet
-    return read(_existing(path))
+    """Read a Parquet or CSV table. Raises UserError where it is missing, or damaged as Parquet."""
+    existing = _existing(path)
+    if path.suffix == ".csv":
+        return pd.read_csv(existing)
+    try:
+        return pd.read_parquet(existing, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        stage = path.parts[1]
+        problem = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} is damaged; `fovea data verify --heal` mends it, or `dvc repro -f {stage}` "
+            f"makes it anew. Received: {problem}"
+        ) from None
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -77,7 +88,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         if path.suffix == ".csv":
             table.to_csv(temporary, index=False, lineterminator="\n")
         else:
-            table.to_parquet(temporary, index=False)
+            table.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
 def read_tree(path: Path) -> Any:

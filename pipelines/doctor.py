@@ -154,7 +154,7 @@ def _images_per_class(root: Path) -> Counter[str]:
     from components.data.sources.source import open_source
 
     listing = open_source(root / artifacts.RAW, _read(root).ingest.source)
-    return Counter(entry.label for entry in listing.entries)
+    return Counter(entry.label for entry in listing.entries if entry.label.strip())
 
 
 def _dvc(root: Path) -> Check:

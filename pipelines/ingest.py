@@ -13,5 +13,5 @@ def run(ingest: Ingest) -> None:
     manifest = build_manifest(artifacts.RAW, ingest, memory, recorded(artifacts.RAW))
     artifacts.write_table(artifacts.MANIFEST, manifest)
     faulty = int(manifest["fault"].notna().sum())
-    classes = manifest["label"].nunique()
+    classes = manifest["label"].str.strip().replace("", None).nunique()
     say(f"ingest: {len(manifest)} images in {classes} classes, {faulty} with a fault")

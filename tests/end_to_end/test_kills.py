@@ -28,7 +28,7 @@ KILLS = int(os.environ.get("FOVEA_KILLS", "3"))
 def test_a_killed_stage_ends_as_an_undisturbed_one(
     stage: str, clone: Callable[[str], Path], first_generation: Path, tmp_path: Path
 ) -> None:
-    before = clone(f"before {stage}")
+    before = clone(f"before-{stage}")
     if stage != STAGES[0]:
         run(before, f"dvc repro {STAGES[STAGES.index(stage) - 1]}")
     chance = random.Random(stage)

@@ -137,3 +137,16 @@ def _photographs_with_wrong_labels(photographs: Path, raw: Path) -> set[str]:
         (raw / label).mkdir(parents=True, exist_ok=True)
         shutil.copy(source, raw / label / source.name)
     return wrong
+
+
+def test_a_damaged_table_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = pd.DataFrame({"label": ["dog"] * 9, "number": range(9)})
+    artifacts.write_table(artifacts.SPLITS, table)
+    pd.testing.assert_frame_equal(artifacts.read_table(artifacts.SPLITS), table)
+    whole = artifacts.SPLITS.read_bytes()
+    for damaged in (whole.replace(b"dog", b"doe", 1), whole[:100]):
+        assert damaged != whole
+        artifacts.SPLITS.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"splits\.parquet is damaged.*Received: "):
+            artifacts.read_table(artifacts.SPLITS)

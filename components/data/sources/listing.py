@@ -8,7 +8,10 @@ from unicodedata import category
 from components.errors import UserError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-ENDINGS = tuple(EXTENSIONS)
+# Images, too, by what people call them. The decoder refuses most, by name; left out they would be
+# missing, and a class of them would be gone, without a word in any report.
+REFUSED = (".gif", ".tif", ".tiff", ".jfif", ".jpe", ".heic", ".heif", ".avif", ".jp2", ".jxl")
+ENDINGS = (*EXTENSIONS, *REFUSED)
 # How people call the sides of a split, in folders and tables.
 SIDES_BY_WORD = {
     "train": "train",

@@ -3,12 +3,12 @@
 import json
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.data.sources.listing import SIDES_BY_WORD, Entry, count, printable
+from components.data.sources.listing import SIDES_BY_WORD, Entry, count, printable, shown
 from components.data.sources.table_files import Row, read_rows
 from components.errors import UserError
 from components.params import Columns
@@ -33,6 +33,7 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
     counts once. Raises UserError where it is no sound table, or contradicts itself.
     """
     header, rows = read_rows(root, name, (columns.path, columns.label))
+    _check_optional(root / name, header, columns)
     further = tuple(name for name in header if name not in columns.model_dump().values())
     entries: dict[str, Entry] = {}
     repeated = 0
@@ -48,6 +49,17 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
     if repeated:
         notes.append(f"{count(repeated, 'row')} of {name} repeat a path and are left out")
     return Table(sorted(entries.values(), key=lambda entry: entry.path), further, notes)
+
+
+def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> None:
+    """Raise UserError where a column is missing that somebody has named on purpose."""
+    for what in ("group", "split"):
+        name = getattr(columns, what)
+        if name != what and name not in header:
+            raise UserError(
+                f"{where} has no column {name!r}, which ingest.source.columns.{what} names; "
+                f"correct it, or write {what} where there is none. Received: {shown(header)}"
+            )
 
 
 def check_slashes(where: Path, paths: Iterable[str], files: Collection[str]) -> None:

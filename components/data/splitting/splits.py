@@ -113,4 +113,9 @@ def _folds(rows: pd.DataFrame, near: pd.DataFrame, folds: int, seed: int) -> pd.
     sets = pd.Series(connected_sets(outside, near), index=outside.index)
     names = set_names(outside).groupby(sets).transform("min")
     fold = {name: int(place_of(seed, f"fold {name}") * folds) for name in names.unique()}
+    if missing := folds - len(set(fold.values())):
+        raise UserError(
+            f"split.folds asks for more folds than there are images, groups and sets of copies to "
+            f"fill them; lower it. Received: {folds}, of which {missing} would be empty"
+        )
     return names.map(fold).astype("Int64").reindex(rows.index)

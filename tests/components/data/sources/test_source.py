@@ -372,3 +372,12 @@ def test_a_file_in_a_folder_that_is_only_for_passing_is_read(open_folder: Path) 
     (raw / "labels.csv").write_text("path,label\nimages/1.png,cat\nimages/2.png,dog\n")
     (raw / "images").chmod(0o711)
     assert as_nobody(raw) == ["images/1.png cat 12", "images/2.png dog 12"]
+
+
+def test_a_class_of_pictures_that_are_refused_is_not_silently_gone(
+    tmp_path: Path, source: Source
+) -> None:
+    fill(tmp_path, "cat/1.png", "dog/1.png", "bird/1.tif", "bird/2.GIF", "bird/notes.txt")
+    listing = open_source(tmp_path, source)
+    assert {"bird/1.tif", "bird/2.GIF"} <= set(paths(listing))
+    assert "bird/notes.txt" not in paths(listing)

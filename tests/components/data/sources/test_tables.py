@@ -82,10 +82,19 @@ def test_columns_go_by_the_names_in_params(suffix: str, raw: Path, source: Sourc
     error = refused(raw, source)
     assert "no column path" in error
     assert "'file', 'class', 'label'" in error
-    columns = Columns(path="file", label="class", group="patient", split="set")
+    columns = Columns(path="file", label="class", group="group", split="split")
     listing = open_source(raw, source.model_copy(update={"columns": columns}))
     assert labels(listing) == {"a/1.png": "y", "a/2.png": "x"}
     assert [entry.extras for entry in listing.entries] == [{"label": "1"}, {"label": "2"}]
+
+
+@pytest.mark.parametrize("what", ["group", "split"])
+def test_a_column_that_is_named_but_missing_is_said(what: str, raw: Path, source: Source) -> None:
+    csv(raw, "path,label,patient\na/1.png,cat,p1\na/2.png,dog,p2\n")
+    columns = source.columns.model_copy(update={what: "patent"})
+    error = refused(raw, source.model_copy(update={"columns": columns}))
+    assert f"no column 'patent', which ingest.source.columns.{what} names" in error
+    assert "path, label, patient" in error or "label, path, patient" in error
 
 
 def test_values_of_any_type_are_carried_as_text(raw: Path, source: Source) -> None:

@@ -1,7 +1,9 @@
 """Folds: what belongs together shares one, evenly in every class, and test has none."""
 
 import numpy as np
+import pytest
 
+from components.errors import UserError
 from tests.components.data.splitting.split_tables import Case, belong, split, tried, unlike
 
 
@@ -41,3 +43,9 @@ def test_a_new_image_leaves_every_fold_as_it_is() -> None:
     before = split(images[:-20], folds=5).rows.set_index("path")["fold"]
     after = split(images, folds=5).rows.set_index("path")["fold"]
     assert after[before.index].equals(before)
+
+
+def test_more_folds_than_can_be_filled_are_refused() -> None:
+    images = unlike("cat", 12) + unlike("dog", 12)
+    with pytest.raises(UserError, match=r"split\.folds.*Received: 90, of which \d+ would be empty"):
+        split(images, folds=90)
