@@ -24,8 +24,9 @@ FOLDER = ".dir"  # what the name of a listing ends with
 def recorded(folder: Path) -> dict[str, str] | None:
     """Return POSIX path below `folder` → md5, as `<folder>.dvc` says; None without such a file.
 
-    None, and a line that says so, also where DVC's cache has not the listing of the folder, as
-    where images were copied here by hand: DVC can go on then, and so can we.
+    None, and a line that says so, also where that file is empty, and where DVC's cache has not the
+    listing of the folder, as where images were copied here by hand: DVC can go on then, and so can
+    we.
 
     Runs from the repository's root. Takes no lock and starts no process.
     Raises UserError where `<folder>.dvc` is torn, or the listing is damaged: its md5 is its name.
@@ -48,6 +49,12 @@ def folder_md5(folder: Path) -> str | None:
     try:
         text = tracked.read_text(encoding="utf-8")
     except FileNotFoundError:
+        return None
+    if not text.strip():  # DVC writes it anew on each `dvc repro`, not in one step
+        say(
+            f"{tracked} is empty, as a DVC that was killed leaves it, so {folder} is not held against "
+            f"it; `git checkout {tracked}` or `dvc add {folder}` brings it back"
+        )
         return None
     added = added_md5(text)
     if added is None:

@@ -47,11 +47,19 @@ def test_what_is_edited_later_does_not_change_what_is_recorded() -> None:
     assert dvc_data.recorded(RAW) == before
 
 
-@pytest.mark.parametrize("text", ["", "outs:\n- md5: abc", "outs: 3", "\x00", "- [", "outs: []"])
+@pytest.mark.parametrize("text", ["outs:\n- md5: abc", "outs: 3", "\x00", "- [", "outs: []"])
 def test_a_torn_or_foreign_dvc_file_is_one_sentence(text: str) -> None:
     write(Path("data"), {"raw.dvc": text.encode()})
     with pytest.raises(UserError, match=r"raw\.dvc names no folder as DVC 3 does.*Received: "):
         dvc_data.recorded(RAW)
+
+
+def test_a_dvc_file_that_a_killed_dvc_left_empty_stops_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(Path("data"), {"raw.dvc": b""})
+    assert dvc_data.recorded(RAW) is None
+    assert "git checkout data/raw.dvc" in capsys.readouterr().out
 
 
 def test_a_file_of_dvc_2_is_not_taken_for_one_of_dvc_3() -> None:
