@@ -52,8 +52,8 @@ def folder_md5(folder: Path) -> str | None:
         return None
     if not text.strip():  # DVC writes it anew on each `dvc repro`, not in one step
         say(
-            f"{tracked} is empty, as a DVC that was killed leaves it, so {folder} is not held against "
-            f"it; `git checkout {tracked}` or `dvc add {folder}` brings it back"
+            f"{tracked} is empty, as a DVC that was killed leaves it, so {folder} is not held "
+            f"against it; `git checkout {tracked}` or `dvc add {folder}` brings it back"
         )
         return None
     added = added_md5(text)
