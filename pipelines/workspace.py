@@ -84,7 +84,7 @@ def dead_rwlock(root: Path) -> Path | None:
     """
     path = root / DVC_LOCKS / "rwlock"
     try:
-        misled = any(_lives(info["pid"]) for info in _entries(path))
+        misled = any(lives(info["pid"]) for info in _entries(path))
     except FileNotFoundError:
         return None
     except ValueError:
@@ -127,16 +127,6 @@ def _taken(descriptor: int, how: int) -> bool:
     return True
 
 
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, alive
-        return True
-    return True
-
-
 def _entries(rwlock: Path) -> list[dict[str, Any]]:
     """Return who reads and who writes by DVC's `rwlock`. Raises ValueError where it is torn."""
     held = json.loads(rwlock.read_bytes())
@@ -150,7 +140,7 @@ def _is_dvc(pid: int, written_s: float) -> bool:
     A dead DVC's number may belong to another process by now, or to us. written_s: Unix time.
     Where there is no /proc, being alive is enough.
     """
-    if pid == os.getpid() or not _lives(pid):
+    if pid == os.getpid() or not lives(pid):
         return False
     process = Path(f"/proc/{pid}")
     try:
@@ -160,7 +150,7 @@ def _is_dvc(pid: int, written_s: float) -> bool:
         booted_s = int(Path("/proc/stat").read_text().partition("btime ")[2].split()[0])
         started_s = booted_s + int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
-        return _lives(pid)
+        return lives(pid)
     if fields[0] == b"Z" or started_s > written_s + CLOCK_S:  # a zombie has ended
         return False
     return not command or b"dvc" in command or b"python" in command  # empty: about to begin
