@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.files import lives
+
 LOCK = Path(".fovea/workspace.lock")
 DVC_LOCKS = Path(".dvc/tmp")
 POLL_S = 0.5
