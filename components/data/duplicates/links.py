@@ -58,19 +58,21 @@ def clusters(first: pd.Series, second: pd.Series) -> pd.Series:
     return pd.Series(firsts.to_numpy(), index=names, dtype="str")
 
 
-def repeats(manifest: pd.DataFrame) -> pd.Series:
-    """Return bool [rows]: True where an earlier row has the same pixels already."""
-    pixels = manifest["pixels_id"]
-    return pixels.notna() & pixels.duplicated()
+def repeats(sets: pd.Series) -> pd.Series:
+    """Return bool [rows]: True where an earlier row is of the same set already.
+
+    sets: what tells a row's set, such as its pixels_id or cluster; null where it is in none.
+    """
+    return sets.notna() & sets.duplicated()
 
 
-def label_counts(manifest: pd.DataFrame) -> pd.Series:
-    """Return int [rows]: under how many labels a row's pixels occur, 0 where it has no pixels.
+def label_counts(sets: pd.Series, labels: pd.Series) -> pd.Series:
+    """Return int [rows]: how many labels occur in a row's set, 0 where it is in none.
 
     A blank label contradicts nothing and does not count.
     """
-    labels = manifest["label"].where(manifest["label"].str.strip() != "")
-    return labels.groupby(manifest["pixels_id"]).transform("nunique").fillna(0).astype("int64")
+    named = labels.where(labels.str.strip() != "")
+    return named.groupby(sets).transform("nunique").fillna(0).astype("int64")
 
 
 def _exact_links(images: pd.DataFrame) -> pd.DataFrame:

@@ -71,12 +71,12 @@ def measured(manifest: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
         shorter_px=sides.min(axis=1),
         longer_px=sides.max(axis=1),
         side_factor=side / side.median(),
-        labels_of_pixels=label_counts(manifest),
+        labels_of_pixels=label_counts(manifest["pixels_id"], manifest["label"]),
         cluster=cluster,
-        labels_of_cluster=_labels_in(cluster, manifest["label"]),
-        near_copy=_surplus(cluster).astype(int),
+        labels_of_cluster=label_counts(cluster, manifest["label"]),
+        near_copy=repeats(cluster).astype(int),
         faulty=manifest["fault"].notna().astype(float),
-        duplicate=repeats(manifest).astype(float),
+        duplicate=repeats(manifest["pixels_id"]).astype(float),
     )
 
 
@@ -137,17 +137,6 @@ def _folded(label: str) -> str:
     return "".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
-def _labels_in(sets: pd.Series, labels: pd.Series) -> pd.Series:
-    """Return int [rows]: labels in a row's set, 0 where it is in none; blank ones not counted."""
-    named = labels.where(labels.str.strip() != "")
-    return named.groupby(sets).transform("nunique").fillna(0).astype("int64")
-
-
-def _surplus(cluster: pd.Series) -> pd.Series:
-    """Return bool [rows]: True where an earlier row is of the same cluster."""
-    return cluster.notna() & cluster.duplicated()
-
-
 def _blamed(finding: Finding, left: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     """Return bool [rows of the table]: those that a finding takes out.
 
@@ -155,9 +144,9 @@ def _blamed(finding: Finding, left: pd.DataFrame, table: pd.DataFrame) -> pd.Ser
     the finding names go, and which do depends on what is still there.
     """
     if finding.name == "duplicate_share":
-        blamed = repeats(left)
+        blamed = repeats(left["pixels_id"])
     elif finding.name == "near_duplicates":
-        blamed = _surplus(left["cluster"])
+        blamed = repeats(left["cluster"])
     elif finding.name == "images_per_class":
         blamed = left["label"].isin(finding.offenders)
     else:

@@ -183,7 +183,7 @@ def test_the_links_of_a_crowd_grow_with_its_members_not_with_its_pairs() -> None
 
 def test_a_blank_label_contradicts_nothing() -> None:
     table = pd.DataFrame({"label": ["cat", "  ", "", "cat"], "pixels_id": ["a"] * 4})
-    assert label_counts(table).tolist() == [1, 1, 1, 1]
+    assert label_counts(table["pixels_id"], table["label"]).tolist() == [1, 1, 1, 1]
 
 
 def found_and_false(folder: Path, params: Params, count: int, how: str) -> tuple[float, float]:
