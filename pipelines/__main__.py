@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import UserError
-from components.params import Params, read_params
-from pipelines.environment import quiet_vendors
+from components.params.reader import Params, read_params
+from pipelines.workspace.environment import quiet_vendors
 
 STAGES = (
     "ingest",
@@ -64,7 +64,7 @@ def check_training_can_start(params: Params) -> None:
     as written or as the search may choose them.
     """
     from components.model.backbones import check_backbone
-    from components.tracking.registry import resolve_weights
+    from components.registry.weights import resolve_weights
 
     for model in params.models_to_try():
         check_backbone(model, params.prepare.size)

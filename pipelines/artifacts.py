@@ -1,20 +1,10 @@
 """Every file the stages exchange, by name: their only interface to each other.
 
-Paths are relative to the repository's root, where every command runs. Everything is written whole
-(a reader sees the old file or the new one) and holds neither times nor names of machines.
+Paths are relative to the repository's root, where every command runs. How these files are read and
+written: pipelines/formats.py.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import pyarrow as pa
-import yaml
-
-from components.errors import UserError
-from components.files import written_whole
 
 RAW = Path("data/raw")
 
@@ -64,57 +54,3 @@ def images(split: str) -> Path:
 def rows(split: str) -> Path:
     """Return where `prepare` leaves the manifest rows of a split, in the order of its pixels."""
     return Path(f"data/prepare/{split}.parquet")
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet or CSV table. Raises UserError where it is missing, or damaged as Parquet."""
-    existing = _existing(path)
-    if path.suffix == ".csv":
-        return pd.read_csv(existing)
-    try:
-        return pd.read_parquet(existing, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        stage = path.parts[1]
-        problem = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path} is damaged; `fovea data verify --heal` mends it, or `dvc repro -f {stage}` "
-            f"makes it anew. Received: {problem}"
-        ) from None
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as Parquet or CSV, as the name says, without its index."""
-    with written_whole(path) as temporary:
-        if path.suffix == ".csv":
-            table.to_csv(temporary, index=False, lineterminator="\n")
-        else:
-            table.to_parquet(temporary, index=False, write_page_checksum=True)
-
-
-def read_tree(path: Path) -> Any:
-    """Read a JSON or YAML file. Raises UserError where the stage before has not run."""
-    text = _existing(path).read_text(encoding="utf-8")
-    # YAML 1.1 would read the JSON number 1e-05 as a string.
-    return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-
-
-def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
-    """Write nested values as JSON or YAML, as the name says, keys in the order given."""
-    if path.suffix == ".json":
-        text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    else:
-        text = yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
-    write_text(path, text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text."""
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        stage = path.parts[1]
-        raise UserError(f"{path} is missing; run `dvc repro {stage}` first")
-    return path

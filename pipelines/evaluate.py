@@ -3,32 +3,34 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components import params
-from components.data.prepared import read_images
 from components.errors import UserError
 from components.evaluation.curves import precision_recall_points, roc_points
 from components.evaluation.metrics import Metrics, measure
 from components.evaluation.predictions import confident_mistakes, confusion_rows, predictions
 from components.evaluation.report import Subject, report
-from components.model.checkpoints import model_id as identify
-from components.model.checkpoints import read_classifier
 from components.model.classifier import Classifier, predict
+from components.model.model_file import model_id as identify
+from components.model.model_file import read_classifier
+from components.params.evaluate import Evaluate
 from components.progress import say
 from components.tracking.connection import connect
 from components.tracking.runs import adopt_model, run_of_model
+from components.training_set.pixels import read_images
 from pipelines import artifacts
+from pipelines.formats import read_table, read_tree, write_table, write_text, write_tree
+from pipelines.workspace.lineage import origin
 
 
-def run(seed: int, evaluate: params.Evaluate) -> None:
+def run(seed: int, evaluate: Evaluate) -> None:
     """Measure the model on the test split, write what was found, and log it to the model's run.
 
     Raises UserError where MLflow does not answer, before anything is read.
     """
     connect()
     classifier = read_classifier(artifacts.MODEL)
-    statistics = artifacts.read_tree(artifacts.STATISTICS)
+    statistics = read_tree(artifacts.STATISTICS)
     _check_classes(classifier, statistics)
-    rows = artifacts.read_table(artifacts.rows("test"))
+    rows = read_table(artifacts.rows("test"))
     images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
     probabilities = predict(classifier, images)
     labels, class_names = rows["label_index"].to_numpy(), classifier.class_names
@@ -36,11 +38,11 @@ def run(seed: int, evaluate: params.Evaluate) -> None:
     metrics = measure(labels, probabilities, class_names, evaluate, seed)
     predicted = predictions(rows, probabilities, class_names)
     mistakes = confident_mistakes(predicted, images, evaluate.mistakes)
-    history = artifacts.read_table(artifacts.HISTORY)
+    history = read_table(artifacts.HISTORY)
     subject = _subject(classifier, statistics)
 
-    artifacts.write_tree(artifacts.METRICS, metrics.to_tree())
-    artifacts.write_text(artifacts.REPORT, report(subject, metrics, history, mistakes))
+    write_tree(artifacts.METRICS, metrics.to_tree())
+    write_text(artifacts.REPORT, report(subject, metrics, history, mistakes))
     for path, table in {
         artifacts.PREDICTIONS: predicted,
         artifacts.CONFUSION: confusion_rows(predicted),
@@ -49,7 +51,7 @@ def run(seed: int, evaluate: params.Evaluate) -> None:
             labels, probabilities, class_names
         ),
     }.items():
-        artifacts.write_table(path, table)
+        write_table(path, table)
     _log(metrics, subject.model_id)
     say(f"{metrics.in_words()}; report: {artifacts.REPORT}")
 
@@ -75,7 +77,7 @@ def _subject(classifier: Classifier, statistics: Mapping[str, Any]) -> Subject:
 
 
 def _log(metrics: Metrics, model_id: str) -> None:
-    logged = run_of_model(model_id) or adopt_model(model_id)
+    logged = run_of_model(model_id) or adopt_model(model_id, origin())
     logged.log_metrics({f"test_{name}": value for name, value in metrics.to_flat().items()})
     tables = (artifacts.METRICS, artifacts.PREDICTIONS, artifacts.CONFUSION)
     logged.log_files(*tables, artifacts.CURVES, artifacts.REPORT, folder="evaluate")

@@ -1,24 +1,27 @@
 """splits.parquet, data/raw → data/prepare: pixels and rows of every split, and statistics."""
 
-from components.data.prepared import prepare_images, statistics
-from components.data.splitting.sides import SIDES
-from components.params import Ingest, Prepare
+from components.params.ingest import Ingest
+from components.params.prepare import Prepare
+from components.params.split import SPLITS
+from components.preparation.pixels import prepare_images
+from components.preparation.statistics import statistics
 from components.progress import say
 from pipelines import artifacts
+from pipelines.formats import read_table, write_table, write_tree
 
 
 def run(ingest: Ingest, prepare: Prepare) -> None:
     """Decode every image once and keep it at the size that the network sees."""
-    splits = artifacts.read_table(artifacts.SPLITS)
+    splits = read_table(artifacts.SPLITS)
     class_names = sorted(splits["label"].unique())
     indices = {name: index for index, name in enumerate(class_names)}
     splits["label_index"] = splits["label"].map(indices).astype("int64")
-    for side in SIDES:
+    for side in SPLITS:
         rows = splits[splits["split"] == side]
         prepare_images(artifacts.RAW, rows, ingest, prepare, artifacts.images(side))
-        artifacts.write_table(artifacts.rows(side), rows)
-    arrays = {side: artifacts.images(side) for side in SIDES}
-    artifacts.write_tree(artifacts.STATISTICS, statistics(splits, arrays, prepare))
+        write_table(artifacts.rows(side), rows)
+    arrays = {side: artifacts.images(side) for side in SPLITS}
+    write_tree(artifacts.STATISTICS, statistics(splits, arrays, prepare))
     say(
         f"prepare: {len(splits)} images of {prepare.size} × {prepare.size} pixels, {prepare.resize}"
     )

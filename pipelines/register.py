@@ -2,18 +2,21 @@
 
 import numpy as np
 
-from components.data.prepared import read_images
 from components.evaluation.gate import Verdict
-from components.model.checkpoints import model_id, started_from
-from components.params import Ingest, Prepare, Register
+from components.model.model_file import model_id, started_from
+from components.params.ingest import Ingest
+from components.params.prepare import Prepare
+from components.params.register import Register
 from components.progress import say
+from components.registry.contest import Contest, judge_against
+from components.registry.promotion import promote
+from components.registry.versions import champion, find_version, register_version
 from components.tracking.connection import connect
-from components.tracking.contest import Contest, judge_against
-from components.tracking.lineage import lineage, who
-from components.tracking.promotion import promote
-from components.tracking.registry import champion, find_version, register_version
 from components.tracking.runs import adopt_model, run_of_model
+from components.training_set.pixels import read_images
 from pipelines import artifacts
+from pipelines.formats import read_table, read_tree, write_tree
+from pipelines.workspace.lineage import origin, who
 
 SHOWN = ("test_accuracy", "test_balanced_accuracy", "test_macro_f1")
 LONGEST_REASONS = 4_000  # characters in a tag; verdict.json has all of them
@@ -23,9 +26,9 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     """Judge the model against the champion, register it as the challenger, promote it if asked."""
     connect()
     identity = model_id(artifacts.MODEL)
-    statistics = artifacts.read_tree(artifacts.STATISTICS)
+    statistics = read_tree(artifacts.STATISTICS)
     classes = statistics["class_names"]
-    rows = artifacts.read_table(artifacts.PREDICTIONS)
+    rows = read_table(artifacts.PREDICTIONS)
     # Before the contest: damage here must stop the stage, not count as a champion that fails.
     images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
     probabilities = np.stack(rows["probabilities"].to_numpy())
@@ -34,7 +37,8 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     verdict = judge_against(reigning, identity, probabilities, contest, register, seed)
     compared = reigning.number if reigning else None
 
-    tracked = run_of_model(identity) or adopt_model(identity)
+    came_from = origin()
+    tracked = run_of_model(identity) or adopt_model(identity, came_from)
     number = register_version(
         register.name,
         artifacts.MODEL,
@@ -42,14 +46,14 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
         np.array(images[:1]),
         len(classes),
         {
-            **lineage(),
+            **came_from.tags,
             "started_from": started_from(artifacts.MODEL),
             **_verdict_tags(verdict, compared),
         },
         SHOWN,
     )
     registered = {"name": register.name, "version": number, "champion": compared}
-    artifacts.write_tree(artifacts.VERDICT, {**registered, **verdict.to_tree()})
+    write_tree(artifacts.VERDICT, {**registered, **verdict.to_tree()})
     tracked.log_files(artifacts.VERDICT, folder=f"register/{register.name}")
     tracked.set_tags({"verdict": verdict.decision, "registered": f"{register.name}/{number}"})
     say(f"{verdict.decision}: version {number} of {register.name}; {verdict.reasons[0]}")
@@ -63,7 +67,7 @@ def _promote(number: int, verdict: Verdict, register: Register) -> None:
         say(f"not promoted: a reviewer has decided against version {number}")
         return
     reason = "; ".join(verdict.reasons)[:1000]
-    promote(register.name, str(number), reason, by=f"register.promote: auto, run by {who()}")
+    promote(register.name, str(number), reason, f"register.promote: auto, run by {who()}")
     say(f"promoted: version {number} is the champion")
 
 

@@ -20,12 +20,14 @@ from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
 from components.errors import UserError
-from pipelines import artifacts, commands, outcome, workspace
-from pipelines.environment import quiet_vendors
-from pipelines.foreground import end_with_parent, run_apart
+from pipelines import artifacts, outcome
+from pipelines.formats import read_tree
+from pipelines.workspace import locks, processes
+from pipelines.workspace.environment import quiet_vendors
+from pipelines.workspace.foreground import end_with_parent, run_apart
 
 # Should another DVC be at work in a second terminal, wait for it instead of failing after 3 s.
-DVC = (*commands.DVC, "--wait-for-lock")
+DVC = (*processes.DVC, "--wait-for-lock")
 # What `dvc remote default` says before it exits with 1, as it does for other reasons, too.
 NO_REMOTE = "No default remote set"
 # What DVC says of a file that another DVC works on; `--wait-for-lock` does not cover those.
@@ -46,7 +48,7 @@ def retrain(pull: bool = False, push: bool = False) -> State[None]:
     try:
         stages = read_stages(Path("dvc.yaml"))
         say = get_run_logger().info
-        with workspace.locked(Path(), f"flow run {flow_run.name}", say) as lock:
+        with locks.locked(Path(), f"flow run {flow_run.name}", say) as lock:
             # Found out and told now, not after hours of training.
             connected = (pull or push) and has_remote(lock)
             if pull and connected:
@@ -56,7 +58,7 @@ def retrain(pull: bool = False, push: bool = False) -> State[None]:
             show_outcome()
             if push and connected:
                 _run(transfer, "push", lock)
-    except (UserError, commands.CommandFailedError) as error:
+    except (UserError, processes.CommandFailedError) as error:
         return Failed(message=str(error))
     return Completed()
 
@@ -67,7 +69,7 @@ def repro(stage: str, lock: int) -> State[None]:
     """Let DVC run `stage`, and what comes before it, where something changed."""
     try:
         _dvc("repro", stage, lock=lock)
-    except commands.CommandFailedError as error:
+    except processes.CommandFailedError as error:
         return Failed(message=str(error))
     return Completed()
 
@@ -82,7 +84,7 @@ def transfer(direction: str, lock: int) -> State[None]:
     """`dvc pull` or `dvc push`, with the default remote."""
     try:
         _dvc(direction, lock=lock)
-    except commands.CommandFailedError as error:
+    except processes.CommandFailedError as error:
         return Failed(message=str(error))
     return Completed()
 
@@ -105,7 +107,7 @@ def has_remote(lock: int) -> bool:
     """Tell whether `dvc pull` and `dvc push` have somewhere to go; the log says so if not."""
     try:
         _dvc("remote", "default", lock=lock)
-    except commands.CommandFailedError as error:
+    except processes.CommandFailedError as error:
         if NO_REMOTE not in str(error):
             raise
         get_run_logger().warning(
@@ -120,8 +122,8 @@ def show_outcome() -> None:
     """Leave Prefect artifacts: the metrics, and the verdict with links to report and MLflow run."""
     if not artifacts.VERDICT.is_file():
         return  # this dvc.yaml ends before `register`
-    metrics = list(outcome.metric_rows(artifacts.read_tree(artifacts.METRICS)))
-    verdict = artifacts.read_tree(artifacts.VERDICT)
+    metrics = list(outcome.metric_rows(read_tree(artifacts.METRICS)))
+    verdict = read_tree(artifacts.VERDICT)
     text = outcome.outcome_markdown(verdict, artifacts.REPORT, mlflow_run())
     create_table_artifact(metrics, key="retrain-metrics", description=text)
     create_markdown_artifact(text, key="retrain-outcome")
@@ -130,7 +132,7 @@ def show_outcome() -> None:
 
 def mlflow_run() -> str:
     """Return the address of the model's MLflow run, or in words how to come to it."""
-    from components.model.checkpoints import model_id
+    from components.model.model_file import model_id
     from components.tracking import connection, runs
 
     try:
@@ -179,7 +181,7 @@ def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> None:
     """Run a task under the name of what it does; raise CommandFailedError where it failed."""
     state = step.with_options(name=name, task_run_name=name)(name, lock, return_state=True)
     if not state.is_completed():
-        raise commands.CommandFailedError(f"{name}: {state.message}")
+        raise processes.CommandFailedError(f"{name}: {state.message}")
 
 
 def _dvc(*arguments: str, lock: int) -> None:
@@ -188,13 +190,13 @@ def _dvc(*arguments: str, lock: int) -> None:
     A `dvc repro` started by hand takes no lock of ours, so it is waited for here, and again where
     it came first in the moment between looking and starting.
     """
-    environment = commands.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
+    environment = processes.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
     say = get_run_logger().info
     for last in [False] * (BUSY_TRIES - 1) + [True]:
-        workspace.wait_for_dvc(Path(), say)
+        locks.wait_for_dvc(Path(), say)
         try:
-            return commands.run([*DVC, *arguments], environment, say, keep_open=[lock])
-        except commands.CommandFailedError as error:
+            return processes.run([*DVC, *arguments], environment, say, keep_open=[lock])
+        except processes.CommandFailedError as error:
             if last or BUSY not in str(error):
                 raise
             say("another DVC was faster; waiting for it")

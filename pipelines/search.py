@@ -8,17 +8,22 @@ from pathlib import Path
 import pandas as pd
 
 from components.files import sha256
-from components.model.best_epoch import Row
-from components.model.training import train_classifier
-from components.params import Hyperparameters, Model, Search, Train
+from components.params.hyperparameters import Hyperparameters
+from components.params.model import Model
+from components.params.search import Search
+from components.params.train import Train
 from components.progress import say
+from components.registry.weights import resolve_weights
 from components.search.plots import draw_trials
 from components.search.space import Overrides
 from components.search.study import Objective, Pruned, Report, Trial, best_trial, run_study
-from components.tracking.registry import resolve_weights
 from components.tracking.runs import Run, start_run
+from components.training.best_epoch import Row
+from components.training.training import train_classifier
 from pipelines import artifacts
+from pipelines.formats import write_table, write_text, write_tree
 from pipelines.training_data import read_training_data
+from pipelines.workspace.lineage import origin
 
 
 def run(seed: int, model: Model, train: Train, search: Search) -> None:
@@ -29,7 +34,7 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
     if search.trials:
         study = study_id(written, search, seed)
         # A study that goes on after an interruption has several parents; the tag joins them.
-        with start_run("search", tags={"stage": "search", "study_id": study}) as parent:
+        with start_run("search", origin(), {"stage": "search", "study_id": study}) as parent:
             parent.log_params({"seed": seed, "search": search.model_dump()})
             objective = build_objective(written, search, seed, parent)
             storage = artifacts.STATE / "search" / f"{study}.db"
@@ -40,9 +45,9 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
             parent.set_tags({"best_trial": str(best.number)})
     else:
         say("search: none, since search.trials is 0; train takes params.yaml as written")
-    artifacts.write_tree(artifacts.HYPERPARAMETERS, overrides)
-    artifacts.write_table(artifacts.TRIALS, _table(trials, search))
-    artifacts.write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize, search.space))
+    write_tree(artifacts.HYPERPARAMETERS, overrides)
+    write_table(artifacts.TRIALS, _table(trials, search))
+    write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize, search.space))
 
 
 def build_objective(written: Hyperparameters, search: Search, seed: int, parent: Run) -> Objective:
@@ -57,7 +62,7 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
         hyperparameters = written.overridden(overrides)
         epochs = min(search.epochs, hyperparameters.train.finetune.epochs)
         hyperparameters = hyperparameters.overridden({"train.finetune.epochs": epochs})
-        with start_run(f"trial {number}", tags={"stage": "search"}, parent=parent) as tracked:
+        with start_run(f"trial {number}", origin(), {"stage": "search"}, parent) as tracked:
             tracked.log_params(hyperparameters.model_dump())
 
             def on_epoch(row: Row) -> None:

@@ -8,16 +8,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.data.prepared import prepare_images, read_images
-from components.data.splitting.sets import connected_sets, near_pairs
-from components.data.validation.label_errors import suspects
 from components.files import sha256
-from components.model.batches import Examples
-from components.model.checkpoints import read_classifier
+from components.label_errors.suspects import suspects
 from components.model.classifier import Classifier, build_classifier, warm_started
 from components.model.features import frozen_features
-from components.params import Ingest, LabelErrors, Model, Prepare
+from components.model.model_file import read_classifier
+from components.params.ingest import Ingest
+from components.params.model import Model
+from components.params.prepare import Prepare
+from components.params.validate import LabelErrors
+from components.preparation.pixels import prepare_images
 from components.progress import say
+from components.splits.sets import connected_sets, near_pairs
+from components.training_set.examples import Examples
+from components.training_set.pixels import read_images
 from pipelines import artifacts
 
 NAMELESS = ("",)  # classes of a head that nobody asks

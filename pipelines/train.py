@@ -5,20 +5,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.model.best_epoch import Row
-from components.model.checkpoints import model_id, write_classifier
-from components.model.training import train_classifier
-from components.params import Hyperparameters, Model, Train
-from components.tracking.registry import resolve_weights
+from components.model.model_file import model_id, write_classifier
+from components.params.hyperparameters import Hyperparameters
+from components.params.model import Model
+from components.params.train import Train
+from components.registry.weights import resolve_weights
 from components.tracking.runs import start_run
+from components.training.best_epoch import Row
+from components.training.training import train_classifier
 from pipelines import artifacts
+from pipelines.formats import read_tree, write_table
 from pipelines.training_data import read_training_data
+from pipelines.workspace.lineage import origin
 
 
 def run(seed: int, model: Model, train: Train) -> None:
     """Train one classifier; losses, rates and accuracy per epoch go to MLflow and history.csv."""
-    with start_run("train", tags={"stage": "train"}) as tracked:
-        found = artifacts.read_tree(artifacts.HYPERPARAMETERS)
+    with start_run("train", origin(), tags={"stage": "train"}) as tracked:
+        found = read_tree(artifacts.HYPERPARAMETERS)
         hyperparameters = Hyperparameters(model=model, train=train).overridden(found)
         tracked.log_params({"seed": seed, **hyperparameters.model_dump()})
         epochs = count(1)
@@ -33,6 +37,6 @@ def run(seed: int, model: Model, train: Train) -> None:
             hyperparameters, data, weights, seed, log, artifacts.STATE / "features"
         )
         write_classifier(artifacts.MODEL, trained.classifier)
-        artifacts.write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
+        write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
         tracked.log_files(artifacts.HISTORY, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL)})

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from components.data.prepared import read_images
-from components.model.batches import Balance, Data, Examples
+from components.training_set.examples import Balance, Data, Examples
+from components.training_set.pixels import read_images
 from pipelines import artifacts
+from pipelines.formats import read_table, read_tree
 
 
 def read_training_data() -> Data:
@@ -16,11 +17,11 @@ def read_training_data() -> Data:
 
     Raises UserError where an earlier stage has not run, or its pixels are damaged since.
     """
-    statistics = artifacts.read_tree(artifacts.STATISTICS)
+    statistics = read_tree(artifacts.STATISTICS)
     return Data(
         _examples("train", statistics["pixels"]),
         _examples("val", statistics["pixels"]),
-        Balance.from_plan(artifacts.read_tree(artifacts.PLAN)),
+        Balance.from_plan(read_tree(artifacts.PLAN)),
         tuple(statistics["class_names"]),
         statistics["size"],
         statistics["resize"],
@@ -29,5 +30,5 @@ def read_training_data() -> Data:
 
 
 def _examples(split: str, sums: Mapping[str, str]) -> Examples:
-    labels = artifacts.read_table(artifacts.rows(split))["label_index"].to_numpy(np.int64)
+    labels = read_table(artifacts.rows(split))["label_index"].to_numpy(np.int64)
     return Examples(read_images(artifacts.images(split), sums[split]), labels)

@@ -6,26 +6,28 @@ from typing import Any
 
 import pandas as pd
 
-from components.data.duplicates.links import find_links
-from components.data.images.decoder import Pixels, decode
-from components.data.images.formats import Fault
-from components.data.images.thumbnails import thumbnail
-from components.data.ingestion.difference import difference
-from components.data.report.page import page, pictured
-from components.data.sources.source import read_bytes
-from components.data.validation.expectations import Validation
-from components.data.validation.expectations import validate as check
+from components.duplicates.links import find_links
 from components.files import written_whole
-from components.params import Decode, Ingest, Validate
+from components.images.decoder import Pixels, decode
+from components.images.formats import Fault
+from components.manifest.difference import difference
+from components.params.ingest import Decode, Ingest
+from components.params.validate import Validate
 from components.progress import say
+from components.sources.reading import read_bytes
+from components.validation.expectations import Validation
+from components.validation.expectations import validate as check
+from components.validation.page.page import page, pictured
+from components.validation.page.thumbnails import thumbnail
 from pipelines import artifacts
-from pipelines.revisions import previous_manifest
+from pipelines.formats import read_table, write_table, write_text, write_tree
 from pipelines.suspected_labels import suspected_labels
+from pipelines.workspace.revisions import previous_manifest
 
 
 def run(ingest: Ingest, validate: Validate) -> None:
     """Part the manifest, write down why, and only then stop where an expectation says so."""
-    manifest = artifacts.read_table(artifacts.MANIFEST)
+    manifest = read_table(artifacts.MANIFEST)
     links = find_links(manifest, validate.near_duplicates)
     validation = check(manifest.drop(columns="fingerprint"), links, validate)
     suspected = None
@@ -33,12 +35,12 @@ def run(ingest: Ingest, validate: Validate) -> None:
         suspected = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
     report = validation.report.tree()
     report |= {"label_errors": suspected, "difference": _difference(manifest)}
-    artifacts.write_table(artifacts.ACCEPTED, validation.accepted)
-    artifacts.write_table(artifacts.QUARANTINE, validation.quarantine)
-    artifacts.write_table(artifacts.DUPLICATES, links)
-    artifacts.write_tree(artifacts.VALIDATION_REPORT, report)
+    write_table(artifacts.ACCEPTED, validation.accepted)
+    write_table(artifacts.QUARANTINE, validation.quarantine)
+    write_table(artifacts.DUPLICATES, links)
+    write_tree(artifacts.VALIDATION_REPORT, report)
     pictures = dict(_pictures(pictured(report), ingest.decode))
-    artifacts.write_text(artifacts.VALIDATION_PAGE, page(report, pictures))
+    write_text(artifacts.VALIDATION_PAGE, page(report, pictures))
     with written_whole(artifacts.DATA_DOCS) as folder:
         folder.mkdir()
         (folder / "index.html").write_text(validation.docs, encoding="utf-8")
@@ -47,7 +49,7 @@ def run(ingest: Ingest, validate: Validate) -> None:
 
 
 def _difference(manifest: pd.DataFrame) -> dict[str, Any]:
-    """Compare with the images of the last commit that has others; see pipelines.revisions."""
+    """Compare with the images of the last commit that has others; see workspace.revisions."""
     previous = previous_manifest()
     if previous is None:
         return {"notes": ["no manifest of other images is in git's history and DVC's cache"]}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.params import Params, read_params
-from pipelines.environment import quiet_vendors
+from components.params.reader import Params, read_params
+from pipelines.workspace.environment import quiet_vendors
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,7 +44,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data/raw of 200 real digits in ten class folders; copy it before changing anything."""
-    from components.data.samples import digits
+    from pipelines.commands.sample import digits
 
     folder = tmp_path_factory.mktemp("digits") / "raw"
     for name, data in islice(digits(), 200):

@@ -6,7 +6,6 @@ from itertools import chain
 
 import numpy as np
 
-from components import params
 from components.evaluation.bootstrap import (
     Floats,
     Interval,
@@ -17,6 +16,7 @@ from components.evaluation.bootstrap import (
     score_interval,
 )
 from components.evaluation.metrics import count_scores
+from components.params.register import Register
 
 OVERALL = ("accuracy", "balanced_accuracy", "macro_f1")
 
@@ -46,7 +46,7 @@ def compare(
     challenger: Floats,
     champion: Floats | None,
     class_names: Sequence[str],
-    register: params.Register,
+    register: Register,
     seed: int,
 ) -> tuple[Comparison, ...]:
     """Compare both by accuracy, balanced accuracy, macro F1 and the recall of each class.

@@ -23,9 +23,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from components import params
 from components.evaluation.bootstrap import Floats, Interval, Ints
 from components.evaluation.comparison import Comparison, compare
+from components.params.register import Floors, Register
 
 Decision = Literal["promote", "hold", "reject"]
 
@@ -62,7 +62,7 @@ def judge(
     challenger: Floats,
     champion: Floats | None,
     class_names: Sequence[str],
-    register: params.Register,
+    register: Register,
     seed: int,
 ) -> Verdict:
     """Judge a challenger by the rules above; the same arguments give the same verdict.
@@ -108,7 +108,7 @@ def _not_finite(whose: str, probabilities: Floats) -> list[str]:
     return [text] if broken else []
 
 
-def _below_floors(rows: Sequence[Comparison], floors: params.Floors) -> list[str]:
+def _below_floors(rows: Sequence[Comparison], floors: Floors) -> list[str]:
     reasons = []
     for row in rows:
         floor, value = getattr(floors, row.metric, None), row.challenger.value

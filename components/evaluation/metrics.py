@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from components import params
 from components.errors import UserError
 from components.evaluation.bootstrap import (
     Bools,
@@ -29,6 +28,7 @@ from components.evaluation.bootstrap import (
     resampled,
     score_interval,
 )
+from components.params.evaluate import Evaluate
 
 MACRO = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall")
 PER_CLASS = ("precision", "recall", "f1", "roc_auc")
@@ -110,7 +110,7 @@ def measure(
     labels: Ints,
     probabilities: Floats,
     class_names: Sequence[str],
-    evaluate: params.Evaluate,
+    evaluate: Evaluate,
     seed: int,
 ) -> Metrics:
     """Measure probabilities against labels, with bootstrap intervals: see score_interval.

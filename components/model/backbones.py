@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from components import params
 from components.errors import UserError
 from components.model.backend import load_keras
+from components.params.model import Model
 
 Pixels = Literal["signed", "imagenet", "caffe", "included"]
 COMPACT_MIN_SIZE = 8
@@ -69,7 +69,7 @@ APPLICATIONS = {
 }
 
 
-def check_backbone(model: params.Model, size: int) -> None:
+def check_backbone(model: Model, size: int) -> None:
     """Raise UserError where the backbone is unknown or takes neither this size nor this width.
 
     size: side of the square images in pixels. Imports no Keras, so it costs nothing.
@@ -94,12 +94,12 @@ def check_backbone(model: params.Model, size: int) -> None:
         )
 
 
-def check_imagenet(model: params.Model, size: int) -> None:
+def check_imagenet(model: Model, size: int) -> None:
     """Fetch the backbone's ImageNet weights, or raise UserError naming the file looked for."""
     build_backbone(model, size)
 
 
-def build_backbone(model: params.Model, size: int) -> Any:
+def build_backbone(model: Model, size: int) -> Any:
     """Build a keras.Model named `backbone` from pixels to features.
 
     Maps uint8 [N, size, size, 3] to float32 [N, features]: pixel scaling and average pooling are
@@ -119,7 +119,7 @@ def build_backbone(model: params.Model, size: int) -> Any:
     return keras.Model(images, features, name="backbone")
 
 
-def _check_width(model: params.Model, application: Application) -> None:
+def _check_width(model: Model, application: Application) -> None:
     imagenet = model.weights == "imagenet"
     if (application.widths or model.width == 1) and not (
         imagenet and application.widths and model.width not in application.widths
@@ -132,7 +132,7 @@ def _check_width(model: params.Model, application: Application) -> None:
     )
 
 
-def _application(model: params.Model, application: Application, size: int) -> Any:
+def _application(model: Model, application: Application, size: int) -> Any:
     """Call the Keras constructor."""
     import keras
 

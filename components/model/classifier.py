@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components import params
 from components.errors import UserError
 from components.model.backbones import build_backbone
+from components.params.model import Model
 from components.progress import track
 
 PREDICTION_BATCH = 64
@@ -57,7 +57,7 @@ class Classifier:
 
 
 def build_classifier(
-    model: params.Model, class_names: Sequence[str], size: int, resize: str
+    model: Model, class_names: Sequence[str], size: int, resize: str
 ) -> Classifier:
     """Build a classifier with random weights, or ImageNet's below a random head.
 
@@ -70,7 +70,7 @@ def build_classifier(
 
 
 def warm_started(
-    model: params.Model,
+    model: Model,
     class_names: Sequence[str],
     size: int,
     resize: str,
@@ -95,7 +95,7 @@ def warm_started(
 
 
 def _with_head(
-    backbone: Any, model: params.Model, class_names: Sequence[str], resize: str, started_from: str
+    backbone: Any, model: Model, class_names: Sequence[str], resize: str, started_from: str
 ) -> Classifier:
     import keras
 
@@ -108,9 +108,7 @@ def _with_head(
     return Classifier(network, tuple(class_names), size, resize, started_from)
 
 
-def _check_same_architecture(
-    expected: Any, found: Any, model: params.Model, source: Classifier
-) -> None:
+def _check_same_architecture(expected: Any, found: Any, model: Model, source: Classifier) -> None:
     """Weights of one shape are not enough once they are copied: layers without any matter, too.
 
     Keras adds one to an EfficientNet with ImageNet's weights, for example.

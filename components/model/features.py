@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.files import written_whole
-from components.model.batches import Examples
-from components.model.checkpoints import numbered
 from components.model.classifier import Classifier, outputs
+from components.model.model_file import numbered
+from components.training_set.examples import Examples
 
 
 def frozen_features(

@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.params import Range, SpaceValues
+from components.params.search import Range, SpaceValues
 from components.search.study import Trial, best_trial
 
 COLOURS = {"complete": "#2563eb", "pruned": "#d97706"}

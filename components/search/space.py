@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components.params import Choices, Hyperparameters, SpaceValues
+from components.params.hyperparameters import Hyperparameters
+from components.params.search import Choices, SpaceValues
 
 Overrides = dict[str, Any]
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import params
 from components.errors import UserError
-from components.model.training import TrainingFailedError
+from components.params.hyperparameters import Hyperparameters
+from components.params.search import Search
 from components.progress import say
 from components.search.space import Overrides, suggest, written_point
+from components.training.training import TrainingFailedError
 
 # What is wrong with a trial alone; a lost tracking server or missing weights end the study.
 FAILURES = (TrainingFailedError, MemoryError)
@@ -39,8 +40,8 @@ Objective = Callable[[int, Overrides, Report], float]
 
 
 def run_study(
-    search: params.Search,
-    written: params.Hyperparameters,
+    search: Search,
+    written: Hyperparameters,
     objective: Objective,
     storage: Path,
     seed: int,
@@ -84,7 +85,7 @@ def best_trial(trials: list[Trial]) -> Trial:
     return max(complete, key=lambda trial: (trial.value, -trial.number))
 
 
-def _open_study(search: params.Search, storage: Path) -> Any:
+def _open_study(search: Search, storage: Path) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -99,7 +100,7 @@ def _open_study(search: params.Search, storage: Path) -> Any:
     )
 
 
-def _sampler(search: params.Search, seed: int) -> Any:
+def _sampler(search: Search, seed: int) -> Any:
     """Tree-structured Parzen estimator (Bergstra et al., 2011)."""
     import optuna
 
@@ -109,8 +110,8 @@ def _sampler(search: params.Search, seed: int) -> Any:
 def _run_trial(
     trial: Any,
     number: int,
-    search: params.Search,
-    written: params.Hyperparameters,
+    search: Search,
+    written: Hyperparameters,
     objective: Objective,
 ) -> float:
     import optuna

@@ -1,4 +1,4 @@
-"""A step's params, metrics and files → an MLflow run that knows what data and code it came from."""
+"""A step's params, metrics and files → an MLflow run that carries where it came from."""
 
 import json
 import tempfile
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from components.tracking.connection import client, experiment_id
-from components.tracking.lineage import data_hash, lineage, who
 
 T = TypeVar("T")
 LONGEST_PARAM = 6_000  # characters; MLflow cuts what is longer without a word
@@ -18,6 +17,20 @@ LONGEST_TAG = 8_000
 LONGEST_DIGEST = 36
 BATCH = 100  # params or tags in one request; MLflow's limit
 METRIC_BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run comes from.
+
+    tags: the lineage, such as git.commit and data_id. user: who is at work. data: the folder of
+    images, as MLflow's dataset is to be called. digest: what names its content.
+    """
+
+    tags: Mapping[str, str]
+    user: str
+    data: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -83,13 +96,15 @@ class Run:
 
 
 @contextmanager
-def start_run(name: str, tags: Mapping[str, str], parent: Run | None = None) -> Iterator[Run]:
-    """Open a run that carries the lineage tags, and data/raw as its logged dataset.
+def start_run(
+    name: str, origin: Origin, tags: Mapping[str, str], parent: Run | None = None
+) -> Iterator[Run]:
+    """Open a run that carries the tags of its origin, and the images as its logged dataset.
 
     The run ends as FINISHED, as FAILED after an exception, as KILLED after Ctrl-C.
     Raises UserError within 15 s where MLflow does not answer.
     """
-    run = _create_run(name, tags, parent)
+    run = _create_run(name, origin, tags, parent)
     try:
         yield run
     except BaseException as error:
@@ -111,38 +126,37 @@ def run_of_model(model_id: str) -> Run | None:
     return Run(found[0].info.run_id) if found else None
 
 
-def adopt_model(model_id: str) -> Run:
+def adopt_model(model_id: str, origin: Origin) -> Run:
     """Return a new run for a model that this MLflow does not know, as after `dvc pull`."""
-    with start_run("adopted", {"model_id": model_id, "adopted": "yes"}) as run:
+    with start_run("adopted", origin, {"model_id": model_id, "adopted": "yes"}) as run:
         return run
 
 
-def _create_run(name: str, tags: Mapping[str, str], parent: Run | None) -> Run:
-    experiment, traced = experiment_id(), lineage()
+def _create_run(name: str, origin: Origin, tags: Mapping[str, str], parent: Run | None) -> Run:
     shown = {
-        "mlflow.user": who(),
+        "mlflow.user": origin.user,
         "mlflow.source.name": f"fovea {name}",
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": traced["git.commit"],
+        "mlflow.source.git.commit": origin.tags.get("git.commit", ""),
         **({"mlflow.parentRunId": parent.id} if parent else {}),
     }
-    created = client().create_run(experiment, tags={**shown, **traced, **tags}, run_name=name)
+    every = {**shown, **origin.tags, **tags}
+    created = client().create_run(experiment_id(), tags=every, run_name=name)
     run = Run(created.info.run_id)
-    _log_dataset(run, traced)
+    _log_dataset(run, origin)
     return run
 
 
-def _log_dataset(run: Run, traced: Mapping[str, str]) -> None:
-    """Log data/raw under DVC's hash, whose 36 characters are just what MLflow takes."""
+def _log_dataset(run: Run, origin: Origin) -> None:
+    """Log the images under DVC's hash, whose 36 characters are just what MLflow takes."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    digest = data_hash() or traced.get("data_id", "untracked")
-    known = {key: traced[key] for key in ("data_id", "split_id") if key in traced}
+    known = {key: origin.tags[key] for key in ("data_id", "split_id") if key in origin.tags}
     dataset = Dataset(
-        name="data/raw",
-        digest=digest[:LONGEST_DIGEST],
+        name=origin.data,
+        digest=origin.digest[:LONGEST_DIGEST],
         source_type="local",
-        source=json.dumps({"uri": "data/raw"}),
+        source=json.dumps({"uri": origin.data}),
         profile=json.dumps(known),
     )
     context = InputTag("mlflow.data.context", "training")

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.data.images.decoder import decode, encode_png
-from components.data.parallel import in_threads
-from components.params import Params, read_params
+from components.images.decoder import decode, encode_png
+from components.parallel import in_threads
+from components.params.reader import Params, read_params
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "datasets"
@@ -119,8 +119,8 @@ def again(folder: Path, params: Params) -> None:
 
 def copies(folder: Path, params: Params) -> None:
     """Recall and false links for copies planted among 2,000 photographs (promise D4)."""
-    from tests.components.data.duplicates.test_links import found_and_false
-    from tests.components.data.pictures import COPIES
+    from tests.components.duplicates.test_links import found_and_false
+    from tests.components.pictures import COPIES
 
     for how in COPIES:
         recall, false = found_and_false(SHARED / "trashnet", params, 2000, how)

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from components.evaluation.metrics import measure
-from components.params import read_params
+from components.params.reader import read_params
 
 RESAMPLES = 200
 SIZES = ((400, 10), (2_000, 10), (2_000, 100))

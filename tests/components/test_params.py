@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
-from components.params import Hyperparameters, read_params
+from components.params.hyperparameters import Hyperparameters
+from components.params.reader import read_params
 
 TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.data.samples import digits
-from pipelines.environment import QUIET
+from pipelines.commands.sample import digits
+from pipelines.workspace.environment import QUIET
 
 ROOT = Path(__file__).parents[2]
 IMAGES_PER_CLASS = 30

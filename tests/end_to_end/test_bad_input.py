@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from components.tracking.lineage import lineage
+from pipelines.workspace.lineage import lineage
 from tests.end_to_end.conftest import ROOT, edit_params, run, write_digits
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.environment import QUIET
-from pipelines.workspace import remove_dead_rwlock
+from pipelines.workspace.environment import QUIET
+from pipelines.workspace.locks import remove_dead_rwlock
 from tests.end_to_end.conftest import edit_params, run
 from tests.end_to_end.test_repro import STAGES
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.environment import QUIET
-from pipelines.workspace import remove_dead_rwlock
+from pipelines.workspace.environment import QUIET
+from pipelines.workspace.locks import remove_dead_rwlock
 from tests.end_to_end.conftest import run
 
 STAGES = ("ingest", "validate", "split", "prepare")
@@ -42,7 +42,7 @@ def test_a_killed_stage_ends_as_an_undisturbed_one(
             killed_s = chance.uniform(0, taken_s)
             kill_after(folder, stage, killed_s)
             # DVC writes this lock in two steps, and cannot read one that it left half done. The
-            # flow and `fovea doctor` see to it; see pipelines.workspace.
+            # flow and `fovea doctor` see to it; see pipelines.workspace.locks.
             remove_dead_rwlock(folder)
         run(folder, f"dvc repro {stage}")
         taken_s = taken_s or time.monotonic() - start

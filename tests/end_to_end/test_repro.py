@@ -51,7 +51,7 @@ def test_the_model_is_registered_as_challenger_with_its_lineage(first_generation
     ("file", "stages"),
     [
         ("components/evaluation/metrics.py", ["evaluate", "register"]),
-        ("components/data/balancing.py", ["balance"]),
+        ("components/training_set/balance.py", ["balance"]),
     ],
 )
 def test_a_changed_line_runs_its_dependants_and_nothing_else(file, stages, continued):

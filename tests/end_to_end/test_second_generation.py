@@ -4,12 +4,12 @@ import json
 import re
 import shlex
 
-from components.model.checkpoints import model_id
+from components.model.model_file import model_id
 from tests.end_to_end.conftest import IMAGES_PER_CLASS, edit_params, run, write_digits
 
 ASK = """
 import json
-from components.tracking.registry import versions
+from components.registry.versions import versions
 found = versions("digits")
 aliases = {alias: each.number for each in found for alias in each.aliases}
 made = {each.number: [each.model_id, each.tags["started_from"]] for each in found}

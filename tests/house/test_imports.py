@@ -49,7 +49,7 @@ def test_every_module_keeps_to_its_floor_and_every_vendor_to_its_door() -> None:
 
 
 def test_the_command_line_starts_without_any_heavy_vendor(tmp_path: Path) -> None:
-    code = "import json, sys, pipelines.cli; print(json.dumps(sorted(sys.modules)))"
+    code = "import json, sys, pipelines.commands.fovea; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(run_python(code, tmp_path)))
     assert loaded & set(HEAVY) == set()
 

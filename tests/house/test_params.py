@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from components.params import Params
+from components.params.reader import Params
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = re.compile(r"https?://|://[^<]*@|password|secret|token|_uri\b|_url\b", re.IGNORECASE)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from components.params import Hyperparameters, Params
+from components.params.hyperparameters import Hyperparameters
+from components.params.reader import Params
 from pipelines import artifacts, balance
-from pipelines.environment import quiet_vendors
+from pipelines.formats import write_tree
+from pipelines.workspace.environment import quiet_vendors
 from tests.pipelines.stages import ROOT, run_until, workspace
 
 
@@ -56,6 +58,6 @@ def prepared(
     shutil.copy(ROOT / "params.yaml", tmp_path)
     run_until("prepare", params)
     balance.run(params.balance)
-    artifacts.write_tree(artifacts.HYPERPARAMETERS, {"model.dropout": 0.4})
+    write_tree(artifacts.HYPERPARAMETERS, {"model.dropout": 0.4})
     written = Hyperparameters(model=params.model, train=params.train)
     return written.overridden({"model.width": 0.35, "train.finetune.epochs": 2})

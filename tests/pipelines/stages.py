@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.params import Params
+from components.params.reader import Params
 from pipelines import ingest, prepare, split, validate
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.params import Balance, Params
+from components.params.balance import Balance
+from components.params.reader import Params
 from pipelines import artifacts, balance
 from tests.pipelines.stages import run_until, workspace
 

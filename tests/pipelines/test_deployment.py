@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.commands import end_group
+from pipelines.workspace.processes import end_group
 from tests.pipelines.processes import group_lives
 
 ROOT = Path(__file__).parents[2]

@@ -14,6 +14,8 @@ from components.errors import UserError
 from components.files import sha256
 from pipelines import artifacts
 from pipelines.evaluate import run
+from pipelines.formats import read_tree, write_table, write_tree
+from tests.components.origins import ORIGIN
 from tests.pipelines.versioned import flip
 
 NAMES = ("<b>", "glass")
@@ -30,8 +32,8 @@ WRITTEN = (
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, params) -> Path:
     """A folder as `prepare` and `train` leave it: dark and bright squares, a real classifier."""
-    from components.model.checkpoints import write_classifier
     from components.model.classifier import build_classifier
+    from components.model.model_file import write_classifier
 
     root = tmp_path_factory.mktemp("trained")
     labels = np.arange(40) % 2
@@ -47,15 +49,15 @@ def trained(tmp_path_factory, params) -> Path:
             "label_index": labels,
         }
     )
-    artifacts.write_table(root / artifacts.rows("test"), rows)
+    write_table(root / artifacts.rows("test"), rows)
     counts = {split: dict.fromkeys(NAMES, 20) for split in ("train", "val", "test")}
     statistics = {"class_names": list(NAMES), "counts": counts, "data_id": "d" * 64}
     statistics["pixels"] = {"test": sha256(root / artifacts.images("test"))}
-    artifacts.write_tree(root / artifacts.STATISTICS, statistics)
+    write_tree(root / artifacts.STATISTICS, statistics)
     history = pd.DataFrame(
         {"phase": ["finetune"], "epoch": [1], "loss": [0.7], "accuracy": [0.5]}
     ).assign(val_loss=0.7, val_accuracy=0.5, val_balanced_accuracy=0.5, learning_rate=0.01)
-    artifacts.write_table(root / artifacts.HISTORY, history)
+    write_table(root / artifacts.HISTORY, history)
     narrow = params.model.model_copy(update={"width": 0.25})
     write_classifier(root / artifacts.MODEL, build_classifier(narrow, NAMES, 32, "squash"))
     return root
@@ -78,10 +80,10 @@ def quick(params):
 def test_evaluate_writes_every_file_and_logs_it_to_the_run_of_the_model(workspace, quick, capsys):
     from mlflow import MlflowClient
 
-    from components.model.checkpoints import model_id
+    from components.model.model_file import model_id
     from components.tracking.runs import adopt_model, run_of_model
 
-    run_id = adopt_model(model_id(artifacts.MODEL)).id
+    run_id = adopt_model(model_id(artifacts.MODEL), ORIGIN).id
     run(seed=1, evaluate=quick)
     metrics = json.loads(artifacts.METRICS.read_text())
     assert (
@@ -105,8 +107,8 @@ def test_a_second_run_gives_the_same_bytes(workspace, quick):
 
 
 def test_other_classes_than_the_prepared_ones_are_refused(workspace, quick):
-    statistics = artifacts.read_tree(artifacts.STATISTICS)
-    artifacts.write_tree(artifacts.STATISTICS, {**statistics, "class_names": ["glass", "paper"]})
+    statistics = read_tree(artifacts.STATISTICS)
+    write_tree(artifacts.STATISTICS, {**statistics, "class_names": ["glass", "paper"]})
     with pytest.raises(UserError, match=r"Received: <b>, glass against glass, paper$"):
         run(seed=1, evaluate=quick)
 

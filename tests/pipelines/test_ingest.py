@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from components.errors import UserError
-from components.params import Params
+from components.params.reader import Params
 from pipelines import artifacts, ingest
-from pipelines.data_add import add
+from pipelines.commands.data_add import add
 from tests.pipelines.stages import ROOT, workspace
 from tests.pipelines.versioned import make_repository
 
@@ -127,7 +127,7 @@ def test_ctrl_c_ends_at_once_and_leaves_no_half_file(digits_folder: Path, tmp_pa
         for number in range(15_000):
             os.link(next((digits_folder / label).iterdir()), raw / label / f"{number}.png")
     code = (
-        "from components.params import read_params; from pathlib import Path; "
+        "from components.params.reader import read_params; from pathlib import Path; "
         f"from pipelines import ingest; p = read_params(Path({str(ROOT / 'params.yaml')!r})); "
         "print('begun', flush=True); ingest.run(p.ingest)"
     )

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 
-from components.data.prepared import read_images
-from components.data.splitting.sides import SIDES
 from components.files import sha256
-from components.params import Params
+from components.params.reader import Params
+from components.params.split import SPLITS
+from components.training_set.pixels import read_images
 from pipelines import artifacts, prepare
 from tests.pipelines.stages import run_until, sums, workspace
 
@@ -23,7 +23,7 @@ def test_prepare_writes_pixels_and_rows_of_every_side(
     run_until("prepare", params)
     tree = json.loads(artifacts.STATISTICS.read_text())
     assert tree["class_names"] == list("0123456789")
-    for side in SIDES:
+    for side in SPLITS:
         rows, images = pd.read_parquet(artifacts.rows(side)), read_images(artifacts.images(side))
         assert len(rows) == len(images) == sum(tree["counts"][side].values())
         assert (rows["split"] == side).all()
@@ -50,7 +50,7 @@ def test_further_columns_of_a_table_come_through_unharmed(
     table.sample(frac=1, random_state=0).to_csv(artifacts.RAW / "labels.csv", index=False)
     run_until("prepare", params)
     splits = pd.read_parquet(artifacts.SPLITS)
-    sides = pd.concat(pd.read_parquet(artifacts.rows(side)) for side in SIDES)
+    sides = pd.concat(pd.read_parquet(artifacts.rows(side)) for side in SPLITS)
     for rows in (splits, sides):
         assert len(rows) == len(paths)
         merged = rows.merge(table, on="path", suffixes=("", "_given"))
@@ -72,7 +72,7 @@ def test_another_background_gives_other_names_to_the_pixels_alone(
     ingest = params.ingest.model_copy(update={"decode": decode})
     prepare.run(ingest, params.prepare)
     black = json.loads(artifacts.STATISTICS.read_text())
-    assert all(white["pixels"][side] != black["pixels"][side] for side in SIDES)
+    assert all(white["pixels"][side] != black["pixels"][side] for side in SPLITS)
     for name in ("data_id", "split_id", "counts"):
         assert white[name] == black[name]
 

@@ -9,15 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.data.images.decoder import encode_png
 from components.errors import UserError
 from components.files import sha256
-from components.params import Params
+from components.images.decoder import encode_png
+from components.params.reader import Params
+from components.registry.promotion import promote, rollback
+from components.registry.versions import champion, find_version, versions
 from components.tracking.connection import client
-from components.tracking.promotion import promote, rollback
-from components.tracking.registry import champion, find_version, versions
 from components.tracking.runs import run_of_model
 from pipelines import artifacts, register
+from pipelines.formats import read_table, write_table, write_tree
+from tests.components.origins import ORIGIN
 from tests.pipelines.versioned import flip
 
 NAMES = ("bright", "dark")
@@ -29,8 +31,8 @@ def write_model(slope: float, names: Sequence[str] = NAMES, size: int = SIZE) ->
     """Write a classifier that calls images bright above grey; it is right where slope > 0."""
     import keras
 
-    from components.model.checkpoints import write_classifier
     from components.model.classifier import Classifier
+    from components.model.model_file import write_classifier
 
     pixels = keras.Input((size, size, 3), dtype="uint8")
     hidden = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 127.5, -1.0)(pixels))
@@ -43,14 +45,14 @@ def write_model(slope: float, names: Sequence[str] = NAMES, size: int = SIZE) ->
 
 def evaluate() -> None:
     """Leave what `evaluate` leaves, by the model as it is."""
-    from components.data.prepared import read_images
     from components.evaluation.predictions import predictions
-    from components.model.checkpoints import read_classifier
     from components.model.classifier import predict
+    from components.model.model_file import read_classifier
+    from components.training_set.pixels import read_images
 
-    rows = artifacts.read_table(artifacts.rows("test"))
+    rows = read_table(artifacts.rows("test"))
     probabilities = predict(read_classifier(artifacts.MODEL), read_images(artifacts.images("test")))
-    artifacts.write_table(artifacts.PREDICTIONS, predictions(rows, probabilities, NAMES))
+    write_table(artifacts.PREDICTIONS, predictions(rows, probabilities, NAMES))
 
 
 def write_test_images() -> None:
@@ -67,11 +69,11 @@ def write_test_images() -> None:
         image_id = hashlib.sha256(content).hexdigest()
         rows.append((path, NAMES[label], image_id, label))
     table = pd.DataFrame(rows, columns=["path", "label", "image_id", "label_index"])
-    artifacts.write_table(artifacts.rows("test"), table)
+    write_table(artifacts.rows("test"), table)
     np.save(artifacts.images("test"), images)
     statistics = {"class_names": list(NAMES), "data_id": "d" * 64, "split_id": "e" * 64}
     statistics["pixels"] = {"test": sha256(artifacts.images("test"))}
-    artifacts.write_tree(artifacts.STATISTICS, statistics)
+    write_tree(artifacts.STATISTICS, statistics)
 
 
 @pytest.fixture
@@ -166,11 +168,11 @@ def test_auto_promotes_a_better_model_and_never_a_worse_one(
 def test_auto_leaves_a_version_that_a_reviewer_took_back(workspace: Path, params: Params) -> None:
     write_model(0.1)
     run(params)
-    promote("digits", "1", "first")
+    promote("digits", "1", "first", "Ann")
     write_model(5.0)
     run(params)
-    promote("digits", "2", "second")
-    rollback("digits", "wrong alarms")
+    promote("digits", "2", "second", "Ann")
+    rollback("digits", "wrong alarms", "Ann")
     run(params, "auto")
     assert reigning() == 1
 
@@ -189,7 +191,7 @@ def test_damaged_pixels_stop_the_stage_and_register_nothing(
 def test_the_champion_itself_is_held(workspace: Path, params: Params) -> None:
     write_model(5.0)
     run(params)
-    promote("digits", "1", "first")
+    promote("digits", "1", "first", "Ann")
     verdict = run(params, "auto")
     assert verdict["decision"] == "hold"
     assert verdict["reasons"] == ["this model is the champion already, as version 1"]
@@ -208,7 +210,7 @@ def test_a_champion_of_another_shape_is_scored_on_the_same_images(
     challenger_file = artifacts.MODEL.read_bytes()
     write_model(4.0, names, size)
     promoted = register_as_it_is(params, len(names), size)
-    promote("digits", str(promoted), "of another shape")
+    promote("digits", str(promoted), "of another shape", "Ann")
     artifacts.MODEL.write_bytes(challenger_file)
     verdict = run(params)
     accuracy = verdict["comparison"][0]  # type: ignore[index]
@@ -218,11 +220,11 @@ def test_a_champion_of_another_shape_is_scored_on_the_same_images(
 
 def register_as_it_is(params: Params, classes: int, size: int) -> int:
     """Register the model file without judging it, as from an older state of the data."""
-    from components.tracking.registry import register_version
+    from components.registry.versions import register_version
     from components.tracking.runs import adopt_model
 
     example = np.zeros((1, size, size, 3), np.uint8)
-    run_id = adopt_model(sha256(artifacts.MODEL))
+    run_id = adopt_model(sha256(artifacts.MODEL), ORIGIN)
     return register_version("digits", artifacts.MODEL, run_id, example, classes, {})
 
 
@@ -232,7 +234,7 @@ def test_a_champion_without_a_class_of_today_gets_nothing_right_there(
     write_model(5.0)
     today = artifacts.MODEL.read_bytes()
     write_model(4.0, ("bright",))
-    promote("digits", str(register_as_it_is(params, 1, SIZE)), "knew one class")
+    promote("digits", str(register_as_it_is(params, 1, SIZE)), "knew one class", "Ann")
     artifacts.MODEL.write_bytes(today)
     verdict = run(params)
     recalls = {row["class_name"]: row["champion"]["value"] for row in verdict["comparison"]}  # type: ignore[attr-defined]
@@ -245,7 +247,7 @@ def test_a_champion_that_cannot_be_loaded_is_said_and_nothing_is_promoted(
 ) -> None:
     write_model(4.0)
     run(params)
-    promote("digits", "1", "first")
+    promote("digits", "1", "first", "Ann")
     shutil.rmtree(".fovea")
     uri = client().get_model_version_download_uri("digits", "1")
     (Path(uri) / "data/model.keras").write_bytes(b"rubbish")

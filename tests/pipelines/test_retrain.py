@@ -15,7 +15,8 @@ import pytest
 from components.errors import UserError
 from components.files import sha256
 from components.tracking import runs
-from pipelines import commands, workspace
+from pipelines.workspace import locks, processes
+from tests.components.origins import ORIGIN
 from tests.pipelines.processes import group_lives
 
 Make = Callable[[str], Path]
@@ -73,7 +74,7 @@ def test_every_stage_is_one_task_run_named_after_it_in_the_order_of_dvc_yaml(
     assert state.is_completed()
     assert list(task_runs(state)) == ["ingest", "split", "train"]
     assert (root / "c").read_text() == (root / "dvc.yaml").read_text()
-    assert workspace.holder(root) is None
+    assert locks.holder(root) is None
 
 
 @pytest.mark.usefixtures("prefect_api")
@@ -169,7 +170,7 @@ def test_metrics_verdict_report_and_mlflow_run_are_artifacts_of_the_flow_run(
     (root / "given/verdict.json").write_text(json.dumps(verdict))
     model = root / "data/train/model.keras"
     model.write_bytes(b"weights")
-    with runs.start_run("train", {"model_id": sha256(model)}) as run:
+    with runs.start_run("train", ORIGIN, {"model_id": sha256(model)}) as run:
         pass
     assert run_flow().is_completed()
     table = Artifact.get("retrain-metrics")
@@ -294,7 +295,7 @@ def start_flow(api: str, *options: str) -> "subprocess.Popen[str]":
     extra = {"PREFECT_API_URL": api, "PYTHONPATH": str(SOURCE)}
     return subprocess.Popen(
         [sys.executable, "-m", "pipelines.retrain", *options],
-        env=commands.stage_environment(extra),
+        env=processes.stage_environment(extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -6,10 +6,13 @@ import pandas as pd
 import pytest
 
 from components.errors import UserError
-from components.params import Choices, Hyperparameters, Range
+from components.params.hyperparameters import Hyperparameters
+from components.params.search import Choices, Range
 from components.tracking.connection import client
 from components.tracking.runs import start_run
 from pipelines import artifacts, search, train
+from pipelines.formats import read_tree, write_tree
+from tests.components.origins import ORIGIN
 from tests.pipelines.versioned import flip
 
 RATE = "train.finetune.learning_rate"
@@ -29,7 +32,7 @@ def runs() -> list:
 
 def test_no_trials_leave_params_as_written(prepared, params):
     search.run(17, prepared.model, prepared.train, params.search)
-    assert artifacts.read_tree(artifacts.HYPERPARAMETERS) == {}
+    assert read_tree(artifacts.HYPERPARAMETERS) == {}
     assert pd.read_csv(artifacts.TRIALS).empty
     assert artifacts.STUDY_PLOT.read_text().startswith("<?xml")
 
@@ -46,7 +49,7 @@ def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):
     table = pd.read_csv(artifacts.TRIALS)
     assert table["trial"].tolist() == [0, 1, 2]
     best = table.loc[table["val_balanced_accuracy"].idxmax()]
-    chosen = artifacts.read_tree(artifacts.HYPERPARAMETERS)
+    chosen = read_tree(artifacts.HYPERPARAMETERS)
     assert chosen == {RATE: pytest.approx(best[RATE]), "model.dropout": 0.0}
     parent, *trials = runs()
     assert [run.data.tags["mlflow.parentRunId"] for run in trials] == [parent.info.run_id] * 3
@@ -57,7 +60,7 @@ def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):
 def test_train_takes_what_the_search_found(prepared, three_trials):
     search.run(17, prepared.model, prepared.train, three_trials)
     train.run(17, prepared.model, prepared.train)
-    chosen = artifacts.read_tree(artifacts.HYPERPARAMETERS)
+    chosen = read_tree(artifacts.HYPERPARAMETERS)
     run = runs()[-1]
     assert float(run.data.params[RATE]) == chosen[RATE]
 
@@ -81,8 +84,8 @@ def test_a_second_search_on_the_same_inputs_trains_nothing(
 def test_other_data_begin_another_study(prepared, three_trials):
     written = Hyperparameters(model=prepared.model, train=prepared.train)
     before = search.study_id(written, three_trials, 17)
-    plan = artifacts.read_tree(artifacts.PLAN)
-    artifacts.write_tree(artifacts.PLAN, {**plan, "strategy": "oversample"})
+    plan = read_tree(artifacts.PLAN)
+    write_tree(artifacts.PLAN, {**plan, "strategy": "oversample"})
     assert search.study_id(written, three_trials, 17) != before
     more = three_trials.model_copy(update={"trials": 30})
     assert search.study_id(written, more, 17) == search.study_id(written, three_trials, 17)
@@ -93,7 +96,7 @@ def test_weights_are_looked_up_once_however_trials_differ(prepared, three_trials
     monkeypatch.setattr(search, "resolve_weights", lambda model: asked.append(model.weights))
     best = SimpleNamespace(best={three_trials.maximize: 0.5})
     monkeypatch.setattr(search, "train_classifier", lambda *arguments: best)
-    with start_run("search", tags={}) as parent:
+    with start_run("search", ORIGIN, tags={}) as parent:
         objective = search.build_objective(prepared, three_trials, 1, parent)
         for number, dropout in enumerate((0.0, 0.2, 0.4)):
             objective(number, {"model.dropout": dropout}, lambda epoch, value: None)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.data.splitting.splits import Splits, assign_splits
 from components.errors import UserError
-from components.params import Params
+from components.params.reader import Params
+from components.splits.splits import Splits, assign_splits
 from pipelines import artifacts, split
-from tests.components.data.splitting.split_tables import SPLIT, Image, accepted_of, links_of, unlike
+from pipelines.formats import write_table
+from tests.components.splits.split_tables import SPLIT, Image, accepted_of, links_of, unlike
 from tests.pipelines.stages import run_until, sums, workspace
 
 Run = Callable[..., None]
@@ -25,8 +26,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def on(images: list[Image], **params: object) -> None:
         extras = {"bytes": 1, "camera": "left"}
-        artifacts.write_table(artifacts.ACCEPTED, accepted_of(images).assign(**extras))
-        artifacts.write_table(artifacts.DUPLICATES, links_of(images))
+        write_table(artifacts.ACCEPTED, accepted_of(images).assign(**extras))
+        write_table(artifacts.DUPLICATES, links_of(images))
         split.run(1, SPLIT.model_copy(update=params))
 
     return on
@@ -163,6 +164,6 @@ def test_a_leak_of_our_own_making_fails_the_stage_and_no_split_is_written(
 
 
 def test_without_links_the_stage_before_is_named(run: Run, params: Params) -> None:
-    artifacts.write_table(artifacts.ACCEPTED, accepted_of(unlike("cat", 60)))
+    write_table(artifacts.ACCEPTED, accepted_of(unlike("cat", 60)))
     with pytest.raises(UserError, match=r"duplicates.*missing; run `dvc repro validate`"):
         split.run(1, params.split)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from components.errors import UserError
-from components.model.checkpoints import model_id, read_classifier
+from components.model.model_file import model_id, read_classifier
 from components.tracking.connection import client
 from components.tracking.runs import run_of_model
 from pipelines import artifacts, train

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.data.duplicates.links import LINK_COLUMNS
+from components.duplicates.links import LINK_COLUMNS
 from components.errors import UserError
-from components.params import Params
+from components.params.reader import Params
 from pipelines import artifacts, ingest, validate
+from pipelines.formats import read_table, write_table
 from tests.pipelines.stages import ROOT, sums, workspace
 
 EVERY = 8  # of TrashNet's 2,527 photographs, 316 in six classes
@@ -142,11 +143,11 @@ def _photographs_with_wrong_labels(photographs: Path, raw: Path) -> set[str]:
 def test_a_damaged_table_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     table = pd.DataFrame({"label": ["dog"] * 9, "number": range(9)})
-    artifacts.write_table(artifacts.SPLITS, table)
-    pd.testing.assert_frame_equal(artifacts.read_table(artifacts.SPLITS), table)
+    write_table(artifacts.SPLITS, table)
+    pd.testing.assert_frame_equal(read_table(artifacts.SPLITS), table)
     whole = artifacts.SPLITS.read_bytes()
     for damaged in (whole.replace(b"dog", b"doe", 1), whole[:100]):
         assert damaged != whole
         artifacts.SPLITS.write_bytes(damaged)
         with pytest.raises(UserError, match=r"splits\.parquet is damaged.*Received: "):
-            artifacts.read_table(artifacts.SPLITS)
+            read_table(artifacts.SPLITS)

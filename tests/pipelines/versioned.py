@@ -11,7 +11,8 @@ import pandas as pd
 import yaml
 
 from pipelines import artifacts
-from pipelines.environment import QUIET
+from pipelines.formats import write_table
+from pipelines.workspace.environment import QUIET
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {f"{label}/{n}.png": f"{label} {n}".encode() * 50 for label in ("cat", "dog")
@@ -83,7 +84,7 @@ def ingest(labels: Mapping[str, str] | None = None) -> None:
         }
         for name, content in read(artifacts.RAW).items()
     ]
-    artifacts.write_table(artifacts.MANIFEST, pd.DataFrame(rows))
+    write_table(artifacts.MANIFEST, pd.DataFrame(rows))
     stage = {"cmd": "true", "deps": [str(artifacts.RAW)], "outs": [str(artifacts.MANIFEST)]}
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"ingest": stage}}))
     dvc("commit", "--quiet", "--force", "ingest")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.params import Evaluate, Params
+from components.params.evaluate import Evaluate
+from components.params.reader import Params
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 
 from components.evaluation.comparison import aligned
 from components.evaluation.gate import Verdict, judge
-from components.params import Register
+from components.params.register import Register
 
 NAMES = ("glass", "metal", "paper")
 LABELS = np.arange(600) % 3

@@ -45,7 +45,7 @@ def test_missing_imagenet_weights_name_the_file_looked_for(tmp_path):
     # since a machine with a network would download the file.
     program = """
 from components.model.backbones import check_imagenet
-from components.params import Model
+from components.params.model import Model
 model = Model(backbone="mobilenet", width=0.5, weights="imagenet", dropout=0.0)
 check_imagenet(model, 224)
 """

@@ -5,10 +5,11 @@ import math
 import pytest
 
 from components.errors import UserError
-from components.model.training import TrainingFailedError
-from components.params import Choices, Hyperparameters, Range
+from components.params.hyperparameters import Hyperparameters
+from components.params.search import Choices, Range
 from components.search.plots import draw_trials
 from components.search.study import best_trial, run_study
+from components.training.training import TrainingFailedError
 
 RATE = "train.finetune.learning_rate"
 

@@ -4,33 +4,34 @@ import pytest
 
 from components.tracking.connection import client
 from components.tracking.runs import LONGEST_TAG, Run, adopt_model, run_of_model, start_run
+from tests.components.origins import ORIGIN
 
 
 @pytest.fixture
 def run(workspace: Path) -> Run:
-    with start_run("train", {"stage": "train"}) as started:
+    with start_run("train", ORIGIN, {"stage": "train"}) as started:
         return started
 
 
 def test_a_run_carries_lineage_and_its_stage(run: Run) -> None:
     found = client().get_run(run.id)
-    assert found.data.tags["git.commit"] == "none (not a git repository)"
+    assert found.data.tags["git.commit"] == ORIGIN.tags["git.commit"]
     assert found.data.tags["stage"] == "train"
     assert found.info.status == "FINISHED"
 
 
 def test_data_raw_is_logged_as_dataset_under_its_dvc_hash(workspace: Path) -> None:
-    Path("data").mkdir()
-    digest = "0123456789abcdef0123456789abcdef.dir"
-    Path("data/raw.dvc").write_text(f"outs:\n- {{md5: {digest}, path: raw}}\n")
-    with start_run("train", {}) as run:
+    with start_run("train", ORIGIN, {}) as run:
         pass
     used = client().get_run(run.id).inputs.dataset_inputs[0].dataset
-    assert (used.name, used.digest) == ("data/raw", digest)
+    assert (used.name, used.digest) == ("data/raw", ORIGIN.digest)
 
 
 def test_a_child_stands_below_its_parent(workspace: Path) -> None:
-    with start_run("search", {}) as parent, start_run("trial 0", {}, parent) as child:
+    with (
+        start_run("search", ORIGIN, {}) as parent,
+        start_run("trial 0", ORIGIN, {}, parent) as child,
+    ):
         pass
     assert client().get_run(child.id).data.tags["mlflow.parentRunId"] == parent.id
 
@@ -39,7 +40,7 @@ def test_a_child_stands_below_its_parent(workspace: Path) -> None:
     ("error", "status"), [(ValueError("no"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
 def test_how_a_run_ended_is_on_it(workspace: Path, error: BaseException, status: str) -> None:
-    with pytest.raises(type(error)), start_run("train", {}) as run:
+    with pytest.raises(type(error)), start_run("train", ORIGIN, {}) as run:
         raise error
     assert client().get_run(run.id).info.status == status
 
@@ -82,12 +83,12 @@ def test_a_tag_is_never_cut_silently(run: Run) -> None:
 def test_the_newest_run_of_a_model_is_found_by_its_sha256(workspace: Path) -> None:
     assert run_of_model("abc") is None
     for _ in range(2):
-        with start_run("train", {"stage": "train"}) as run:
+        with start_run("train", ORIGIN, {"stage": "train"}) as run:
             run.set_tags({"model_id": "abc"})
     assert run_of_model("abc") == run
 
 
 def test_an_unknown_model_is_adopted_into_a_run(workspace: Path) -> None:
-    adopted = adopt_model("abc")
+    adopted = adopt_model("abc", ORIGIN)
     assert run_of_model("abc") == adopted
     assert client().get_run(adopted.id).data.tags["adopted"] == "yes"

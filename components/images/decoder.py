@@ -1,0 +1,333 @@
+"""Bytes of an image file → uint8 RGB pixels, or a named fault: the one decoder.
+
+Training, evaluation and serving all read images here, so none of them can see other pixels than
+the rest. Every rule that a decoder may settle silently is settled here in the open, or in
+`ingest.decode` of params.yaml, where a case can be refused instead:
+
+- The format is what the bytes say; the extension is not looked at.
+- The orientation is that of EXIF, and is applied.
+- 16-bit channels keep their high byte (value >> 8). Pillow does so to colour and cannot be asked
+  for more, so grey, which Pillow keeps at 16 bits, gets the same rule.
+- Transparency, of a palette too, is laid over `background`; `drop` shows the colours under it.
+- Grey is repeated, a palette expanded, CMYK converted by Pillow's formula; a colour profile is
+  ignored or, with `srgb`, applied.
+- A JPEG with further pictures behind the first (MPO: depth and gain maps of phones) is its first
+  picture. An animated PNG or WebP has no picture that stands for it and is a fault.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import Image as Pillow
+
+from components.images.formats import Facts, Fault, describe, name_format
+from components.images.headers import (
+    Header,
+    colour_profile,
+    lacks_rows,
+    read_bmp,
+    read_png,
+    read_webp,
+)
+from components.images.jpeg import is_harmless, picture_alone, read_jpeg
+from components.images.npy import read_npy
+from components.images.refusals import GREY, check_kind, check_size, check_transparency
+from components.params.ingest import Decode
+
+__all__ = ["Facts", "Fault", "Image", "Pixels", "decode", "encode_png", "resize"]
+
+Pixels = NDArray[np.uint8]
+
+HEADERS: dict[str, Callable[[bytes], Header]] = {
+    "jpeg": read_jpeg,
+    "png": read_png,
+    "webp": read_webp,
+    "bmp": read_bmp,
+    "npy": read_npy,
+}
+
+# Called directly: `Pillow.open` registers them lazily, which is not made for threads, and warns of
+# every image above its own 89 megapixels, where only `ingest.decode.max_pixels` is to decide.
+READERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
+    "png": PngImagePlugin.PngImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+    "bmp": BmpImagePlugin.BmpImageFile,
+}
+
+# Colours that sRGB has stay what they are, whatever the maker of a profile thinks pleasing, which
+# is what the perceptual intent asks. Profiles of cameras and screens know no difference.
+INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
+SRGB_TOLERANCE = 2  # levels of 255, for what makers of sRGB profiles round in their own ways
+
+# EXIF orientation → the grid of pixels as stored to the grid upright (EXIF 2.32, tag 0x0112).
+UPRIGHT: dict[int, Callable[[NDArray[np.void]], NDArray[np.void]]] = {
+    2: np.fliplr,
+    3: lambda grid: np.rot90(grid, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda grid: np.rot90(grid, -1),
+    7: lambda grid: np.rot90(grid, 2).T,
+    8: np.rot90,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Image(Facts):
+    """A decoded image: its facts and upright RGB pixels, uint8 [height, width, 3]."""
+
+    pixels: Pixels
+
+
+def decode(data: bytes, params: Decode) -> Image:
+    """Decode the bytes of one image file.
+
+    Raises Fault, and no other exception on whatever bytes, with one of the codes
+
+    - empty_file, not_an_image, unsupported_format: nothing that we read;
+    - truncated, damaged: read, but not whole;
+    - too_many_pixels, too_many_parts, animated: refused before anything is decoded;
+    - sixteen_bit, cmyk, grey, palette, transparent, icc_profile: where params say `refuse`.
+    """
+    if not data:
+        raise Fault("empty_file", "the file has no bytes")
+    named = name_format(data)
+    if named is None:
+        raise Fault("not_an_image", describe(data))
+    if named not in HEADERS:
+        text = f"{named} is not among {', '.join(HEADERS)}"
+        raise Fault("unsupported_format", text, Facts(format=named))
+    facts, cut = Facts(format=named), False
+    try:
+        header = HEADERS[named](data)
+        facts, cut = header.facts, header.cut
+        check_size(facts, params)
+        return _decode(data, header, params)
+    except Fault as fault:
+        raise Fault(fault.code, fault.text, fault.facts if fault.facts.format else facts) from None
+    except MemoryError:  # of the machine, after the size was checked; no word about the bytes
+        raise
+    except Pillow.DecompressionBombError as error:  # a WebP's reader has a cap of its own
+        raise Fault("too_many_pixels", str(error), facts) from None
+    except Exception as error:  # bad bytes make Pillow raise a dozen unrelated types
+        text = f"its bytes make no sense ({str(error) or type(error).__name__})"
+        raise Fault("truncated" if cut else "damaged", text, facts) from None
+
+
+def resize(pixels: Pixels, size: int, how: Literal["squash", "crop", "pad"]) -> Pixels:
+    """Return uint8 [size, size, 3] of uint8 [H, W, 3], antialiased.
+
+    squash ignores the aspect, crop takes the central square, pad adds black at the shorter sides.
+    Bilinear over the whole footprint of a target pixel, as networks on ImageNet are trained; it
+    cannot ring, unlike bicubic, where a small image is enlarged.
+    """
+    image = Pillow.fromarray(pixels)
+    box = _central_square(image.size) if how == "crop" else None
+    target = _fitted(image.size, size) if how == "pad" else (size, size)
+    image = image.resize(target, Pillow.Resampling.BILINEAR, box=box)
+    if how == "pad":
+        square = Pillow.new("RGB", (size, size))
+        square.paste(image, ((size - target[0]) // 2, (size - target[1]) // 2))
+        image = square
+    return np.asarray(image, dtype=np.uint8)
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """Return the bytes of a PNG file of uint8 [H, W, 3] (colour) or [H, W] (grey)."""
+    file = io.BytesIO()
+    Pillow.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
+
+
+def _decode(data: bytes, header: Header, params: Decode) -> Image:
+    facts = header.facts
+    check_kind(facts, params)
+    colours = _colours(header, params)
+    pixels = _turbo(data, header) if facts.format == "jpeg" else None
+    if pixels is None or facts.mode == "CMYK" or colours is not None:
+        image = _opened(data, header) if pixels is None else _as_pillow(pixels, facts)
+        facts = replace(facts, mode=facts.mode or image.mode)
+        check_kind(facts, params)
+        image.load()
+        if facts.format == "png" and _ends_black(image) and lacks_rows(data, facts):
+            raise Fault("damaged", "rows of its picture are missing")
+        pixels = np.asarray(_rgb(image, facts, colours, params), dtype=np.uint8)
+    if facts.orientation in UPRIGHT:
+        pixels = _upright(pixels, facts.orientation)
+    height, width = pixels.shape[:2]
+    return Image(pixels=pixels, **vars(replace(facts, width=width, height=height)))
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    grid = pixels.view("V3")[..., 0]  # copying pixels takes half as long as copying their bytes
+    return np.ascontiguousarray(UPRIGHT[orientation](grid))[..., None].view(np.uint8)
+
+
+def _turbo(data: bytes, header: Header) -> Pixels | None:
+    """Decode a JPEG: uint8 [H, W, 3], or [H, W, 4] for CMYK; None where Pillow has to.
+
+    libjpeg-turbo as it is in Pillow too, but every warning of damage ends it. The array is what it
+    has written into, without a copy, and no larger than the header that was checked.
+    """
+    facts = header.facts
+    space = "CMYK" if facts.mode == "CMYK" else "RGB"
+    pixels = np.empty((facts.height or 0, facts.width or 0, len(space)), np.uint8)
+    try:
+        written = simplejpeg.decode_jpeg(data, space, buffer=pixels)
+    except ValueError as error:
+        if is_harmless(str(error), data, header.end):
+            return None
+        raise
+    if written.shape != pixels.shape:
+        raise Fault("damaged", "its parts disagree about its size")
+    return pixels
+
+
+def _as_pillow(pixels: Pixels, facts: Facts) -> Pillow.Image:
+    """Take over what was decoded of a JPEG. CMYK is stored as Adobe does, upside down."""
+    if facts.mode == "CMYK":
+        size = (pixels.shape[1], pixels.shape[0])
+        return Pillow.frombuffer("CMYK", size, pixels, "raw", "CMYK;I", 0, 1)
+    return Pillow.fromarray(pixels[..., 0] if facts.mode == "L" else pixels)
+
+
+def _opened(data: bytes, header: Header) -> Pillow.Image:
+    """Hand Pillow the picture, which it does not decode yet; values of a .npy file are there."""
+    facts = header.facts
+    if header.values is not None:
+        return Pillow.fromarray(header.values)
+    if facts.format == "jpeg":
+        image: Pillow.Image = JpegImagePlugin.JpegImageFile(io.BytesIO(picture_alone(data)))
+    else:
+        image = READERS[facts.format or ""](io.BytesIO(header.picture))
+    if image.size != (facts.width, facts.height):
+        raise Fault("damaged", "its parts disagree about its size")
+    key = image.info.get("transparency")
+    if image.mode == "L" and facts.bit_depth in (2, 4) and isinstance(key, int):
+        image.info["transparency"] = key * (255 // (2**facts.bit_depth - 1))  # as Pillow forgets
+    return image
+
+
+def _ends_black(image: Pillow.Image) -> bool:
+    """Tell whether one of the last two rows is nothing but zeroes, as rows that Pillow lacked are.
+
+    Of an interlaced picture the last row but one may be the last to come.
+    """
+    width, height = image.size
+    rows = (image.crop((0, row, width, row + 1)) for row in range(max(0, height - 2), height))
+    return any(row.getbbox(alpha_only=False) is None for row in rows)
+
+
+def _rgb(
+    image: Pillow.Image,
+    facts: Facts,
+    colours: ImageCms.ImageCmsTransform | None,
+    params: Decode,
+) -> Pillow.Image:
+    if facts.bit_depth == 16:
+        image = _eight_bit(image, params)
+    if colours is not None:
+        image = _converted(image, colours)
+    if params.alpha == "drop":
+        image.info.pop("transparency", None)
+        return image.convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    check_transparency(image.getchannel("A").getextrema() != (255, 255), params)
+    canvas = Pillow.new("RGBA", image.size, (*params.background, 255))
+    canvas.alpha_composite(image)
+    return canvas.convert("RGB")
+
+
+def _eight_bit(image: Pillow.Image, params: Decode) -> Pillow.Image:
+    """Bring grey to 8 bits as Pillow has brought colour, and a transparent grey value to alpha.
+
+    A transparent 16-bit colour can no longer be told from its neighbours and counts as opaque,
+    unless it is refused.
+    """
+    key = image.info.pop("transparency", None)
+    if not image.mode.startswith("I"):
+        check_transparency(key is not None, params)
+        return image
+    grey = np.asarray(image).astype(np.int64)
+    high = Pillow.fromarray((grey >> 8).clip(0, 255).astype(np.uint8))
+    if isinstance(key, int):
+        high.putalpha(Pillow.fromarray(np.where(grey == key, 0, 255).astype(np.uint8)))
+    return high
+
+
+def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | None:
+    """Return what brings the colours to sRGB; None where they are there, or are taken to be.
+
+    A broken profile is ignored, as viewers do, and like a broken EXIF block: the picture is sound.
+    Where profiles are refused it is refused too, since nobody knows what was meant.
+    """
+    if params.icc_profile == "ignore" or not header.icc:
+        return None
+    mode = header.facts.mode or "RGB"
+    try:
+        stored = "L" if mode in GREY else "CMYK" if mode == "CMYK" else "RGB"
+        transform = _transform(colour_profile(header), stored)
+        foreign = transform is not None
+    except (ImageCms.PyCMSError, OSError):
+        transform, foreign = None, True
+    if foreign and params.icc_profile == "refuse":
+        text = "its colour profile is not sRGB, which ingest.decode.icc_profile refuses"
+        raise Fault("icc_profile", text)
+    return transform
+
+
+@lru_cache(maxsize=8)  # the images of a data set share a few profiles; building one takes a while
+def _transform(profile: bytes, stored: str) -> ImageCms.ImageCmsTransform | None:
+    """Return the way from a profile to sRGB, None where both are the same within rounding.
+
+    stored: the mode of the image, L, RGB or CMYK. Raises OSError or PyCMSError for a profile that
+    is broken, or made for another mode.
+    """
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        stored,
+        "RGB",
+        INTENT,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if stored == "CMYK":
+        return transform
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    image = Pillow.fromarray(cube if stored == "RGB" else cube[..., 0])
+    after = ImageCms.applyTransform(image, transform)
+    change = np.abs(np.asarray(after, np.int16) - np.asarray(image.convert("RGB"), np.int16))
+    return transform if change.max() > SRGB_TOLERANCE else None
+
+
+def _converted(image: Pillow.Image, colours: ImageCms.ImageCmsTransform) -> Pillow.Image:
+    """Convert the colours and keep the transparency, which profiles do not know."""
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    image.info.pop("transparency", None)
+    converted = image.convert(colours.input_mode)
+    converted = ImageCms.applyTransform(converted, colours) or converted
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
+
+
+def _central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
+    width, height = size
+    side = min(size)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Scale a size so that its longer side is `side`, the other at least one pixel."""
+    scale = side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

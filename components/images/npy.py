@@ -1,0 +1,69 @@
+"""Bytes of a .npy file that holds one picture → its values, read without pickle, and its facts."""
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.images.formats import Facts, Fault
+from components.images.headers import Header
+
+HEADER_BYTES = 16_384  # that of a picture has 118; NumPy itself reads no more than 10,000
+BIT_DEPTHS = {"bool": 1, "uint8": 8, "uint16": 16}
+MODES = {(): "L", (1,): "L", (3,): "RGB", (4,): "RGBA"}
+EXPECTED = "bool, uint8 or uint16 [height, width] or [height, width, 1, 3 or 4]"
+
+
+def read_npy(data: bytes) -> Header:
+    """Read a .npy file with one picture. Its shape must fit its bytes before an array is made.
+
+    Raises Fault: truncated, damaged, or not_an_image for an array of other values or another shape.
+    """
+    shape, fortran, dtype, start = _described(data)
+    if dtype.name not in BIT_DEPTHS or len(shape) < 2 or shape[2:] not in MODES:
+        raise Fault("not_an_image", f"an array of {dtype} {list(shape)}, not of {EXPECTED}")
+    stored, needed = len(data) - start, math.prod(shape) * dtype.itemsize
+    if stored != needed:
+        code = "truncated" if stored < needed else "damaged"
+        raise Fault(code, f"{stored:,} bytes of values; its header asks for {needed:,}")
+    values = np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
+    mode = MODES[shape[2:]]
+    facts = Facts(
+        format="npy",
+        width=shape[1],
+        height=shape[0],
+        mode={("L", "bool"): "1", ("L", "uint16"): "I;16"}.get((mode, dtype.name), mode),
+        bit_depth=BIT_DEPTHS[dtype.name],
+        frames=1,
+        orientation=1,
+    )
+    return Header(facts=facts, values=_eight_bit(values))
+
+
+def _described(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", int]:
+    """Return shape, order, type and first byte of the values, as the header describes them."""
+    file = io.BytesIO(data[:HEADER_BYTES])
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        read = readers[np.lib.format.read_magic(file)]
+        shape, fortran, dtype = read(file)
+    except Exception:  # its text is parsed as Python is, which can fail in every way
+        cut = len(data) < 12 or len(data) < 10 + int.from_bytes(data[8:10], "little")
+        text = "its header is not one that NumPy writes"
+        raise Fault("truncated" if cut else "damaged", text) from None
+    return shape, fortran, dtype, file.tell()
+
+
+def _eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return uint8 [H, W], [H, W, 3] or [H, W, 4]: the high byte of 16 bits, 255 for True."""
+    if values.dtype.itemsize == 2:
+        values = values >> 8
+    elif values.dtype == np.bool_:
+        values = values * np.uint8(255)
+    values = values[..., 0] if values.shape[2:] == (1,) else values
+    return np.ascontiguousarray(values, dtype=np.uint8)

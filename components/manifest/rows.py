@@ -1,0 +1,101 @@
+"""Bytes of an image file → its manifest row in one pass: hashes, facts, fingerprint, or a fault."""
+
+import hashlib
+import json
+from dataclasses import fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.images.decoder import Pixels, decode
+from components.images.facts import luma_of, measure
+from components.images.fingerprints import fingerprint
+from components.images.formats import Facts, Fault
+from components.params.ingest import Decode
+
+# What a row is a function of, beside the bytes: these modules, here, and these packages.
+MODULES = (
+    "images/decoder",
+    "images/facts",
+    "images/fingerprints",
+    "images/formats",
+    "images/headers",
+    "images/jpeg",
+    "images/npy",
+    "images/refusals",
+    "manifest/rows",
+    "sources/array_files",
+    "sources/arrays",
+)
+PACKAGES = ("numpy", "opencv-python-headless", "pillow", "simplejpeg")
+FACTS = tuple(field.name for field in fields(Facts))
+
+# Column → type of what is known of an image. Whole numbers are nullable: a broken file has no
+# width. For what the facts mean see facts.py.
+COLUMNS = {
+    "image_id": "str",
+    "pixels_id": "str",
+    "bytes": "int64",
+    "format": "str",
+    "width": "Int64",
+    "height": "Int64",
+    "mode": "str",
+    "bit_depth": "Int64",
+    "frames": "Int64",
+    "orientation": "Int64",
+    "brightness": "float64",
+    "brightness_p1": "float64",
+    "brightness_p99": "float64",
+    "contrast": "float64",
+    "saturation": "float64",
+    "entropy": "float64",
+    "sharpness": "float64",
+    "aspect": "float64",
+    "border_share": "float64",
+    "fingerprint": "large_binary[pyarrow]",
+    "fault": "str",
+}
+
+
+def image_row(data: bytes, params: Decode) -> dict[str, Any]:
+    """Return what is known of an image file, by COLUMNS; what is not known is left out.
+
+    A bad image has a code in `fault`, its hash, and what facts could be told.
+    """
+    row: dict[str, Any] = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
+    try:
+        image = decode(data, params)
+    except Fault as fault:
+        return row | facts_of(fault.facts) | {"fault": fault.code}
+    luma = luma_of(image.pixels)
+    row["pixels_id"] = pixels_id(image.pixels)
+    row["fingerprint"] = fingerprint(luma)
+    return row | facts_of(image) | measure(image.pixels, luma)
+
+
+def facts_of(facts: Facts) -> dict[str, Any]:
+    """Return the decoder's facts by their columns."""
+    return {name: getattr(facts, name) for name in FACTS}
+
+
+def pixels_id(pixels: Pixels) -> str:
+    """Return the sha256 (hex) of decoded pixels, uint8 [H, W, 3], shape included."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def recipe(params: Decode) -> str:
+    """Return the sha256 (hex) of all that decides about rows beside the bytes.
+
+    A row that was made by the same recipe from the same bytes is the same.
+    """
+    rooms = Path(__file__).parents[1]
+    made_of = {
+        "decode": params.model_dump(),
+        "modules": {name: (rooms / f"{name}.py").read_text("utf-8") for name in MODULES},
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()

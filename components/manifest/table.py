@@ -1,0 +1,103 @@
+"""data/raw → the manifest: one row per picture, sorted by path, good or bad.
+
+Nothing outside of the folder is read: symbolic links, pipes and devices become rows with a fault,
+as unreadable and broken files do.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from components.errors import UserError
+from components.manifest.known import remembered
+from components.manifest.reading import SCHEMA, read_pictures, spelled
+from components.manifest.rows import COLUMNS as OF_IMAGE
+from components.manifest.rows import recipe
+from components.params.ingest import Ingest
+from components.progress import say
+from components.sources.listing import Listing, count, printable, shown
+from components.sources.reading import file_of
+from components.sources.source import open_source
+
+OF_PLACE = {"path": "str", "label": "str", "group": "str", "given_split": "str"}
+COLUMNS = OF_PLACE | OF_IMAGE
+TYPES = {pa.int64(): pd.Int64Dtype(), pa.large_binary(): pd.ArrowDtype(pa.large_binary())}
+# What later stages add to the rows; a table may not bring columns of these names either.
+LATER = ("split", "fold", "label_index", "reason", "because_of")
+
+
+def build_manifest(
+    root: Path,
+    params: Ingest,
+    memory: Path | None = None,
+    recorded: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Return a row for every picture below `root`: COLUMNS, then those that a table brings as text.
+
+    memory: a file in which rows are kept, so that the next time only new and changed files are
+    read; the manifest is the same with it and without it. recorded: path → md5 (hex) of files, as
+    DVC has recorded them.
+
+    Raises UserError where there is nothing to classify, and where a file is not as recorded.
+    """
+    listing = open_source(root, params.source)
+    for note in listing.notes:
+        say(f"ingest: {note}")
+    _check_columns(listing.columns)
+    rows = _rows(root, listing, params, memory)
+    _check_recorded(root, rows, recorded or {})
+    return _manifest(listing, rows)
+
+
+def as_manifest(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Give rows the columns and types of a manifest; what a row does not say is null."""
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _rows(root: Path, listing: Listing, params: Ingest, memory: Path | None) -> pa.Table:
+    with remembered(memory, recipe(params.decode), SCHEMA) as known:
+        return read_pictures(root, listing, params.decode, known)
+
+
+def _manifest(listing: Listing, rows: pa.Table) -> pd.DataFrame:
+    entries = listing.entries
+    columns: dict[str, Any] = {
+        "path": rows.column("path").to_pandas(),
+        "label": [spelled(entry.label) for entry in entries],
+        "group": [entry.group and spelled(entry.group) for entry in entries],
+        "given_split": [entry.given_split for entry in entries],
+    }
+    # One chunk each: how rows came here must not show in the file that is written.
+    for name in OF_IMAGE:
+        one = pa.chunked_array([rows.column(name).combine_chunks()])
+        columns[name] = one.to_pandas(types_mapper=TYPES.get)
+    further = {name: [entry.extras.get(name) for entry in entries] for name in listing.columns}
+    return pd.DataFrame(columns | further).astype(COLUMNS | dict.fromkeys(further, "str"))
+
+
+def _check_columns(further: Sequence[str]) -> None:
+    if taken := [name for name in further if name in COLUMNS or name in LATER]:
+        raise UserError(
+            "columns of the table have names that the manifest needs; rename them, or name them in "
+            f"ingest.source.columns if they are meant. Received: {shown(taken)}"
+        )
+
+
+def _check_recorded(root: Path, rows: pa.Table, recorded: Mapping[str, str]) -> None:
+    """Raise UserError where bytes are not those that DVC has recorded."""
+    if not recorded:
+        return
+    pairs = zip(rows.column("path").to_pylist(), rows.column("md5").to_pylist(), strict=True)
+    changed = {
+        file for path, md5 in pairs if md5 and recorded.get(file := file_of(root, path), md5) != md5
+    }
+    if changed:
+        named = ", ".join(map(printable, sorted(changed)[:3])) + (", …" if len(changed) > 3 else "")
+        raise UserError(
+            f"{count(len(changed), 'file')} in {root} not as DVC has recorded: damaged, or changed "
+            "behind its back; `fovea data verify --heal` finds and mends damage, and `dvc add "
+            f"{root}` takes changes that were meant. Received: {named}"
+        )

@@ -1,0 +1,54 @@
+"""Sections `model` and `train` together: what a search may change."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError, model_validator
+
+from components.errors import UserError
+from components.params.model import Model
+from components.params.section import Section, require
+from components.params.sentences import broken_rules
+from components.params.train import Train
+
+
+class Hyperparameters(Section):
+    """What a search may change: the two sections that only `search` and `train` read."""
+
+    model: Model
+    train: Train
+
+    @model_validator(mode="after")
+    def _something_trains(self) -> "Hyperparameters":
+        fresh, head = self.model.weights == "none", self.train.head.epochs
+        rule = "nothing would be trained: raise train.finetune.epochs. Received: 0"
+        return require(self, bool(self.train.finetune.epochs or (head and not fresh)), rule)
+
+    def overridden(self, overrides: Mapping[str, object]) -> "Hyperparameters":
+        """Return them with dotted names set anew, such as {"train.head.epochs": 3}.
+
+        Raises UserError where a name is unknown or a value breaks a rule.
+        """
+        tree = self.model_dump()
+        for name, value in overrides.items():
+            *path, key = name.split(".")
+            node: Any = tree
+            for part in path:
+                node = node.get(part) if isinstance(node, dict) else None
+            if not isinstance(node, dict) or isinstance(node.get(key, {}), dict):
+                raise UserError(
+                    "only parameters of model and train can be searched, since the other stages "
+                    f"have run by then. Received: {name}"
+                )
+            node[key] = value
+        try:
+            return Hyperparameters.model_validate(tree)
+        except ValidationError as error:
+            raise UserError("; ".join(broken_rules(error))) from None
+
+    def value(self, name: str) -> Any:
+        """Return the value of a dotted name, such as train.head.epochs."""
+        node: Any = self
+        for part in name.split("."):
+            node = getattr(node, part)
+        return node

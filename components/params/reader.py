@@ -1,0 +1,100 @@
+"""params.yaml → frozen, bounded params: every value stands in the file, once."""
+
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from components.errors import UserError
+from components.params.balance import Balance
+from components.params.evaluate import Evaluate
+from components.params.hyperparameters import Hyperparameters
+from components.params.ingest import Ingest
+from components.params.model import Model
+from components.params.prepare import Prepare
+from components.params.register import Register
+from components.params.search import Search, extremes
+from components.params.section import Section
+from components.params.sentences import broken_rules
+from components.params.split import Split
+from components.params.train import Train
+from components.params.validate import Validate
+
+
+class Params(Section):
+    """The whole of params.yaml, a section a stage plus `seed` and `model`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    ingest: Ingest
+    validate_: Validate = Field(alias="validate")
+    split: Split
+    prepare: Prepare
+    balance: Balance
+    model: Model
+    train: Train
+    search: Search
+    evaluate: Evaluate
+    register_: Register = Field(alias="register")
+
+    @model_validator(mode="after")
+    def _searchable(self) -> "Params":
+        try:
+            written = Hyperparameters(model=self.model, train=self.train)
+        except ValidationError as error:
+            raise ValueError("; ".join(broken_rules(error))) from None
+        for name, values in self.search.space.items():
+            for value in extremes(values):
+                try:
+                    written.overridden({name: value})
+                except UserError as error:
+                    raise ValueError(f"search.space: {error}") from None
+        return self
+
+    def models_to_try(self) -> list[Model]:
+        """Return the model as written, and those a search may choose, dropout left aside.
+
+        Of a range both ends stand for all that lies between.
+        """
+        space = self.search.space if self.search.trials else {}
+        names = [name for name in space if name.startswith("model.") and name != "model.dropout"]
+        written = Hyperparameters(model=self.model, train=self.train)
+        searched = [
+            written.overridden(dict(zip(names, values, strict=True))).model
+            for values in product(*(extremes(space[name]) for name in names))
+        ]
+        return [self.model, *searched] if names else [self.model]
+
+    def section(self, name: str) -> Any:
+        """Return the section called `name` in params.yaml."""
+        return getattr(self, f"{name}_" if name in ("validate", "register") else name)
+
+
+def read_params(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Raises UserError naming the key, the rule and what was received, before any work is done.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"no params file; run from the repository's root. Received: {path}"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML: {problem}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold sections such as `train:`. Received: {tree!r}")
+    try:
+        return Params.model_validate(_with_tuples(tree))
+    except ValidationError as error:
+        raise UserError(f"{path}: " + "; ".join(broken_rules(error))) from None
+
+
+def _with_tuples(node: Any) -> Any:
+    """YAML has lists, frozen params have tuples."""
+    if isinstance(node, dict):
+        return {str(key): _with_tuples(value) for key, value in node.items()}
+    return tuple(map(_with_tuples, node)) if isinstance(node, list) else node

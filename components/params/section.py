@@ -1,0 +1,30 @@
+"""What every section of params.yaml is: frozen, bounded, without defaults."""
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+S = TypeVar("S", bound="Section")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Name = Annotated[str, Field(min_length=1)]
+Confidence = Annotated[float, Field(gt=0.5, lt=1)]
+Resamples = Annotated[int, Field(ge=100, le=100_000)]
+Side = Annotated[int, Field(ge=8, le=1024)]
+
+
+class Section(BaseModel):
+    """A section, or a part of one: unknown keys, missing keys and other types are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def require(section: S, holds: bool, rule: str) -> S:
+    """Return the section. Raises ValueError with the rule where it does not hold."""
+    if not holds:
+        raise ValueError(rule)
+    return section

@@ -1,0 +1,83 @@
+"""Manifest rows, raw images → one uint8 array on disk in the same order.
+
+Every image is decoded once, here, and never again in training or evaluation. Its bytes are compared
+with the manifest before they are used, so what is trained on is what the manifest says. Memory
+holds a few images at a time, however many there are.
+"""
+
+import hashlib
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.errors import UserError
+from components.files import written_whole
+from components.images.decoder import Pixels, decode, resize
+from components.images.formats import Fault
+from components.parallel import in_threads
+from components.params.ingest import Ingest
+from components.params.prepare import Prepare
+from components.progress import track
+from components.sources.reading import read_bytes
+
+
+def prepare_images(
+    root: Path, rows: pd.DataFrame, ingest: Ingest, prepare: Prepare, destination: Path
+) -> None:
+    """Write `destination`, a .npy file of uint8 [len(rows), size, size, 3], in the order of `rows`.
+
+    rows: columns path (below `root`) and image_id. Any size and way of resizing may be asked for,
+    so a model trained at another size can be given the very same images.
+
+    Raises UserError where a file is missing, is not the one that the manifest describes, or where
+    the disk has no room.
+    """
+    shape = (len(rows), prepare.size, prepare.size, 3)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _check_room(destination, int(np.prod(shape)))
+    pairs = zip(rows["path"], rows["image_id"], strict=True)
+    prepared = in_threads(partial(_prepared, root, ingest, prepare), pairs)
+    shown = track(prepared, f"prepare: {destination.name}", total=len(rows))
+    # Written in order, not through a memory map: a map that outgrows its disk kills the process.
+    with written_whole(destination) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for pixels in shown:
+            file.write(pixels.tobytes())
+        file.flush()
+
+
+def _prepared(root: Path, ingest: Ingest, prepare: Prepare, row: tuple[str, str]) -> Pixels:
+    path, image_id = row
+    try:
+        data = read_bytes(root, path, ingest.decode.max_bytes)
+    except Fault as fault:
+        raise UserError(
+            f"cannot read {root / path}, which the manifest lists; bring it back (`dvc checkout`) "
+            f"or run `dvc repro` again. Received: {fault.text}"
+        ) from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != image_id:
+        raise UserError(
+            f"{root / path} is not the file that was checked; if it was meant to change run `dvc "
+            f"repro`, else find and mend it with `fovea data verify --heal`. Received: sha256 "
+            f"{found[:12]}… instead of {image_id[:12]}…"
+        )
+    try:
+        return resize(decode(data, ingest.decode).pixels, prepare.size, prepare.resize)
+    except Fault as fault:
+        raise UserError(
+            f"cannot decode {root / path}; run `dvc repro` again. Received: {fault.text}"
+        ) from None
+
+
+def _check_room(destination: Path, needed: int) -> None:
+    free = shutil.disk_usage(destination.parent).free
+    if needed > free:
+        raise UserError(
+            f"{destination} needs {needed:,} bytes; free some disk, or lower prepare.size. "
+            f"Received: {free:,} bytes free"
+        )

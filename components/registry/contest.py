@@ -1,0 +1,109 @@
+"""A challenger, the champion, the test images → the verdict on the challenger."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.errors import UserError
+from components.evaluation.comparison import aligned
+from components.evaluation.gate import Verdict, judge
+from components.images.decoder import Pixels
+from components.model.classifier import Classifier, predict
+from components.model.model_file import read_classifier
+from components.params.ingest import Ingest
+from components.params.prepare import Prepare
+from components.params.register import Register
+from components.preparation.pixels import prepare_images
+from components.progress import say
+from components.registry.versions import Version, download
+from components.training_set.pixels import read_images
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The images both are judged on, and how to prepare them anew at another size.
+
+    rows: columns path, image_id and label_index. prepared: uint8 [N, size, size, 3] in the order
+    of rows, made as `prepare` says. root: where the paths in rows begin.
+    """
+
+    rows: pd.DataFrame
+    prepared: Pixels
+    root: Path
+    class_names: Sequence[str]
+    ingest: Ingest
+    prepare: Prepare
+
+
+def judge_against(
+    champion: Version | None,
+    model_id: str,
+    probabilities: NDArray[np.float32],
+    contest: Contest,
+    register: Register,
+    seed: int,
+) -> Verdict:
+    """Judge the model with this sha256 by its probabilities, float32 [N, C] of class_names.
+
+    A model that is the champion itself, and one whose champion cannot be loaded, is held: nothing
+    shows that it is better.
+    """
+    labels = contest.rows["label_index"].to_numpy(np.int64)
+
+    def judged(theirs: NDArray[np.float32] | None) -> Verdict:
+        return judge(labels, probabilities, theirs, contest.class_names, register, seed)
+
+    if champion is None:
+        return judged(None)
+    if champion.model_id == model_id:
+        same = f"this model is the champion already, as version {champion.number}"
+        return replace(judged(None), decision="hold", reasons=(same,))
+    try:
+        theirs = champion_probabilities(champion, contest)
+    except UserError as error:
+        say(f"champion: {error}")  # the verdict is without it, for paths differ by machine
+        return _uncompared(judged(None), champion)
+    return judged(theirs)
+
+
+def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.float32]:
+    """Return float32 [N, C]: the champion's probabilities of class_names, in their order.
+
+    A class that the champion does not know gets probability 0.
+    Raises UserError where the champion cannot be loaded or used, saying why.
+    """
+    file = download(champion)
+    try:
+        classifier = read_classifier(file)
+        seen = _predicted(classifier, contest)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a stored model does wrong must not stop the new one
+        problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(
+            f"version {champion.number} cannot be used ({problem}). Received: {file}"
+        ) from error
+    return aligned(seen, classifier.class_names, contest.class_names)
+
+
+def _predicted(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:
+    """Predict on the images as this classifier was trained to see them."""
+    if (classifier.size, classifier.resize) == (contest.prepare.size, contest.prepare.resize):
+        return predict(classifier, contest.prepared)
+    theirs = Prepare.model_validate({"size": classifier.size, "resize": classifier.resize})
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "champion.images.npy"
+        prepare_images(contest.root, contest.rows, contest.ingest, theirs, again)
+        return predict(classifier, read_images(again))
+
+
+def _uncompared(verdict: Verdict, champion: Version) -> Verdict:
+    reason = f"the champion, version {champion.number}, cannot be loaded: nothing is compared"
+    if verdict.decision == "promote":
+        return replace(verdict, decision="hold", reasons=(reason,))
+    return replace(verdict, reasons=(reason, *verdict.reasons))

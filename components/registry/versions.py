@@ -1,0 +1,211 @@
+"""A .keras file → a registered version with its aliases; a version → its file again, verified."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.errors import UserError
+from components.files import sha256
+from components.registry.packaging import WEIGHTS, log_model
+from components.tracking.connection import address, client, connect
+from components.tracking.runs import Run
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+# A version's tag with what a reviewer did to it last.
+REVIEW = "review"
+PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled back"
+DOWNLOADS = Path(".fovea/weights")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model, as the registry had it when it was asked.
+
+    model_id: sha256 of the .keras file. tags: lineage, verdict, reasons. created_ms: Unix time.
+    """
+
+    name: str
+    number: int
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+    run: Run
+    created_ms: int
+
+    @property
+    def model_id(self) -> str:
+        """Return the sha256 that the file must have; empty where Fovea did not register it."""
+        return self.tags.get("model_id", "")
+
+    @property
+    def declined(self) -> bool:
+        """Tell whether a reviewer has decided against it, which no stage may overrule."""
+        return self.tags.get(REVIEW) in (REJECTED, ROLLED_BACK)
+
+
+def register_version(
+    name: str,
+    model_path: Path,
+    run: Run,
+    example: NDArray[np.uint8],
+    classes: int,
+    tags: Mapping[str, str],
+    shown: Sequence[str] = (),
+) -> int:
+    """Register the file as a version, or find the version that it is already, and tag it.
+
+    name: the registered model. example: uint8 [1, S, S, 3], a real image. classes: the number of
+    probabilities. run: the run that made the model. shown: metrics of the run to show beside it.
+    Returns the version's number. The version becomes the challenger, unless it is the champion
+    or a reviewer has decided against it.
+    """
+    connect()
+    model_id = sha256(model_path)
+    found = next((each for each in versions(name) if each.model_id == model_id), None)
+    all_tags = {**tags, "model_id": model_id, "training_run_id": run.id}
+    if found is None:
+        logged_id = log_model(name, model_path, run, example, classes, shown)
+        number = _create_version(name, logged_id, run, all_tags)
+    else:
+        number = found.number
+        tag_version(name, number, all_tags)
+    version = find_version(name, str(number))
+    if CHAMPION not in version.aliases and not version.declined:
+        client().set_registered_model_alias(name, CHALLENGER, str(number))
+    return number
+
+
+def versions(name: str) -> tuple[Version, ...]:
+    """Return every version of the registered model, oldest first; none where it is unknown."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        aliases = client().get_registered_model(name).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return ()
+        raise
+    held: dict[int, list[str]] = {}
+    for alias, number in aliases.items():
+        held.setdefault(int(number), []).append(alias)
+    rows = [
+        Version(
+            name=name,
+            number=int(row.version),
+            tags=dict(row.tags),
+            aliases=tuple(sorted(held.get(int(row.version), []))),
+            run=Run(row.run_id or ""),
+            created_ms=int(row.creation_timestamp),
+        )
+        for row in _pages(name)
+    ]
+    return tuple(sorted(rows, key=lambda version: version.number))
+
+
+def champion(name: str) -> Version | None:
+    """Return the version that the alias `champion` is on, or None."""
+    return _aliased(name, CHAMPION)
+
+
+def challenger(name: str) -> Version | None:
+    """Return the version that the alias `challenger` is on, or None."""
+    return _aliased(name, CHALLENGER)
+
+
+def find_version(name: str, wanted: str) -> Version:
+    """Return the version called `3`, `v3`, or by an alias. Raises UserError saying what exists."""
+    existing = versions(name)
+    number = wanted.strip().lower().removeprefix("v")
+    for version in existing:
+        if str(version.number) == number or wanted in version.aliases:
+            return version
+    raise UserError(f"{name} at {address()} has {_spoken(existing)}. Received: {wanted}")
+
+
+def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
+    """Set tags on a version; the same key again takes the new value."""
+    for key, value in tags.items():
+        client().set_model_version_tag(name, str(number), key, value)
+
+
+def download(version: Version) -> Path:
+    """Return the version's .keras file, its bytes verified against the sha256 it registered with.
+
+    Nothing in the file is run or read before that. Raises UserError where the file is gone, was
+    changed, or did not come from Fovea.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    called = f"models:/{version.name}/{version.number}"
+    if not version.model_id:
+        raise UserError(
+            f"this version carries no model_id, so it is not Fovea's. Received: {called}"
+        )
+    kept = DOWNLOADS / f"{version.model_id}.keras"
+    if kept.is_file() and sha256(kept) == version.model_id:
+        return kept
+    DOWNLOADS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=DOWNLOADS) as folder:
+        try:
+            client()
+            fetched = Path(download_artifacts(f"{called}/{WEIGHTS}", dst_path=folder))
+            actual = sha256(fetched)
+        except (MlflowException, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"no {WEIGHTS} can be fetched ({reason}). Received: {called}"
+            ) from error
+        if actual != version.model_id:
+            raise UserError(
+                f"the file of this version was changed since it was registered: its sha256 is "
+                f"{actual}, and should be {version.model_id}; it is not loaded. Received: {called}"
+            )
+        fetched.replace(kept)
+    return kept
+
+
+def _create_version(name: str, logged_id: str, run: Run, tags: Mapping[str, str]) -> int:
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):  # it exists already; whatever else is wrong shows next
+        client().create_registered_model(name)
+    created = client().create_model_version(
+        name, f"models:/{logged_id}", run.id, tags=dict(tags), model_id=logged_id
+    )
+    # MLflow's page finds the version from the run by this tag, as after mlflow.register_model.
+    known = json.dumps([{"name": name, "version": created.version}])
+    client().set_logged_model_tags(logged_id, {"mlflow.modelVersions": known})
+    return int(created.version)
+
+
+def _pages(name: str) -> Iterator["ModelVersion"]:
+    page = client().search_model_versions(f"name = '{name}'")
+    yield from page
+    while page.token:
+        page = client().search_model_versions(f"name = '{name}'", page_token=page.token)
+        yield from page
+
+
+def _aliased(name: str, alias: str) -> Version | None:
+    return next((each for each in versions(name) if alias in each.aliases), None)
+
+
+def _spoken(existing: tuple[Version, ...]) -> str:
+    if not existing:
+        return "no version yet; `dvc repro` registers one"
+    names = [
+        f"{each.number} ({', '.join(each.aliases)})" if each.aliases else str(each.number)
+        for each in existing
+    ]
+    return f"only version {', '.join(names)}" if len(names) == 1 else f"versions {', '.join(names)}"

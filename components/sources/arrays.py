@@ -1,0 +1,181 @@
+"""Array files of pictures and labels → entries, and one picture as the bytes of a .npy file."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from components.errors import UserError
+from components.images.formats import Fault
+from components.params.split import SPLITS
+from components.sources.array_files import Stored, element, stored_arrays, values
+from components.sources.listing import Entry, shown
+from components.sources.tree import Tree
+
+# What people call pictures and their labels: split → the names of the two arrays.
+FAMILIES: tuple[Mapping[str | None, tuple[str, str]], ...] = (
+    {side: (f"x_{side}", f"y_{side}") for side in SPLITS},
+    {side: (f"{side}_images", f"{side}_labels") for side in SPLITS},
+    {None: ("x", "y")},
+    {None: ("images", "labels")},
+)
+NAMES = "x_train y_train x_val y_val x_test y_test, x y, or images labels"
+ELEMENT = re.compile(r"(.+\.npz)/([^/]+)/(\d+)|(.+\.npy)/(\d+)", re.IGNORECASE | re.DOTALL)
+DEPTHS = ("|u1", "|b1", "<u2", ">u2")
+CHANNELS = (1, 3, 4)
+
+Arrays = Mapping[str, Stored]
+
+
+def array_file(path: str) -> str | None:
+    """Return the array file that a path names a picture of, None for the path of a plain file."""
+    if ".np" not in path.lower():
+        return None
+    found = ELEMENT.fullmatch(path)
+    return (found[1] or found[4]) if found else None
+
+
+def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
+    """Return an entry per picture of the array files right in `root`, sorted, and lines to tell.
+
+    Raises UserError where there is none, where they do not fit together, or one is damaged.
+    """
+    arrays = _arrays(root, tree)
+    pairs = _pairs(arrays)
+    entries: list[Entry] = []
+    notes = []
+    for split, (pictures, labels) in pairs.items():
+        _check_pictures(pictures, labels)
+        names = _names(root, labels)
+        places = _numbers(len(names))
+        entries += [
+            Entry(f"{pictures.path}/{number}", name, None, split)
+            for number, name in zip(places, names, strict=True)
+        ]
+        if labels.dtype.kind in "iu":
+            notes.append(f"labels in {labels.path} are whole numbers, taken as names")
+    spare = set(arrays.values()) - {stored for pair in pairs.values() for stored in pair}
+    if spare:
+        notes.append(f"other arrays are left out ({shown(stored.path for stored in spare)})")
+    return sorted(entries), notes
+
+
+def picture_bytes(root: Path, path: str, max_bytes: int) -> bytes:
+    """Return one picture of an array file as the bytes of a .npy file that holds it alone.
+
+    Raises Fault as `opened` does, and missing or too_many_bytes; UserError where the array file
+    itself is damaged.
+    """
+    found = ELEMENT.fullmatch(path)
+    assert found is not None, path
+    file, member, digits = found[1] or found[4], found[2], found[3] or found[5]
+    stored = stored_arrays(root, file).get(member)
+    if stored is None or not _is_number(digits, stored.shape[0] if stored.shape else 0):
+        raise Fault("missing", f"{file} holds no such picture")
+    if stored.element_bytes > max_bytes:
+        raise Fault("too_many_bytes", f"{stored.element_bytes} bytes, above {max_bytes}")
+    found_values = element(root, stored, int(digits))
+    if stored.dtype.byteorder == ">":
+        found_values = np.frombuffer(found_values, stored.dtype).astype("<u2").tobytes()
+    return _head(stored.shape[1:], stored.dtype.str.replace(">", "<")) + found_values
+
+
+@lru_cache(maxsize=8)
+def _head(shape: tuple[int, ...], kind: str) -> bytes:
+    file = BytesIO()
+    npy.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def _numbers(many: int) -> list[str]:
+    """Return the numbers of so many elements, of one width, so that they sort as they count."""
+    width = len(str(max(0, many - 1)))
+    return [f"{number:0{width}}" for number in range(many)]
+
+
+def _is_number(digits: str, many: int) -> bool:
+    """Tell whether these are digits of an element, in the one spelling that it has."""
+    return digits.isascii() and len(digits) == len(str(max(0, many - 1))) and int(digits) < many
+
+
+def _arrays(root: Path, tree: Tree) -> Arrays:
+    """Return the arrays right in `root` by name: those of one .npz, or one .npy each."""
+    packs, plain = tree.top(".npz"), tree.top(".npy")
+    if len(packs) > 1 or (packs and plain) or not (packs or plain):
+        raise UserError(
+            f"{root} must hold one .npz file, or .npy files of pictures and labels, at its top; "
+            f"remove the others. Received: {shown([*packs, *plain]) or 'none'}"
+        )
+    try:
+        if packs:
+            return {str(name): one for name, one in stored_arrays(root, packs[0]).items()}
+        return {name[:-4]: stored_arrays(root, name)[None] for name in plain}
+    except Fault as fault:
+        raise UserError(
+            f"the array files in {root} must be plain, readable files; put the file itself there. "
+            f"Received: {shown([*packs, *plain])}: {fault.text}"
+        ) from None
+
+
+def _pairs(arrays: Arrays) -> dict[str | None, tuple[Stored, Stored]]:
+    """Return split → pictures and labels, of the one family of names that the arrays have."""
+    complete = [
+        {split: (arrays[x], arrays[y]) for split, (x, y) in family.items() if x in arrays}
+        for family in FAMILIES
+        if {name for pair in family.values() for name in pair} & arrays.keys()
+        and all((x in arrays) == (y in arrays) for x, y in family.values())
+    ]
+    if len(complete) != 1:
+        raise UserError(
+            f"arrays must come in pairs called {NAMES}; rename them. "
+            f"Received: {shown(arrays) or 'no array'}"
+        )
+    return complete[0]
+
+
+def _check_pictures(pictures: Stored, labels: Stored) -> None:
+    shape, kind = pictures.shape, pictures.dtype
+    right = len(shape) == 3 or (len(shape) == 4 and shape[3] in CHANNELS)
+    if not right or 0 in shape[1:]:
+        raise UserError(
+            f"{pictures.path} must be [N, height, width] or [N, height, width, channels] with 1, 3 "
+            f"or 4 channels; transpose or stack it. Received: {list(shape)}"
+        )
+    if kind.str not in DEPTHS:
+        raise UserError(
+            f"{pictures.path} must hold uint8, uint16 or bool; scale floats to 0–255 and save them "
+            f"as uint8. Received: {kind}"
+        )
+    if labels.shape not in ((shape[0],), (shape[0], 1)):
+        raise UserError(
+            f"{labels.path} must have one label per picture of {pictures.path}, which has "
+            f"{shape[0]}; save class numbers or names. Received: {list(labels.shape)}"
+        )
+
+
+def _names(root: Path, labels: Stored) -> list[str]:
+    """Return labels as text. Raises UserError where they are neither whole numbers nor text."""
+    if labels.dtype.kind not in "iuUS":
+        raise UserError(
+            f"{labels.path} must hold whole numbers or text, since a label names a class. "
+            f"Received: {labels.dtype}"
+        )
+    found = values(root, labels).ravel()
+    try:
+        return [_name(value) for value in found.tolist()]
+    except UnicodeError:
+        raise UserError(
+            f"{labels.path} must hold labels in UTF-8; save them as text, with "
+            "labels.astype(str). Received: other bytes"
+        ) from None
+
+
+def _name(value: Any) -> str:
+    name = value.decode() if isinstance(value, bytes) else str(value)
+    name.encode()  # half of a surrogate pair, which NumPy's text can hold, is no text
+    return name

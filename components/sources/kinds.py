@@ -1,0 +1,74 @@
+"""What lies in a folder → which kind of source it is; where two are possible, a person decides."""
+
+from pathlib import Path
+
+from components.errors import UserError
+from components.sources.listing import SIDES_BY_WORD, is_image, is_junk, shown
+from components.sources.tree import Tree
+
+TABLES = (".csv", ".parquet", ".jsonl")
+ARRAYS = (".npz", ".npy")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+
+
+def guess_kind(root: Path, tree: Tree) -> str:
+    """Return class_folders, split_folders, table or arrays.
+
+    Raises UserError where it could be either of two, for a wrong guess would train on folder names.
+    """
+    tables, arrays = tree.top(*TABLES), tree.top(*ARRAYS)
+    if not tables and not arrays:
+        return _kind_of_folders(root, tree)
+    images = (path for path in tree.files if "/" in path and is_image(path) and not is_junk(path))
+    classes = {path.split("/")[0] for path in images}
+    folders = f"images in {shown(classes)}"
+    if tables and arrays:
+        raise _unclear(root, ("table", "arrays"), shown([*tables, *arrays]))
+    # One folder beside a table is where the images of the table lie.
+    if tables and len(classes) > 1:
+        raise _unclear(root, ("table", "class_folders"), f"{shown(tables)}, and {folders}")
+    if arrays and classes:
+        raise _unclear(root, ("arrays", "class_folders"), f"{shown(arrays)}, and {folders}")
+    return "table" if tables else "arrays"
+
+
+def only_table(root: Path, tree: Tree) -> str:
+    """Return the name of the one table right in the folder; UserError for none or several."""
+    tables = tree.top(*TABLES)
+    if len(tables) != 1:
+        raise UserError(
+            f"a table of paths and labels is one {', '.join(TABLES)} file right in {root}; keep "
+            f"one, or set another ingest.source.kind. Received: {shown(tables) or 'none'}"
+        )
+    return tables[0]
+
+
+def check_unpacked(root: Path, tree: Tree) -> None:
+    """Raise UserError where all that there is are archives."""
+    archives = tree.top(*ARCHIVES)
+    if archives and not tree.top(*TABLES, *ARRAYS) and not any(map(is_image, tree.files)):
+        raise UserError(
+            f"archives are not read in place; remove it from {root} and unpack it with "
+            f"`fovea data add`. Received: {shown(archives)}"
+        )
+
+
+def _kind_of_folders(root: Path, tree: Tree) -> str:
+    tops = [name for name in tree.top_folders() if not is_junk(name)]
+    splits = [name for name in tops if name.lower() in SIDES_BY_WORD]
+    nested = {path.split("/")[0] for path in tree.folders if "/" in path and not is_junk(path)}
+    if tops and splits == tops and set(tops) <= nested:
+        return "split_folders"
+    # Two classes called train and test are far less likely than a split that is not as we know it.
+    if len({SIDES_BY_WORD[name.lower()] for name in splits}) > 1:
+        others = shown(set(tops) - (set(splits) & nested))
+        found = f"{shown(splits)}, but no class folders, or no split, in {others}"
+        raise _unclear(root, ("split_folders", "class_folders"), found)
+    return "class_folders"
+
+
+def _unclear(root: Path, kinds: tuple[str, str], found: str) -> UserError:
+    return UserError(
+        f"{root} can be read in two ways; set ingest.source.kind to {' or '.join(kinds)}. "
+        f"Received: {found}"
+    )

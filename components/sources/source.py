@@ -1,0 +1,132 @@
+"""data/raw, in whatever form → the list of its pictures, and the bytes of each."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from components.errors import UserError
+from components.params.ingest import Source
+from components.params.split import SPLITS
+from components.sources.arrays import array_entries, array_file
+from components.sources.folders import class_folders, split_folders
+from components.sources.kinds import ARRAYS, check_unpacked, guess_kind, only_table
+from components.sources.listing import (
+    EXTENSIONS,
+    Entry,
+    Listing,
+    check_labels,
+    count,
+    is_image,
+    is_junk,
+    printable,
+    shown,
+)
+from components.sources.tables import check_slashes, read_table
+from components.sources.tree import Tree, scan
+
+
+def open_source(root: Path, params: Source) -> Listing:
+    """List every picture below `root` with its label, without reading any.
+
+    Raises UserError where there are none, or none with labels, where the form is not the one that
+    was asked for, or where `auto` cannot tell which of two it is.
+    """
+    if not root.is_dir():
+        raise UserError(
+            f"no folder with images; put one folder per class into {root}, or try "
+            f"`fovea sample digits`. Received: {root} does not exist"
+        )
+    tree = scan(root)
+    check_unpacked(root, tree)
+    kind = guess_kind(root, tree) if params.kind == "auto" else params.kind
+    if kind.endswith("folders"):
+        return _folders(root, tree, params, kind)
+    if params.group != "none":
+        raise UserError(
+            "ingest.source.group is for folders of classes; set it to none, and for a table name "
+            f"a column in ingest.source.columns.group. Received: {params.group} for {kind}"
+        )
+    return _table(root, tree, params) if kind == "table" else _arrays(root, tree)
+
+
+def _folders(root: Path, tree: Tree, params: Source, kind: str) -> Listing:
+    layout = f"put one folder per class, with its images, into {root}"
+    read = split_folders if kind == "split_folders" else class_folders
+    entries, tops = read(tree, params.group), tree.top_folders()
+    if not tops:
+        raise UserError(f"no class folder; {layout}. Received: {len(entries)} images, 0 folders")
+    if not entries:
+        kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
+        raise UserError(f"no image ({kinds}); {layout}. Received: {len(tops)} empty folders")
+    if kind == "split_folders":
+        layout = f"put one folder per class, with its images, into {root}/train"
+    check_labels(entries, layout)
+    images = {entry.path for entry in entries}
+    ignored = [path for path in tree.files if path not in images]
+    notes = [_found(kind.replace("_", " "), entries), *_told_ignored(ignored)]
+    return _listing(kind, tree, entries, ignored, notes)
+
+
+def _table(root: Path, tree: Tree, params: Source) -> Listing:
+    name = only_table(root, tree)
+    table = read_table(root, name, params.columns)
+    listed, files = {entry.path for entry in table.entries}, {*tree.files}
+    check_slashes(root / name, listed, files)
+    if not tree.closed and not any(path in files or array_file(path) for path in listed):
+        raise UserError(
+            f"none of the files that {root / name} names is there; write paths as they begin "
+            f"below {root}. Received: {printable(table.entries[0].path)}"
+        )
+    check_labels(table.entries, f"list them in {root / name}")
+    ignored = [path for path in tree.files if path not in listed and path != name]
+    notes = [_found(f"table {name}", table.entries), *table.notes]
+    if unlisted := [path for path in ignored if is_image(path) and not is_junk(path)]:
+        some = shown(unlisted)
+        notes.append(f"{count(len(unlisted), 'image')} that {name} does not list left out ({some})")
+    others = [path for path in ignored if not is_image(path) or is_junk(path)]
+    notes += _told_ignored(others)
+    return _listing("table", tree, table.entries, ignored, notes, table.columns)
+
+
+def _arrays(root: Path, tree: Tree) -> Listing:
+    entries, notes = array_entries(root, tree)
+    check_labels(entries, "save arrays with two labels or more")
+    ignored = [path for path in tree.files if path not in tree.top(*ARRAYS)]
+    notes = [_found("arrays", entries), *notes, *_told_ignored(ignored)]
+    return _listing("arrays", tree, entries, ignored, notes)
+
+
+def _listing(
+    kind: str,
+    tree: Tree,
+    entries: Sequence[Entry],
+    ignored: Sequence[str],
+    notes: Sequence[str],
+    columns: tuple[str, ...] = (),
+) -> Listing:
+    folders = frozenset({"", *tree.folders})
+    return Listing(kind, entries, tuple(ignored), columns, folders, tuple(notes))
+
+
+def _found(kind: str, entries: Sequence[Entry]) -> str:
+    """Say in one line what was found, so that a wrong guess is seen."""
+    labels = {entry.label for entry in entries} - {""}
+    sides = {entry.given_split for entry in entries} - {None}
+    given = "".join(f", {side}" for side in SPLITS if side in sides)
+    classes = count(len(labels), "class", "classes")
+    return f"{kind} ({count(len(entries), 'image')}, {classes}{given})"
+
+
+def _told_ignored(names: Sequence[str]) -> list[str]:
+    junk = [name for name in names if is_junk(name)]
+    others = [PurePosixPath(name) for name in sorted({*names} - {*junk})]
+    notes = []
+    if others:
+        kinds = Counter(name.suffix or name.name for name in others)
+        listed = shown(f"{many} × {kind}" for kind, many in kinds.items())
+        files = count(len(others), "file")
+        notes.append(f"{files} ignored that are not images by extension ({listed})")
+    if junk:
+        files = count(len(junk), "file")
+        notes.append(f"{files} left out, hidden or of a file browser ({shown(junk)})")
+    return notes

@@ -1,0 +1,181 @@
+"""A .csv, .parquet or .jsonl file → its columns and rows; a malformed one ends in one sentence."""
+
+import codecs
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from components.errors import UserError
+from components.images.formats import Fault
+from components.sources.listing import shown
+from components.sources.tree import opened, read_plain
+
+DELIMITERS = ",;\t"  # Excel writes semicolons where numbers have a decimal comma
+INDEX = "__index_level_"  # row numbers that pandas has put into a Parquet file
+BATCH = 10_000
+
+# The line of a text file, or the row of a Parquet file, from 1; and the values by column.
+Row = tuple[int, Mapping[str, Any]]
+Rows = tuple[list[str], Iterable[Row]]
+
+
+def read_rows(root: Path, name: str, needed: Iterable[str]) -> Rows:
+    """Return the named columns and the rows of the table `name` in `root`.
+
+    Values of a .csv are text, empty where there is none; others have the types of their file.
+    Raises UserError where it is no sound table, or lacks one of the columns `needed`.
+    """
+    read = READERS[Path(name).suffix.lower()]
+    try:
+        columns, rows = read(root, name, list(needed))
+    except Fault as fault:
+        raise UserError(
+            f"the table {root / name} cannot be read; make it a plain, readable file. "
+            f"Received: {fault.text}"
+        ) from None
+    if repeated := {column for column in columns if columns.count(column) > 1}:
+        raise UserError(
+            f"{root / name} has two columns of one name; rename one. Received: {shown(repeated)}"
+        )
+    if missing := [column for column in needed if column not in columns]:
+        raise UserError(
+            f"{root / name} has no column {missing[0]}; name its columns of paths and labels in "
+            f"ingest.source.columns. Received: {', '.join(map(repr, columns)) or 'no column'}"
+        )
+    return [column for column in columns if column and not column.startswith(INDEX)], rows
+
+
+def _csv_rows(root: Path, name: str, needed: list[str]) -> Rows:
+    text = _text(root / name, read_plain(root, name, sys.maxsize))
+    headers = {delimiter: _csv_header(text, delimiter) for delimiter in DELIMITERS}
+
+    def fits(delimiter: str) -> tuple[bool, int]:
+        return set(needed) <= set(headers[delimiter]), len(headers[delimiter])
+
+    best = max(DELIMITERS, key=fits)
+    return headers[best], _csv_body(root / name, text, best)
+
+
+def _csv_header(text: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    except csv.Error:  # told when the rows are read
+        return []
+
+
+def _csv_body(where: Path, text: str, delimiter: str) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        header = next(reader, [])
+        for row in reader:
+            if row and len(row) != len(header):
+                raise csv.Error(f"{len(row)} values under {len(header)} columns")
+            if row:
+                yield reader.line_num, dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        raise UserError(
+            f"{where} is not a sound table in line {reader.line_num}; mend it. Received: {error}"
+        ) from None
+
+
+def _jsonl_rows(root: Path, name: str, needed: list[str]) -> Rows:
+    text = _text(root / name, read_plain(root, name, sys.maxsize))
+    lines = enumerate(text.split("\n"), start=1)  # splitlines would part at signs inside of text
+    rows = [
+        (number, _json_row(root / name, number, line)) for number, line in lines if line.strip()
+    ]
+    return list(dict.fromkeys(column for _, row in rows for column in row)), rows
+
+
+def _json_row(where: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise ValueError("no object in braces")
+        if "\\u" in line:
+            json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{where} is not a sound table in line {number}; mend it. Received: {error}"
+        ) from None
+    return row
+
+
+def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with opened(root, name) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+            whole = parquet.ParquetFile(file)
+            _check_no_bytes(root / name, whole.schema_arrow)
+            table = whole.read()
+        table.validate(full=True)  # or text that is not UTF-8 comes up later
+    except (pa.ArrowException, OSError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{root / name} is not a sound Parquet table; write it anew. Received: {problem}"
+        ) from None
+    for at, name in enumerate(table.column_names):
+        table = table.set_column(at, name, _whole(table.column(at)))
+    return list(table.column_names), _parquet_body(table)
+
+
+def _whole(column: Any) -> Any:
+    """Return whole numbers as such where gaps have made them floats, as pandas does."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type):
+        return column
+    filled = column.cast(pa.float64())
+    known = pc.if_else(pc.is_nan(filled), pa.scalar(None, pa.float64()), filled)
+    if not known.null_count:
+        return column
+    try:
+        return known.cast(pa.int64())
+    except pa.ArrowInvalid:  # some have decimals
+        return column
+
+
+def _check_no_bytes(where: Path, schema: Any) -> None:
+    for field in schema:
+        if "binary" in str(field.type):
+            raise UserError(
+                f"{where} holds bytes; a table names files, so write the images out as files and "
+                f"drop the column. Received: column {field.name}, {field.type}"
+            )
+
+
+def _parquet_body(table: Any) -> Iterator[Row]:
+    number = 0
+    for batch in table.to_batches(max_chunksize=BATCH):
+        columns = [column.to_pylist() for column in batch.columns]
+        for values in zip(*columns, strict=True):
+            number += 1
+            yield number, dict(zip(table.column_names, values, strict=True))
+
+
+def _text(where: Path, data: bytes) -> str:
+    """Decode UTF-8, with or without a byte order mark."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{where} is not UTF-8 in line {line}; save it as UTF-8. "
+            f"Received: {data[error.start : error.start + 8]!r}"
+        ) from None
+
+
+READERS: dict[str, Callable[[Path, str, list[str]], Rows]] = {
+    ".csv": _csv_rows,
+    ".jsonl": _jsonl_rows,
+    ".parquet": _parquet_rows,
+}

@@ -1,0 +1,152 @@
+"""Rows of a table of paths and labels → entries; what contradicts itself ends in one sentence."""
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.errors import UserError
+from components.params.ingest import Columns
+from components.sources.listing import SIDES_BY_WORD, Entry, count, printable, shown
+from components.sources.table_files import Row, read_rows
+
+WHOLE = re.compile(r"[+-]?\d+")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Entries sorted by path, the names of further columns, and lines to tell."""
+
+    entries: list[Entry]
+    columns: tuple[str, ...]
+    notes: list[str]
+
+
+def read_table(root: Path, name: str, columns: Columns) -> Table:
+    """Read the table `name` in `root`; its paths are below `root`, too.
+
+    Files are not looked at: that one is missing shows when it is read. A row that is there twice
+    counts once. Raises UserError where it is no sound table, or contradicts itself.
+    """
+    header, rows = read_rows(root, name, (columns.path, columns.label))
+    _check_optional(root / name, header, columns)
+    further = tuple(name for name in header if name not in columns.model_dump().values())
+    entries: dict[str, Entry] = {}
+    repeated = 0
+    for row in rows:
+        entry = _entry(f"{root / name}, line {row[0]}", row, columns, further)
+        first = entries.setdefault(entry.path, entry)
+        if first is not entry:
+            repeated += 1
+            _check_same(root / name, first, entry)
+    if not entries:
+        raise UserError(f"the table {root / name} has no row; list paths and labels. Received: 0")
+    notes = _told_numbers(root / name, entries.values())
+    if repeated:
+        notes.append(f"{count(repeated, 'row')} of {name} repeat a path and are left out")
+    return Table(sorted(entries.values(), key=lambda entry: entry.path), further, notes)
+
+
+def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> None:
+    """Raise UserError where a column is missing that somebody has named on purpose."""
+    for what in ("group", "split"):
+        name = getattr(columns, what)
+        if name != what and name not in header:
+            raise UserError(
+                f"{where} has no column {name!r}, which ingest.source.columns.{what} names; "
+                f"correct it, or write {what} where there is none. Received: {shown(header)}"
+            )
+
+
+def check_slashes(where: Path, paths: Iterable[str], files: Collection[str]) -> None:
+    """Raise UserError where a path has a backslash and is not the name of a file as it stands."""
+    for path in paths:
+        if "\\" in path and path not in files:
+            raise UserError(
+                f"folders in {where} must be parted by a slash, not a backslash; replace them. "
+                f"Received: {printable(path)}"
+            )
+
+
+def _entry(where: str, row: Row, columns: Columns, further: Iterable[str]) -> Entry:
+    values = row[1]
+    return Entry(
+        _path(where, values.get(columns.path)),
+        _label(where, values.get(columns.label)),
+        _text(values.get(columns.group)),
+        _split(where, values.get(columns.split)),
+        {name: _text(values.get(name)) for name in further},
+    )
+
+
+def _path(where: str, value: Any) -> str:
+    """Spell a path in the one way that a listing of the folder does."""
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(
+            f"{where}: the path of an image is missing; fill it in. Received: {value!r}"
+        )
+    steps = "/".join(step for step in value.split("/") if step not in ("", "."))
+    return f"/{steps}" if value.startswith("/") else steps
+
+
+def _label(where: str, value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise UserError(
+        f"{where}: a label names a class, so it is text or a whole number; write class names. "
+        f"Received: {value!r}"
+    )
+
+
+def _split(where: str, value: Any) -> str | None:
+    word = _text(value)
+    if word is None:
+        return None
+    if word.lower() not in SIDES_BY_WORD:
+        raise UserError(
+            f"{where}: a split is one of {', '.join(SIDES_BY_WORD)}; rename it, or name another "
+            f"column in ingest.source.columns.split. Received: {printable(word)}"
+        )
+    return SIDES_BY_WORD[word.lower()]
+
+
+def _text(value: Any) -> str | None:
+    """Return a value as text; None for an empty one."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _check_same(where: Path, first: Entry, second: Entry) -> None:
+    """Raise UserError where two rows of one path disagree on what decides about training."""
+    for what in ("label", "group", "given_split"):
+        one, other = getattr(first, what), getattr(second, what)
+        if one != other:
+            raise UserError(
+                f"{where} names {printable(first.path)} twice, with another {what}; keep one row. "
+                f"Received: {printable(str(one))} and {printable(str(other))}"
+            )
+
+
+def _told_numbers(where: Path, entries: Iterable[Entry]) -> list[str]:
+    """Tell that labels are numbers. Raises UserError where some of them are not whole."""
+    labels = sorted({entry.label for entry in entries} - {""})
+    if not labels or not all(NUMBER.fullmatch(label) for label in labels):
+        return []
+    broken = [label for label in labels if not WHOLE.fullmatch(label)]
+    if broken:
+        raise UserError(
+            f"the labels in {where} are numbers with decimals, and a label names a class; name "
+            f"another column in ingest.source.columns.label. Received: {broken[0]}"
+        )
+    return [f"labels in {where.name} are whole numbers, taken as names"]

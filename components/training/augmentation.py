@@ -1,0 +1,68 @@
+"""A training image and a random generator → the same image, changed at random.
+
+The only door to albumentations. A `Compose` shared by threads races, so each thread has its own;
+seeded for every image, it changes an image in the same way whatever thread it meets.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.params.train import Augmentation
+
+Augment = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
+
+
+def build_augmentation(augmentation: Augmentation) -> Augment:
+    """Return a function of (uint8 [H, W, 3], generator) → uint8 [H, W, 3].
+
+    The result depends on the two arguments alone.
+    """
+    own = threading.local()
+
+    def augment(image: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+        if not hasattr(own, "compose"):
+            own.compose = _compose(augmentation)
+        own.compose.set_random_seed(int(generator.integers(2**31)))
+        changed: NDArray[np.uint8] = own.compose(image=np.ascontiguousarray(image))["image"]
+        return changed
+
+    return augment
+
+
+def _compose(augmentation: Augmentation) -> Any:
+    import albumentations as A  # noqa: N812 - its own convention
+    import cv2
+
+    cv2.setNumThreads(0)  # OpenCV's pool would compete with TensorFlow's for the same cores
+    changes: list[Any] = []
+    if augmentation.horizontal_flip:
+        changes.append(A.HorizontalFlip(p=augmentation.horizontal_flip))
+    if augmentation.vertical_flip:
+        changes.append(A.VerticalFlip(p=augmentation.vertical_flip))
+    if augmentation.rotate or augmentation.shift or augmentation.scale:
+        changes.append(
+            A.Affine(
+                rotate=(-augmentation.rotate, augmentation.rotate),
+                translate_percent=(-augmentation.shift, augmentation.shift),
+                scale=(1 - augmentation.scale, 1 + augmentation.scale),
+                border_mode=cv2.BORDER_REPLICATE,
+                p=1.0,
+            )
+        )
+    if augmentation.brightness or augmentation.contrast:
+        changes.append(
+            A.ColorJitter(
+                brightness=(1 - augmentation.brightness, 1 + augmentation.brightness),
+                contrast=(1 - augmentation.contrast, 1 + augmentation.contrast),
+                saturation=(1.0, 1.0),
+                hue=(0.0, 0.0),
+                p=1.0,
+            )
+        )
+    if augmentation.erase:
+        changes.append(A.CoarseDropout(num_holes_range=(1, 1), p=augmentation.erase))
+    return A.Compose(changes)

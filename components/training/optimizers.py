@@ -1,0 +1,25 @@
+"""A phase of training → its optimizer: how large a step is, and when."""
+
+from typing import Any
+
+from components.training.phases import Phase
+
+
+def build_optimizer(phase: Phase, weight_decay: float, steps: int) -> Any:
+    """Build AdamW (Loshchilov and Hutter, 2019): linear warm-up, then half a cosine down to 0.
+
+    steps: batches in an epoch. Biases and the scales of normalisation layers do not decay.
+    """
+    import keras
+
+    total = phase.epochs * steps
+    warmup = round(total * phase.warmup)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else phase.learning_rate,
+        decay_steps=max(1, total - warmup),
+        warmup_target=phase.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

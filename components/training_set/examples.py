@@ -1,0 +1,61 @@
+"""What is trained and measured on: examples of a split, and the plan that draws and weighs them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs [N, …] (uint8 images or float32 features) with labels int64 [N]."""
+
+    inputs: NDArray[Any]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """A plan by class index: images drawn per epoch, and the weight of each in the loss."""
+
+    targets: NDArray[np.int64]
+    class_weights: NDArray[np.float32]
+    log_priors: NDArray[np.float32]
+
+    @classmethod
+    def from_plan(cls, plan: Mapping[str, Any]) -> "Balance":
+        """Read the tree that the stage `balance` writes."""
+        names = plan["class_names"]
+        return cls(
+            np.array([plan["targets"][name] for name in names], np.int64),
+            np.array([plan["class_weights"][name] for name in names], np.float32),
+            np.array([plan["log_priors"][name] for name in names], np.float32),
+        )
+
+    @property
+    def epoch_size(self) -> int:
+        """Return the number of images drawn in one epoch."""
+        return int(self.targets.sum())
+
+
+@dataclass(frozen=True)
+class Data:
+    """What training sees.
+
+    images [N, size, size, 3] and labels of train and val, the plan for train, the class names and
+    way of resizing, and `content`, a hash that names the images.
+    """
+
+    train: Examples
+    val: Examples
+    balance: Balance
+    class_names: tuple[str, ...]
+    size: int
+    resize: str
+    content: str

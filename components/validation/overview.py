@@ -1,0 +1,112 @@
+"""manifest, links → the figures and lists that the validation report shows.
+
+Lists are cut to what a page can hold, and a count beside each says how long it is.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.validation.quality import counted
+
+LISTED = 100  # sets and links
+MEMBERS = 20  # of one set, and files of one fault
+COMMON = 20  # sizes
+
+# Fact → edges of its histogram, the same for all data, so that two reports can be compared. What
+# lies outside counts into the first or last bin.
+SHARE = np.linspace(0, 1, 21)
+SIDE_PX = 2.0 ** np.arange(17)
+EDGES = {
+    "width": SIDE_PX,
+    "height": SIDE_PX,
+    "aspect": 2.0 ** (np.arange(-9, 10, 2) / 4),  # 1 is in the middle of a bin
+    "bytes": 2.0 ** np.arange(6, 28),
+    "brightness": SHARE,
+    "brightness_p1": SHARE,
+    "brightness_p99": SHARE,
+    "contrast": SHARE / 2,
+    "saturation": SHARE,
+    "entropy": np.linspace(0, 8, 33),
+    "sharpness": np.linspace(0, 2.5, 26),
+    "border_share": SHARE,
+}
+
+
+def overview(manifest: pd.DataFrame) -> dict[str, Any]:
+    """Return as plain values: faults, formats, modes, sizes, and a histogram of each fact.
+
+    A histogram has edges [n + 1], counts [n], the median, and in how many files there is no value.
+    """
+    decoded = manifest[manifest["pixels_id"].notna()]
+    sizes = decoded.groupby(["width", "height"]).size().sort_values(ascending=False, kind="stable")
+    return {
+        "faults": _faults(manifest),
+        "formats": counted(decoded["format"]),
+        "modes": counted(decoded["mode"]),
+        "bit_depths": counted(decoded["bit_depth"].astype("str")),
+        "size_count": len(sizes),
+        "sizes": [
+            {"width": int(width), "height": int(height), "images": int(images)}
+            for (width, height), images in sizes.head(COMMON).items()
+        ],
+        "facts": {name: _histogram(manifest[name], edges) for name, edges in EDGES.items()},
+    }
+
+
+def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
+    """Return as plain values: conflicts, sets of copies, and the most similar near links.
+
+    table: the manifest with the columns of `components.validation.quality.measured`.
+    """
+    exact = table[table["pixels_id"].duplicated(keep=False) & table["pixels_id"].notna()]
+    near = links[links["kind"] == "near"].sort_values("similarity", ascending=False, kind="stable")
+    sets = {
+        **_sets("label_conflict", table[table["labels_of_pixels"] > 1], "pixels_id"),
+        **_sets("copy_set", exact, "pixels_id"),
+        **_sets("near_conflict", table[table["labels_of_cluster"] > 1], "cluster"),
+        **_sets("near_cluster", table[table["cluster"].notna()], "cluster"),
+    }
+    listed = [one for name in ("near_conflicts", "near_clusters") for one in sets[name]]
+    members = {member["path"] for one in listed for member in one["members"]}
+    within = near["path"].isin(members) & near["other"].isin(members)
+    shown = near[within | (np.arange(len(near)) < LISTED)]
+    columns = ["path", "other", "similarity", "degrees", "mirrored"]
+    return {**sets, "near_link_count": len(near), "near_links": shown[columns].to_dict("records")}
+
+
+def _sets(name: str, rows: pd.DataFrame, key: str) -> dict[str, Any]:
+    """List the first sets of rows with the same key, in order of their first row."""
+    sizes = rows.groupby(key, sort=False).size()
+    listed = rows[rows[key].isin(sizes.index[:LISTED])]
+    groups = listed.groupby(key, sort=False)[["path", "label"]]
+    members = [
+        {
+            "images": len(group),
+            "labels": sorted(set(group["label"])),
+            "members": group.head(MEMBERS).to_dict("records"),
+        }
+        for _, group in groups
+    ]
+    return {f"{name}_count": len(sizes), f"{name}s": members}
+
+
+def _faults(manifest: pd.DataFrame) -> dict[str, Any]:
+    """Return the number of files and the first paths of every fault, by its code."""
+    faulty = manifest[manifest["fault"].notna()]
+    return {
+        str(code): {"files": len(paths), "examples": paths.head(MEMBERS).tolist()}
+        for code, paths in faulty.groupby("fault")["path"]
+    }
+
+
+def _histogram(values: pd.Series, edges: Any) -> dict[str, Any]:
+    known = values.dropna().to_numpy(float)
+    counts, _ = np.histogram(known.clip(edges[0], edges[-1]), edges)
+    return {
+        "edges": [round(float(edge), 6) for edge in edges],
+        "counts": counts.tolist(),
+        "median": float(np.median(known)) if len(known) else None,
+        "unknown": len(values) - len(known),
+    }

@@ -1,0 +1,156 @@
+"""params → the expectations on a manifest, in words and as Great Expectations names them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.params.validate import Validate
+
+# Column of the share → what its offenders are called.
+SHARES = {"faulty": "have a fault", "duplicate": "repeat the pixels of an earlier image"}
+
+Check = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An expectation of ours: its words, and the kind and arguments of one or two of GX's."""
+
+    name: str
+    words: str
+    on_fail: str
+    checks: tuple[Check, ...]
+
+
+def image_rules(params: Validate) -> list[Rule]:
+    """List the expectations on images, in the order in which they take rows out."""
+    return [*_file_rules(params), *_picture_rules(params), *_copy_rules(params)]
+
+
+def class_rules(params: Validate) -> list[Rule]:
+    """List the expectations on classes: how many images each keeps, and how it is written."""
+    least = params.images_per_class.min
+    checks = [
+        ("images_per_class", f"every class keeps {least} images", _between("images", least)),
+        (
+            "label_slips",
+            "labels differ in more than case and blanks",
+            _between("spellings", None, 1),
+        ),
+    ]
+    return [_rule(params, name, words, check) for name, words, check in checks]
+
+
+def shortcut_rule(params: Validate) -> Rule:
+    """Return the expectation on how well facts of the file tell a label.
+
+    There is none on facts of the picture: a class may honestly be darker than the others.
+    """
+    most = params.shortcuts.max_auc
+    words = f"size, aspect, bytes, format and mode tell no label with an AUC above {most}"
+    return _rule(params, "shortcuts", words, _between("file_auc", None, most))
+
+
+def _file_rules(params: Validate) -> list[Rule]:
+    size, allowed = params.size, params.format.allowed
+    sides = _between("shorter_px", size.min_px), _between("longer_px", None, size.max_px)
+    filled = ("ExpectColumnValuesToMatchRegex", {"column": "label", "regex": r"\S"})
+    sound = ("ExpectColumnValuesToBeNull", {"column": "fault"})
+    rules = [
+        _rule(params, "decodes", "every file decodes to an image", sound),
+        _rule(params, "format", f"formats are {', '.join(allowed)}", _among("format", allowed)),
+        _rule(params, "size", f"sides measure {size.min_px} to {size.max_px} pixels", *sides),
+        _rule(params, "label_filled", "every image has a label", filled),
+    ]
+    if params.label_known.labels != "any":
+        known = params.label_known.labels
+        words = f"labels are {', '.join(known)}"
+        rules.append(_rule(params, "label_known", words, _among("label", known)))
+    return rules
+
+
+def _picture_rules(params: Validate) -> list[Rule]:
+    """List the expectations on facts of decoded pictures; a file without any fails none."""
+    dark, bright, blurry = params.dark.min_p99, params.bright.max_p1, params.blurry.min_sharpness
+    bits, contrast = params.low_information.min_entropy, params.uniform.min_contrast
+    ratio, factor = params.odd_aspect.max_ratio, params.odd_size.max_factor
+    frame = params.border.max_share
+    checks = [
+        ("dark", f"the brightest 1 % reach a luma of {dark}", _between("brightness_p99", dark)),
+        (
+            "bright",
+            f"the darkest 1 % have a luma of {bright} or less",
+            _between("brightness_p1", None, bright),
+        ),
+        ("blurry", f"the sharpest edges reach {blurry}", _between("sharpness", blurry)),
+        ("low_information", f"grey levels carry {bits} bits or more", _between("entropy", bits)),
+        ("uniform", f"the luma deviates by {contrast} or more", _between("contrast", contrast)),
+        (
+            "odd_aspect",
+            f"the longer side is at most {ratio} times the shorter",
+            _between("aspect", round(1 / ratio, 6), ratio),  # aspects are rounded, too
+        ),
+        (
+            "odd_size",
+            f"sides are at most {factor} times longer or shorter than the median image's",
+            _between("side_factor", 1 / factor, factor),
+        ),
+        (
+            "border",
+            f"a frame of one colour takes at most {frame:.0%} of the area",
+            _between("border_share", None, frame),
+        ),
+    ]
+    return [_rule(params, name, words, check) for name, words, check in checks]
+
+
+def _copy_rules(params: Validate) -> list[Rule]:
+    """List the expectations on copies and faults.
+
+    Conflicts go first, so that of contradicting copies none is left; exact copies before near ones,
+    so that the one left of each set is left by both.
+    """
+    faults, copies = params.fault_share.max, params.duplicate_share.max
+    checks = [
+        (
+            "label_conflicts",
+            "the same pixels have one label",
+            _between("labels_of_pixels", None, 1),
+        ),
+        (
+            "near_conflicts",
+            "images that are nearly the same have one label",
+            _between("labels_of_cluster", None, 1),
+        ),
+        ("fault_share", _share_words(faults, "faulty"), _mean("faulty", faults)),
+        ("duplicate_share", _share_words(copies, "duplicate"), _mean("duplicate", copies)),
+        (
+            "near_duplicates",
+            "no image is nearly the same as an earlier one",
+            _between("near_copy", None, 0),
+        ),
+    ]
+    return [_rule(params, name, words, check) for name, words, check in checks]
+
+
+def _rule(params: Validate, name: str, words: str, *checks: Check) -> Rule:
+    return Rule(name, words, getattr(params, name).on_fail, checks)
+
+
+def _among(column: str, values: Sequence[str]) -> Check:
+    return "ExpectColumnValuesToBeInSet", {"column": column, "value_set": list(values)}
+
+
+def _between(column: str, least: float | None, most: float | None = None) -> Check:
+    """Expect least to most, both included; what is null has no value and is left alone."""
+    bounds = {"min_value": least, "max_value": most}
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    return "ExpectColumnValuesToBeBetween", {"column": column, **given}
+
+
+def _mean(column: str, most: float) -> Check:
+    return "ExpectColumnMeanToBeBetween", {"column": column, "max_value": most}
+
+
+def _share_words(most: float, column: str) -> str:
+    return f"at most {most:.1%} of the files {SHARES[column]}"

@@ -1,0 +1,141 @@
+"""Names of files that arrive → where they go below data/raw, and what is told of them."""
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+from components.errors import UserError
+from components.progress import say
+from components.sources.listing import SIDES_BY_WORD, count, is_image, shown
+from pipelines.artifacts import RAW
+
+TABLES = frozenset({".csv", ".parquet", ".jsonl", ".npz", ".npy"})
+SHOWN = 10  # classes in a line
+Parts = tuple[str, ...]
+
+
+def folder_below(into: str) -> PurePosixPath:
+    """Return a folder below data/raw as it was asked for. Raises UserError where it is none."""
+    folder = PurePosixPath(into)
+    if folder.is_absolute() or ".." in folder.parts or any(p.startswith(".") for p in folder.parts):
+        raise UserError(f"--into names a folder below {RAW}, such as cat. Received: {into!r}")
+    return folder
+
+
+def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, str]:
+    """Return for each name where it goes below data/raw; says so where a wrapper is left out."""
+    wrapper = _wrapper(names, into, raw)
+    if wrapper:
+        above = "/".join(wrapper)
+        say(
+            f"everything lies in {above}/, which holds a data set and is no class; its content is "
+            f"added. Where it is a class, add it with --into {above}"
+        )
+    kept = {name: PurePosixPath(name).parts for name in names}
+    return {
+        name: str(into.joinpath(*parts[len(wrapper) :]) if _below(parts, wrapper) else into / name)
+        for name, parts in kept.items()
+    }
+
+
+def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
+    """Raise UserError where a name is not UTF-8, or a file would have to be a folder, too."""
+    files = {*arriving, *existing}
+    for name in sorted(arriving):
+        if not _is_text(name):
+            raise UserError(f"a file's name is not UTF-8; rename it. Received: {name!r}")
+        if clash := next((above for above in _folders_of(name) if above in files), None):
+            raise UserError(
+                f"a file and a folder cannot have one name; rename either. Received: {clash} and "
+                f"{name}"
+            )
+    folders = {above for name in existing for above in _folders_of(name)}
+    if clashing := sorted(folders & set(arriving)):
+        raise UserError(
+            f"a folder of {RAW} has that name already; rename the file. Received: {clashing[0]}"
+        )
+
+
+def told(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str]) -> str:
+    """Say in one line what was added, per class folder, and what was not."""
+    classes = Counter(_class(name) for name in new if is_image(name))
+    most = sorted(classes.most_common(SHOWN))
+    each = ", ".join(f"{label or 'in no folder'}: {images:,}" for label, images in most)
+    more = f" and {len(classes) - SHOWN} more classes" * (len(classes) > SHOWN)
+    parts = [f"{count(len(new), 'file')} added to {RAW}" + f" ({each}{more})" * bool(classes)]
+    parts += [f"{replaced:,} of them in the place of others"] * bool(replaced)
+    parts += [f"{known:,} were there already"] * bool(known)
+    parts += [f"{count(len(skipped), 'hidden file')} left out: {shown(skipped)}"] * bool(skipped)
+    return "; ".join(parts)
+
+
+def twins(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
+    """Yield a line where names differ in case or in the form of their letters only."""
+    alike = defaultdict(set)
+    for name in {*new, *existing}:
+        alike[unicodedata.normalize("NFC", name).casefold()].add(name)
+    pairs = sorted(sorted(names) for names in alike.values() if len(names) > 1)
+    if pairs:
+        yield (
+            f"{len(pairs):,} names differ in case or letter form only, and where that does not "
+            f"count, as on macOS and Windows, one of two is lost: {' and '.join(pairs[0])}"
+        )
+
+
+def _wrapper(names: Sequence[str], into: PurePosixPath, raw: Path) -> Parts:
+    """Return the folders around everything that are left out, for only then a layout is seen.
+
+    A folder stays that data/raw has already, and so must be a class or a split.
+    """
+    telling = [PurePosixPath(name).parts for name in names if is_image(name) or _is_table(name)]
+    around = _common([parts[:-1] for parts in telling])
+    for depth in range(len(around) + 1):
+        if _is_layout([parts[depth:] for parts in telling]):
+            return around[:depth]
+        if raw.joinpath(into, *around[: depth + 1]).is_dir():
+            break
+    return around[:1] if around and around[0] == into.name else ()
+
+
+def _common(folders: Sequence[Parts]) -> Parts:
+    first, last = min(folders, default=()), max(folders, default=())
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return tuple(step for step, _ in pairs)
+
+
+def _is_layout(paths: Sequence[Parts]) -> bool:
+    """Tell whether the top holds a table, arrays or a split, or two class folders and no image."""
+    top = [parts[0] for parts in paths if len(parts) == 1]
+    folders = {parts[0] for parts in paths if len(parts) > 1}
+    if any(map(_is_table, top)) or any(folder.lower() in SIDES_BY_WORD for folder in folders):
+        return True
+    return len(folders) > 1 and not any(map(is_image, top))
+
+
+def _is_table(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in TABLES
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def _below(parts: Parts, folder: Parts) -> bool:
+    return parts[: len(folder)] == folder and len(parts) > len(folder)
+
+
+def _folders_of(name: str) -> list[str]:
+    return [str(above) for above in PurePosixPath(name).parents][:-1]
+
+
+def _class(name: str) -> str:
+    """Name the class folder of an image, below a folder that is called as a split."""
+    parts = PurePosixPath(name).parts[:-1]
+    below = parts[1:] if parts and parts[0].lower() in SIDES_BY_WORD else parts
+    return below[0] if below else ""

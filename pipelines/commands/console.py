@@ -1,0 +1,87 @@
+"""Words and tables → the terminal, or a pipe that has no width of its own."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.commands.doctor import Check
+
+PIPED_WIDTH = 120
+COLOURS = {
+    "promote": "green",
+    "hold": "yellow",
+    "reject": "red",
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "red",
+}
+
+
+def console() -> "Console":
+    """Return a Rich console that takes every text as it is: class names may hold [brackets]."""
+    from rich.console import Console
+
+    shown = Console(markup=False, highlight=False)
+    return shown if shown.is_terminal else Console(markup=False, highlight=False, width=PIPED_WIDTH)
+
+
+def show_lines(*lines: str, style: str = "") -> None:
+    """Print lines that a terminal may wrap anywhere, so that commands in them can be copied."""
+    for line in lines:
+        console().print(line, style=style or None, soft_wrap=True)
+
+
+def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table; a column whose title starts with `>` is aligned to the right."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in columns:
+        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def show_facts(title: str, facts: Mapping[str, str]) -> None:
+    """Print names and values below a title."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(f"  {name}", value)
+    show_lines(title, style="bold")
+    console().print(table)
+
+
+def show_checks(checks: "Iterable[Check]") -> bool:
+    """Print checks with what to do about them; return whether none would stop a run."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    passed = True
+    for check in checks:
+        passed = passed and check.status != "fail"
+        status = Text(check.status, style=COLOURS[check.status])
+        advice = f"\n→ {check.advice}" if check.advice and check.status != "ok" else ""
+        table.add_row(status, check.name, f"{check.found}{advice}")
+    console().print(table)
+    return passed
+
+
+def interval(found: Any, *, signed: bool = False) -> str:
+    """Write an Interval as `0.983 (0.974 – 0.991)`; without what is undefined of it."""
+    if found is None or found.value is None:
+        return "–"
+    if found.low is None:
+        return f"{found.value:.3f}"
+    value, low, high = (
+        f"{number:{'+' if signed else ''}.3f}".replace("-", "−")
+        for number in (found.value, found.low, found.high)
+    )
+    return f"{value} ({low} – {high})"

@@ -1,0 +1,131 @@
+"""A revision and now → what changed in the images: a table per class, examples, or JSON."""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from components.errors import UserError
+from components.manifest.difference import EXAMPLES, KEYS, Difference, difference
+from pipelines import artifacts
+from pipelines.commands.console import show_lines, show_table
+from pipelines.formats import read_table
+from pipelines.workspace import revisions
+from pipelines.workspace.processes import DVC, stage_environment
+from pipelines.workspace.raw_data import check_root
+from pipelines.workspace.revisions import NoHistoryError, Revision
+
+CLASSES_SHOWN = 30
+COLUMNS = {
+    "class": "label",
+    ">before": "before",
+    ">after": "after",
+    ">added": "added",
+    ">removed": "removed",
+    ">relabelled to": "relabelled_to",
+    ">relabelled from": "relabelled_from",
+    ">moved": "moved",
+    ">changed": "changed",
+}
+
+
+def show_difference(revision: str | None, as_json: bool) -> None:
+    """Print what changed from `revision` to now; without one, from the last other images.
+
+    Raises UserError where git or DVC does not have what is asked for.
+    """
+    check_root()
+    now = revisions.present()
+    then = _revision(revision, now)
+    new = read_table(artifacts.MANIFEST)
+    changes = difference(_manifest(then), new)
+    notes = list(_notes(then, now))
+    if as_json:
+        tree = {"revision": then.commit, "notes": notes, **changes.tree()}
+        print(json.dumps(tree, indent=2, ensure_ascii=False))  # noqa: T201
+    else:
+        _show(changes, then, notes)
+
+
+def _revision(asked: str | None, now: Revision) -> Revision:
+    try:
+        then = revisions.newest_other(now) if asked is None else revisions.at(asked)
+        shallow = " (the clone is shallow: `git fetch --unshallow`)" * revisions.is_shallow()
+    except NoHistoryError as error:
+        raise UserError(
+            f"a difference needs a commit, a branch or a tag of this repository. Received: {error}"
+        ) from None
+    if then is None:
+        raise UserError(
+            f"no earlier commit has other images than {revisions.TRACKED} names now{shallow}; name "
+            f"a revision, and commit {revisions.TRACKED} and dvc.lock after each change. "
+            "Received: no revision"
+        )
+    if then.manifest is None:
+        raise UserError(
+            f"a revision is needed whose dvc.lock has a manifest, as `dvc repro` leaves one; "
+            f"`git log dvc.lock` lists them{shallow}. Received: {asked or then.commit}"
+        )
+    return then
+
+
+def _manifest(revision: Revision) -> pd.DataFrame:
+    """Return a revision's manifest from DVC's cache, else from the remote."""
+    found = revisions.cached_manifest(revision)
+    if found is not None:
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "manifest.parquet"
+        source = ["--rev", str(revision.commit), "--config", ".dvc/config", "."]
+        command = [*DVC, "get", "--quiet", "--out", str(file), *source, str(artifacts.MANIFEST)]
+        done = subprocess.run(
+            command, env=stage_environment({}), capture_output=True, text=True, errors="replace"
+        )
+        if done.returncode == 0:
+            return pd.read_parquet(file, columns=KEYS)
+    raise UserError(
+        "the manifest of that revision is neither in DVC's cache nor in its remote; make it anew "
+        f"(git checkout, dvc checkout, dvc repro ingest). Received: {revision.commit}"
+    )
+
+
+def _notes(then: Revision, now: Revision) -> Iterator[str]:
+    if not now.in_step:
+        yield "the manifest of now is older than data/raw; `dvc repro ingest` brings it up to date"
+    if not then.in_step:
+        yield (
+            "the manifest at that revision is of other images than data/raw.dvc names there: it "
+            "was committed before `dvc repro`"
+        )
+
+
+def _show(changes: Difference, then: Revision, notes: list[str]) -> None:
+    show_lines(*notes, style="yellow")
+    since = str(then.commit)[:12]
+    if changes.is_empty:
+        show_lines(f"the same {changes.unchanged:,} images as in {since}")
+        return
+    rows = changes.per_class
+    touched = rows[(rows.drop(columns=["label", "before", "after"]) != 0).any(axis=1)]
+    cells = touched.head(CLASSES_SHOWN)[list(COLUMNS.values())].astype("str").to_numpy()
+    show_table(f"images now, against {since}", COLUMNS, map(tuple, cells))
+    more = len(touched) - CLASSES_SHOWN
+    same = len(rows) - len(touched)
+    show_lines(*[f"and {more} more classes that changed"] * (more > 0))
+    show_lines(f"{changes.unchanged:,} images unchanged; {same} classes without any change")
+    for kind, table in changes.tables.items():
+        if len(table):
+            show_lines(f"{kind}: {len(table):,}", style="bold")
+            show_lines(*(f"  {_example(row)}" for row in table.head(EXAMPLES).to_dict("records")))
+
+
+def _example(row: dict[str, str]) -> str:
+    """Write `old → new` for a pair, with the labels where they say more than the paths."""
+    if "old_path" not in row:
+        return row["path"]
+    moved = row["path"] if row["path"] == row["old_path"] else f"{row['old_path']} → {row['path']}"
+    labels = f" ({row['old_label']} → {row['label']})" * (row["label"] != row["old_label"])
+    return f"{moved}{labels}"

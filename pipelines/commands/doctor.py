@@ -1,0 +1,268 @@
+"""A workspace → checks of all that would stop a run: what was found, and what to do about it.
+
+No check changes images, params, results or git, and none raises: what cannot be found out is a
+finding, too. Two do early what a run would do first, as that alone shows that it works: an MLflow
+store that exists gets its experiment, and weights that are not here yet are downloaded.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from components.errors import UserError
+from components.params.reader import Params, read_params
+from pipelines import artifacts
+from pipelines.workspace import locks
+from pipelines.workspace.processes import DVC, stage_environment
+
+Status = Literal["ok", "warn", "fail"]
+TIMEOUT_S = 120
+GIB = 2**30
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", re.MULTILINE)
+ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "databricks")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question answered; `advice` says what to do where `found` does not say it itself."""
+
+    name: str
+    status: Status
+    found: str
+    advice: str = ""
+
+
+def examine(root: Path = Path()) -> list[Check]:
+    """Look at the workspace at `root` and return one check per question, in reading order."""
+    if not any((root / name).is_file() for name in ("params.yaml", "dvc.yaml")):
+        found = f"neither params.yaml nor dvc.yaml in {root.absolute()}"
+        return [Check("folder", "fail", found, "run from the repository's root")]
+    questions: dict[str, Callable[[Path], Check]] = {
+        "packages": _packages,
+        "params": _params,
+        "git": _git,
+        "data": _data,
+        "dvc": _dvc,
+        "disk": _disk,
+        "locks": _locks,
+        "mlflow": _mlflow,
+        "weights": _weights,
+        "gpu": _gpu,
+    }
+    # Side by side: half of the time is spent waiting for DVC and TensorFlow to start.
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(lambda name: _answer(name, questions[name], root), questions))
+
+
+def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:
+    try:
+        return question(root)
+    except UserError as error:
+        return Check(name, "fail", str(error))
+    except Exception as error:
+        found = f"could not be found out: {type(error).__name__}: {error}"
+        return Check(name, "warn", found, "look into this message; the other checks stand")
+
+
+def _packages(root: Path) -> Check:
+    locked = dict(PINNED.findall((root / "requirements.lock").read_text(encoding="utf-8")))
+    other = [
+        f"{name} {found or 'missing'} instead of {version}"
+        for name, version in locked.items()
+        if (found := _installed(name)) != version
+    ]
+    python = f"Python {platform.python_version()}"
+    if not other:
+        return Check("packages", "ok", f"{python}, {len(locked)} packages as locked")
+    more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+    return Check(
+        "packages",
+        "fail",
+        f"{python}, {', '.join(other[:3])}{more}",
+        "pip install --no-deps --require-hashes -r requirements.lock",
+    )
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _params(root: Path) -> Check:
+    params = _read(root)
+    return Check(
+        "params", "ok", f"every value of {len(type(params).model_fields)} sections checked"
+    )
+
+
+def _git(root: Path) -> Check:
+    from pipelines.workspace.lineage import lineage
+
+    tags = lineage(root)
+    commit, dirty = tags["git.commit"], tags.get("git.dirty", "no")
+    advice = "runs work; their lineage will say so"
+    if commit.startswith("none"):
+        without = "or `dvc config --local core.no_scm true`, for DVC refuses to run without either"
+        return Check("git", "warn", commit, f"git init && git add . && git commit, {without}")
+    if _run(root, *DVC, "config", "core.no_scm").stdout.strip() == "true":
+        undo = "dvc config --local --unset core.no_scm"
+        return Check("git", "warn", "DVC is told to run without git (core.no_scm)", undo)
+    if dirty != "no":
+        return Check("git", "warn", f"uncommitted changes: {dirty[5:]}", f"git commit ({advice})")
+    return Check("git", "ok", f"clean at {commit[:12]}")
+
+
+def _data(root: Path) -> Check:
+    """Is data/raw there, and is it what DVC tracks?"""
+    raw = root / artifacts.RAW
+    track = f"dvc add {artifacts.RAW}"
+    try:
+        per_class = _images_per_class(root)
+    except UserError as error:
+        return Check("data", "fail", str(error), "fovea sample digits, fovea data add, or dvc pull")
+    found = f"{per_class.total():,} images in {len(per_class)} classes"
+    if links := [path for path in raw.rglob("*") if path.is_symlink()]:
+        first = links[0].relative_to(root)
+        advice = "put files in their place: `dvc add` would copy what they point at"
+        return Check("data", "fail", f"{found}, and {len(links)} links such as {first}", advice)
+    if not raw.with_name("raw.dvc").is_file():
+        return Check("data", "warn", f"{found}, not tracked by DVC", f"{track} && git add data")
+    state = _changed_outs(_dvc_status(root, "data/raw.dvc").get("data/raw.dvc", []))
+    if "modified" in state or "new" in state:
+        return Check("data", "warn", f"{found}, changed since `{track}`", track)
+    if state:
+        advice = "dvc pull, or dvc add data/raw to take what is there"
+        return Check("data", "fail", f"{found}, but in DVC: {', '.join(state)}", advice)
+    return Check("data", "ok", f"{found}, as tracked by DVC")
+
+
+def _images_per_class(root: Path) -> Counter[str]:
+    """Count pictures by label. Raises UserError where ingest would."""
+    from components.sources.source import open_source
+
+    listing = open_source(root / artifacts.RAW, _read(root).ingest.source)
+    return Counter(entry.label for entry in listing.entries if entry.label.strip())
+
+
+def _dvc(root: Path) -> Check:
+    if not (root / ".dvc").is_dir():
+        return Check("dvc", "fail", "no .dvc folder", "dvc init, in the root of the git repository")
+    if busy := locks.holder(root) or locks.dvc_holder(root):
+        return Check("dvc", "ok", f"at work: {busy}")
+    status = _dvc_status(root)
+    stages = [name for name in status if not name.endswith(".dvc")]
+    if stages:
+        return Check("dvc", "ok", f"`dvc repro` will run {', '.join(stages)}")
+    return Check("dvc", "ok", "every stage is up to date")
+
+
+def _dvc_status(root: Path, *targets: str) -> dict[str, Any]:
+    """Return `dvc status`: stage or .dvc file → what changed. Raises UserError where DVC fails."""
+    done = _run(root, *DVC, "--wait-for-lock", "status", "--json", *targets)
+    if done.returncode != 0:
+        reason = " ".join(done.stderr.split()).removeprefix("ERROR: ")
+        raise UserError(f"`dvc status` fails: {reason}")
+    status: dict[str, Any] = json.loads(done.stdout)
+    return status
+
+
+def _changed_outs(changes: list[Any]) -> set[str]:
+    return {
+        state
+        for change in changes
+        if isinstance(change, dict)
+        for state in change.get("changed outs", {}).values()
+    }
+
+
+def _disk(root: Path) -> Check:
+    """Room for the prepared arrays, once in the workspace and once in DVC's cache."""
+    params = _read(root)
+    images = _images_per_class(root).total()
+    need = 2 * images * params.prepare.size**2 * 3
+    free = shutil.disk_usage(root).free
+    found = f"{_size(free)} free, about {_size(need)} needed for {images:,} images"
+    if free > need + GIB:
+        return Check("disk", "ok", found)
+    advice = "free some space (`dvc gc --workspace` drops old results) or lower prepare.size"
+    return Check("disk", "fail" if free < need else "warn", found, advice)
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
+
+
+def _locks(root: Path) -> Check:
+    if dead := locks.dead_rwlock(root):
+        found = f"{dead.relative_to(root)} was left by a DVC that was killed, and stops the next"
+        return Check(
+            "locks", "fail", found, f"rm {dead.relative_to(root)} (the flow does it itself)"
+        )
+    if busy := locks.holder(root) or locks.dvc_holder(root):
+        return Check("locks", "warn", f"held by {busy}", "wait for it, or stop it")
+    return Check("locks", "ok", "nobody is at work here")
+
+
+def _mlflow(root: Path) -> Check:
+    from components.tracking import connection
+
+    where = connection.address()
+    if not where.startswith(MLFLOW_STORES):
+        advice = "unset MLFLOW_TRACKING_URI to use sqlite here, or name a server"
+        return Check("mlflow", "fail", f"MLflow 3 refuses plain folders: {where}", advice)
+    file = Path(connection.tracking_uri().removeprefix("sqlite:///"))
+    if where.startswith("sqlite:") and not file.is_file():
+        return Check("mlflow", "ok", f"{where}, which the first run creates")
+    connection.connect()
+    return Check("mlflow", "ok", f"{where} answers")
+
+
+def _weights(root: Path) -> Check:
+    from components.model.backbones import check_backbone
+    from components.registry.weights import resolve_weights
+
+    params = _read(root)
+    check_backbone(params.model, params.prepare.size)
+    resolve_weights(params.model, params.prepare.size)
+    return Check("weights", "ok", f"{params.model.backbone} from `{params.model.weights}`")
+
+
+def _gpu(root: Path) -> Check:
+    """Only where there is an NVIDIA driver is TensorFlow asked, which takes seconds to start."""
+    processor = f"none; training on {os.cpu_count()} processor cores"
+    if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
+        return Check("gpu", "ok", processor)
+    seen = _run(root, sys.executable, "-c", ASK_TENSORFLOW).stdout.split()
+    if seen and seen[-1] != "0":
+        return Check("gpu", "ok", f"{seen[-1]} seen by TensorFlow")
+    advice = "pip install 'fovea[gpu]', and compare the driver with TensorFlow's CUDA"
+    return Check("gpu", "warn", "an NVIDIA driver, but no GPU that TensorFlow sees", advice)
+
+
+def _read(root: Path) -> Params:
+    return read_params(root / "params.yaml")
+
+
+def _run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=root,
+        env=stage_environment({}),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )

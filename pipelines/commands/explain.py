@@ -1,0 +1,81 @@
+"""A version's tags → where it comes from, and the commands that build it again."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from components.registry.versions import Version, find_version, versions
+from components.tracking.connection import address, connect
+from pipelines.commands.console import show_facts, show_lines
+
+MISSING = "not recorded"
+# What stands below which heading, under which tag.
+LINEAGE = {
+    "code": {"git commit": "git.commit", "uncommitted changes": "git.dirty"},
+    "data": {
+        "data/raw (DVC)": "dvc.data_raw",
+        "images and labels": "data_id",
+        "splits (DVC)": "dvc.splits",
+        "which image where": "split_id",
+        "prepared (DVC)": "dvc.prepared",
+    },
+    "params": {
+        "params.yaml": "params",
+        "hyperparameters (DVC)": "dvc.hyperparameters",
+        "seed": "seed",
+        "requirements.lock": "environment",
+    },
+}
+
+
+def show_lineage(name: str, wanted: str) -> None:
+    """Print the lineage of a version, and how to build it again.
+
+    Raises UserError where there is no such version, saying which there are.
+    """
+    connect()
+    version = find_version(name, wanted)
+    show_facts(f"version {version.number} of {name}", dict(_identity(version)))
+    for heading, fields in LINEAGE.items():
+        facts = {label: version.tags.get(tag, MISSING) for label, tag in fields.items()}
+        show_facts(heading, facts)
+    show_facts("weights", {"started from": _start(version)})
+    show_facts("runs", dict(_runs(version)))
+    show_lines("to build it again:", style="bold")
+    show_lines(*(f"  {line}" for line in _commands(version)))
+
+
+def _identity(version: Version) -> Iterator[tuple[str, str]]:
+    made = datetime.fromtimestamp(version.created_ms / 1000, UTC)
+    yield "registered", f"{made:%Y-%m-%d %H:%M:%S} UTC"
+    yield "aliases", ", ".join(version.aliases) or "none"
+    yield "sha256", version.model_id or MISSING
+    yield "verdict", version.tags.get("verdict", MISSING)
+    yield "reasons", version.tags.get("reasons", MISSING)
+    if "review" in version.tags:
+        yield "review", f"{version.tags['review']}: {version.tags.get('review.reason', '')}"
+
+
+def _start(version: Version) -> str:
+    """Name the version that a warm start began with, as long as the registry has it."""
+    start = version.tags.get("started_from", MISSING)
+    known = [each for each in versions(version.name) if each.model_id == start]
+    return f"models:/{version.name}/{known[0].number} ({start})" if known else start
+
+
+def _runs(version: Version) -> Iterator[tuple[str, str]]:
+    yield "MLflow", address()
+    yield "training run", version.tags.get("training_run_id", MISSING)
+    yield "Prefect flow run", version.tags.get("prefect.flow_run_id", "none; it was `dvc repro`")
+
+
+def _commands(version: Version) -> Iterator[str]:
+    commit, dirty = version.tags.get("git.commit", MISSING), version.tags.get("git.dirty", "no")
+    if len(commit) == 40:
+        yield f"git checkout {commit}"
+    else:
+        yield f"# no commit to go back to: {commit}"
+    if dirty != "no":
+        yield f"# these changes were not committed, and must be made again: {dirty[5:]}"
+    yield "dvc checkout   # or dvc pull, where the data are on a remote"
+    yield "dvc repro      # brings the model out of the cache; --force trains it again"
+    yield f"sha256sum data/train/model.keras   # {version.model_id}"

@@ -1,0 +1,223 @@
+"""`fovea <command>` → the one function that does it; commands say what they do and give an example.
+
+Nothing heavy is imported before a command needs it, so that `fovea --help` answers at once.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.errors import UserError
+from pipelines.workspace.environment import quiet_vendors
+
+app = typer.Typer(
+    name="fovea",
+    help="Retrain image classifiers, and decide which version is the champion.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+data = typer.Typer(
+    help="Bring images in, see what changed, and check that they are what was recorded.",
+    no_args_is_help=True,
+    epilog="Example: fovea data add photos.zip, fovea data diff, fovea data verify",
+)
+app.add_typer(data, name="data")
+
+VersionArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="VERSION", help="A number or an alias; the challenger if left out."),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence; it goes on record.")]
+
+
+class Sample(StrEnum):
+    """Images that come with the installed packages."""
+
+    DIGITS = "digits"
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence and exit status 1."""
+    quiet_vendors()
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+@app.command(epilog="Example: fovea sample digits")
+def sample(
+    name: Annotated[Sample, typer.Argument(help="digits: 1,797 handwritten digits.")],
+) -> None:
+    """Write sample images into data/raw and track them with DVC; nothing is overwritten."""
+    from pipelines.commands.sample import write_sample
+
+    write_sample(name.value)
+
+
+@data.command(epilog="Example: fovea data add photos.zip, or fovea data add new/cats --into cat")
+def add(
+    path: Annotated[Path, typer.Argument(help="A folder, a file, or a zip or tar of them.")],
+    into: Annotated[
+        str, typer.Option("--into", metavar="SUBFOLDER", help="Where below data/raw it goes.")
+    ] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite files that have other content.")
+    ] = False,
+) -> None:
+    """Copy a folder's content, a file or an archive's content into data/raw, and `dvc add` it.
+
+    All of it comes in or nothing. Links are refused, hidden files left out,
+    copies read again and compared. Archives: zip, tar, tar.gz, tar.bz2, tar.xz.
+    Adding the same again changes nothing.
+    """
+    from pipelines.commands.data_add import add as bring
+
+    bring(path, into, replace)
+
+
+@data.command(epilog="Example: fovea data diff, fovea data diff v1.0, or fovea data diff --json")
+def diff(
+    revision: Annotated[
+        str | None,
+        typer.Argument(metavar="REV", help="A commit, branch or tag; the last other images."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show which images were added, removed, relabelled, moved or changed since a revision.
+
+    Compares manifests, so run `dvc repro ingest` first after a change. Images
+    are told apart by content: a renamed file is moved, one that went to another
+    class folder is relabelled.
+    """
+    from pipelines.commands.data_diff import show_difference
+
+    show_difference(revision, as_json)
+
+
+@data.command(epilog="Example: fovea data verify, or fovea data verify --heal")
+def verify(
+    heal: Annotated[
+        bool, typer.Option("--heal", help="Repair what is certainly damage from intact copies.")
+    ] = False,
+) -> None:
+    """Read every byte of data/raw and of DVC's cache, and name what is not as recorded.
+
+    With --heal, objects of the cache are mended from the workspace, else from
+    the DVC remote. A file of the workspace is brought back only where DVC sees
+    no change of inode, time or size, for no edit leaves all three; whatever
+    else was changed is named and left alone. Exits with 1 if anything stays
+    damaged, changed or missing.
+    """
+    from pipelines.commands.data_verify import verify as check
+
+    if not check(heal):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: fovea doctor")
+def doctor() -> None:
+    """Check what would stop a run, and say what to do about it; exits with 1 if anything would."""
+    from pipelines.commands.console import show_checks
+    from pipelines.commands.doctor import examine
+
+    if not show_checks(examine()):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: fovea review")
+def review() -> None:
+    """Show the challenger beside the champion, metric by metric, with the verdict."""
+    from pipelines.commands.review import show_review
+
+    show_review(_model_name())
+
+
+@app.command(epilog='Example: fovea promote 3 --reason "glass is told from plastic at last"')
+def promote(
+    reason: Reason,
+    version: VersionArgument = None,
+    override: Annotated[
+        bool, typer.Option("--override", help="Promote what was rejected; goes on record, too.")
+    ] = False,
+) -> None:
+    """Make a version the champion."""
+    from components.registry.promotion import promote as decide
+    from pipelines.commands.review import show_event
+    from pipelines.workspace.lineage import who
+
+    show_event(_model_name(), decide(_model_name(), version, reason, who(), override=override))
+
+
+@app.command(epilog='Example: fovea reject --reason "trained on the old camera"')
+def reject(reason: Reason, version: VersionArgument = None) -> None:
+    """Decline a version for good, so that it is no longer the challenger."""
+    from components.registry.promotion import reject as decide
+    from pipelines.commands.review import show_event
+    from pipelines.workspace.lineage import who
+
+    show_event(_model_name(), decide(_model_name(), version, reason, who()))
+
+
+@app.command(epilog='Example: fovea rollback --reason "too many wrong alarms in hall 2"')
+def rollback(reason: Reason) -> None:
+    """Make the champion before the present one champion again."""
+    from components.registry.promotion import rollback as decide
+    from pipelines.commands.review import show_event
+    from pipelines.workspace.lineage import who
+
+    show_event(_model_name(), decide(_model_name(), reason, who()))
+
+
+@app.command(epilog="Example: fovea history")
+def history() -> None:
+    """Show who promoted, rejected or rolled back which version, when and why."""
+    from pipelines.commands.review import show_history
+
+    show_history(_model_name())
+
+
+@app.command(epilog="Example: fovea explain 3, or fovea explain champion")
+def explain(
+    version: Annotated[str, typer.Argument(help="A number, or an alias such as champion.")],
+) -> None:
+    """Show which code, data and params made a version, and how to build it again."""
+    from pipelines.commands.explain import show_lineage
+
+    show_lineage(_model_name(), version)
+
+
+@app.command(epilog="Example: fovea ui --port 5001")
+def ui(
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="The next free one is taken if it is in use.")
+    ] = 5000,
+) -> None:
+    """Open MLflow's page on 127.0.0.1 until Ctrl-C, or say where the server in use has its page."""
+    from pipelines.commands.ui import serve
+
+    serve(port)
+
+
+@app.command(epilog="Example: fovea summary")
+def summary() -> None:
+    """Say how the last run ended, and what can be done next."""
+    from pipelines.commands.summary import show_summary
+
+    show_summary()
+
+
+def _model_name() -> str:
+    from components.params.reader import read_params
+
+    return read_params(Path("params.yaml")).register_.name
+
+
+if __name__ == "__main__":
+    main()

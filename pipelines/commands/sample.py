@@ -1,0 +1,69 @@
+"""Images that come with installed packages → data/raw, tracked by DVC."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from components.errors import UserError
+from components.files import written_whole
+from components.progress import say, track
+from pipelines import artifacts
+from pipelines.workspace.raw_data import check_root, track_with_dvc
+
+IMAGES = {"digits": 1_797}
+
+
+def write_sample(name: str) -> None:
+    """Write the sample's images into data/raw, all or none, and `dvc add` them.
+
+    Raises UserError outside of a repository's root, where data/raw holds anything, or DVC refuses.
+    """
+    check_root()
+    _check_free(artifacts.RAW)
+    images = SAMPLES[name]()
+    with written_whole(artifacts.RAW) as folder:
+        for path, content in track(images, f"sample {name}", total=IMAGES[name]):
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    track_with_dvc(artifacts.RAW)
+    say(
+        f"{IMAGES[name]:,} images are in {artifacts.RAW}, tracked by {artifacts.RAW}.dvc; "
+        "next: dvc repro"
+    )
+
+
+def _check_free(folder: Path) -> None:
+    tracked = Path(f"{folder}.dvc")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        found = "something that is not a folder"
+    elif folder.is_dir() and any(folder.iterdir()):
+        found = f"{sum(1 for _ in folder.iterdir())} entries"
+    elif tracked.exists():
+        found = f"{tracked}, so DVC has images for it; `dvc checkout` or `dvc pull` brings them"
+    else:
+        return
+    raise UserError(
+        f"{folder} is not overwritten; move its images and {tracked} away first if you want the "
+        f"sample. Received: {found}"
+    )
+
+
+def digits() -> Iterator[tuple[str, bytes]]:
+    """Yield scikit-learn's 1,797 handwritten digits: (`<digit>/<number>.png`, bytes of the file).
+
+    8 × 8 pixels, grey, 8 bits: values 0–16 are stretched to 0–255. Source: Alpaydin and Kaynak,
+    Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
+    """
+    from sklearn.datasets import load_digits
+
+    from components.images.decoder import encode_png
+
+    samples = load_digits()
+    for number, (values, label) in enumerate(zip(samples.images, samples.target, strict=True)):
+        pixels = np.rint(values * (255 / 16)).astype(np.uint8)
+        yield f"{label}/{number:04d}.png", encode_png(pixels)
+
+
+SAMPLES = {"digits": digits}

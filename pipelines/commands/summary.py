@@ -1,0 +1,33 @@
+"""metrics.json, verdict.json → how the last run ended, and what can be done next."""
+
+from components.registry.versions import champion
+from components.tracking.connection import connect
+from pipelines import artifacts
+from pipelines.commands.console import show_facts, show_lines
+from pipelines.formats import read_tree
+
+
+def show_summary() -> None:
+    """Print accuracy, version, verdict, report and the next commands.
+
+    Raises UserError where no run has come that far.
+    """
+    metrics = read_tree(artifacts.METRICS)
+    verdict = read_tree(artifacts.VERDICT)
+    low, high = metrics["intervals"]["accuracy"]
+    percent = f"{100 * metrics['confidence']:g} %"
+    facts = {
+        "test accuracy": f"{metrics['accuracy']:.4f} ({percent} interval {low:.4f} – {high:.4f}, "
+        f"{metrics['images']} images)",
+        "registered": f"{verdict['name']}, version {verdict['version']}",
+        "verdict": "; ".join([verdict["decision"], *verdict["reasons"]]),
+        "report": str(artifacts.REPORT),
+    }
+    show_facts("done", facts)
+    connect()
+    reigning = champion(verdict["name"])
+    promoted = reigning is not None and reigning.number == verdict["version"]
+    decided = verdict["decision"] == "reject" or promoted
+    command = "explain {}" if decided else 'promote {} --reason "…"'
+    show_lines("next:", style="bold")
+    show_lines("  fovea review", f"  fovea {command.format(verdict['version'])}", "  fovea ui")

@@ -1,0 +1,100 @@
+"""MLflow's store → its page in the browser, and no process left when it is closed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from components.errors import UserError
+from components.progress import say
+from components.tracking.connection import address, connect, is_remote, tracking_uri
+from pipelines import artifacts
+from pipelines.workspace.processes import end_group
+
+HOST = "127.0.0.1"
+LOG = artifacts.STATE / "ui.log"
+PORTS_TRIED = 50
+START_LIMIT_S = 60.0
+POLL_S = 0.2
+
+
+def serve(port: int) -> None:
+    """Serve MLflow's page on 127.0.0.1 until Ctrl-C; with a server in use, say its address alone.
+
+    port: the first one to try. Raises UserError where none is free or the page does not come up.
+    """
+    if is_remote():
+        say(f"MLflow's page: {address()}")
+        return
+    connect()
+    page = f"http://{HOST}:{_free_port(port)}"
+    try:
+        with _server(page) as process:
+            _wait_until_it_answers(page, process)
+            say(f"MLflow's page: {page} (Ctrl-C ends it)")
+            process.wait()
+    except KeyboardInterrupt:
+        say("MLflow's page is closed")
+        return
+    raise UserError(f"MLflow's page ended by itself; {LOG} says why. Received: {page}")
+
+
+@contextmanager
+def _server(page: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `mlflow server` in a process group of its own, and end all of it, however we end."""
+    host, port = page.removeprefix("http://").split(":")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port]
+    command += ["--workers", "1", "--backend-store-uri", tracking_uri()]
+    command += ["--default-artifact-root", "mlruns"]
+    # Background jobs are for hosted servers: they would start workers of their own.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    before = signal.signal(signal.SIGTERM, _as_interrupt)
+    with LOG.open("w") as log:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        end_group(process, lambda line: None)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait_until_it_answers(page: str, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{page}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(POLL_S)
+    raise UserError(f"MLflow's page did not come up; {LOG} says why. Received: {page}")
+
+
+def _free_port(first: int) -> int:
+    for port in range(first, min(first + PORTS_TRIED, 65_536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise UserError(f"no free port; choose another with --port. Received: {first}")
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,42 @@
+"""data/raw as the commands that fill it meet it: beside params.yaml, tracked by DVC."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.errors import UserError
+from components.progress import say
+from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_environment
+
+
+def check_root() -> None:
+    """Raise UserError outside of a repository's root."""
+    if not Path("params.yaml").is_file():
+        raise UserError(
+            f"run from the repository's root, beside params.yaml. Received: {Path.cwd()}"
+        )
+
+
+def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
+    """`dvc add` a folder that is complete. Raises UserError where DVC refuses.
+
+    keep_open: file descriptors that DVC inherits, such as that of the workspace's lock.
+    """
+    lines: list[str] = []
+    command = [*DVC, "add", "--quiet", str(folder)]
+    try:
+        if not _in_git():  # an unpacked archive: DVC then has to be told
+            run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}), say)
+            say("this is no git repository, so DVC is set to run without (core.no_scm)")
+        run(command, stage_environment({}), lines.append, keep_open)
+    except CommandFailedError:
+        problem = " ".join(lines) or "no message"
+        raise UserError(
+            f"the images are in {folder}, but DVC does not track them; mend what it says and run "
+            f"`dvc add {folder}`. Received: {problem}"
+        ) from None
+
+
+def _in_git() -> bool:
+    asked = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True)
+    return asked.returncode == 0

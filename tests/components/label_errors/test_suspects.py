@@ -1,0 +1,123 @@
+"""Suspected label errors: planted ones lead the list, copies do not vouch for each other."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from components.label_errors.suspects import LISTED, suspects
+
+CLASSES = np.array(["cat", "cow", "dog"])
+
+
+def clouds(count: int, seed: int = 1) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Features float32 [count, 40] in three clouds that overlap a little, and the cloud of each."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    centres = generator.normal(size=(3, 40)) * 0.7
+    return (centres[labels] + generator.normal(size=(count, 40))).astype(np.float32), labels
+
+
+def with_errors(labels: NDArray[np.intp], share: float) -> tuple[list[str], set[int]]:
+    """Return the names of labels, of which a share is wrong, and the rows that are."""
+    wrong = np.random.default_rng(2).choice(len(labels), int(share * len(labels)), replace=False)
+    changed = labels.copy()
+    changed[wrong] = (labels[wrong] + 1) % 3
+    return CLASSES[changed].tolist(), set(wrong.tolist())
+
+
+def test_wrong_labels_lead_the_list_with_the_right_one_suggested() -> None:
+    features, truth = clouds(600)
+    labels, wrong = with_errors(truth, 0.05)
+    found = suspects(features, labels, range(600)).table
+    first = found.head(len(wrong))
+    assert first["row"].isin(wrong).mean() > 0.9
+    caught = first[first["row"].isin(wrong)]
+    assert (CLASSES[truth[caught["row"]]] == caught["suggested"]).mean() > 0.9
+    assert found["quality"].is_monotonic_increasing
+    assert found["label"].tolist() == [labels[row] for row in found["row"]]
+    assert (found["label"] != found["suggested"]).all()
+
+
+def test_a_copy_does_not_vouch_for_a_wrong_label() -> None:
+    """Copies share their wrong label; learned from one, the others' would look right."""
+    features, truth = clouds(90)
+    labels, wrong = with_errors(truth, 0.1)
+    copied, names = np.tile(features, (8, 1)), labels * 8
+    together = suspects(copied, names, list(range(90)) * 8).table
+    apart = suspects(copied, names, range(720)).table
+    caught = [set(table["row"] % 90) & wrong for table in (together, apart)]
+    assert len(caught[0]) > len(wrong) / 2 > len(caught[1])
+
+
+def test_the_list_is_the_same_in_another_process_with_other_threads() -> None:
+    program = (
+        "from tests.components.label_errors.test_suspects import *\n"
+        "features, truth = clouds(300)\n"
+        "labels, _ = with_errors(truth, 0.05)\n"
+        "print(suspects(features, labels, range(300)).table.to_csv())"
+    )
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[3],
+            env={"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for threads in ("1", "2")
+    ]
+    assert printed[0].stdout == printed[1].stdout
+    assert "suggested" in printed[0].stdout
+    assert printed[0].stderr == ""
+
+
+def test_it_reaches_no_network_and_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def connected(*_: object) -> None:
+        raise AssertionError("it tried to connect")
+
+    monkeypatch.setattr("socket.socket.connect", connected)
+    features, truth = clouds(120)
+    labels, _ = with_errors(truth, 0.05)
+    suspects(features, labels, range(120))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_label_of_too_few_images_is_skipped_and_told() -> None:
+    features, truth = clouds(120)
+    labels, _ = with_errors(truth, 0.1)
+    labels[:8] = ["emu"] * 8
+    # Eight images, of which four are the same, make five; of which five are the same, four.
+    assert suspects(features, labels, [0] * 4 + list(range(1, 117))).skipped == ()
+    found = suspects(features, labels, [0] * 5 + list(range(1, 116)))
+    assert (found.skipped, found.images) == (("emu",), 112)
+    assert found.table["row"].min() >= 8
+
+
+@pytest.mark.parametrize("count", [0, 30])
+def test_fewer_than_two_labels_leave_nothing_to_suspect(count: int) -> None:
+    found = suspects(np.zeros((count, 4), np.float32), ["cat"] * count, range(count))
+    assert (found.images, len(found.table)) == (count, 0)
+    assert found.tree([])["suspects"] == []
+
+
+def test_the_tree_names_the_worst_and_counts_all() -> None:
+    features, truth = clouds(3000)
+    labels, _ = with_errors(truth, 0.1)
+    found = suspects(features, labels, range(3000))
+    tree = found.tree([f"{row}.png" for row in range(3000)])
+    assert tree["suspect_count"] == len(found.table) > LISTED == len(tree["suspects"])
+    worst = found.table.iloc[0]
+    assert pd.Series(tree["suspects"][0]).to_dict() == {
+        "path": f"{worst['row']}.png",
+        "label": worst["label"],
+        "suggested": worst["suggested"],
+        "quality": worst["quality"],
+    }

@@ -1,0 +1,72 @@
+"""The saved model: whole, equal for equal weights, and telling what it is."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.model.classifier import build_classifier, predict
+from components.model.model_file import model_id, read_classifier, write_classifier
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (70, 16, 16, 3), np.uint8)
+
+
+@pytest.fixture
+def classifier(params):
+    return build_classifier(params.model, ["cat", "dög", "<b>"], 16, "crop")
+
+
+def test_a_classifier_comes_back_as_it_was(classifier, tmp_path):
+    write_classifier(tmp_path / "m.keras", classifier)
+    read = read_classifier(tmp_path / "m.keras")
+    assert (read.class_names, read.size, read.resize) == (("cat", "dög", "<b>"), 16, "crop")
+    assert read.started_from == "none"
+    np.testing.assert_array_equal(predict(read, IMAGES), predict(classifier, IMAGES))
+
+
+def test_equal_weights_give_equal_bytes(classifier, params, tmp_path):
+    twin = build_classifier(params.model, ["cat", "dög", "<b>"], 16, "crop")
+    twin.model.set_weights(classifier.model.get_weights())
+    write_classifier(tmp_path / "one.keras", classifier)
+    write_classifier(tmp_path / "two.keras", twin)
+    assert model_id(tmp_path / "one.keras") == model_id(tmp_path / "two.keras")
+
+
+def test_the_file_is_a_model_that_plain_keras_loads(classifier, tmp_path):
+    import keras
+
+    write_classifier(tmp_path / "m.keras", classifier)
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    expected = predict(classifier, IMAGES[:64])
+    np.testing.assert_array_equal(loaded.predict_on_batch(IMAGES[:64]), expected)
+
+
+def test_probabilities_are_float32_and_sum_to_one(classifier):
+    probabilities = predict(classifier, IMAGES)
+    assert probabilities.shape == (70, 3)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_no_images_give_no_probabilities(classifier):
+    assert predict(classifier, IMAGES[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 torn"])
+def test_a_damaged_file_is_one_sentence(content, tmp_path):
+    (tmp_path / "m.keras").write_bytes(content)
+    with pytest.raises(UserError, match="is not a classifier that Fovea wrote"):
+        read_classifier(tmp_path / "m.keras")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no such model file.*gone\.keras"):
+        read_classifier(tmp_path / "gone.keras")
+
+
+def test_a_foreign_archive_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.0"}')
+    with pytest.raises(UserError, match="is not a classifier that Fovea wrote"):
+        read_classifier(tmp_path / "m.keras")

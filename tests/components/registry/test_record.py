@@ -1,0 +1,76 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from components.errors import UserError
+from components.registry.record import (
+    Event,
+    Kind,
+    champions,
+    checked_reason,
+    line_of_champions,
+    read_record,
+    stamped,
+    to_tag,
+)
+
+
+def event(kind: Kind, before: int | None, after: int | None, number: int = 1) -> Event:
+    key = f"fovea.event.{number:06d}.20260101T000000.000000Z.00000000"
+    return Event(kind, after or 0, before, after, "Ann", "because", key=key)
+
+
+def written(events: Sequence[Event]) -> tuple[Event, ...]:
+    tags = {each.key: to_tag(each) for each in reversed(events)}
+    return read_record({**tags, "other": "tag"})
+
+
+def test_what_is_written_is_read_back_oldest_first() -> None:
+    first = stamped(event("promote", None, 1), [])
+    second = stamped(replace(event("promote", 1, 2), why='"1" – [ä]'), [first])
+    assert written([first, second]) == (first, second)
+    assert (first.number, second.number) == (1, 2)
+
+
+def test_of_two_events_with_one_number_the_first_counts() -> None:
+    rivals = [
+        replace(event("promote", 1, version), key=f"fovea.event.000002.{when}.00000000")
+        for version, when in ((2, "20260101T000000.000001Z"), (3, "20260101T000000.000002Z"))
+    ]
+    record = written([event("promote", None, 1), *rivals])
+    assert [each.superseded for each in record] == [False, False, True]
+    assert champions(record) == (None, 1, 2)
+
+
+def test_rollbacks_go_back_one_by_one() -> None:
+    record = [
+        event("promote", None, 1),
+        event("promote", 1, 2),
+        event("promote", 2, 3),
+        event("rollback", 3, 2),
+        event("rollback", 2, 1),
+    ]
+    assert champions(record) == (None, 1)
+
+
+def test_a_rejection_moves_no_champion() -> None:
+    assert champions([event("promote", None, 1), event("reject", 1, 1)]) == (None, 1)
+
+
+def test_a_move_outside_the_record_can_be_gone_back_to() -> None:
+    record = [event("promote", None, 1), event("promote", 5, 2)]
+    assert champions(record) == (None, 1, 5, 2)
+
+
+def test_an_interrupted_move_counts_and_a_move_by_hand_follows_it() -> None:
+    record = [event("promote", None, 1), event("promote", 1, 2)]
+    assert line_of_champions(record, held=1) == (None, 1, 2)
+    assert line_of_champions(record, held=2) == (None, 1, 2)
+    assert line_of_champions(record, held=7) == (None, 1, 2, 7)
+
+
+@pytest.mark.parametrize("reason", ["", "  \n ", "x" * 2_001])
+def test_a_reason_must_be_given_and_be_short(reason: str) -> None:
+    with pytest.raises(UserError, match="--reason"):
+        checked_reason(reason)

@@ -1,0 +1,241 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.params.reader import Params
+from components.registry.promotion import history, promote, reject, rollback
+from components.registry.versions import (
+    DOWNLOADS,
+    challenger,
+    champion,
+    download,
+    find_version,
+    register_version,
+    versions,
+)
+from components.registry.weights import resolve_weights
+from components.tracking.connection import client
+from components.tracking.runs import start_run
+from tests.components.origins import ORIGIN
+
+Register = Callable[..., int]
+
+
+def stored_file(number: int) -> Path:
+    """Return where the store keeps the file of a version."""
+    uri = client().get_model_version_download_uri("digits", str(number))
+    return Path(uri.removeprefix("file://")) / "data/model.keras"
+
+
+def test_a_version_carries_its_sha256_its_run_and_its_tags(registered: Register) -> None:
+    assert registered(b"one") == 1
+    version = find_version("digits", "1")
+    assert version.model_id == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+    assert version.tags["verdict"] == "promote"
+    assert version.tags["training_run_id"] == version.run.id
+    assert client().get_run(version.run.id).outputs.model_outputs
+
+
+def test_the_same_file_is_the_same_version_with_newer_tags(registered: Register) -> None:
+    assert (registered(b"one"), registered(b"two"), registered(b"one", verdict="hold")) == (1, 2, 1)
+    assert [each.tags["verdict"] for each in versions("digits")] == ["hold", "promote"]
+
+
+def test_the_version_registered_last_is_the_challenger(registered: Register) -> None:
+    assert challenger("digits") is None
+    registered(b"one")
+    registered(b"two")
+    found = challenger("digits")
+    assert found is not None
+    assert found.number == 2
+
+
+def test_the_champion_and_a_rejected_version_do_not_become_challenger_again(
+    registered: Register,
+) -> None:
+    registered(b"one")
+    promote("digits", "1", "first", "Ann")
+    registered(b"one")
+    assert challenger("digits") is None
+    registered(b"two")
+    reject("digits", "2", "no", "Ann")
+    registered(b"two")
+    assert challenger("digits") is None
+
+
+def test_metrics_of_the_run_are_shown_beside_the_version_and_not_doubled(workspace: Path) -> None:
+    pixels = np.zeros((1, 4, 4, 3), np.uint8)
+    Path("model.keras").write_bytes(b"one")
+    with start_run("train", ORIGIN, {}) as run:
+        run.log_metrics({"test_accuracy": 0.9, "loss": 1.0})
+    register_version("digits", Path("model.keras"), run, pixels, 2, {}, ("test_accuracy", "none"))
+    logged_id = client().get_run(run.id).outputs.model_outputs[0].model_id
+    shown = {each.key: each.value for each in client().get_logged_model(logged_id).metrics}
+    assert shown == {"test_accuracy": 0.9}
+    assert len(client().get_metric_history(run.id, "test_accuracy")) == 1
+
+
+def test_a_version_is_found_by_number_v_number_and_alias(registered: Register) -> None:
+    registered(b"one")
+    found = [find_version("digits", wanted).number for wanted in ("1", "v1", "challenger")]
+    assert found == [1, 1, 1]
+
+
+def test_an_unknown_version_is_answered_with_those_that_exist(registered: Register) -> None:
+    with pytest.raises(UserError, match=r"has no version yet; .* Received: champion"):
+        find_version("digits", "champion")
+    registered(b"one")
+    registered(b"two")
+    with pytest.raises(UserError, match=r"has versions 1, 2 \(challenger\). Received: 3"):
+        find_version("digits", "3")
+
+
+def test_a_downloaded_file_has_the_registered_bytes(registered: Register) -> None:
+    registered(b"one")
+    file = download(find_version("digits", "1"))
+    assert file.read_bytes() == b"one"
+    assert file.parent == DOWNLOADS
+
+
+def test_one_changed_byte_in_the_store_is_refused(registered: Register) -> None:
+    registered(b"one")
+    stored_file(1).write_bytes(b"onf")
+    with pytest.raises(UserError, match="was changed since it was registered"):
+        download(find_version("digits", "1"))
+    assert not list(DOWNLOADS.iterdir())
+
+
+def test_one_changed_byte_in_the_local_copy_is_fetched_anew(registered: Register) -> None:
+    registered(b"one")
+    version = find_version("digits", "1")
+    download(version).write_bytes(b"onf")
+    assert download(version).read_bytes() == b"one"
+
+
+def test_a_file_that_is_gone_is_named_by_its_version(registered: Register) -> None:
+    registered(b"one")
+    stored_file(1).unlink()
+    with pytest.raises(UserError, match="Received: models:/digits/1"):
+        download(find_version("digits", "1"))
+
+
+def test_a_version_from_elsewhere_is_not_loaded(workspace: Path) -> None:
+    client().create_registered_model("digits")
+    client().create_model_version("digits", "s3://somewhere/else")
+    assert champion("digits") is None
+    with pytest.raises(UserError, match="not Fovea's"):
+        download(find_version("digits", "1"))
+
+
+def test_weights_resolve_to_a_file_or_to_nothing(registered: Register, params: Params) -> None:
+    def resolved(weights: str) -> Path | None:
+        return resolve_weights(params.model.model_copy(update={"weights": weights}))
+
+    registered(b"one")
+    Path("other.keras").write_bytes(b"two")
+    assert resolved("none") is None
+    assert resolved("imagenet") is None
+    assert resolved("other.keras") == Path("other.keras")
+    for reference in ("models:/digits/1", "models:/digits@challenger"):
+        found = resolved(reference)
+        assert found is not None
+        assert found.read_bytes() == b"one"
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        ("gone.keras", r"existing .keras file.* Received: gone.keras"),
+        ("params.yaml", r"existing .keras file.* Received: params.yaml"),
+        ("models:/digits", r"models:/<name>/<version>. Received: models:/digits"),
+        ("models:/digits@champion", r"versions? 1 \(challenger\). Received: champion"),
+        ("models:/birds/1", r"birds at sqlite:///mlflow.db has no version yet"),
+    ],
+)
+def test_weights_that_are_not_there_are_named(
+    registered: Register, params: Params, weights: str, sentence: str
+) -> None:
+    registered(b"one")
+    with pytest.raises(UserError, match=sentence):
+        resolve_weights(params.model.model_copy(update={"weights": weights}))
+
+
+def test_a_failed_upload_leaves_no_version(
+    registered: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr("components.registry.packaging.write_model_folder", no_room)
+        registered(b"one")
+    assert versions("digits") == ()
+    assert registered(b"one") == 1
+
+
+def test_a_real_model_predicts_the_same_through_mlflow(registered: Register) -> None:
+    import keras
+    import mlflow
+
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
+    pixels = keras.Input((4, 4, 3), dtype="uint8")
+    hidden = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(2, activation="softmax")(hidden))
+    model.save("model.keras")
+    registered(Path("model.keras").read_bytes())
+    expected = model.predict(images, verbose=0)
+
+    client()
+    loaded = mlflow.pyfunc.load_model("models:/digits@challenger")
+    np.testing.assert_array_equal(loaded.predict(images), expected)
+    again = mlflow.tensorflow.load_model("models:/digits/1")
+    np.testing.assert_array_equal(again.predict(images, verbose=0), expected)
+    assert "keras==" in (stored_file(1).parent.parent / "requirements.txt").read_text()
+
+
+@pytest.fixture
+def server(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A real MLflow server that keeps store and files to itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{workspace}/mlflow.db"]
+    command += ["--artifacts-destination", str(workspace / "artifacts")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    uri = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=2):
+                break
+        except OSError:
+            time.sleep(0.2)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    yield uri
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=20)
+
+
+def test_a_server_is_as_good_as_a_file(server: str, registered: Register) -> None:
+    assert (registered(b"one"), registered(b"two"), registered(b"one")) == (1, 2, 1)
+    promote("digits", "1", "first", "Ann")
+    promote("digits", "2", "second", "Ann")
+    start = time.monotonic()
+    rollback("digits", "wrong alarms", "Ann")
+    assert time.monotonic() - start < 5
+    found = champion("digits")
+    assert found is not None
+    assert download(found).read_bytes() == b"one"
+    assert len(history("digits")) == 3

@@ -1,0 +1,28 @@
+"""A data set of 36 tiny images that two optimisation steps can tell apart."""
+
+import numpy as np
+import pytest
+
+from components.params.hyperparameters import Hyperparameters
+from components.training_set.examples import Balance, Data, Examples
+
+
+@pytest.fixture
+def data() -> Data:
+    generator = np.random.default_rng(1)
+    labels = np.arange(36, dtype=np.int64) % 3
+    images = generator.integers(0, 60, (36, 8, 8, 3), np.uint8)
+    images[np.arange(36), :, :, labels] += 150  # a class a colour
+    balance = Balance(
+        np.bincount(labels[:24]), np.ones(3, np.float32), np.log(np.full(3, 1 / 3, np.float32))
+    )
+    train, val = Examples(images[:24], labels[:24]), Examples(images[24:], labels[24:])
+    return Data(train, val, balance, ("blue", "green", "red"), 8, "squash", "36 images")
+
+
+@pytest.fixture
+def hyperparameters(params) -> Hyperparameters:
+    written = Hyperparameters(model=params.model, train=params.train)
+    return written.overridden(
+        {"model.width": 0.35, "train.batch_size": 12, "train.finetune.epochs": 2}
+    )

@@ -1,0 +1,62 @@
+"""Losses against formulas worked out by hand or by NumPy."""
+
+import numpy as np
+import pytest
+
+from components.training.losses import build_loss, cross_entropy, focal, logit_adjusted
+
+LABELS = np.array([0, 1, 2], np.int64)
+LOGITS = np.array([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [3.0, 0.0, -3.0]], np.float32)
+
+
+def log_softmax(logits):
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def values(loss, logits=LOGITS):
+    return np.asarray(loss(LABELS, logits))
+
+
+def test_cross_entropy_is_minus_the_log_probability_of_the_label():
+    expected = -log_softmax(LOGITS)[np.arange(3), LABELS]
+    np.testing.assert_allclose(values(cross_entropy(0.0)), expected, rtol=1e-5)
+
+
+def test_label_smoothing_mixes_in_the_mean_over_classes():
+    plain = -log_softmax(LOGITS)[np.arange(3), LABELS]
+    expected = 0.9 * plain + 0.1 * -log_softmax(LOGITS).mean(axis=1)
+    np.testing.assert_allclose(values(cross_entropy(0.1)), expected, rtol=1e-5)
+
+
+def test_focal_with_gamma_0_is_cross_entropy():
+    np.testing.assert_allclose(values(focal(0.0, 0.1)), values(cross_entropy(0.1)), rtol=1e-5)
+
+
+def test_focal_weighs_a_sure_hit_less():
+    ratio = values(focal(2.0, 0.0)) / values(cross_entropy(0.0))
+    probability = np.exp(log_softmax(LOGITS))[np.arange(3), LABELS]
+    np.testing.assert_allclose(ratio, (1 - probability) ** 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_has_a_slope_on_a_sure_hit(gamma):
+    import tensorflow as tf
+
+    logits = tf.Variable([[60.0, -60.0, -60.0]])
+    with tf.GradientTape() as tape:
+        loss = focal(gamma, 0.1)(np.array([0]), logits)
+    assert np.isfinite(tape.gradient(loss, logits).numpy()).all()
+
+
+def test_logit_adjustment_shifts_logits_by_the_log_priors():
+    priors = np.log(np.array([0.7, 0.2, 0.1], np.float32))
+    expected = values(cross_entropy(0.0), LOGITS + 1.5 * priors)
+    np.testing.assert_allclose(values(logit_adjusted(priors, 1.5, 0.0)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "logit_adjusted"])
+def test_every_loss_that_params_allows_is_one_finite_number_per_image(name, params):
+    train = params.train.model_copy(update={"loss": name})
+    priors = np.log(np.full(3, 1 / 3, np.float32))
+    assert values(build_loss(train, priors)).shape == (3,)
+    assert np.isfinite(values(build_loss(train, priors))).all()

@@ -1,0 +1,246 @@
+"""Training on 36 images: reproducible, best epoch kept, phases as promised."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.model import backbones
+from components.model.classifier import build_classifier, predict
+from components.model.features import frozen_features
+from components.model.model_file import model_id, read_classifier, write_classifier
+from components.training import training
+from components.training.optimizers import build_optimizer
+from components.training.phases import Phase, freeze
+from components.training.training import balanced_accuracy, train_classifier
+
+
+@pytest.fixture
+def train_here(data, tmp_path):
+    def train_here(hyperparameters, weights=None, seed=7, on_epoch=lambda row: None, data=data):
+        return train_classifier(hyperparameters, data, weights, seed, on_epoch, tmp_path)
+
+    return train_here
+
+
+def test_the_same_seed_gives_the_same_bytes(hyperparameters, train_here, tmp_path):
+    for name in ("one.keras", "two.keras"):
+        write_classifier(tmp_path / name, train_here(hyperparameters).classifier)
+    assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+
+
+def test_another_seed_gives_other_weights(hyperparameters, train_here, data):
+    one, two = (train_here(hyperparameters, seed=seed).classifier for seed in (7, 8))
+    assert not np.array_equal(predict(one, data.val.inputs), predict(two, data.val.inputs))
+
+
+def test_training_learns_to_tell_colours_apart(hyperparameters, train_here, data):
+    longer = hyperparameters.overridden({"train.finetune.epochs": 12})
+    classifier = train_here(longer).classifier
+    predicted = predict(classifier, data.val.inputs).argmax(axis=1)
+    assert np.mean(predicted == data.val.labels) > 0.9
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Let validation measure what a test says, epoch by epoch, and keep the weights of each."""
+    seen = []
+
+    def script(*losses):
+        values = iter(losses)
+
+        def measure(model, val, loss):
+            seen.append([weight.copy() for weight in model.get_weights()])
+            return dict.fromkeys(("val_accuracy", "val_balanced_accuracy"), 0.5) | {
+                "val_loss": next(values)
+            }
+
+        monkeypatch.setattr(training, "_measure", measure)
+        return seen
+
+    return script
+
+
+def test_the_best_epoch_is_the_one_kept(hyperparameters, train_here, scripted):
+    seen = scripted(1.0, 0.5, 2.0, 3.0)
+    trained = train_here(hyperparameters.overridden({"train.finetune.epochs": 4}))
+    assert trained.best["epoch"] == 2
+    for kept, measured in zip(trained.classifier.model.get_weights(), seen[1], strict=True):
+        np.testing.assert_array_equal(kept, measured)
+
+
+def test_fine_tuning_that_harms_is_undone(hyperparameters, train_here, scripted, tmp_path):
+    write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
+    source = read_classifier(tmp_path / "first.keras").backbone.get_weights()
+    warm = hyperparameters.overridden({"model.weights": "first.keras", "train.head.epochs": 1})
+    scripted(0.5, 1.0, 2.0)
+    trained = train_here(warm, weights=tmp_path / "first.keras")
+    assert [row["phase"] for row in trained.history] == ["head", "finetune", "finetune"]
+    assert trained.best["phase"] == "head"
+    for kept, before in zip(trained.classifier.backbone.get_weights(), source, strict=True):
+        np.testing.assert_array_equal(kept, before)
+
+
+def test_patience_counts_epochs_without_improvement(hyperparameters, train_here, scripted):
+    scripted(1.0, 2.0, 2.0, 2.0, 2.0, 2.0)
+    patient = {"train.finetune.epochs": 6, "train.early_stopping.patience": 3}
+    assert len(train_here(hyperparameters.overridden(patient)).history) == 4
+
+
+def test_fine_tuning_holds_batch_normalisation_and_trains_the_rest(
+    hyperparameters, train_here, tmp_path
+):
+    write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
+    before = {w.path: w.numpy() for w in read_classifier(tmp_path / "first.keras").backbone.weights}
+    warm = hyperparameters.overridden({"model.weights": "first.keras", "train.head.epochs": 0})
+    after = train_here(warm, weights=tmp_path / "first.keras").classifier.backbone.weights
+    changed = {w.path for w in after if not np.array_equal(before[w.path], w.numpy())}
+    assert changed
+    assert not {path for path in changed if "norm" in path}
+
+
+def test_class_weights_reach_the_loss(hyperparameters, train_here, data):
+    def first_loss(*weights):
+        balance = replace(data.balance, class_weights=np.array(weights, np.float32))
+        return train_here(hyperparameters, data=replace(data, balance=balance)).history[0]["loss"]
+
+    assert first_loss(0, 0, 0) == 0
+    assert first_loss(1, 0, 0) < first_loss(1, 1, 1)
+
+
+def test_the_rate_rises_and_then_falls_to_0(phase):
+    rate = build_optimizer(phase, 0.0, steps=10)._learning_rate
+    rates = [float(rate(step)) for step in range(101)]
+    assert rates[0] == 0
+    assert rates[20] == pytest.approx(0.01) == max(rates)
+    assert rates[:21] == sorted(rates[:21])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[100] == pytest.approx(0)
+
+
+def test_weights_decay_and_biases_and_scales_do_not(phase):
+    import keras
+
+    network = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(2), keras.layers.BatchNormalization()]
+    )
+    network.layers[0].bias.assign([1.0, 1.0])
+    before = {variable.name: variable.numpy() for variable in network.trainable_variables}
+    optimizer = build_optimizer(replace(phase, warmup=0.0), 0.5, steps=10)
+    still = [np.zeros_like(value) for value in before.values()]
+    optimizer.apply(still, network.trainable_variables)
+    after = {variable.name: variable.numpy() for variable in network.trainable_variables}
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed == {"kernel"}
+
+
+@pytest.fixture
+def phase(data):
+    return Phase("finetune", None, data.train, data.val, 10, 0.01, 0.2, None)
+
+
+def test_patience_ends_a_phase_early(hyperparameters, train_here):
+    stuck = hyperparameters.overridden(
+        {
+            "train.finetune.epochs": 30,
+            "train.finetune.learning_rate": 1e-9,
+            "train.early_stopping.monitor": "val_accuracy",
+            "train.early_stopping.patience": 1,
+        }
+    )
+    assert len(train_here(stuck).history) < 10
+
+
+def test_without_weights_there_is_no_head_phase(hyperparameters, train_here):
+    assert {row["phase"] for row in train_here(hyperparameters).history} == {"finetune"}
+
+
+def test_a_warm_start_trains_the_head_first_and_keeps_what_was_learned(
+    hyperparameters, train_here, data, tmp_path
+):
+    longer = hyperparameters.overridden({"train.finetune.epochs": 12})
+    write_classifier(tmp_path / "first.keras", train_here(longer).classifier)
+    warm = hyperparameters.overridden(
+        {"model.weights": "first.keras", "train.head.epochs": 2, "train.finetune.epochs": 1}
+    )
+    trained = train_here(warm, weights=tmp_path / "first.keras", seed=8)
+    assert [row["phase"] for row in trained.history] == ["head", "head", "finetune"]
+    assert trained.history[0]["val_accuracy"] > 0.9
+    assert trained.classifier.started_from == model_id(tmp_path / "first.keras")
+
+
+def test_a_warm_start_from_another_architecture_is_refused(hyperparameters, train_here, tmp_path):
+    write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
+    wider = hyperparameters.overridden({"model.width": 1.0, "model.weights": "first.keras"})
+    with pytest.raises(UserError, match="of another backbone, width or size"):
+        train_here(wider, weights=tmp_path / "first.keras")
+
+
+def test_features_are_computed_once_and_kept(hyperparameters, train_here, data, tmp_path):
+    write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
+    warm = hyperparameters.overridden({"model.weights": "first.keras", "train.head.epochs": 1})
+
+    def kept_after(**changes):
+        train_here(warm, weights=tmp_path / "first.keras", **changes)
+        return {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+
+    first = kept_after()
+    assert len(first) == 2
+    assert kept_after() == first
+    assert kept_after(data=replace(data, content="other images")).items() > first.items()
+
+
+def test_a_backbone_that_scales_pixels_otherwise_has_other_features(
+    hyperparameters, train_here, data, tmp_path, monkeypatch
+):
+    warm = hyperparameters.overridden({"model.weights": "first.keras"})
+    build = backbones.scaled
+    keys = set()
+    for pixels in ("signed", "included"):
+        monkeypatch.setattr(backbones, "scaled", lambda images, _, how=pixels: build(images, how))
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(1)
+        classifier = build_classifier(warm.model, data.class_names, 8, "squash")
+        frozen_features(classifier, data.val, "the same", tmp_path)
+        keys = {path.name for path in tmp_path.glob("*.npy")}
+    assert len(keys) == 2
+
+
+def test_a_loss_that_is_no_number_ends_training_with_advice(hyperparameters, train_here):
+    wild = hyperparameters.overridden(
+        {"train.finetune.learning_rate": 10.0, "train.finetune.epochs": 30, "train.weight_decay": 1}
+    )
+    wild = wild.model_copy(
+        update={
+            "train": wild.train.model_copy(
+                update={"finetune": wild.train.finetune.model_copy(update={"learning_rate": 1e30})}
+            )
+        }
+    )
+    with pytest.raises(
+        UserError, match=r"no longer a number.*lower train\.finetune\.learning_rate"
+    ):
+        train_here(wild)
+
+
+def test_every_epoch_is_reported_as_it_ends(hyperparameters, train_here):
+    seen = []
+    trained = train_here(hyperparameters, on_epoch=seen.append)
+    assert seen == list(trained.history)
+    assert {"loss", "val_loss", "val_balanced_accuracy", "learning_rate"} <= seen[0].keys()
+
+
+def test_freezing_leaves_the_upper_share_trainable(hyperparameters, train_here):
+    backbone = train_here(hyperparameters).classifier.backbone
+    freeze(backbone, 0.5, hold_normalization=True)
+    trainable = {layer.name: layer.trainable for layer in backbone.layers if layer.weights}
+    assert not trainable["stem"]
+    assert trainable["stage3_block2_conv2"]
+    assert not trainable["last_norm"]
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_classes_present():
+    labels, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 2, 1])
+    assert balanced_accuracy(labels, predicted) == pytest.approx((2 / 3 + 1) / 2)

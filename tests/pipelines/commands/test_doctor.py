@@ -1,0 +1,193 @@
+"""The doctor → one finding for each thing that would stop a run, whatever state it meets."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.commands import doctor
+from pipelines.commands.doctor import Check, examine
+from pipelines.workspace import locks
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def patient(tmp_path: Path, digits_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace that nothing is wrong with: 200 digits, tracked by DVC, committed to git."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name in ("params.yaml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".gitignore").write_text("/.fovea/\n/mlflow.db\n")
+    shutil.copytree(digits_folder, tmp_path / "data/raw")
+    run("git", "init", "--quiet")
+    run(sys.executable, "-m", "dvc", "init", "--quiet")
+    run(sys.executable, "-m", "dvc", "add", "--quiet", "data/raw")
+    commit()
+    return tmp_path
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def commit() -> None:
+    run("git", "add", "--all")
+    run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "a")
+
+
+def found(name: str) -> Check:
+    return next(check for check in examine() if check.name == name)
+
+
+def test_a_healthy_workspace_has_no_finding_and_is_left_as_it_was(patient: Path) -> None:
+    before = sorted(path for path in patient.rglob("*") if "/.dvc/" not in str(path))
+    started = time.monotonic()
+    checks = examine()
+    assert time.monotonic() - started < 15
+    assert [check for check in checks if check.status != "ok"] == []
+    assert found("data").found == "200 images in 10 classes, as tracked by DVC"
+    assert sorted(path for path in patient.rglob("*") if "/.dvc/" not in str(path)) == before
+
+
+def test_a_folder_that_is_no_repository_of_ours_gets_no_advice_but_to_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [check] = examine()
+    assert (check.name, check.status) == ("folder", "fail")
+    assert check.advice == "run from the repository's root"
+
+
+def test_params_alone_are_found_without_raising(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    checks = {check.name: check for check in examine()}
+    assert checks["git"].status == "warn"
+    assert "core.no_scm" in checks["git"].advice
+    assert checks["dvc"].status == checks["data"].status == checks["params"].status == "fail"
+
+
+def test_links_among_the_images_are_a_failure(patient: Path) -> None:
+    (patient / "data/raw/0/link.png").symlink_to("/etc/hostname")
+    check = found("data")
+    assert (check.status, "1 links such as data/raw/0/link.png" in check.found) == ("fail", True)
+
+
+def test_a_changed_image_is_a_warning_with_the_command_to_track_it(patient: Path) -> None:
+    next((patient / "data/raw").rglob("*.png")).unlink()
+    check = found("data")
+    assert (check.status, check.advice) == ("warn", "dvc add data/raw")
+    assert check.found.startswith("199 images")
+
+
+def test_untracked_images_are_a_warning(patient: Path) -> None:
+    (patient / "data/raw.dvc").unlink()
+    assert "not tracked by DVC" in found("data").found
+
+
+def test_images_that_were_never_pulled_are_a_failure(patient: Path) -> None:
+    shutil.rmtree(patient / "data/raw")
+    check = found("data")
+    assert check.status == "fail"
+    assert "dvc pull" in check.advice
+
+
+def test_uncommitted_changes_are_named(patient: Path) -> None:
+    (patient / "params.yaml").write_text((patient / "params.yaml").read_text() + "\n")
+    check = found("git")
+    assert check.status == "warn"
+    assert "params.yaml" in check.found
+
+
+def test_a_misspelt_key_is_named(patient: Path) -> None:
+    text = (patient / "params.yaml").read_text().replace("batch_size:", "batchsize:")
+    (patient / "params.yaml").write_text(text)
+    assert "train.batchsize is not a known key" in found("params").found
+
+
+def test_a_package_at_another_version_is_named(patient: Path) -> None:
+    lock = patient / "requirements.lock"
+    lock.write_text(lock.read_text() + "numpy==1.0.0 \\\nno-such-package==2.0 \\\n")
+    check = found("packages")
+    assert check.status == "fail"
+    assert "instead of 1.0.0" in check.found
+    assert "no-such-package missing instead of 2.0" in check.found
+
+
+def test_a_disk_too_small_for_the_prepared_images_is_a_failure(
+    patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(patient)._replace(free=100_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    check = found("disk")
+    assert check.status == "fail", check
+
+
+def test_a_plain_folder_as_mlflow_store_is_refused(
+    patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:./mlruns")
+    check = found("mlflow")
+    assert check.status == "fail"
+    assert "MLFLOW_TRACKING_URI" in check.advice
+
+
+def test_an_mlflow_server_that_is_not_there_is_named(
+    patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    started = time.monotonic()
+    check = found("mlflow")
+    assert time.monotonic() - started < 15
+    assert check.status == "fail"
+    assert "http://127.0.0.1:9" in check.found
+
+
+def test_weights_that_are_not_there_are_named(patient: Path) -> None:
+    text = (patient / "params.yaml").read_text()
+    (patient / "params.yaml").write_text(text.replace("weights: none", "weights: old.keras"))
+    check = found("weights")
+    assert check.status == "fail"
+    assert "old.keras" in check.found
+
+
+def test_a_torn_lock_and_a_held_workspace_are_told(patient: Path) -> None:
+    with locks.locked(patient, "a long run", print):
+        assert "`a long run`" in found("locks").found
+    torn = patient / ".dvc/tmp/rwlock"
+    torn.write_text("")
+    check = found("locks")
+    assert (check.status, torn.exists()) == ("fail", True)
+    assert "rm .dvc/tmp/rwlock" in check.advice
+
+
+def test_a_check_that_breaks_is_a_finding_too(
+    patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(root: Path) -> Check:
+        raise RuntimeError("what now")
+
+    monkeypatch.setattr(doctor, "_git", broken)
+    assert "RuntimeError: what now" in found("git").found
+
+
+@pytest.mark.slow
+def test_a_driver_without_a_usable_gpu_is_a_warning(
+    patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = patient / "bin/nvidia-smi"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    check = found("gpu")
+    assert check.status == "warn"
+    assert "fovea[gpu]" in check.advice

@@ -1,0 +1,112 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipelines.workspace.lineage import data_hash, lineage
+
+LOCK = """
+schema: '2.0'
+stages:
+  ingest:
+    deps:
+    - {path: components/images/decoder.py, md5: c0de}
+    - {path: data/raw, hash: md5, md5: 0123456789abcdef0123456789abcdef.dir, nfiles: 9}
+  split:
+    outs:
+    - {path: data/split/splits.parquet, hash: md5, md5: 5p117}
+  prepare:
+    outs:
+    - {path: data/prepare/test.parquet, hash: md5, md5: aa}
+    - {path: data/prepare/train.parquet, hash: md5, md5: bb}
+"""
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+    subprocess.run(["git", "-C", root, *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_text("seed: 17\nsplit:\n  val: 0.1\n")
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    return tmp_path
+
+
+def test_a_folder_outside_git_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert lineage(tmp_path)["git.commit"] == "none (not a git repository)"
+
+
+def test_a_machine_without_git_says_so(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert lineage(repository)["git.commit"] == "none (git is not installed)"
+
+
+def test_a_repository_without_commits_says_so(tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    assert lineage(tmp_path)["git.commit"] == "none (no commit yet)"
+
+
+def test_a_clean_tree_has_a_commit_and_is_not_dirty(repository: Path) -> None:
+    tags = lineage(repository)
+    assert len(tags["git.commit"]) == 40
+    assert tags["git.dirty"] == "no"
+
+
+def test_changed_renamed_and_new_files_make_a_tree_dirty(repository: Path) -> None:
+    (repository / "kept.py").write_text("x = 1\n")
+    git(repository, "add", "kept.py")
+    git(repository, "commit", "-m", "second")
+    git(repository, "mv", "kept.py", "renamed.py")
+    (repository / "params.yaml").write_text("seed: 18\n")
+    (repository / "ein neuer ü.py").write_text("")
+    assert lineage(repository)["git.dirty"] == "yes: ein neuer ü.py, params.yaml, renamed.py"
+
+
+def test_dvc_lock_alone_does_not_make_a_tree_dirty(repository: Path) -> None:
+    with (repository / "dvc.lock").open("a") as lock:
+        lock.write("# written by the stages that run\n")
+    assert lineage(repository)["git.dirty"] == "no"
+
+
+def test_hashes_come_from_dvc_lock(repository: Path) -> None:
+    tags = lineage(repository)
+    assert tags["dvc.data_raw"] == "0123456789abcdef0123456789abcdef.dir"
+    assert tags["dvc.splits"] == "5p117"
+    assert len(tags["dvc.prepared"]) == 64
+    assert tags["seed"] == "17"
+
+
+def test_data_that_were_only_added_are_known_by_their_dvc_file(repository: Path) -> None:
+    (repository / "dvc.lock").unlink()
+    (repository / "data").mkdir()
+    (repository / "data/raw.dvc").write_text("outs:\n- {md5: feed.dir, path: raw}\n")
+    assert data_hash(repository) == "feed.dir"
+
+
+def test_torn_files_leave_lineage_with_what_is_left(repository: Path) -> None:
+    (repository / "dvc.lock").write_bytes(b"stages:\n  ingest: [\xff")
+    (repository / "params.yaml").write_text("just words")
+    tags = lineage(repository)
+    assert "dvc.data_raw" not in tags
+    assert "params" not in tags
+    assert tags["git.dirty"] == "yes: params.yaml"
+
+
+def test_comments_and_order_do_not_change_the_hash_of_params(repository: Path) -> None:
+    before = lineage(repository)["params"]
+    (repository / "params.yaml").write_text("# a card\nsplit: {val: 0.10}\nseed: 17\n")
+    assert lineage(repository)["params"] == before
+    (repository / "params.yaml").write_text("split: {val: 0.11}\nseed: 17\n")
+    assert lineage(repository)["params"] != before
+
+
+def test_the_flow_run_is_named(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "prefect.flow_run_id" not in lineage(repository)
+    monkeypatch.setenv("FOVEA_FLOW_RUN_ID", "4711")
+    assert lineage(repository)["prefect.flow_run_id"] == "4711"
