@@ -1,10 +1,12 @@
 """Long loops → a bar on a terminal, a line of counts now and then in a log."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 LINE_EVERY_S = 10.0
 
@@ -23,11 +25,6 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         yield item
         if time.monotonic() - shown > LINE_EVERY_S:
             shown = time.monotonic()
-            say(f"{description}: {done} of {total}")
+            log.info(f"{description}: {done} of {total}")
     seconds = time.monotonic() - start
-    say(f"{description}: {done} of {total} in {seconds:.1f} s")
-
-
-def say(line: str) -> None:
-    """Print one line at once, also where output is piped into a log."""
-    print(line, flush=True)  # noqa: T201 - the one place
+    log.info(f"{description}: {done} of {total} in {seconds:.1f} s")

@@ -10,6 +10,7 @@ from pathlib import Path
 from components.errors import UserError
 from components.params.reader import Params, read_params
 from pipelines.workspace.environment import quiet_vendors
+from pipelines.workspace.messages import show_messages
 
 STAGES = (
     "ingest",
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("stage", choices=STAGES, help="in the order in which they build on another")
     stage = parser.parse_args(arguments).stage
     quiet_vendors()
+    show_messages(stage)
     try:
         params = read_params(Path("params.yaml"))
         if stage in READS_IMAGES:

@@ -1,10 +1,13 @@
 """Training rows → data/balance/plan.json and counts.csv: what is done about unequal classes."""
 
+import logging
+
 from components.params.balance import Balance
-from components.progress import say
 from components.training_set.balance import counts_table, plan
 from pipelines import artifacts
 from pipelines.formats import read_table, read_tree, write_table, write_tree
+
+log = logging.getLogger(__name__)
 
 
 def run(balance: Balance) -> None:
@@ -16,4 +19,4 @@ def run(balance: Balance) -> None:
     write_tree(artifacts.PLAN, balance_plan)
     write_table(artifacts.COUNTS, counts)
     listed = ", ".join(f"{name} {before} → {after}" for name, before, after in counts.to_numpy())
-    say(f"balance: {balance.strategy}, images an epoch: {listed}")
+    log.info(f"{balance.strategy}, images an epoch: {listed}")

@@ -1,5 +1,6 @@
 """model, prepared test split → metrics, predictions, curves and report, also in the model's run."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +13,14 @@ from components.model.classifier import Classifier, predict
 from components.model.model_file import model_id as identify
 from components.model.model_file import read_classifier
 from components.params.evaluate import Evaluate
-from components.progress import say
 from components.tracking.connection import connect
 from components.tracking.runs import adopt_model, run_of_model
 from components.training_set.pixels import read_images
 from pipelines import artifacts
 from pipelines.formats import read_table, read_tree, write_table, write_text, write_tree
 from pipelines.workspace.lineage import origin
+
+log = logging.getLogger(__name__)
 
 
 def run(seed: int, evaluate: Evaluate) -> None:
@@ -53,7 +55,7 @@ def run(seed: int, evaluate: Evaluate) -> None:
     }.items():
         write_table(path, table)
     _log(metrics, subject.model_id)
-    say(f"{metrics.in_words()}; report: {artifacts.REPORT}")
+    log.info(f"{metrics.in_words()}; report: {artifacts.REPORT}")
 
 
 def _check_classes(classifier: Classifier, statistics: Mapping[str, Any]) -> None:

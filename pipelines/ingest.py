@@ -1,11 +1,14 @@
 """data/raw → data/ingest/manifest.parquet: one row per picture, good or bad."""
 
+import logging
+
 from components.manifest.table import build_manifest
 from components.params.ingest import Ingest
-from components.progress import say
 from pipelines import artifacts
 from pipelines.formats import write_table
 from pipelines.workspace.dvc_files import recorded
+
+log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest) -> None:
@@ -15,4 +18,4 @@ def run(ingest: Ingest) -> None:
     write_table(artifacts.MANIFEST, manifest)
     faulty = int(manifest["fault"].notna().sum())
     classes = manifest["label"].str.strip().replace("", None).nunique()
-    say(f"ingest: {len(manifest)} images in {classes} classes, {faulty} with a fault")
+    log.info(f"{len(manifest)} images in {classes} classes, {faulty} with a fault")

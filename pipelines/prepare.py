@@ -1,13 +1,16 @@
 """splits.parquet, data/raw → data/prepare: pixels and rows of every split, and statistics."""
 
+import logging
+
 from components.params.ingest import Ingest
 from components.params.prepare import Prepare
 from components.params.split import SPLITS
 from components.preparation.pixels import prepare_images
 from components.preparation.statistics import statistics
-from components.progress import say
 from pipelines import artifacts
 from pipelines.formats import read_table, write_table, write_tree
+
+log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest, prepare: Prepare) -> None:
@@ -22,6 +25,4 @@ def run(ingest: Ingest, prepare: Prepare) -> None:
         write_table(artifacts.rows(side), rows)
     arrays = {side: artifacts.images(side) for side in SPLITS}
     write_tree(artifacts.STATISTICS, statistics(splits, arrays, prepare))
-    say(
-        f"prepare: {len(splits)} images of {prepare.size} × {prepare.size} pixels, {prepare.resize}"
-    )
+    log.info(f"{len(splits)} images of {prepare.size} × {prepare.size} pixels, {prepare.resize}")

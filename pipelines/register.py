@@ -1,5 +1,7 @@
 """model, predictions, test images, the champion → a registered version and the verdict on it."""
 
+import logging
+
 import numpy as np
 
 from components.evaluation.gate import Verdict
@@ -7,7 +9,6 @@ from components.model.model_file import model_id, started_from
 from components.params.ingest import Ingest
 from components.params.prepare import Prepare
 from components.params.register import Register
-from components.progress import say
 from components.registry.contest import Contest, judge_against
 from components.registry.promotion import promote
 from components.registry.versions import champion, find_version, register_version
@@ -17,6 +18,8 @@ from components.training_set.pixels import read_images
 from pipelines import artifacts
 from pipelines.formats import read_table, read_tree, write_tree
 from pipelines.workspace.lineage import origin, who
+
+log = logging.getLogger(__name__)
 
 SHOWN = ("test_accuracy", "test_balanced_accuracy", "test_macro_f1")
 LONGEST_REASONS = 4_000  # characters in a tag; verdict.json has all of them
@@ -56,7 +59,7 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     write_tree(artifacts.VERDICT, {**registered, **verdict.to_tree()})
     tracked.log_files(artifacts.VERDICT, folder=f"register/{register.name}")
     tracked.set_tags({"verdict": verdict.decision, "registered": f"{register.name}/{number}"})
-    say(f"{verdict.decision}: version {number} of {register.name}; {verdict.reasons[0]}")
+    log.info(f"{verdict.decision}: version {number} of {register.name}; {verdict.reasons[0]}")
     # Last, so that a crash before leaves the champion that the verdict speaks of.
     if register.promote == "auto" and verdict.decision == "promote":
         _promote(number, verdict, register)
@@ -64,11 +67,11 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
 
 def _promote(number: int, verdict: Verdict, register: Register) -> None:
     if find_version(register.name, str(number)).declined:
-        say(f"not promoted: a reviewer has decided against version {number}")
+        log.info(f"not promoted: a reviewer has decided against version {number}")
         return
     reason = "; ".join(verdict.reasons)[:1000]
     promote(register.name, str(number), reason, f"register.promote: auto, run by {who()}")
-    say(f"promoted: version {number} is the champion")
+    log.info(f"promoted: version {number} is the champion")
 
 
 def _verdict_tags(verdict: Verdict, compared: int | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
 from components.params.search import Search
 from components.params.train import Train
-from components.progress import say
 from components.registry.weights import resolve_weights
 from components.search.plots import draw_trials
 from components.search.space import Overrides
@@ -24,6 +24,8 @@ from pipelines import artifacts
 from pipelines.formats import write_table, write_text, write_tree
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
+
+log = logging.getLogger(__name__)
 
 
 def run(seed: int, model: Model, train: Train, search: Search) -> None:
@@ -44,7 +46,7 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
             parent.log_metrics({search.maximize: best.value or 0.0})
             parent.set_tags({"best_trial": str(best.number)})
     else:
-        say("search: none, since search.trials is 0; train takes params.yaml as written")
+        log.info("none, since search.trials is 0; train takes params.yaml as written")
     write_tree(artifacts.HYPERPARAMETERS, overrides)
     write_table(artifacts.TRIALS, _table(trials, search))
     write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize, search.space))

@@ -1,12 +1,15 @@
 """accepted.parquet, duplicates.parquet → data/split: sides, what is set aside, and shares."""
 
+import logging
+
 from components.params.split import Split
-from components.progress import say
 from components.splits.leaks import check_no_leaks
 from components.splits.shares import in_words, shares
 from components.splits.splits import assign_splits, check_given, given_leaks
 from pipelines import artifacts
 from pipelines.formats import read_table, write_table
+
+log = logging.getLogger(__name__)
 
 
 def run(seed: int, split: Split) -> None:
@@ -23,4 +26,4 @@ def run(seed: int, split: Split) -> None:
     write_table(artifacts.SET_ASIDE, splits.set_aside)
     write_table(artifacts.SHARES, table)
     for line in in_words(splits, table, artifacts.SET_ASIDE):
-        say(f"split: {line}")
+        log.info(f"{line}")

@@ -1,5 +1,6 @@
 """accepted rows, data/raw → labels that a classifier on frozen features disagrees with."""
 
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -18,11 +19,12 @@ from components.params.model import Model
 from components.params.prepare import Prepare
 from components.params.validate import LabelErrors
 from components.preparation.pixels import prepare_images
-from components.progress import say
 from components.splits.sets import connected_sets, near_pairs
 from components.training_set.examples import Examples
 from components.training_set.pixels import read_images
 from pipelines import artifacts
+
+log = logging.getLogger(__name__)
 
 NAMELESS = ("",)  # classes of a head that nobody asks
 AT_A_TIME = 4096  # images decoded onto the disk before they become features: 600 MB at 224 pixels
@@ -42,7 +44,7 @@ def suspected_labels(
     sets = connected_sets(accepted, near_pairs(accepted, links))
     features = _features(accepted, ingest, params)
     found = suspects(features, accepted["label"].tolist(), sets.tolist())
-    say(f"validate: {len(found.table)} labels of {found.images} suspected, none taken out")
+    log.info(f"{len(found.table)} labels of {found.images} suspected, none taken out")
     return found.tree(accepted["path"].tolist())
 
 

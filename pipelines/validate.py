@@ -1,5 +1,6 @@
 """manifest.parquet → data/validate: accepted and quarantined rows, links, a report, Data Docs."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -13,7 +14,6 @@ from components.images.formats import Fault
 from components.manifest.difference import difference
 from components.params.ingest import Decode, Ingest
 from components.params.validate import Validate
-from components.progress import say
 from components.sources.reading import read_bytes
 from components.validation.expectations import Validation
 from components.validation.expectations import validate as check
@@ -23,6 +23,8 @@ from pipelines import artifacts
 from pipelines.formats import read_table, write_table, write_text, write_tree
 from pipelines.suspected_labels import suspected_labels
 from pipelines.workspace.revisions import previous_manifest
+
+log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest, validate: Validate) -> None:
@@ -44,7 +46,7 @@ def run(ingest: Ingest, validate: Validate) -> None:
     with written_whole(artifacts.DATA_DOCS) as folder:
         folder.mkdir()
         (folder / "index.html").write_text(validation.docs, encoding="utf-8")
-    _say(validation)
+    _report(validation)
     validation.report.check_may_go_on(artifacts.VALIDATION_REPORT)
 
 
@@ -65,10 +67,10 @@ def _pictures(paths: list[str], params: Decode) -> Iterator[tuple[str, Pixels]]:
             yield path, thumbnail(decode(data, params).pixels)
 
 
-def _say(validation: Validation) -> None:
+def _report(validation: Validation) -> None:
     for finding in validation.report.findings:
         if not finding.passed:
-            say(f"validate: {finding.name} failed ({finding.on_fail}): {finding.observed}")
+            log.info(f"{finding.name} failed ({finding.on_fail}): {finding.observed}")
     accepted, quarantined = len(validation.accepted), len(validation.quarantine)
-    say(f"validate: {validation.report.outcome}; {accepted} accepted, {quarantined} quarantined")
-    say(f"validate: to look at: {artifacts.VALIDATION_PAGE}")
+    log.info(f"{validation.report.outcome}; {accepted} accepted, {quarantined} quarantined")
+    log.info(f"to look at: {artifacts.VALIDATION_PAGE}")

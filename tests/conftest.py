@@ -8,10 +8,12 @@ import pytest
 
 from components.params.reader import Params, read_params
 from pipelines.workspace.environment import quiet_vendors
+from pipelines.workspace.messages import show_messages
 
 ROOT = Path(__file__).parent.parent
 
 quiet_vendors()
+show_messages()
 # Below a background shell Ctrl-C is ignored, and would be by every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

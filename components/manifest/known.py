@@ -5,6 +5,7 @@ batch is committed while further files are read, so a killed run goes on where i
 wrong with the memory, it is thrown away or done without, with a line.
 """
 
+import logging
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.progress import say
+log = logging.getLogger(__name__)
+
 
 # What tells, beside its path, that a file is the one that was read. Not ctime: a hard link changes
 # it, and `fovea data add` links all files anew. Bytes that were changed with size and time put back
@@ -104,7 +106,7 @@ class Known:
                 self._file.execute("INSERT INTO batches VALUES (?, ?, ?)", row)
             self._file.execute("COMMIT")
         except sqlite3.Error as error:
-            say(f"ingest: what is read now will be read again the next time ({error})")
+            log.warning(f"what is read now will be read again the next time ({error})")
             self._file.close()
             self._file = None
 
@@ -144,11 +146,11 @@ def _opened(path: Path, recipe: str, schema: pa.Schema) -> Known | None:
             problem = error
         if isinstance(problem, OSError) or _passes(problem):
             break
-        say(f"ingest: {path} is broken and begins anew; every file is read ({problem})")
+        log.warning(f"{path} is broken and begins anew; every file is read ({problem})")
         with suppress(OSError):
             path.unlink()
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-    say(f"ingest: {path} cannot be used, so every file is read ({problem})")
+    log.warning(f"{path} cannot be used, so every file is read ({problem})")
     return None
 
 

@@ -1,6 +1,7 @@
 """A listing → what is known of its pictures, from memory where it holds, else by reading them."""
 
 import hashlib
+import logging
 import os
 import stat
 import time
@@ -18,11 +19,13 @@ from components.manifest.known import BATCH, STATE, UNKNOWN, Known
 from components.manifest.rows import COLUMNS, facts_of, image_row
 from components.parallel import in_processes, in_threads
 from components.params.ingest import Decode
-from components.progress import say, track
+from components.progress import track
 from components.sources.array_files import file_md5
 from components.sources.arrays import array_file
 from components.sources.listing import Listing
 from components.sources.reading import file_of, read_bytes
+
+log = logging.getLogger(__name__)
 
 ARROW = {"str": pa.string(), "int64": pa.int64(), "Int64": pa.int64(), "float64": pa.float64()}
 SCHEMA = pa.schema(
@@ -49,7 +52,7 @@ def read_pictures(root: Path, listing: Listing, params: Decode, known: Known) ->
     states = _states(root, paths, listing.folders)
     places = known.find(pa.array(map(spelled, paths), pa.string()), np.array(states, np.int64))
     new = np.flatnonzero(places < 0)
-    say(f"ingest: {len(new):,} images to read, {len(paths) - len(new):,} known already")
+    log.info(f"{len(new):,} images to read, {len(paths) - len(new):,} known already")
     fresh = [known.rows]
     for batch in _read(root, [(paths[at], states[at]) for at in new], params):
         known.add(batch)
@@ -104,7 +107,7 @@ def _read(
     at_once = in_threads if any(array_file(path) for path, _ in files[:1]) else in_processes
     rows: Iterable[dict[str, Any]] = at_once(partial(_row, root, params), files)
     if files:
-        rows = track(rows, "ingest: images read", total=len(files))
+        rows = track(rows, "images read", total=len(files))
     schema = pa.schema([*SCHEMA, *STATE])
     for batch in _batches(rows):
         columns = [

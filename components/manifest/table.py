@@ -4,6 +4,7 @@ Nothing outside of the folder is read: symbolic links, pipes and devices become 
 as unreadable and broken files do.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from components.manifest.reading import SCHEMA, read_pictures, spelled
 from components.manifest.rows import COLUMNS as OF_IMAGE
 from components.manifest.rows import recipe
 from components.params.ingest import Ingest
-from components.progress import say
 from components.sources.listing import Listing, count, printable, shown
 from components.sources.reading import file_of
 from components.sources.source import open_source
+
+log = logging.getLogger(__name__)
 
 OF_PLACE = {"path": "str", "label": "str", "group": "str", "given_split": "str"}
 COLUMNS = OF_PLACE | OF_IMAGE
@@ -45,7 +47,7 @@ def build_manifest(
     """
     listing = open_source(root, params.source)
     for note in listing.notes:
-        say(f"ingest: {note}")
+        log.info(f"{note}")
     _check_columns(listing.columns)
     rows = _rows(root, listing, params, memory)
     _check_recorded(root, rows, recorded or {})

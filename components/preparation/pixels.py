@@ -41,7 +41,7 @@ def prepare_images(
     _check_room(destination, int(np.prod(shape)))
     pairs = zip(rows["path"], rows["image_id"], strict=True)
     prepared = in_threads(partial(_prepared, root, ingest, prepare), pairs)
-    shown = track(prepared, f"prepare: {destination.name}", total=len(rows))
+    shown = track(prepared, f"{destination.name}", total=len(rows))
     # Written in order, not through a memory map: a map that outgrows its disk kills the process.
     with written_whole(destination) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)

@@ -1,5 +1,6 @@
 """A challenger, the champion, the test images → the verdict on the challenger."""
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +20,10 @@ from components.params.ingest import Ingest
 from components.params.prepare import Prepare
 from components.params.register import Register
 from components.preparation.pixels import prepare_images
-from components.progress import say
 from components.registry.versions import Version, download
 from components.training_set.pixels import read_images
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def judge_against(
     try:
         theirs = champion_probabilities(champion, contest)
     except UserError as error:
-        say(f"champion: {error}")  # the verdict is without it, for paths differ by machine
+        log.info(f"champion: {error}")  # the verdict is without it, for paths differ by machine
         return _uncompared(judged(None), champion)
     return judged(theirs)
 

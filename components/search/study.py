@@ -5,6 +5,7 @@ goes on where it stopped and no other one is mistaken for it. Trial n is drawn b
 with n, so a search that was interrupted tries what an undisturbed one would have tried.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Search
-from components.progress import say
 from components.search.space import Overrides, suggest, written_point
 from components.training.training import TrainingFailedError
+
+log = logging.getLogger(__name__)
 
 # What is wrong with a trial alone; a lost tracking server or missing weights end the study.
 FAILURES = (TrainingFailedError, MemoryError)
@@ -67,7 +69,7 @@ def run_study(
             n_trials=1,
             catch=FAILURES,
         )
-        say(f"search: {_sentence(_finished(study)[-1])} ({number + 1} of {search.trials})")
+        log.info(f"{_sentence(_finished(study)[-1])} ({number + 1} of {search.trials})")
     return _finished(study)
 
 

@@ -3,6 +3,7 @@
 The best epoch of all phases is the one kept.
 """
 
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -20,13 +21,14 @@ from components.model.classifier import Classifier, build_classifier, outputs, w
 from components.model.model_file import model_id, read_classifier
 from components.params.hyperparameters import Hyperparameters
 from components.params.train import Train
-from components.progress import say
 from components.training.batches import steps_per_epoch, training_batches
 from components.training.best_epoch import BestEpoch, Row
 from components.training.losses import Loss, build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
 from components.training_set.examples import Balance, Data, Examples
+
+log = logging.getLogger(__name__)
 
 OnEpoch = Callable[[Row], None]
 
@@ -90,7 +92,7 @@ def _fit(
     history: list[Row] = []
 
     def report(row: Row) -> None:
-        say("train: " + "  ".join(f"{key} {_short(value)}" for key, value in row.items()))
+        log.info("" + "  ".join(f"{key} {_short(value)}" for key, value in row.items()))
         history.append(row)
         on_epoch(row)
 
@@ -98,7 +100,7 @@ def _fit(
         for phase in phases(classifier, data, train, pretrained, cache):
             _run_phase(phase, data.balance, train, seed, best, report)
             best.restore()
-    say(f"train: kept {best.row['phase']} epoch {best.row['epoch']} of {len(history)}")
+    log.info(f"kept {best.row['phase']} epoch {best.row['epoch']} of {len(history)}")
     return Trained(classifier, tuple(history), best.row)
 
 

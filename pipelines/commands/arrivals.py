@@ -1,5 +1,6 @@
 """Names of files that arrive → where they go below data/raw, and what is told of them."""
 
+import logging
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,9 +8,10 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from components.errors import UserError
-from components.progress import say
 from components.sources.listing import SIDES_BY_WORD, count, is_image, shown
 from pipelines.artifacts import RAW
+
+log = logging.getLogger(__name__)
 
 TABLES = frozenset({".csv", ".parquet", ".jsonl", ".npz", ".npy"})
 SHOWN = 10  # classes in a line
@@ -29,7 +31,7 @@ def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, s
     wrapper = _wrapper(names, into, raw)
     if wrapper:
         above = "/".join(wrapper)
-        say(
+        log.info(
             f"everything lies in {above}/, which holds a data set and is no class; its content is "
             f"added. Where it is a class, add it with --into {above}"
         )

@@ -8,6 +8,7 @@ hardlink` even the cache, whose objects must never change. Where a file system c
 between two files that stay apart (Btrfs, XFS), the kernel does that instead of copying.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,13 +21,15 @@ from components.archives.unpacking import LIMITS, announced_bytes, is_archive, u
 from components.errors import UserError
 from components.files import sha256, written_whole
 from components.parallel import in_threads
-from components.progress import say, track
+from components.progress import track
 from components.sources.listing import is_junk
 from components.sources.tree import scan
 from pipelines.artifacts import RAW
 from pipelines.commands import arrivals
 from pipelines.workspace import dvc_files, locks
 from pipelines.workspace.raw_data import check_root, track_with_dvc
+
+log = logging.getLogger(__name__)
 
 INCOMING = ".incoming"  # hidden, and gone before the new data/raw takes its place
 RESERVE = 2**27  # bytes of the disk that are left free for everything else
@@ -61,7 +64,7 @@ def add(path: Path, into: str = "", replace_others: bool = False) -> None:
     check_root()
     folder = arrivals.folder_below(into)
     source = _source(path)
-    with locks.locked(Path(), f"fovea data add {path}", say) as lock:
+    with locks.locked(Path(), f"fovea data add {path}", log.info) as lock:
         with _in_one_sentence(path), written_whole(RAW) as staged:
             existing = _existing()
             staged.mkdir()
@@ -73,10 +76,10 @@ def add(path: Path, into: str = "", replace_others: bool = False) -> None:
                 shutil.rmtree(staged / INCOMING)
             os.sync()  # all at once, so that nothing is left for `written_whole` to wait for
         track_with_dvc(RAW, keep_open=[lock])
-    say(arrivals.told(plan.new, len(plan.replaced), len(plan.known), arrival.skipped))
+    log.info(arrivals.told(plan.new, len(plan.replaced), len(plan.known), arrival.skipped))
     for line in arrivals.twins(plan.new, existing):
-        say(line)
-    say(f"next: git add {RAW}.dvc && dvc repro")
+        log.info(line)
+    log.info(f"next: git add {RAW}.dvc && dvc repro")
 
 
 def _source(path: Path) -> Path:

@@ -12,6 +12,7 @@ changed file: DVC sees the change, too, or has never seen the file. It may be me
 """
 
 import json
+import logging
 import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +22,14 @@ from typing import TypeVar
 
 from components.errors import UserError
 from components.parallel import in_threads
-from components.progress import say, track
+from components.progress import track
 from pipelines import artifacts
 from pipelines.commands.console import show_lines
 from pipelines.workspace import dvc_files, healing, locks
 from pipelines.workspace.processes import DVC, stage_environment
 from pipelines.workspace.raw_data import check_root
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 SHOWN = 100  # paths of one kind
@@ -74,7 +77,7 @@ def verify(heal: bool) -> bool:
     tracked by DVC, or the disk takes no more while healing.
     """
     check_root()
-    with locks.locked(Path(), "fovea data verify", say):
+    with locks.locked(Path(), "fovea data verify", log.info):
         healing.tidy()
         tracked = _tracked()
         with _in_one_sentence():
@@ -154,7 +157,7 @@ def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
     )
     if done.returncode != 0:
         reason = " ".join(done.stderr.split()).removeprefix("ERROR: ")
-        say(f"`dvc data status` fails, so no change is certain to be damage: {reason}")
+        log.info(f"`dvc data status` fails, so no change is certain to be damage: {reason}")
         return frozenset(paths)
     seen = json.loads(done.stdout).get("uncommitted", {})
     renamed = [name for pair in seen.pop("renamed", ()) for name in pair.values()]
@@ -186,7 +189,7 @@ def _healed(tracked: Tracked, findings: Findings) -> Findings:
     files = findings.damaged_files
     back = {path for path, md5 in files.items() if healing.bring_back(Path(path), md5)}
     for path in sorted(back):
-        say(f"brought back from the cache: {path}")
+        log.info(f"brought back from the cache: {path}")
     healed = from_here | fetched
     return replace(
         findings,
@@ -232,7 +235,7 @@ def _is_raw(path: str) -> bool:
 
 def _say_healed(paths: Iterable[str], source: str) -> None:
     for path in sorted(paths):
-        say(f"healed in the cache, from {source}: {path}")
+        log.info(f"healed in the cache, from {source}: {path}")
 
 
 def _show(findings: Findings) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from components.errors import UserError
 from pipelines.workspace.environment import quiet_vendors
+from pipelines.workspace.messages import show_messages
 
 app = typer.Typer(
     name="fovea",
@@ -44,6 +45,7 @@ class Sample(StrEnum):
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and exit status 1."""
     quiet_vendors()
+    show_messages()
     try:
         app()
     except UserError as error:

@@ -1,5 +1,6 @@
 """Images that come with installed packages → data/raw, tracked by DVC."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import numpy as np
 
 from components.errors import UserError
 from components.files import written_whole
-from components.progress import say, track
+from components.progress import track
 from pipelines import artifacts
 from pipelines.workspace.raw_data import check_root, track_with_dvc
+
+log = logging.getLogger(__name__)
 
 IMAGES = {"digits": 1_797}
 
@@ -28,7 +31,7 @@ def write_sample(name: str) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
     track_with_dvc(artifacts.RAW)
-    say(
+    log.info(
         f"{IMAGES[name]:,} images are in {artifacts.RAW}, tracked by {artifacts.RAW}.dvc; "
         "next: dvc repro"
     )

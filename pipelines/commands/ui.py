@@ -1,5 +1,6 @@
 """MLflow's store → its page in the browser, and no process left when it is closed."""
 
+import logging
 import os
 import signal
 import socket
@@ -12,10 +13,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 from components.errors import UserError
-from components.progress import say
 from components.tracking.connection import address, connect, is_remote, tracking_uri
 from pipelines import artifacts
 from pipelines.workspace.processes import end_group
+
+log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 LOG = artifacts.STATE / "ui.log"
@@ -30,17 +32,17 @@ def serve(port: int) -> None:
     port: the first one to try. Raises UserError where none is free or the page does not come up.
     """
     if is_remote():
-        say(f"MLflow's page: {address()}")
+        log.info(f"MLflow's page: {address()}")
         return
     connect()
     page = f"http://{HOST}:{_free_port(port)}"
     try:
         with _server(page) as process:
             _wait_until_it_answers(page, process)
-            say(f"MLflow's page: {page} (Ctrl-C ends it)")
+            log.info(f"MLflow's page: {page} (Ctrl-C ends it)")
             process.wait()
     except KeyboardInterrupt:
-        say("MLflow's page is closed")
+        log.info("MLflow's page is closed")
         return
     raise UserError(f"MLflow's page ended by itself; {LOG} says why. Received: {page}")
 

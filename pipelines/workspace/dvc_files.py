@@ -6,6 +6,7 @@ DVC is not asked but read: that takes milliseconds and no lock, so it works insi
 import configparser
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import yaml
 
 from components.errors import UserError
-from components.progress import say
+
+log = logging.getLogger(__name__)
 
 # The C parser, where there is one, reads dvc.lock thirty times as fast.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -35,7 +37,7 @@ def recorded(folder: Path) -> dict[str, str] | None:
     if added is None:
         return None
     if not object_path(added).exists():
-        say(
+        log.info(
             f"DVC's cache has no listing of {folder}, so its files are not held against it; "
             f"`dvc fetch` or `dvc add {folder}` mends that"
         )
@@ -51,7 +53,7 @@ def folder_md5(folder: Path) -> str | None:
     except FileNotFoundError:
         return None
     if not text.strip():  # DVC writes it anew on each `dvc repro`, not in one step
-        say(
+        log.info(
             f"{tracked} is empty, as a DVC that was killed leaves it, so {folder} is not held "
             f"against it; `git checkout {tracked}` or `dvc add {folder}` brings it back"
         )

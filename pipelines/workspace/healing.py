@@ -5,16 +5,18 @@ be replaced stays as it was, for a picture with one wrong byte may be the last t
 """
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from components.progress import say
 from pipelines import artifacts
 from pipelines.workspace import dvc_files
 from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_environment
+
+log = logging.getLogger(__name__)
 
 ASIDE = artifacts.STATE / "damaged"
 READ_ONLY = 0o444  # by which DVC knows that an object is whole
@@ -86,7 +88,7 @@ def fetch(names: Collection[str], targets: Sequence[str]) -> set[str]:
                 shutil.move(dvc_files.object_path(name), ASIDE / name)
         for target in targets:  # one by one, for an unknown one would stop the others
             with suppress(CommandFailedError):  # DVC's own words have been said
-                run([*DVC, "--wait-for-lock", "fetch", target], stage_environment({}), say)
+                run([*DVC, "--wait-for-lock", "fetch", target], stage_environment({}), log.info)
         return {name for name in names if is_intact(name)}
     finally:
         for name in names:

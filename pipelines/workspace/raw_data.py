@@ -1,12 +1,14 @@
 """data/raw as the commands that fill it meet it: beside params.yaml, tracked by DVC."""
 
+import logging
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import UserError
-from components.progress import say
 from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_environment
+
+log = logging.getLogger(__name__)
 
 
 def check_root() -> None:
@@ -26,8 +28,8 @@ def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
     command = [*DVC, "add", "--quiet", str(folder)]
     try:
         if not _in_git():  # an unpacked archive: DVC then has to be told
-            run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}), say)
-            say("this is no git repository, so DVC is set to run without (core.no_scm)")
+            run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}), log.info)
+            log.info("this is no git repository, so DVC is set to run without (core.no_scm)")
         run(command, stage_environment({}), lines.append, keep_open)
     except CommandFailedError:
         problem = " ".join(lines) or "no message"

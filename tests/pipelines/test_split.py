@@ -140,7 +140,7 @@ def test_folds_are_a_column_of_the_splits_and_are_told(
     splits = pd.read_parquet(artifacts.SPLITS)
     assert splits["fold"].isna().tolist() == (splits["split"] == "test").tolist()
     assert splits["fold"].dropna().nunique() == 4
-    assert "split: 4 folds of " in capsys.readouterr().out
+    assert "4 folds of " in capsys.readouterr().out
 
 
 def test_a_second_run_writes_the_same_bytes(run: Run) -> None:

@@ -131,7 +131,7 @@ def test_what_was_found_and_what_was_not_is_told(
     (raw / "cat/.DS_Store").touch()
     assert len(build_manifest(raw, ingest)) == 3
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "ingest: class folders (3 images, 2 classes)"
+    assert printed[0] == "class folders (3 images, 2 classes)"
     assert "1 file ignored" in printed[1]
     assert "1 file left out" in printed[2]
 
