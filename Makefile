@@ -1,34 +1,38 @@
-# Each target is a line or two that a person could type.
-.PHONY: demo test slow check clean lock
+# Each target is a line or two that a person could type; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help set-up demo check test slow lock upgrade clean
 .DELETE_ON_ERROR:
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-demo: .venv/installed data/raw
+help: ## This list; PYTHON=/path/to/python before or after any target names the Python to use
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+set-up: ## Install the locked packages into .venv; every other target does it first
+	@sh infra/set-up.sh $(if $(PYTHON),"$(PYTHON)")
+
+demo: set-up data/raw ## Train on 1,797 real digits and register version 1
 	dvc repro
 	fovea summary
 
-test: .venv/installed
-	python -m pytest -n 2 --dist loadgroup
-
-slow: .venv/installed
-	python -m pytest -m slow
-
-check: .venv/installed
+check: set-up ## Style, formatting, types and import contracts: seconds
 	ruff check . && ruff format --check . && mypy && lint-imports
 
-clean:
+test: set-up ## All tests but the long ones, doctests and branch coverage: minutes
+	python -m pytest -n 2 --dist loadgroup
+
+slow: set-up ## The long tests
+	python -m pytest -m slow
+
+lock: set-up ## Write requirements.lock after a change in pyproject.toml; versions that still fit stay
+	uv --no-config pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
+	python infra/cut_packages.py
+
+upgrade: ## The same with the newest versions that pyproject.toml allows
+	$(MAKE) lock UPGRADE=--upgrade
+
+clean: ## Remove .venv, caches and what Fovea remembers in .fovea; data, results and registry stay
 	rm -rf .venv .fovea .*_cache *.egg-info
 
-# After a change in pyproject.toml: pin everything anew, with hashes and without an index address.
-lock: .venv/installed
-	uv pip compile pyproject.toml --group dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock
-
-.venv/installed: requirements.lock pyproject.toml
-	python3 -m venv .venv
-	pip install --quiet --no-deps --require-hashes -r requirements.lock
-	pip install --quiet --no-deps --no-build-isolation -e .
-	touch $@
-
-data/raw: | .venv/installed
+data/raw: | set-up
 	fovea sample digits

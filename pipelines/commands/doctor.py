@@ -5,11 +5,9 @@ finding, too. Two do early what a run would do first, as that alone shows that i
 store that exists gets its experiment, and weights that are not here yet are downloaded.
 """
 
-import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -23,13 +21,13 @@ from typing import Any, Literal
 from components.errors import UserError
 from components.params.reader import Params, read_params
 from pipelines import artifacts
+from pipelines.installed import differences, expected_versions
 from pipelines.workspace import locks
 from pipelines.workspace.processes import DVC, stage_environment
 
 Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
 GIB = 2**30
-PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", re.MULTILINE)
 ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "databricks")
 
@@ -77,29 +75,20 @@ def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:
 
 
 def _packages(root: Path) -> Check:
-    locked = dict(PINNED.findall((root / "requirements.lock").read_text(encoding="utf-8")))
-    other = [
-        f"{name} {found or 'missing'} instead of {version}"
-        for name, version in locked.items()
-        if (found := _installed(name)) != version
-    ]
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
+    other = [str(difference) for difference in differences(lock)]
     python = f"Python {platform.python_version()}"
     if not other:
-        return Check("packages", "ok", f"{python}, {len(locked)} packages as locked")
+        return Check(
+            "packages", "ok", f"{python}, {len(expected_versions(lock))} packages as locked"
+        )
     more = f" and {len(other) - 3} more" if len(other) > 3 else ""
     return Check(
         "packages",
         "fail",
         f"{python}, {', '.join(other[:3])}{more}",
-        "pip install --no-deps --require-hashes -r requirements.lock",
+        "make set-up, or uv pip install --no-deps --require-hashes -r requirements.lock",
     )
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _params(root: Path) -> Check:

@@ -1,22 +1,41 @@
 """What is installed is what was locked, and nothing of it phones home."""
 
+import ast
 import configparser
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
+from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
 
 from pipelines.workspace.environment import QUIET, quiet_vendors
+from pipelines.installed import ENTRY as LINE
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
 NAME = re.compile(r"^[A-Za-z0-9._-]+")
+ENTRY = re.compile(
+    r"[A-Za-z0-9._-]+==[^\s;]+(?: ; [^\n]+)? \\\n    --hash=sha256:[0-9a-f]{64}(?:\s|$)"
+)
+# What requirements.lock is resolved for; platform.machine() and sys.platform as markers call them.
+PYTHONS = ("3.11", "3.12", "3.13")
+PLATFORMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
+# `uv pip compile --format pylock.toml` prints them with their names; new ones with each TensorFlow.
+MACOS_WHEELS = """
+3.11 51f46f4806139d01fc7920cc72a4c75876f80649bf40ff083ab6212ceb43ca88
+3.12 56ecd7d47429acbe1df2694d50b75bf9fc3995ac92cb367cd9af6c4780ead712
+3.13 a145ed46c58192b7c3f9916d070caf4f6afc6dc7e5511f83dd97677f4c4947f4
+"""
 
 
 def locked() -> dict[str, str]:
@@ -37,7 +56,85 @@ def asked_for() -> list[str]:
 def test_every_locked_package_has_a_version_and_hashes() -> None:
     assert len(locked()) > 100
     for name, entry in locked().items():
-        assert re.match(r"[A-Za-z0-9._-]+==[^\s;]+ \\\n    --hash=sha256:[0-9a-f]{64}", entry), name
+        assert ENTRY.match(entry), name
+
+
+def environment(python: str, platform: str, machine: str) -> dict[str, str]:
+    return {
+        "python_version": python,
+        "python_full_version": f"{python}.9",
+        "sys_platform": platform,
+        "platform_machine": machine,
+    }
+
+
+def environments() -> list[dict[str, str]]:
+    return [environment(python, *platform) for python in PYTHONS for platform in PLATFORMS]
+
+
+def test_the_project_asks_for_the_pythons_that_the_lock_is_for() -> None:
+    asked = SpecifierSet(PROJECT["project"]["requires-python"])
+    minors = [f"3.{minor}" for minor in range(20) if f"3.{minor}" in asked]
+    assert minors == list(PYTHONS)
+    classifiers = PROJECT["project"]["classifiers"]
+    assert all(f"Programming Language :: Python :: {python}" in classifiers for python in PYTHONS)
+
+
+@pytest.mark.parametrize("where", environments(), ids=lambda where: "-".join(where.values()))
+def test_the_lock_has_one_version_of_everything_asked_for_on_every_platform(
+    where: dict[str, str],
+) -> None:
+    versions: dict[str, list[str]] = {}
+    for name, version, marker in LINE.findall(LOCK):
+        if not marker or Marker(marker).evaluate(where):
+            versions.setdefault(name, []).append(version)
+    assert all(len(found) == 1 for found in versions.values())
+    assert {canonical(NAME.match(asked)[0]) for asked in asked_for()} <= set(versions)  # type: ignore[index]
+
+
+def test_macos_wheels_are_in_the_lock() -> None:
+    wheels = dict(line.split() for line in MACOS_WHEELS.strip().splitlines())
+    assert set(wheels) == {"3.11", "3.12", "3.13"}
+    for python, sha256 in wheels.items():
+        assert f"--hash=sha256:{sha256}" in locked()["tensorflow"], python
+
+
+def test_the_packages_that_can_change_a_byte_are_those_of_the_lock() -> None:
+    for group, reasons in cut_packages().GROUPS.items():
+        text = (ROOT / f"pipelines/packages/{group}.txt").read_text()
+        assert text == cut_packages().cut(LOCK, list(reasons)), "run `make lock`"
+    files = {path.stem for path in (ROOT / "pipelines/packages").iterdir()}
+    assert files == set(cut_packages().GROUPS)
+
+
+def test_every_package_that_is_imported_is_in_a_group_or_said_to_be_harmless() -> None:
+    names = packages_distributions()
+    imported = {
+        canonical(name)
+        for module in imported_modules() - sys.stdlib_module_names - {"components", "pipelines"}
+        for name in names[module]
+    }
+    listed = {name for reasons in cut_packages().GROUPS.values() for name in reasons}
+    unnamed = imported - listed - set(cut_packages().HARMLESS) - {"mlflow-skinny", "mlflow-tracing"}
+    assert unnamed == set(), "say in infra/cut_packages.py which bytes they change, or why none"
+
+
+def imported_modules() -> set[str]:
+    sources = [path for room in ("components", "pipelines") for path in (ROOT / room).rglob("*.py")]
+    nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text()))]
+    plain = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    named = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in plain | named}
+
+
+def cut_packages() -> ModuleType:
+    path = ROOT / "infra/cut_packages.py"
+    spec = importlib.util.spec_from_file_location("cut_packages", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_the_lock_names_no_index() -> None:

@@ -1,0 +1,116 @@
+"""requirements.lock → pipelines/packages/<group>.txt: packages that can change a byte of a stage.
+
+A stage names its groups among its deps in dvc.yaml, so DVC runs it again when one of them changes
+and leaves it alone when the linter does. `make lock` runs this; a test compares files and lock.
+"""
+
+from pathlib import Path
+
+from pipelines.installed import ENTRY
+
+ROOT = Path(__file__).parents[1]
+
+# Group → package → which bytes it can change.
+GROUPS: dict[str, dict[str, str]] = {
+    # ingest, validate, split, prepare, balance
+    "data": {
+        "cleanlab": "which labels are suspected",
+        "great-expectations": "report and Data Docs",
+        "jinja2": "the pages",
+        "markupsafe": "how text is escaped in the pages",
+        "mistune": "Markdown in Data Docs",
+        "numpy": "all arithmetic, and the format of .npy",
+        "opencv-python-headless": "facts and fingerprints of images, resizing",
+        "pandas": "tables: sorting, grouping, types",
+        "pillow": "decoded pixels",
+        "pyarrow": "the bytes of Parquet and CSV files",
+        "scikit-learn": "folds, naive Bayes and AUC; the digits of the demo",
+        "scipy": "sparse graphs of copies, statistics",
+        "simplejpeg": "decoded pixels of JPEG files, and thumbnails",
+    },
+    # search, train
+    "training": {
+        "albucore": "the arithmetic of albumentations",
+        "albumentations": "augmented pixels",
+        "contourpy": "contours in plots of the study",
+        "grain": "the order of examples",
+        "h5py": "weights inside a .keras file",
+        "keras": "initial weights, layers, optimizers, the .keras file",
+        "matplotlib": "plots of the study",
+        "ml-dtypes": "rounding to small floats",
+        "numpy": "all arithmetic, random numbers",
+        "opencv-python-headless": "augmented pixels",
+        "optree": "the order in which Keras flattens structures",
+        "optuna": "which hyperparameters are tried, and their importances",
+        "pandas": "tables: sorting, grouping, types",
+        "pyarrow": "tables that are read",
+        "pyyaml": "hyperparameters.yaml",
+        "scikit-learn": "trees that measure the importance of hyperparameters",
+        "scipy": "geometry of augmented pixels",
+        "simsimd": "sums inside albucore",
+        "stringzilla": "lookup tables inside albucore",
+        "tensorflow": "all arithmetic of the network",
+    },
+    # evaluate, register; validate, too, for the features that suspected labels are found by
+    "evaluation": {
+        "h5py": "weights inside a .keras file",
+        "jinja2": "the report",
+        "keras": "layers and how a .keras file is read",
+        "markupsafe": "how text is escaped in the report",
+        "ml-dtypes": "rounding to small floats",
+        "numpy": "all arithmetic, random numbers of the bootstrap",
+        "optree": "the order in which Keras flattens structures",
+        "pandas": "tables: sorting, grouping, types",
+        "pillow": "pictures in the report",
+        "pyarrow": "the bytes of Parquet files",
+        "scikit-learn": "metrics and curves",
+        "scipy": "statistics",
+        "tensorflow": "all arithmetic of the network",
+    },
+}
+
+# Imported by Fovea, and yet in no group: package → why it cannot change a byte.
+HARMLESS = {
+    "mlflow": "records what happened; its store is no out",
+    "packaging": "compares versions",
+    "platformdirs": "finds caches",
+    "prefect": "says when, not what",
+    "psutil": "looks at processes",
+    "pydantic": "accepts or refuses params; the values come from the file",
+    "rich": "prints to the terminal",
+    "threadpoolctl": "bounds threads",
+    "typer": "reads the command line",
+}
+
+
+def cut(lock: str, names: list[str]) -> str:
+    """The lines `name==version` or `name==version ; marker` of these packages, sorted.
+
+    A package that the lock has in several versions, by marker, has a line for each.
+
+    >>> cut("b==2 ; python_version < '3.12' \\\\\\n    --hash=…\\na==1 \\\\\\n", ["a", "b"])
+    "a==1\\nb==2 ; python_version < '3.12'\\n"
+    """
+    lines = [
+        f"{name}=={version}" + (f" ; {marker}" if marker else "")
+        for name, version, marker in ENTRY.findall(lock)
+        if name in names
+    ]
+    missing = sorted(set(names) - {line.partition("==")[0] for line in lines})
+    if missing:
+        raise SystemExit(f"error: name packages that requirements.lock has. Received: {missing}")
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def main() -> None:
+    """Write the file of every group that is not what the lock says."""
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    for group, reasons in GROUPS.items():
+        text = cut(lock, list(reasons))
+        path = ROOT / f"pipelines/packages/{group}.txt"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

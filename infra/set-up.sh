@@ -1,0 +1,72 @@
+#!/bin/sh
+# requirements.lock → .venv with the packages that it lists, and Fovea itself in editable mode.
+#
+# usage: infra/set-up.sh [PYTHON]        `make set-up` runs it, and every target that needs .venv does.
+#
+# Without PYTHON it takes the first that fits of: python3 (what the shell runs), then python3.11
+# (what continuous integration runs), python3.12, python3.13. When nothing changed it does nothing.
+set -eu
+cd "$(dirname "$0")/.."
+
+fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+minor='import sys; print(sys.version_info[:2])'
+
+# stdout: the first of the given commands that is a Python which fits and can make an environment.
+find_python() {
+    received=
+    for candidate in "$@"; do
+        version=$("$candidate" --version 2>/dev/null) || version="not there"
+        if "$candidate" -c "$fits" 2>/dev/null; then
+            if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
+                echo "$candidate"
+                return
+            fi
+            version="$version without ensurepip or venv"
+        fi
+        received="$received${received:+, }$candidate ($version)"
+    done
+    echo "error: Fovea needs Python 3.11, 3.12 or 3.13 with venv and ensurepip (Debian, Ubuntu:" \
+        "apt install python3-venv); install it, or name it by make PYTHON=/path/to/python." \
+        "Received: $received" >&2
+    return 1
+}
+
+# Whether .venv holds what the lock and pyproject.toml say now, for the Python asked for.
+is_up_to_date() {
+    cat requirements.lock pyproject.toml | cmp -s - .venv/installed && is_same_python "$@"
+}
+
+is_same_python() {
+    [ $# = 0 ] || [ "$(.venv/bin/python -c "$minor" 2>/dev/null)" = "$("$1" -c "$minor")" ]
+}
+
+# The same packages by either tool: pip brings uv in, and does its work where uv is not to be had
+# (a platform without wheels) or fails (a mirror that only pip is configured for).
+install_packages() {
+    awk '/^[^ ]/ { is_uv = /^uv==/ } is_uv' requirements.lock > .venv/uv.txt
+    if .venv/bin/python -m pip install --quiet --no-deps --require-hashes -r .venv/uv.txt &&
+        .venv/bin/uv pip install --python .venv/bin/python --no-deps --require-hashes \
+            --build-constraints requirements.lock -r requirements.lock; then
+        return
+    fi
+    echo "uv did not do it: pip installs the same packages, which takes some minutes."
+    .venv/bin/python -m pip install --no-deps --require-hashes -r requirements.lock
+}
+
+if [ $# = 0 ]; then
+    is_up_to_date && exit
+    python=$(find_python python3 python3.11 python3.12 python3.13)
+else
+    python=$(find_python "$1")
+    is_up_to_date "$python" && exit
+fi
+
+if ! [ -x .venv/bin/python ] || ! is_same_python "$python"; then
+    echo "Making .venv with $("$python" --version) ($python)."
+    "$python" -m venv --clear .venv
+fi
+rm -f .venv/installed # what is cut off here is done again
+echo "Installing $(grep -c == requirements.lock) packages; the first time downloads about 700 MB."
+install_packages
+.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+cat requirements.lock pyproject.toml > .venv/installed

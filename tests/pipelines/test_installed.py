@@ -1,0 +1,52 @@
+"""A stage whose packages are not those of the lock stops with one sentence."""
+
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from pipelines.installed import Difference, check_installed, differences, expected_versions
+
+NUMPY = metadata.version("numpy")
+
+
+def group(folder: Path, text: str) -> Path:
+    path = folder / "data.txt"
+    path.write_text(text)
+    return path
+
+
+def test_what_is_installed_as_listed_is_accepted(tmp_path: Path) -> None:
+    check_installed(group(tmp_path, f"numpy=={NUMPY}\n"))
+
+
+def test_another_version_stops_in_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
+    path = group(tmp_path, f"numpy==1.0\npackaging=={metadata.version('packaging')}\n")
+    with pytest.raises(UserError) as error:
+        check_installed(path)
+    assert str(error.value) == (
+        f"install the packages that {path} lists, by `make set-up` or "
+        "`uv pip install --no-deps -r requirements.lock`. "
+        f"Received: numpy {NUMPY} instead of 1.0"
+    )
+
+
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Received: no-such-package missing instead of 2\.0$"):
+        check_installed(group(tmp_path, "no-such-package==2.0\n"))
+
+
+def test_a_line_for_another_platform_or_python_asks_for_nothing() -> None:
+    lines = (
+        "no-such-package==1.0 ; sys_platform == 'win32'\n"
+        "numpy==1.0 ; python_full_version < '3.11'\n"
+        f"numpy=={NUMPY} ; python_full_version >= '3.11'\n"
+    )
+    assert differences(lines) == []
+
+
+def test_the_lock_itself_is_read_the_same_way() -> None:
+    entry = "numpy==1.0 \\\n    --hash=sha256:00\n    # via\n    #   keras==3\n"
+    assert expected_versions(entry) == {"numpy": "1.0"}
+    assert differences(entry) == [Difference("numpy", "1.0", NUMPY)]
