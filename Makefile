@@ -19,7 +19,7 @@ check: set-up ## Style, formatting, types and import contracts: seconds
 	ruff check . && ruff format --check . && mypy && lint-imports
 
 test: set-up ## All tests but the long ones, doctests and branch coverage: minutes
-	python -m pytest -n 2 --dist loadgroup
+	python -m pytest -n 2 --dist loadgroup --cov
 
 slow: set-up ## The long tests
 	python -m pytest -m slow

@@ -49,7 +49,7 @@ install_packages() {
             --build-constraints requirements.lock -r requirements.lock; then
         return
     fi
-    echo "uv did not do it: pip installs the same packages, which takes some minutes."
+    echo "uv failed; pip installs the same packages, which takes some minutes."
     .venv/bin/python -m pip install --no-deps --require-hashes -r requirements.lock
 }
 
@@ -66,7 +66,7 @@ if ! [ -x .venv/bin/python ] || ! is_same_python "$python"; then
     "$python" -m venv --clear .venv
 fi
 rm -f .venv/installed # what is cut off here is done again
-echo "Installing $(grep -c == requirements.lock) packages; the first time downloads about 700 MB."
+echo "Installing what requirements.lock lists; the first time downloads about 1 GB."
 install_packages
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 cat requirements.lock pyproject.toml > .venv/installed
