@@ -15,8 +15,8 @@ demo: set-up data/raw ## Train on 1,797 real digits and register version 1
 	dvc repro
 	fovea summary
 
-check: set-up ## Style, formatting, types and import contracts: seconds
-	ruff check . && ruff format --check . && mypy && lint-imports
+check: set-up ## Style, formatting, types, import contracts and spelling: seconds
+	ruff check . && ruff format --check . && mypy && lint-imports && codespell
 
 test: set-up ## All tests but the long ones, doctests and branch coverage: minutes
 	python -m pytest -n 2 --dist loadgroup --cov

@@ -5,6 +5,7 @@ import configparser
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -190,14 +191,101 @@ def test_prefect_reports_nothing_whoever_starts_it() -> None:
     assert done.stdout == "False\n", done.stderr
 
 
+COMMANDS = ["make check", "make test", "make slow"]
+
+
 def test_the_continuous_integration_runs_what_people_run() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert os.access(ROOT / ".ci/run", os.X_OK)
-    assert [line for line in script.splitlines() if line.startswith("make")] == [
-        "make check",
-        "make test",
-        "make slow",
-    ]
+    assert [line for line in script.splitlines() if line.startswith("make")] == COMMANDS
+
+
+def test_the_hosted_integration_runs_the_same_on_every_python() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    job = workflow["jobs"]["all"]
+    assert job["strategy"]["matrix"]["python"] == list(PYTHONS)
+    steps = {step["run"]: step.get("if") for step in job["steps"] if "run" in step}
+    assert list(steps) == ["make set-up PYTHON=python", *COMMANDS]
+    assert [command for command, condition in steps.items() if condition] == ["make slow"]
+
+
+def test_the_hooks_before_a_commit_are_the_commands_of_make_check() -> None:
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert {hook["language"] for hook in local["hooks"]} == {"system"}
+    hooks = [hook["entry"].removeprefix(".venv/bin/") for hook in local["hooks"]]
+    (check,) = re.findall(r"^check:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    commands = [command.removesuffix(" .") for command in check.split(" && ")]
+    assert [hook.removesuffix(" --force-exclude") for hook in hooks] == commands
+
+
+def test_make_alone_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == targets.split()
+
+
+def set_up(*commands: Path | str) -> subprocess.CompletedProcess[str]:
+    script = ROOT / "infra/set-up.sh"
+    return subprocess.run(["sh", str(script), *commands], capture_output=True, text=True)
+
+
+@pytest.fixture
+def old_python(tmp_path: Path) -> Path:
+    """A command that answers as Python 3.9 does where set-up asks."""
+    path = tmp_path / "python3.9"
+    path.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.18" && exit\nexit 1\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_a_python_that_does_not_fit_is_refused_in_one_sentence(old_python: Path) -> None:
+    done = set_up(old_python)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: Fovea needs Python 3.11, 3.12 or 3.13 ")
+    assert done.stderr.endswith(f"Received: {old_python} (Python 3.9.18)\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_python_that_is_missing_is_said_to_be(tmp_path: Path) -> None:
+    done = set_up(tmp_path / "python3")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"Received: {tmp_path / 'python3'} (not there)\n")
+
+
+def test_set_up_looks_for_every_python_that_fits_and_says_so(tmp_path: Path) -> None:
+    for folder in ("infra", "bin"):
+        (tmp_path / folder).mkdir()
+    for name in ("infra/set-up.sh", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("sh", "dirname", "cat", "cmp"):
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    done = subprocess.run(
+        ["sh", str(tmp_path / "infra/set-up.sh")],
+        env={"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert not (tmp_path / ".venv").exists()
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        assert f"{name} (not there)" in done.stderr
+
+
+def test_types_travel_with_the_packages() -> None:
+    assert (ROOT / "components/py.typed").is_file()
+    assert (ROOT / "pipelines/py.typed").is_file()
+
+
+def test_every_page_is_in_the_index_and_every_decision_has_a_status_and_a_date() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = [path for path in (ROOT / "docs").rglob("*.md") if path.name != "README.md"]
+    for page in pages:
+        assert f"]({page.relative_to(ROOT / 'docs').as_posix()})" in index, page
+    for decision in (ROOT / "docs/decisions").glob("*.md"):
+        status = decision.read_text().splitlines()[2]
+        assert re.fullmatch(r"\*(Accepted|Replaced by .*), \d{4}-\d\d-\d\d\.\*", status), decision
 
 
 def test_the_weekly_deployment_is_that_of_the_flow_one_run_at_a_time() -> None:
