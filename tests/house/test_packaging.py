@@ -18,8 +18,8 @@ import yaml
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 
-from pipelines.workspace.environment import QUIET, quiet_vendors
 from pipelines.installed import ENTRY as LINE
+from pipelines.workspace.environment import QUIET, quiet_vendors
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
