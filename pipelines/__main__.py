@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.errors import UserError
 from components.params.reader import Params, read_params
+from pipelines.installed import check_packages_of
 from pipelines.workspace.environment import quiet_vendors
 from pipelines.workspace.messages import show_messages
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet_vendors()
     show_messages(stage)
     try:
+        check_packages_of(stage)
         params = read_params(Path("params.yaml"))
         if stage in READS_IMAGES:
             check_training_can_start(params)

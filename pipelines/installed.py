@@ -13,8 +13,22 @@ from packaging.markers import Marker
 
 from components.errors import UserError
 
+PACKAGES = Path(__file__).with_name("packages")
 # One package: name, version, marker. Hashes and comments of requirements.lock do not match.
 ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?: ; (.*?))?(?: \\)?$", re.MULTILINE)
+
+# Stage → groups of packages that can change a byte of what it writes; dvc.yaml has them as deps.
+GROUPS = {
+    "ingest": ("data",),
+    "validate": ("data", "evaluation"),
+    "split": ("data",),
+    "prepare": ("data",),
+    "balance": ("data",),
+    "search": ("training",),
+    "train": ("training",),
+    "evaluate": ("evaluation",),
+    "register": ("data", "evaluation"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,12 @@ def differences(text: str) -> list[Difference]:
         for name, version in expected_versions(text).items()
         if (installed := _installed_version(name)) != version
     ]
+
+
+def check_packages_of(stage: str) -> None:
+    """Raise UserError where a package that the stage's results depend on is not as locked."""
+    for group in GROUPS[stage]:
+        check_installed(PACKAGES / f"{group}.txt")
 
 
 def check_installed(group_file: Path) -> None:

@@ -15,6 +15,7 @@ from components.params.reader import Params
 from components.params.split import SPLITS
 from pipelines import artifacts
 from pipelines.__main__ import STAGES
+from pipelines.installed import GROUPS
 
 ROOT = Path(__file__).parents[2]
 DAG: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -53,7 +54,13 @@ def paths(stage: str, *keys: str) -> set[str]:
 
 def code(stage: str) -> set[Path]:
     """The files and folders of code among a stage's deps."""
-    return {ROOT / dep for dep in paths(stage, "deps") if not dep.startswith("data/")}
+    code = {dep for dep in paths(stage, "deps") if not dep.startswith("data/")}
+    return {ROOT / dep for dep in code - packages(stage)}
+
+
+def packages(stage: str) -> set[str]:
+    """The lists of packages among a stage's deps."""
+    return {dep for dep in paths(stage, "deps") if dep.startswith("pipelines/packages/")}
 
 
 def file_of(module: str) -> Path:
@@ -153,6 +160,12 @@ def test_no_dep_is_code_that_the_stage_does_not_reach(
         dep for dep in code(stage) if not any(source.is_relative_to(dep) for source in sources)
     }
     assert sorted(needless) == [], "not reached: a change there would run it for nothing"
+
+
+@every_stage
+def test_a_stage_depends_on_the_packages_that_it_checks(stage: str) -> None:
+    assert packages(stage) == {f"pipelines/packages/{group}.txt" for group in GROUPS[stage]}
+    assert all((ROOT / dep).is_file() for dep in packages(stage))
 
 
 @pytest.mark.parametrize("stage", ["search", "train"])

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
+from pipelines import installed
+from pipelines.__main__ import main
 from pipelines.installed import Difference, check_installed, differences, expected_versions
 
 NUMPY = metadata.version("numpy")
@@ -50,3 +52,12 @@ def test_the_lock_itself_is_read_the_same_way() -> None:
     entry = "numpy==1.0 \\\n    --hash=sha256:00\n    # via\n    #   keras==3\n"
     assert expected_versions(entry) == {"numpy": "1.0"}
     assert differences(entry) == [Difference("numpy", "1.0", NUMPY)]
+
+
+def test_a_stage_does_not_start_with_other_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(installed, "PACKAGES", tmp_path)
+    group(tmp_path, "numpy==1.0\n")
+    assert main(["ingest"]) == 1
+    assert capsys.readouterr().err.endswith(f"Received: numpy {NUMPY} instead of 1.0\n")
