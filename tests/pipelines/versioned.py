@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -21,14 +23,23 @@ IMAGES = {f"{label}/{n}.png": f"{label} {n}".encode() * 50 for label in ("cat", 
 
 def make_repository(folder: Path) -> None:
     """Make a git repository with DVC and the files that commands ask for, and go there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(_empty_repository().name, folder, dirs_exist_ok=True)
     os.chdir(folder)
-    shutil.copy(ROOT / "params.yaml", folder)
-    (folder / "data").mkdir()
-    shutil.copy(ROOT / "data/.gitignore", folder / "data")
-    (folder / ".gitignore").write_text("/.fovea/\n")
+
+
+@cache
+def _empty_repository() -> "tempfile.TemporaryDirectory[str]":
+    """Make the repository that all copy; it is gone when the tests end."""
+    here, folder = Path.cwd(), tempfile.TemporaryDirectory()
+    os.chdir(folder.name)
+    shutil.copy(ROOT / "params.yaml", ".")
+    Path("data").mkdir()
+    shutil.copy(ROOT / "data/.gitignore", "data")
+    Path(".gitignore").write_text("/.fovea/\n")
     run("git", "init", "--quiet", "--initial-branch=main")
     dvc("init", "--quiet")
+    os.chdir(here)
+    return folder
 
 
 def run(*command: str) -> str:
@@ -45,7 +56,15 @@ def run(*command: str) -> str:
     return done.stdout.strip()
 
 
-def dvc(*arguments: str) -> str:
+def dvc(*arguments: str) -> None:
+    """Run DVC in this process, which spares it a second of imports."""
+    from dvc.cli import main
+
+    assert main(list(arguments)) == 0, arguments
+
+
+def dvc_prints(*arguments: str) -> str:
+    """Run DVC in a process of its own and return what it prints."""
     return run(sys.executable, "-m", "dvc", *arguments)
 
 

@@ -14,6 +14,7 @@ from tests.pipelines.versioned import (
     IMAGES,
     commit,
     dvc,
+    dvc_prints,
     flip,
     ingest,
     make_repository,
@@ -108,7 +109,7 @@ def test_damage_in_both_is_healed_from_the_remote(
     assert "brought back from the cache: data/raw/dog/2.png" in out
     assert everything() == intact
     assert verify(heal=False)
-    assert dvc("status", "--quiet") == ""
+    assert dvc_prints("status", "--quiet") == ""
 
 
 def test_damage_in_the_workspace_is_found_though_dvc_sees_nothing_and_is_brought_back(
@@ -116,7 +117,7 @@ def test_damage_in_the_workspace_is_found_though_dvc_sees_nothing_and_is_brought
 ) -> None:
     intact = everything()
     flip(DOG)
-    assert dvc("data", "status", "--json") == "{}"
+    assert dvc_prints("data", "status", "--json") == "{}"
     assert not verify(heal=False)
     assert "damaged in the workspace" in capsys.readouterr().out
     assert verify(heal=True)
