@@ -60,7 +60,7 @@ def dvc(*arguments: str) -> None:
     """Run DVC in this process, which spares it a second of imports."""
     from dvc.cli import main
 
-    assert main(list(arguments)) == 0, arguments
+    assert main([*arguments, "--quiet"]) == 0, arguments
 
 
 def dvc_prints(*arguments: str) -> str:

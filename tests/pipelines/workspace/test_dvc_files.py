@@ -9,7 +9,7 @@ import pytest
 from components.errors import UserError
 from pipelines.artifacts import RAW
 from pipelines.workspace import dvc_files
-from tests.pipelines.versioned import IMAGES, dvc, make_repository, read, write
+from tests.pipelines.versioned import IMAGES, dvc, dvc_prints, make_repository, read, write
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_a_listing_that_is_damaged_is_named(damage: str) -> None:
 
 
 def cache_dir_of_dvc() -> Path:
-    return Path(dvc("cache", "dir")).resolve()
+    return Path(dvc_prints("cache", "dir")).resolve()
 
 
 def test_the_cache_is_where_dvc_says_it_is(
