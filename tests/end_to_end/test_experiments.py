@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from tests.end_to_end.conftest import run, stages_run
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_experiment_is_run_compared_and_drawn(continued):

@@ -1,6 +1,10 @@
 """DVC: images and models go to a remote, come back elsewhere, and older ones come back too."""
 
+import pytest
+
 from tests.end_to_end.conftest import IMAGES_PER_CLASS, run, stages_run, write_digits
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_clone_pulls_everything_and_has_nothing_to_do(clone, first_generation, tmp_path):
