@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help set-up demo check test slow lock upgrade clean
 .DELETE_ON_ERROR:
+# Not the default: the make of macOS (3.81) would look for `dvc` on the PATH that it was started with.
+SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -25,14 +27,14 @@ slow: set-up ## The long tests
 	python -m pytest -m slow
 
 lock: set-up ## Write requirements.lock after a change in pyproject.toml; versions that still fit stay
-	uv --no-config pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
+	uv --no-config pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE) -o requirements.lock
 	python infra/cut_packages.py
 
 upgrade: ## The same with the newest versions that pyproject.toml allows
 	$(MAKE) lock UPGRADE=--upgrade
 
 clean: ## Remove .venv, caches and what Fovea remembers in .fovea; data, results and registry stay
-	rm -rf .venv .fovea .*_cache *.egg-info
+	rm -rf .venv .fovea .*_cache .coverage* *.egg-info
 
 data/raw: | set-up
 	fovea sample digits

@@ -97,6 +97,7 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     assert workers
     parent.kill()
     parent.wait()
+    parent.stdout.close()
     for _ in range(100):
         if not any(Path(f"/proc/{pid}").exists() for pid in workers):
             return

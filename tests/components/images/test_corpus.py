@@ -141,6 +141,7 @@ def test_bombs_are_refused_or_read_in_less_than_100_mb() -> None:
         expected.append((bomb.name, bomb.code))
     process.stdin.close()
     lines = [line.split() for line in process.stdout.read().decode().splitlines()]
+    process.stdout.close()
     codes = [(name, str(code)) for name, code in expected for _ in ("ignore", "srgb")]
     assert [(name, line[0]) for (name, _), line in zip(codes, lines, strict=True)] == codes
     assert process.wait() == 0
