@@ -59,5 +59,6 @@ def interrupt(folder: Path, stage: str, after: str = "") -> float:
     start = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     process.stdout.read()
+    process.stdout.close()
     process.wait()
     return time.monotonic() - start

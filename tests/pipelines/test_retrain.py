@@ -227,6 +227,8 @@ def test_after_kill_9_of_the_flow_the_next_waits_for_the_orphaned_stage(
     group = wait_for_group(root)
     flow.kill()
     flow.wait()
+    assert flow.stdout is not None
+    flow.stdout.close()
     assert group_lives(group)
     (root / "dvc.yaml").write_text(f"stages:\n{THREE}")
     assert run_flow().is_completed()
@@ -239,6 +241,8 @@ def test_a_killed_front_takes_its_flow_with_it(workspace_of: Make, prefect_api: 
     group = wait_for_group(root)
     front.kill()
     front.wait()
+    assert front.stdout is not None
+    front.stdout.close()
     deadline = time.monotonic() + 10
     while group_lives(group) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -302,6 +302,7 @@ def test_ui_serves_the_page_and_leaves_no_process_behind(
     children = Path(f"/proc/{ui.pid}/task/{ui.pid}/children").read_text().split()
     ui.send_signal(how)
     assert ui.wait(timeout=15) == 0
+    ui.stdout.close()
     assert [processes_of(int(child)) for child in children] == [[]]
 
 

@@ -35,6 +35,7 @@ def hold(root: Path, *more: str) -> subprocess.Popen[str]:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
+    process.stdout.close()
     return process
 
 
