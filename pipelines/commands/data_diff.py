@@ -14,9 +14,10 @@ from pipelines import artifacts
 from pipelines.commands.console import show_lines, show_table
 from pipelines.formats import read_table
 from pipelines.workspace import revisions
+from pipelines.workspace.git import GitError
 from pipelines.workspace.processes import DVC, stage_environment
 from pipelines.workspace.raw_data import check_root
-from pipelines.workspace.revisions import NoHistoryError, Revision
+from pipelines.workspace.revisions import Revision
 
 CLASSES_SHOWN = 30
 COLUMNS = {
@@ -54,7 +55,7 @@ def _revision(asked: str | None, now: Revision) -> Revision:
     try:
         then = revisions.newest_other(now) if asked is None else revisions.at(asked)
         shallow = " (the clone is shallow: `git fetch --unshallow`)" * revisions.is_shallow()
-    except NoHistoryError as error:
+    except GitError as error:
         raise UserError(
             f"a difference needs a commit, a branch or a tag of this repository. Received: {error}"
         ) from None

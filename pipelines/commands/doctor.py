@@ -29,6 +29,7 @@ Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
 GIB = 2**30
 ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")  # of the tag git.commit
 MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "databricks")
 
 
@@ -104,7 +105,9 @@ def _git(root: Path) -> Check:
     tags = lineage(root)
     commit, dirty = tags["git.commit"], tags.get("git.dirty", "no")
     advice = "runs work; their lineage will say so"
-    if commit.startswith("none"):
+    if commit.startswith("none") and commit not in NO_COMMIT:
+        return Check("git", "warn", commit, f"fix what git says, and see `git status` ({advice})")
+    if commit in NO_COMMIT:
         without = "or `dvc config --local core.no_scm true`, for DVC refuses to run without either"
         return Check("git", "warn", commit, f"git init && git add . && git commit, {without}")
     if _run(root, *DVC, "config", "core.no_scm").stdout.strip() == "true":

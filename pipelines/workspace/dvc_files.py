@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -69,12 +69,17 @@ def folder_md5(folder: Path) -> str | None:
 
 def added_md5(text: str) -> str | None:
     """Return the name of the listing that the text of a .dvc file holds, or None."""
-    outs = _tree(text).get("outs")
+    outs = parse(text).get("outs")
     out = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], dict) else {}
     name = out.get("md5")
     # Without `hash: md5` it was written by DVC 2, which hashed text another way.
     known = isinstance(name, str) and name.endswith(FOLDER) and out.get("hash") == "md5"
     return name if known else None
+
+
+def added_outs(text: str) -> dict[str, str]:
+    """Return path → md5 of what the text of a .dvc file names, written by any version of DVC."""
+    return _md5s(parse(text), "outs")
 
 
 def locked_outs(text: str) -> dict[str, str]:
@@ -83,9 +88,9 @@ def locked_outs(text: str) -> dict[str, str]:
     return {path: md5 for stage in stages for path, md5 in _md5s(stage, "outs").items()}
 
 
-def locked(text: str, stage: str, side: str) -> dict[str, str]:
-    """Return path → md5 of a stage's deps or outs, whichever `side` says, in a dvc.lock."""
-    return _md5s(_stages(text).get(stage), side)
+def locked(text: str, stage: str, kind: Literal["deps", "outs"]) -> dict[str, str]:
+    """Return path → md5 of a stage's deps or outs in the text of a dvc.lock."""
+    return _md5s(_stages(text).get(stage), kind)
 
 
 def listing(name: str) -> dict[str, str]:
@@ -146,6 +151,23 @@ def cache_folder() -> Path:
     return folder
 
 
+def read_text(path: Path) -> str:
+    """Return a file's text; empty where it is missing, closed to us or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        return ""
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Return the mapping that a YAML or JSON text holds; empty where it holds none, as if torn."""
+    try:
+        tree = yaml.load(text, Loader=YAML_LOADER)
+    except yaml.YAMLError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
 def _config_files() -> Iterator[Path]:
     import platformdirs  # what DVC asks
 
@@ -157,20 +179,12 @@ def _config_files() -> Iterator[Path]:
     yield Path(".dvc/config.local")
 
 
-def _tree(text: str) -> dict[str, Any]:
-    try:
-        tree = yaml.load(text, Loader=YAML_LOADER)
-    except yaml.YAMLError:
-        return {}
-    return tree if isinstance(tree, dict) else {}
-
-
 def _stages(text: str) -> dict[str, Any]:
-    stages = _tree(text).get("stages")
+    stages = parse(text).get("stages")
     return stages if isinstance(stages, dict) else {}
 
 
-def _md5s(stage: Any, side: str) -> dict[str, str]:
-    rows = stage.get(side) if isinstance(stage, dict) else None
+def _md5s(stage: Any, kind: str) -> dict[str, str]:
+    rows = stage.get(kind) if isinstance(stage, dict) else None
     known = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     return {str(row.get("path")): str(row["md5"]) for row in known if row.get("md5")}

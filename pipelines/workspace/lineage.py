@@ -3,15 +3,14 @@
 import hashlib
 import json
 import os
-import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, Literal
 
 from components.tracking.runs import Origin
 from pipelines import artifacts
+from pipelines.workspace import dvc_files
+from pipelines.workspace.git import GitError, git, reason
 
 FLOW_RUN_VARIABLES = ("FOVEA_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
 # DVC writes dvc.lock while the stages run, so it would make every tree dirty; its content is in
@@ -19,8 +18,6 @@ FLOW_RUN_VARIABLES = ("FOVEA_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
 NOT_A_CHANGE = {"dvc.lock"}
 SHOWN_PATHS = 10
 LONGEST_NAME = 200
-GIT_TIMEOUT_S = 20
-NO_REPOSITORY = "none (not a git repository)"
 
 
 def origin(root: Path = Path()) -> Origin:
@@ -33,10 +30,10 @@ def origin(root: Path = Path()) -> Origin:
 def lineage(root: Path = Path()) -> dict[str, str]:
     """Return the tags that every run and every model version carries.
 
-    root: the repository's root. What cannot be told is left out, or says why; a missing or broken
-    git, DVC or file never raises, for lineage must not stop a training.
+    root: the repository's root. What is unknown is left out, or the tag says why. A missing or
+    broken git, DVC or file never raises, for lineage must not stop a training.
     """
-    lock = _tree(root / "dvc.lock")
+    lock = dvc_files.read_text(root / "dvc.lock")
     statistics = _tree(root / artifacts.STATISTICS)
     params = _tree(root / "params.yaml")
     tags = {
@@ -60,26 +57,29 @@ def data_hash(root: Path = Path()) -> str | None:
 
     The hash that `ingest` read (dvc.lock) comes before the one that was added (data/raw.dvc).
     """
-    ingested = _locked(_tree(root / "dvc.lock"), "ingest", "deps", "data/raw")
-    added = _hashes(_tree(root / "data/raw.dvc").get("outs"))
-    return ingested or next(iter(added.values()), None)
+    lock = dvc_files.read_text(root / "dvc.lock")
+    added = dvc_files.added_outs(dvc_files.read_text(root / "data/raw.dvc"))
+    return _locked(lock, "ingest", "deps", "data/raw") or next(iter(added.values()), None)
 
 
 def who(root: Path = Path()) -> str:
     """Return who is at work: git's user.name, else the login, else `unknown`."""
-    done = _git(root, "config", "user.name")
-    if done is not None and done.stdout.strip():
-        return done.stdout.strip()[:LONGEST_NAME]
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown"
+    try:
+        name = git("config", "user.name", root=root).stdout.strip()
+    except GitError:
+        name = ""
+    name = name or os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown"
+    return name[:LONGEST_NAME]
 
 
 def _git_tags(root: Path) -> dict[str, str]:
-    head = _git(root, "rev-parse", "--verify", "HEAD")
-    if head is None:
-        return {"git.commit": "none (git is not installed)"}
-    status = _git(root, "status", "--porcelain", "-z")
-    if status is None or status.returncode:
-        return {"git.commit": NO_REPOSITORY}
+    try:
+        head = git("rev-parse", "--verify", "HEAD", root=root)
+        status = git("status", "--porcelain", "-z", root=root)
+    except GitError as error:
+        return {"git.commit": f"none ({error})"}
+    if status.returncode:
+        return {"git.commit": f"none ({reason(status)})"}
     commit = "none (no commit yet)" if head.returncode else head.stdout.strip()
     return {"git.commit": commit, "git.dirty": _dirty(status.stdout)}
 
@@ -97,49 +97,17 @@ def _dirty(status: str) -> str:
     return f"yes: {', '.join(changed[:SHOWN_PATHS])}{more}" if changed else "no"
 
 
-def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-    command = ["git", "-C", str(root), *arguments]
-    # Reading must not take the index lock from under a commit made meanwhile.
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        return subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=GIT_TIMEOUT_S,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _locked(lock: Mapping[str, Any], stage: str, side: str, ending: str = "") -> str | None:
+def _locked(lock: str, stage: str, kind: Literal["deps", "outs"], ending: str = "") -> str | None:
     """Return the one hash among a stage's deps or outs in dvc.lock, or the sha256 over several."""
-    stages = lock.get("stages")
-    entry = stages.get(stage) if isinstance(stages, dict) else None
-    hashes = _hashes(entry.get(side) if isinstance(entry, dict) else None)
+    hashes = dvc_files.locked(lock, stage, kind)
     wanted = {path: value for path, value in hashes.items() if path.endswith(ending)}
     if len(wanted) > 1:
         return _sha256(_canonical(wanted))
     return next(iter(wanted.values()), None)
 
 
-def _hashes(entries: Any) -> dict[str, str]:
-    rows: Iterable[Any] = entries if isinstance(entries, list) else ()
-    return {
-        str(row.get("path")): str(row["md5"])
-        for row in rows
-        if isinstance(row, dict) and row.get("md5")
-    }
-
-
 def _tree(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    return tree if isinstance(tree, dict) else {}
+    return dvc_files.parse(dvc_files.read_text(path))
 
 
 def _canonical(tree: Mapping[str, Any]) -> str:

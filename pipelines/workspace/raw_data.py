@@ -1,11 +1,11 @@
 """data/raw as the commands that fill it meet it: beside params.yaml, tracked by DVC."""
 
 import logging
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import UserError
+from pipelines.workspace.git import GitError, NoRepositoryError, git
 from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_environment
 
 log = logging.getLogger(__name__)
@@ -40,5 +40,10 @@ def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
 
 
 def _in_git() -> bool:
-    asked = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True)
-    return asked.returncode == 0
+    try:
+        git("rev-parse", "--git-dir")
+    except NoRepositoryError:
+        return False
+    except GitError:  # DVC reads a repository without git, and says itself what is wrong with it
+        return True
+    return True

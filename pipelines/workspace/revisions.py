@@ -1,8 +1,6 @@
 """git's history → which images and which manifest a revision had; no DVC process is started."""
 
 import io
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +10,11 @@ from components.errors import UserError
 from components.manifest.difference import KEYS
 from pipelines import artifacts
 from pipelines.workspace import dvc_files
+from pipelines.workspace.git import GitError, git
 
 TRACKED = "data/raw.dvc"
 LOCK = "dvc.lock"
 RAW = "data/raw"
-TIMEOUT_S = 20
-# What git says of a folder that it cannot or will not read, whatever it is asked.
-UNUSABLE = ("not a git repository", "dubious ownership")
 # Commits with the same images that are looked through for one whose manifest is theirs.
 SEARCHED = 20
 
@@ -38,10 +34,6 @@ class Revision:
         return self.manifest is not None and self.images == self.ingested
 
 
-class NoHistoryError(Exception):
-    """Why git cannot tell anything here."""
-
-
 def previous_manifest() -> tuple[str, pd.DataFrame] | None:
     """Return the newest commit with other images than data/raw.dvc has now, and its manifest.
 
@@ -54,22 +46,22 @@ def previous_manifest() -> tuple[str, pd.DataFrame] | None:
             return None
         manifest = cached_manifest(revision)
         return None if manifest is None else (revision.commit, manifest)
-    except (NoHistoryError, UserError, OSError, ValueError, subprocess.SubprocessError):
+    except (GitError, UserError, OSError, ValueError):
         return None
 
 
 def present() -> Revision:
     """Return what data/raw.dvc and dvc.lock say in the workspace."""
-    texts = [_text(Path(name)) for name in (TRACKED, LOCK)]
+    texts = [dvc_files.read_text(Path(name)) for name in (TRACKED, LOCK)]
     return _revision(None, *texts)
 
 
 def at(revision: str) -> Revision:
-    """Return what a revision had. Raises NoHistoryError where git knows no such revision."""
-    named = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    """Return what a revision had. Raises GitError where git knows no such revision."""
+    named = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if named.returncode != 0:
         more = " in this shallow clone, which `git fetch --unshallow` completes" * is_shallow()
-        raise NoHistoryError(f"git knows no revision {revision!r}{more}")
+        raise GitError(f"git knows no revision {revision!r}{more}")
     return _committed(named.stdout.strip())
 
 
@@ -78,7 +70,7 @@ def newest_other(now: Revision) -> Revision | None:
 
     Images may have been committed before `ingest` ran on them: of the commits with these images
     the newest is taken whose manifest is theirs, else the newest.
-    Raises NoHistoryError where there is no git repository.
+    Raises GitError where there is no git repository.
     """
     until = "HEAD"
     for commit in _commits("HEAD", TRACKED):
@@ -91,7 +83,7 @@ def newest_other(now: Revision) -> Revision | None:
 
 def is_shallow() -> bool:
     """Tell whether the clone has but the newest commits."""
-    return _git("rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+    return git("rev-parse", "--is-shallow-repository").stdout.strip() == "true"
 
 
 def cached_manifest(revision: Revision) -> pd.DataFrame | None:
@@ -128,37 +120,10 @@ def _committed(commit: str) -> Revision:
 
 def _shown(commit: str, name: str) -> str:
     """Return a file of a commit, relative to where we are; empty where the commit has it not."""
-    return _git("show", f"{commit}:./{name}").stdout
+    return git("show", f"{commit}:./{name}").stdout
 
 
 def _commits(until: str, *names: str) -> list[str]:
     """Return the commits of the main line that touched a file, newest first."""
     paths = names or (TRACKED, LOCK)
-    return _git("log", "--first-parent", "--format=%H", until, "--", *paths).stdout.split()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError):
-        return ""
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Ask git. Raises NoHistoryError where it is not installed, or this is no repository."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            env={**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-        )
-    except FileNotFoundError:
-        raise NoHistoryError("git is not installed") from None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NoHistoryError(f"git does not answer: {error}") from None
-    if any(words in done.stderr for words in UNUSABLE):
-        raise NoHistoryError(" ".join(done.stderr.splitlines()[0].split()))
-    return done
+    return git("log", "--first-parent", "--format=%H", until, "--", *paths).stdout.split()
