@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -48,7 +50,7 @@ def _tidy(path: Path) -> None:
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         named = re.fullmatch(r"(\d+)(\.old)?", left.name[len(path.name) + 2 : -len(".part")])
-        if named is None or (int(named[1]) != os.getpid() and lives(int(named[1]))):
+        if named is None or (int(named[1]) != os.getpid() and is_alive(int(named[1]))):
             continue
         with suppress(FileNotFoundError):  # another process tidies up, too
             if named[2] and not path.exists():
@@ -59,24 +61,17 @@ def _tidy(path: Path) -> None:
                 left.unlink()
 
 
-def lives(pid: int) -> bool:
-    """Tell whether a process of this number is at work, whoever's it is."""
+def is_alive(pid: int) -> bool:
+    """Tell whether a process with this number runs, of any user.
+
+    A zombie, which has ended and is not yet removed from the table of processes, does not run.
+    """
     try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's, alive
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.AccessDenied:  # another user's
         return True
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """Tell whether a process is dead but not yet reaped, as where an init is slow to."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # gone just now, or a system without /proc
+    except psutil.NoSuchProcess:
         return False
-    return state.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def _sync(path: Path) -> None:

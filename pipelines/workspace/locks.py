@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.files import lives
+import psutil
+
+from components.files import is_alive
 
 LOCK = Path(".fovea/workspace.lock")
 DVC_LOCKS = Path(".dvc/tmp")
@@ -86,7 +88,7 @@ def dead_rwlock(root: Path) -> Path | None:
     """
     path = root / DVC_LOCKS / "rwlock"
     try:
-        misled = any(lives(info["pid"]) for info in _entries(path))
+        misled = any(is_alive(info["pid"]) for info in _entries(path))
     except FileNotFoundError:
         return None
     except ValueError:
@@ -140,22 +142,19 @@ def _is_dvc(pid: int, written_s: float) -> bool:
     """Tell whether process `pid` can be the DVC that is named in a file written at that time.
 
     A dead DVC's number may belong to another process by now, or to us. written_s: Unix time.
-    Where there is no /proc, being alive is enough.
     """
-    if pid == os.getpid() or not lives(pid):
+    if pid == os.getpid() or not is_alive(pid):
         return False
-    process = Path(f"/proc/{pid}")
     try:
-        command = (process / "cmdline").read_bytes()
-        # What follows the name, which may hold spaces: the state, and 19 on the start in ticks.
-        fields = (process / "stat").read_bytes().rpartition(b")")[2].split()
-        booted_s = int(Path("/proc/stat").read_text().partition("btime ")[2].split()[0])
-        started_s = booted_s + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return lives(pid)
-    if fields[0] == b"Z" or started_s > written_s + CLOCK_S:  # a zombie has ended
+        process = psutil.Process(pid)
+        if process.create_time() > written_s + CLOCK_S:
+            return False
+        command = " ".join(process.cmdline()).lower()
+    except psutil.AccessDenied:  # some systems show a command to its user only
+        return True
+    except psutil.NoSuchProcess:
         return False
-    return not command or b"dvc" in command or b"python" in command  # empty: about to begin
+    return not command or "dvc" in command or "python" in command  # empty: about to begin
 
 
 def _sign(descriptor: int, command: str) -> None:

@@ -128,10 +128,14 @@ def _alive(process: subprocess.Popen[Any]) -> bool:
 
 
 def _signal(process: subprocess.Popen[Any], how: int) -> bool:
-    """Signal the whole group; say whether there was anyone left to hear it."""
+    """Signal the whole group; return whether it still has a process that can be signalled.
+
+    A group, not the tree of children: a process whose parent has ended leaves the tree, but stays
+    in the group.
+    """
     try:
         os.killpg(process.pid, how)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # macOS: PermissionError where all are zombies
         return False
     return True
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.files import lives, sha256, written_whole
+from components.files import is_alive, sha256, written_whole
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -129,7 +129,7 @@ def test_sha256_is_that_of_the_bytes(tmp_path):
 def test_a_dead_process_that_nobody_has_reaped_is_dead(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table
-    assert not lives(child.pid)
+    assert not is_alive(child.pid)
     (tmp_path / f".a.txt.{child.pid}.part").touch()
     with written_whole(tmp_path / "a.txt") as temporary:
         temporary.write_text("new")

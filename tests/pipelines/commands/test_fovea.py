@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from components.registry.versions import register_version
@@ -299,11 +300,11 @@ def test_ui_serves_the_page_and_leaves_no_process_behind(
     assert page.startswith("http://127.0.0.1:52")
     with urllib.request.urlopen(page, timeout=10) as answer:
         assert b"MLflow" in answer.read()
-    children = Path(f"/proc/{ui.pid}/task/{ui.pid}/children").read_text().split()
+    children = psutil.Process(ui.pid).children()
     ui.send_signal(how)
     assert ui.wait(timeout=15) == 0
     ui.stdout.close()
-    assert [processes_of(int(child)) for child in children] == [[]]
+    assert [processes_of(child.pid) for child in children] == [[]]
 
 
 def test_ui_of_a_remote_server_is_its_address(

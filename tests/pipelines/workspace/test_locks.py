@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines.workspace import locks
@@ -142,7 +143,7 @@ def test_our_own_number_in_the_rwlock_is_a_dead_dvc_that_had_it_before(tmp_path:
 def sleeping(request: pytest.FixtureRequest) -> Iterator[int]:
     """The number of a process that does nothing, of the program that the test names."""
     with subprocess.Popen(request.param) as process:
-        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+        while not psutil.Process(process.pid).cmdline():
             time.sleep(0.01)
         yield process.pid
         process.kill()
