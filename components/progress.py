@@ -1,4 +1,4 @@
-"""Long loops → a bar on a terminal, a line of counts now and then in a log."""
+"""Long loops → a bar on a terminal; elsewhere a line of counts every ten seconds."""
 
 import logging
 import sys
@@ -12,8 +12,8 @@ LINE_EVERY_S = 10.0
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Yield `items` unchanged while showing how many of `total` are done."""
-    if sys.stderr.isatty():
+    """Yield `items` unchanged and show how many of `total` are done, if messages are shown."""
+    if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
         from rich.console import Console
         from rich.progress import track as bar
 

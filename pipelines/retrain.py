@@ -48,7 +48,7 @@ def retrain(pull: bool = False, push: bool = False) -> State[None]:
     try:
         stages = read_stages(Path("dvc.yaml"))
         say = get_run_logger().info
-        with locks.locked(Path(), f"flow run {flow_run.name}", say) as lock:
+        with locks.hold(Path(), f"flow run {flow_run.name}", say) as lock:
             # Found out and told now, not after hours of training.
             connected = (pull or push) and has_remote(lock)
             if pull and connected:

@@ -80,9 +80,10 @@ def twins(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
         alike[unicodedata.normalize("NFC", name).casefold()].add(name)
     pairs = sorted(sorted(names) for names in alike.values() if len(names) > 1)
     if pairs:
+        verb = "is" if len(pairs) == 1 else "are"
         yield (
-            f"{len(pairs):,} names differ in case or letter form only, and where that does not "
-            f"count, as on macOS and Windows, one of two is lost: {' and '.join(pairs[0])}"
+            f"{count(len(pairs), 'name')} {verb} there twice, in other capitals or other forms of "
+            f"a letter; on macOS and Windows one of the two is lost: {' and '.join(pairs[0])}"
         )
 
 

@@ -64,7 +64,7 @@ def add(path: Path, into: str = "", replace_others: bool = False) -> None:
     check_root()
     folder = arrivals.folder_below(into)
     source = _source(path)
-    with locks.locked(Path(), f"fovea data add {path}", log.info) as lock:
+    with locks.hold(Path(), f"fovea data add {path}") as lock:
         with _in_one_sentence(path), written_whole(RAW) as staged:
             existing = _existing()
             staged.mkdir()
@@ -78,7 +78,7 @@ def add(path: Path, into: str = "", replace_others: bool = False) -> None:
         track_with_dvc(RAW, keep_open=[lock])
     log.info(arrivals.told(plan.new, len(plan.replaced), len(plan.known), arrival.skipped))
     for line in arrivals.twins(plan.new, existing):
-        log.info(line)
+        log.warning(line)
     log.info(f"next: git add {RAW}.dvc && dvc repro")
 
 

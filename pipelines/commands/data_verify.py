@@ -77,7 +77,7 @@ def verify(heal: bool) -> bool:
     tracked by DVC, or the disk takes no more while healing.
     """
     check_root()
-    with locks.locked(Path(), "fovea data verify", log.info):
+    with locks.hold(Path(), "fovea data verify"):
         healing.tidy()
         tracked = _tracked()
         with _in_one_sentence():

@@ -12,11 +12,10 @@ import typer
 
 from components.errors import UserError
 from pipelines.workspace.environment import quiet_vendors
-from pipelines.workspace.messages import show_messages
+from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, show_messages
 
 app = typer.Typer(
     name="fovea",
-    help="Retrain image classifiers, and decide which version is the champion.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,6 +50,21 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
+
+
+@app.callback(epilog="Example: fovea --quiet data add photos.zip")
+def set_messages(
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print results, warnings and errors only.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print each command that is run, too.")
+    ] = False,
+) -> None:
+    """Retrain image classifiers, and decide which version is the champion."""
+    if quiet and verbose:
+        raise typer.BadParameter("give one of --quiet and --verbose. Received: both")
+    show_messages(level=QUIET if quiet else VERBOSE if verbose else NORMAL)
 
 
 @app.command(epilog="Example: fovea sample digits")

@@ -15,6 +15,7 @@ from types import FrameType
 from components.errors import UserError
 from components.tracking.connection import address, connect, is_remote, tracking_uri
 from pipelines import artifacts
+from pipelines.commands.console import show_lines
 from pipelines.workspace.processes import end_group
 
 log = logging.getLogger(__name__)
@@ -32,14 +33,14 @@ def serve(port: int) -> None:
     port: the first one to try. Raises UserError where none is free or the page does not come up.
     """
     if is_remote():
-        log.info(f"MLflow's page: {address()}")
+        show_lines(f"MLflow's page: {address()}")
         return
     connect()
     page = f"http://{HOST}:{_free_port(port)}"
     try:
         with _server(page) as process:
             _wait_until_it_answers(page, process)
-            log.info(f"MLflow's page: {page} (Ctrl-C ends it)")
+            show_lines(f"MLflow's page: {page} (Ctrl-C ends it)")
             process.wait()
     except KeyboardInterrupt:
         log.info("MLflow's page is closed")
@@ -58,12 +59,12 @@ def _server(page: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     LOG.parent.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, _as_interrupt)
-    with LOG.open("w") as log:
+    with LOG.open("w") as output:
         process = subprocess.Popen(
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
@@ -71,7 +72,7 @@ def _server(page: str) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        end_group(process, lambda line: None)
+        end_group(process)
         signal.signal(signal.SIGTERM, before)
 
 

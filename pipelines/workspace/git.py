@@ -1,8 +1,11 @@
 """A git command → its exit status and output, or in words why git cannot answer here."""
 
+import logging
 import os
 import subprocess
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 20
 FATAL = 128  # git's exit status where it cannot do what was asked
@@ -26,9 +29,11 @@ def git(*arguments: str, root: Path = Path()) -> subprocess.CompletedProcess[str
     Raises NoRepositoryError outside of a repository, and GitError where git is not installed, does
     not answer, or refuses to read the repository (which belongs to another user, say).
     """
+    command = ["git", "-C", str(root), *arguments]
+    log.debug(f"runs: {' '.join(command)}")
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
+            command,
             env={**os.environ, **ENVIRONMENT},
             capture_output=True,
             encoding="utf-8",

@@ -88,7 +88,7 @@ def fetch(names: Collection[str], targets: Sequence[str]) -> set[str]:
                 shutil.move(dvc_files.object_path(name), ASIDE / name)
         for target in targets:  # one by one, for an unknown one would stop the others
             with suppress(CommandFailedError):  # DVC's own words have been said
-                run([*DVC, "--wait-for-lock", "fetch", target], stage_environment({}), log.info)
+                run([*DVC, "--wait-for-lock", "fetch", target], stage_environment({}))
         return {name for name in names if is_intact(name)}
     finally:
         for name in names:

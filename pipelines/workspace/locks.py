@@ -1,11 +1,12 @@
-"""A workspace → the one run that may change it; every other waits and is told who holds it.
+"""A workspace → the one run that may change it; every other run waits, and says who holds it.
 
 DVC's own locks fail after three seconds instead of waiting. This one waits, and since the kernel
-holds it (flock), no dead process ever blocks it.
+holds it (flock), no dead process ever blocks it. Why not filelock: docs/decisions/workspace-lock.md
 """
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import time
@@ -19,28 +20,35 @@ import psutil
 
 from components.files import is_alive
 
+log = logging.getLogger(__name__)
+
 LOCK = Path(".fovea/workspace.lock")
 DVC_LOCKS = Path(".dvc/tmp")
 POLL_S = 0.5
-# The kernel tells when it booted in whole seconds.
+# The kernel gives the time of its boot, from which a process' start is counted, in whole seconds.
 CLOCK_S = 2.0
 REMIND_S = 300.0
 
 
 @contextmanager
-def locked(root: Path, command: str, say: Callable[[str], None]) -> Iterator[int]:
-    """Hold the workspace at `root`, waiting as long as somebody else does; `say` tells who.
+def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Iterator[int]:
+    """Hold the workspace at `root`, waiting as long as another process does; `say` gets its name.
 
-    Yields the lock's file descriptor. A child that inherits it keeps the workspace locked should
-    this process be killed and the child live on.
+    command: what this process is, for those who wait for it.
+    Yields the lock's file descriptor. A child process that inherits it keeps the workspace locked
+    if this process is killed and the child lives on.
     """
     path = root / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The file is never deleted: whoever opened it a moment earlier would hold a lock on nothing.
+    # The file is never deleted: a process that opened it just before would lock a deleted file.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+    def other_holder() -> str | None:
+        return None if _try_lock(descriptor, fcntl.LOCK_EX) else _read_holder(descriptor)
+
     try:
-        _wait(lambda: None if _taken(descriptor, fcntl.LOCK_EX) else _signature(descriptor), say)
-        _sign(descriptor, command)
+        _wait(other_holder, say)
+        _write_holder(descriptor, command)
         wait_for_dvc(root, say)
         if remove_dead_rwlock(root):
             say("removed .dvc/tmp/rwlock, which a DVC that was killed has left")
@@ -57,55 +65,55 @@ def holder(root: Path) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        return None if _taken(descriptor, fcntl.LOCK_SH) else _signature(descriptor)
+        return None if _try_lock(descriptor, fcntl.LOCK_SH) else _read_holder(descriptor)
     finally:
         os.close(descriptor)
 
 
-def wait_for_dvc(root: Path, say: Callable[[str], None]) -> None:
-    """Wait until no living DVC is running a stage of the repository at `root`; say who is."""
+def wait_for_dvc(root: Path, say: Callable[[str], None] = log.info) -> None:
+    """Wait until no living DVC runs a stage of the repository at `root`; `say` gets its name."""
     _wait(lambda: dvc_holder(root), say)
 
 
 def dvc_holder(root: Path) -> str | None:
-    """Return in words which living DVC is running a stage of the repository at `root`, or None."""
+    """Return in words which living DVC runs a stage of the repository at `root`, or None."""
     path = root / DVC_LOCKS / "rwlock"
     try:
-        held, written_s = _entries(path), path.stat().st_mtime
+        entries, written_s = _entries(path), path.stat().st_mtime
     except (FileNotFoundError, ValueError):
         return None
-    for info in held:
-        if _is_dvc(info["pid"], written_s):
-            return f"`{info['cmd']}` (process {info['pid']})"
+    for entry in entries:
+        if _is_dvc(entry["pid"], written_s):
+            return f"`{entry['cmd']}` (process {entry['pid']})"
     return None
 
 
 def dead_rwlock(root: Path) -> Path | None:
-    """Return DVC's `rwlock` where a killed DVC left it as no later DVC can use it, else None.
+    """Return DVC's `rwlock` where a killed DVC left it so that it stops every later DVC, else None.
 
-    It is empty or cut off, or the number of the dead DVC is that of another process by now, as
-    after the restart of a container; DVC itself asks no more than whether the number is in use.
+    Either it is empty or cut off. Or another process has the number of the dead DVC by now, as
+    after the restart of a container: DVC checks no more than whether the number is in use.
     """
     path = root / DVC_LOCKS / "rwlock"
     try:
-        misled = any(is_alive(info["pid"]) for info in _entries(path))
+        number_in_use = any(is_alive(entry["pid"]) for entry in _entries(path))
     except FileNotFoundError:
         return None
     except ValueError:
         return path
-    return path if misled and dvc_holder(root) is None else None
+    return path if number_in_use and dvc_holder(root) is None else None
 
 
 def remove_dead_rwlock(root: Path) -> bool:
-    """Remove a dead `rwlock`, unless a living DVC is just about to write it; say whether it went.
+    """Remove a dead `rwlock`, unless a living DVC writes it just now; return whether it is removed.
 
-    DVC rewrites the file under the guard `rwlock.lock`, so whoever holds that sees no torn file
-    but one that a dead process left.
+    DVC writes the file while it holds `rwlock.lock`. So a torn file, seen by the process that
+    holds `rwlock.lock`, is one that a dead process left.
     """
     if dead_rwlock(root) is None:
         return False
     with (root / DVC_LOCKS / "rwlock.lock").open("a") as guard:
-        if not _taken(guard.fileno(), fcntl.LOCK_EX):
+        if not _try_lock(guard.fileno(), fcntl.LOCK_EX):
             return False
         dead = dead_rwlock(root)
         if dead is not None:
@@ -114,28 +122,28 @@ def remove_dead_rwlock(root: Path) -> bool:
 
 
 def _wait(who: Callable[[], str | None], say: Callable[[str], None]) -> None:
-    """Ask until nobody holds it. Never blocks: Ctrl-C and a cancelled flow must get through."""
-    told, told_at = "", 0.0
+    """Wait until `who` names no holder. Never blocks: Ctrl-C and a cancelled flow get through."""
+    named, named_at = "", 0.0
     while (now := who()) is not None:
-        if now != told or time.monotonic() - told_at > REMIND_S:
-            told, told_at = now, time.monotonic()
+        if now != named or time.monotonic() - named_at > REMIND_S:
+            named, named_at = now, time.monotonic()
             say(f"waiting for this workspace, held by {now}")
         time.sleep(POLL_S)
 
 
-def _taken(descriptor: int, how: int) -> bool:
+def _try_lock(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
 def _entries(rwlock: Path) -> list[dict[str, Any]]:
-    """Return who reads and who writes by DVC's `rwlock`. Raises ValueError where it is torn."""
-    held = json.loads(rwlock.read_bytes())
-    readers = [reader for path in held.get("read", {}).values() for reader in path]
-    return [*held.get("write", {}).values(), *readers]
+    """Return the readers and writers in DVC's `rwlock`. Raises ValueError where it is torn."""
+    tree = json.loads(rwlock.read_bytes())
+    readers = [reader for path in tree.get("read", {}).values() for reader in path]
+    return [*tree.get("write", {}).values(), *readers]
 
 
 def _is_dvc(pid: int, written_s: float) -> bool:
@@ -157,16 +165,16 @@ def _is_dvc(pid: int, written_s: float) -> bool:
     return not command or "dvc" in command or "python" in command  # empty: about to begin
 
 
-def _sign(descriptor: int, command: str) -> None:
+def _write_holder(descriptor: int, command: str) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    signature = {"pid": os.getpid(), "host": socket.gethostname(), "command": command}
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": since}
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps({**signature, "since": since}).encode(), 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
 
 
-def _signature(descriptor: int) -> str:
+def _read_holder(descriptor: int) -> str:
     try:
         by = json.loads(os.pread(descriptor, 4096, 0))
         return f"`{by['command']}` (process {by['pid']} on {by['host']}, since {by['since']})"
-    except ValueError:  # the instant between taking the lock and signing
+    except ValueError:  # the moment between locking the file and writing to it
         return "a run that has just begun"

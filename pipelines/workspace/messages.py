@@ -5,6 +5,7 @@ import sys
 from typing import TextIO
 
 LOGGERS = ("components", "pipelines")
+QUIET, NORMAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
 
 
 class _StandardOutput(logging.StreamHandler[TextIO]):
@@ -18,7 +19,7 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
         return sys.stdout
 
 
-def show_messages(stage: str = "", level: int = logging.INFO) -> None:
+def show_messages(stage: str = "", level: int = NORMAL) -> None:
     """Print messages of `level` and above. stage: the word that each line begins with, if any."""
     handler = _StandardOutput()
     handler.setFormatter(logging.Formatter(f"{stage}: %(message)s" if stage else "%(message)s"))

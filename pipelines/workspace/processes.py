@@ -1,7 +1,8 @@
-"""A command → its output line by line, and not one process of it left behind, however it ends."""
+"""A command → its output line by line; however it ends, none of its processes is left behind."""
 
 import codecs
 import io
+import logging
 import os
 import selectors
 import signal
@@ -15,11 +16,13 @@ from typing import Any
 
 from pipelines.workspace.environment import QUIET
 
+log = logging.getLogger(__name__)
+
 DVC = (sys.executable, "-m", "dvc")
 # Together below the ten seconds in which a cancelled run must be gone.
 PATIENCE_S = ((signal.SIGINT, 6.0), (signal.SIGTERM, 2.0))
 POLL_S = 0.05
-# How long a command that ended is listened to while something it left holds its output open.
+# How long output is read after a command has ended, where a process that it left holds it open.
 GRACE_S = 1.0
 CHUNK = 65_536  # bytes
 LAST_LINES = 12
@@ -32,16 +35,17 @@ class CommandFailedError(Exception):
 def run(
     command: Sequence[str],
     environment: Mapping[str, str],
-    say: Callable[[str], None],
+    say: Callable[[str], None] = log.info,
     keep_open: Sequence[int] = (),
 ) -> None:
     """Run `command` in a process group of its own; `say` gets each line as it is written.
 
     keep_open: file descriptors that the command inherits.
-    It has ended when its first process has; what that left running is ended, too.
-    Raises CommandFailedError where it exits with anything but 0. On any exception in this process
+    The command has ended when its first process has; what that left running is ended, too.
+    Raises CommandFailedError where the exit status is not 0. On any exception in this process
     (Ctrl-C, SIGTERM turned into one) the group gets SIGINT, then SIGTERM, then SIGKILL.
     """
+    log.debug(f"runs: {' '.join(command)}")
     last: deque[str] = deque(maxlen=LAST_LINES)
     process = subprocess.Popen(
         command,
@@ -73,14 +77,14 @@ def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**QUIET, **os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **extra}
 
 
-def end_group(process: subprocess.Popen[Any], say: Callable[[str], None]) -> None:
-    """End every process of the group that `process` leads; at most 8 s, then without asking."""
+def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.debug) -> None:
+    """End every process of the group that `process` leads: asked for 8 s at most, then killed."""
     try:
-        for how, patience_s in PATIENCE_S:
+        for signal_to_send, patience_s in PATIENCE_S:
             if not _alive(process):
                 return
-            say(f"ending process group {process.pid} with {how.name}")
-            _signal(process, how)
+            say(f"ending process group {process.pid} with {signal_to_send.name}")
+            _signal(process, signal_to_send)
             deadline = time.monotonic() + patience_s
             while _alive(process) and time.monotonic() < deadline:
                 time.sleep(POLL_S)
@@ -100,11 +104,11 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
     Ends with the output, or GRACE_S after the process where others hold the output open.
     """
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), True)
-    begun = ""
+    rest = ""  # of a line that is not complete yet
     for chunk in _chunks(process):
-        *whole, begun = (begun + decoder.decode(chunk)).split("\n")
-        yield from whole
-    yield begun + decoder.decode(b"", final=True)
+        *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+        yield from lines
+    yield rest + decoder.decode(b"", final=True)
 
 
 def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
@@ -127,14 +131,14 @@ def _alive(process: subprocess.Popen[Any]) -> bool:
     return _signal(process, 0)
 
 
-def _signal(process: subprocess.Popen[Any], how: int) -> bool:
+def _signal(process: subprocess.Popen[Any], number: int) -> bool:
     """Signal the whole group; return whether it still has a process that can be signalled.
 
     A group, not the tree of children: a process whose parent has ended leaves the tree, but stays
     in the group.
     """
     try:
-        os.killpg(process.pid, how)
+        os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):  # macOS: PermissionError where all are zombies
         return False
     return True

@@ -28,7 +28,7 @@ def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
     command = [*DVC, "add", "--quiet", str(folder)]
     try:
         if not _in_git():  # an unpacked archive: DVC then has to be told
-            run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}), log.info)
+            run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}))
             log.info("this is no git repository, so DVC is set to run without (core.no_scm)")
         run(command, stage_environment({}), lines.append, keep_open)
     except CommandFailedError:

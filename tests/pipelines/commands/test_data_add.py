@@ -370,7 +370,7 @@ def test_a_kill_between_the_two_renames_is_mended_by_the_next_add(
 
 def test_it_waits_for_a_run_that_holds_the_workspace(repository: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "new", OWLS)
-    with locks.locked(Path(), "a long run", print):
+    with locks.hold(Path(), "a long run", print):
         process = start(source)
         assert process.stdout is not None
         assert "held by `a long run`" in process.stdout.readline()

@@ -159,7 +159,7 @@ def test_weights_that_are_not_there_are_named(patient: Path) -> None:
 
 
 def test_a_torn_lock_and_a_held_workspace_are_told(patient: Path) -> None:
-    with locks.locked(patient, "a long run", print):
+    with locks.hold(patient, "a long run", print):
         assert "`a long run`" in found("locks").found
     torn = patient / ".dvc/tmp/rwlock"
     torn.write_text("")

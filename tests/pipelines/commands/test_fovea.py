@@ -19,7 +19,9 @@ from components.tracking.runs import start_run
 from pipelines import artifacts
 from pipelines.commands.fovea import main
 from pipelines.formats import write_tree
+from pipelines.workspace.messages import show_messages
 from tests.components.origins import ORIGIN
+from tests.pipelines.versioned import write
 
 ROOT = Path(__file__).parents[3]
 FOVEA = [sys.executable, "-m", "pipelines.commands.fovea"]
@@ -61,6 +63,7 @@ def fovea(
         monkeypatch.setattr(sys, "argv", ["fovea", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
+        show_messages()  # what follows in this process is neither quiet nor verbose
         shown = capsys.readouterr()
         return int(ended.value.code or 0), shown.out, shown.err
 
@@ -127,6 +130,30 @@ def test_every_command_has_an_example_in_its_help(fovea: Command, command: str) 
     status, out, _ = fovea(command, "--help")
     assert status == 0
     assert f"Example: fovea {command}" in out
+
+
+def test_quiet_prints_warnings_and_results_verbose_prints_commands_too(
+    fovea: Command, workspace: Path
+) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+    twins = dict.fromkeys(("a.png", "A.png"), b"the same name on macOS")
+    folder = write(workspace / "new", twins)
+    status, quiet, err = fovea("--quiet", "data", "add", str(folder), "--into", "cat")
+    assert (status, err) == (0, "")
+    assert quiet.startswith("1 name is there twice")
+    assert quiet.count("\n") == 1
+    normal = fovea("data", "add", str(folder), "--into", "dog")[1]
+    assert "2 files added to data/raw (dog: 2)" in normal
+    assert "dvc add" not in normal
+    verbose = fovea("--verbose", "data", "add", str(folder), "--into", "owl")[1]
+    assert "2 files added to data/raw (owl: 2)" in verbose
+    assert "dvc add --quiet data/raw" in verbose
+
+
+def test_quiet_and_verbose_at_once_are_refused(fovea: Command) -> None:
+    status, _, err = fovea("--quiet", "--verbose", "doctor")
+    assert status == 2
+    assert "Received: both" in err
 
 
 def test_a_mistake_is_one_sentence_on_stderr_and_status_1(
@@ -311,7 +338,8 @@ def test_ui_of_a_remote_server_is_its_address(
     fovea: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:s3cret@mlflow.example.org")
-    assert fovea("ui")[1] == "MLflow's page: https://mlflow.example.org\n"
+    for command in (["ui"], ["--quiet", "ui"]):
+        assert fovea(*command)[1] == "MLflow's page: https://mlflow.example.org\n"
 
 
 def test_doctor_fails_where_a_check_fails(fovea: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from pipelines.workspace import locks
-with locks.locked(Path(sys.argv[1]), "first run", print) as lock:
+with locks.hold(Path(sys.argv[1]), "first run", print) as lock:
     if len(sys.argv) > 2:
         import subprocess
         subprocess.Popen(["sleep", "2"], pass_fds=[lock], stdout=subprocess.DEVNULL)
@@ -46,7 +46,7 @@ def test_a_second_run_is_told_who_holds_the_workspace_and_waits(tmp_path: Path) 
     entered = threading.Event()
 
     def second_run() -> None:
-        with locks.locked(tmp_path, "second run", said.append):
+        with locks.hold(tmp_path, "second run", said.append):
             entered.set()
 
     second = threading.Thread(target=second_run)
@@ -65,7 +65,7 @@ def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
     first.send_signal(signal.SIGKILL)
     first.wait()
     said: list[str] = []
-    with locks.locked(tmp_path, "second run", said.append):
+    with locks.hold(tmp_path, "second run", said.append):
         assert said == []
 
 
@@ -74,19 +74,19 @@ def test_the_lock_outlives_a_killed_holder_as_long_as_its_child(tmp_path: Path) 
     first.kill()
     first.wait()
     started = time.monotonic()
-    with locks.locked(tmp_path, "second run", lambda _: None):
+    with locks.hold(tmp_path, "second run", lambda _: None):
         assert time.monotonic() - started > 1
 
 
 def test_an_exception_releases_the_lock(tmp_path: Path) -> None:
-    with pytest.raises(ValueError), locks.locked(tmp_path, "a run", print):
+    with pytest.raises(ValueError), locks.hold(tmp_path, "a run", print):
         raise ValueError
     assert locks.holder(tmp_path) is None
 
 
 def test_holder_is_named_while_the_lock_is_held(tmp_path: Path) -> None:
     assert locks.holder(tmp_path) is None
-    with locks.locked(tmp_path, "a run", print):
+    with locks.hold(tmp_path, "a run", print):
         assert "`a run` (process " in str(locks.holder(tmp_path))
     assert locks.holder(tmp_path) is None
 
@@ -94,7 +94,7 @@ def test_holder_is_named_while_the_lock_is_held(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", '{"write": {'])
 def test_a_torn_rwlock_of_a_dead_dvc_is_removed(tmp_path: Path, content: str) -> None:
     rwlock = write_rwlock(tmp_path, content)
-    with locks.locked(tmp_path, "a run", print):
+    with locks.hold(tmp_path, "a run", print):
         assert not rwlock.exists()
 
 
@@ -112,7 +112,7 @@ def test_a_dvc_started_by_hand_is_waited_for(tmp_path: Path) -> None:
     info = {"pid": other.pid, "cmd": "dvc repro train"}
     write_rwlock(tmp_path, json.dumps({"write": {"data/train": info}}))
     said: list[str] = []
-    with locks.locked(tmp_path, "a run", said.append):
+    with locks.hold(tmp_path, "a run", said.append):
         assert not other.is_alive()
     assert said[0] == (
         f"waiting for this workspace, held by `dvc repro train` (process {other.pid})"
@@ -134,7 +134,7 @@ def holding(pid: int) -> str:
 def test_our_own_number_in_the_rwlock_is_a_dead_dvc_that_had_it_before(tmp_path: Path) -> None:
     rwlock = write_rwlock(tmp_path, holding(os.getpid()))
     said: list[str] = []
-    with locks.locked(tmp_path, "a run", said.append):
+    with locks.hold(tmp_path, "a run", said.append):
         assert not rwlock.exists()  # DVC itself would fail on it
     assert said == ["removed .dvc/tmp/rwlock, which a DVC that was killed has left"]
 
@@ -191,5 +191,5 @@ def write_rwlock(root: Path, content: str) -> Path:
 
 
 def test_the_lock_is_not_inherited_by_chance(tmp_path: Path) -> None:
-    with locks.locked(tmp_path, "a run", print) as lock:
+    with locks.hold(tmp_path, "a run", print) as lock:
         assert not os.get_inheritable(lock)
