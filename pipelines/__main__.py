@@ -65,14 +65,18 @@ def check_training_can_start(params: Params) -> None:
     """Find out before the first image is read what would stop `search` or `train` an hour later.
 
     Raises UserError on an unknown backbone, a size it cannot take, or weights that are not there,
-    as written or as the search may choose them.
+    as written, as the search may choose them, or as label errors are found with.
     """
     from components.model.backbones import check_backbone
     from components.registry.weights import resolve_weights
 
-    for model in params.models_to_try():
-        check_backbone(model, params.prepare.size)
-        resolve_weights(model, params.prepare.size)
+    wanted = [(model, params.prepare.size) for model in params.models_to_try()]
+    label_errors = params.validate_.label_errors
+    if label_errors.backbone != "none":
+        wanted.append((label_errors.model(), label_errors.size))
+    for model, size in wanted:
+        check_backbone(model, size)
+        resolve_weights(model, size)
 
 
 if __name__ == "__main__":

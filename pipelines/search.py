@@ -11,7 +11,7 @@ import pandas as pd
 from components.files import sha256
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
-from components.params.search import Search
+from components.params.search import Search, extremes
 from components.params.train import Train
 from components.registry.weights import resolve_weights
 from components.search.plots import draw_trials
@@ -92,8 +92,11 @@ def study_id(written: Hyperparameters, search: Search, seed: int) -> str:
     here = Path(__file__)
     files = [artifacts.STATISTICS, artifacts.PLAN, *sorted(here.parent.glob("*.py"))]
     files += sorted((here.parents[1] / "components").rglob("*.py"))
-    if weights := resolve_weights(written.model):
-        files.append(weights)
+    choices = search.space.get("model.weights")
+    chosen = extremes(choices) if choices else ()
+    for weights in dict.fromkeys([written.model.weights, *map(str, chosen)]):
+        if file := resolve_weights(written.model.model_copy(update={"weights": weights})):
+            files.append(file)
     for file in files:
         digest.update(sha256(file).encode())
     return digest.hexdigest()[:32]

@@ -15,10 +15,10 @@ from components.model.classifier import Classifier, build_classifier, warm_start
 from components.model.features import frozen_features
 from components.model.model_file import read_classifier
 from components.params.ingest import Ingest
-from components.params.model import Model
 from components.params.prepare import Prepare
 from components.params.validate import LabelErrors
 from components.preparation.pixels import prepare_images
+from components.registry.weights import resolve_weights
 from components.splits.sets import connected_sets, near_pairs
 from components.training_set.examples import Examples
 from components.training_set.pixels import read_images
@@ -67,10 +67,8 @@ def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArra
 
 def _classifier(params: LabelErrors) -> Classifier:
     """Return a classifier of which the backbone alone matters."""
-    wanted = Model(
-        backbone=params.backbone, width=params.width, weights=params.weights, dropout=0.0
-    )
-    if params.weights == "imagenet":
+    wanted = params.model()
+    file = resolve_weights(wanted)
+    if file is None:
         return build_classifier(wanted, NAMELESS, params.size, RESIZE)
-    source = read_classifier(Path(params.weights))
-    return warm_started(wanted, NAMELESS, params.size, RESIZE, source, "")
+    return warm_started(wanted, NAMELESS, params.size, RESIZE, read_classifier(file), "")

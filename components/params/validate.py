@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from components.params.model import Model, Weights
 from components.params.section import Positive, Section, Share, Side, require
 
 OnFail = Literal["quarantine", "stop", "warn"]
@@ -139,8 +140,19 @@ class LabelErrors(Section):
 
     backbone: str = Field(description="`none`, or a Keras application such as mobilenet_v2")
     width: Annotated[float, Field(gt=0, le=4)] = Field(description="multiplier on channel counts")
-    weights: str = Field(description="imagenet or a .keras file")
+    weights: Weights = Field(
+        description="imagenet, data/weights/NAME.keras, or models:/NAME/3#sha256=…"
+    )
     size: Side = Field(description="side of the square, pixels")
+
+    @model_validator(mode="after")
+    def _learned(self) -> "LabelErrors":
+        rule = "weights must not be none: features of random weights show no label error"
+        return require(self, self.backbone == "none" or self.weights != "none", rule)
+
+    def model(self) -> Model:
+        """Return the section `model` of a classifier on these features."""
+        return Model(backbone=self.backbone, width=self.width, weights=self.weights, dropout=0.0)
 
 
 class Validate(Section):

@@ -25,6 +25,8 @@ CHALLENGER = "challenger"
 # A version's tag with what a reviewer did to it last.
 REVIEW = "review"
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled back"
+# A cache of files by sha256, beside what else Fovea keeps in a workspace and may be deleted at any
+# time. One constant: every room that loads a version must find what another has fetched.
 DOWNLOADS = Path(".fovea/weights")
 
 
@@ -46,6 +48,11 @@ class Version:
     def model_id(self) -> str:
         """Return the sha256 that the file must have; empty where Fovea did not register it."""
         return self.tags.get("model_id", "")
+
+    @property
+    def reference(self) -> str:
+        """Return the version as params.yaml names it."""
+        return f"models:/{self.name}/{self.number}#sha256={self.model_id}"
 
     @property
     def declined(self) -> bool:

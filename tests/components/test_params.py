@@ -43,6 +43,66 @@ def test_a_broken_rule_is_named(old, new, message, tmp_path):
         read_params(tmp_path / "params.yaml")
 
 
+SHA256 = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        "none",
+        "imagenet",
+        "data/weights/a.keras",
+        "data/weights/old/v 1.keras",
+        "models:/birds/3",
+        f"models:/birds/12#sha256={SHA256}",
+    ],
+)
+def test_weights_that_cannot_move_are_taken(weights, tmp_path):
+    (tmp_path / "params.yaml").write_text(TEXT.replace("weights: none", f"weights: {weights}"))
+    assert read_params(tmp_path / "params.yaml").model.weights == weights
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("models:/birds@champion", r"an alias moves.*`fovea retrain --from champion` writes"),
+        ("old.keras", r"must be below data/weights.*write data/weights/NAME\.keras"),
+        ("/tmp/data/weights/old.keras", r"must be below data/weights"),
+        ("data/weights/../old.keras", r"must be below data/weights"),
+        ("data/weights/.hidden.keras", r"must be below data/weights"),
+        ("data/weights\\old.keras", r"must be below data/weights"),
+        ("data/weights/old.h5", r"should be imagenet, none, data/weights/NAME\.keras, or models:"),
+        ("models:/birds", r"should be imagenet, none, data/weights/NAME\.keras, or models:"),
+        ("models:/birds/0", r"or models:/NAME/3#sha256=<64 hex digits>"),
+        (f"models:/birds/3#sha256={SHA256[1:]}", r"or models:/NAME/3#sha256=<64 hex digits>"),
+    ],
+)
+@pytest.mark.parametrize("key", ["model.weights", "search.space", "validate.label_errors.weights"])
+def test_weights_that_may_move_are_answered_with_the_way_to_write_them(
+    key, weights, message, tmp_path
+):
+    old, new = {
+        "model.weights": ("weights: none", f"weights: {weights}"),
+        "search.space": ("    model.dropout:", f"    model.weights: {{ choices: ['{weights}'] }}\n"
+                         "    model.dropout:"),
+        "validate.label_errors.weights": ("weights: imagenet, size", f"weights: '{weights}', size"),
+    }[key]  # fmt: skip
+    assert old in TEXT
+    (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
+    with pytest.raises(UserError, match=message) as refused:
+        read_params(tmp_path / "params.yaml")
+    assert f"{key}" in str(refused.value)
+    assert str(refused.value).endswith(f"Received: {weights!r}")
+
+
+def test_label_errors_are_not_looked_for_with_random_weights(tmp_path):
+    old = "{ backbone: none, width: 0.35, weights: imagenet"
+    new = "{ backbone: mobilenet_v2, width: 0.35, weights: none"
+    (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
+    with pytest.raises(UserError, match=r"validate\.label_errors: weights must not be none"):
+        read_params(tmp_path / "params.yaml")
+
+
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(UserError, match="run from the repository's root"):
         read_params(tmp_path / "params.yaml")

@@ -63,10 +63,14 @@ def test_too_few_images_of_a_class(folder):
             {"model": {"backbone": "xception", "width": 1.0}},
             r"xception takes images of 71 pixels .*Received: 16",
         ),
-        ({"model": {"weights": "gone.keras"}}, r"gone.keras"),
+        ({"model": {"weights": "data/weights/gone.keras"}}, r"gone.keras"),
         (
             {"model": {"weights": "models:/digits@champion"}},
-            r"digits .* has no version yet.*Received: champion",
+            r"model.weights: an alias moves.*Received: 'models:/digits@champion'",
+        ),
+        (
+            {"model": {"weights": f"models:/digits/1#sha256={'0' * 64}"}},
+            r"digits .* has no version yet.*Received: 1",
         ),
         ({"search": {"space": {"train.rate": 1}}}, r"search.space.train.rate"),
     ],

@@ -11,6 +11,7 @@ import grimp
 import pytest
 import yaml
 
+from components.params.model import WEIGHTS_FOLDER
 from components.params.reader import Params
 from components.params.split import SPLITS
 from pipelines import artifacts
@@ -203,12 +204,22 @@ def test_deps_and_outs_are_exactly_the_artifacts_that_the_stage_names(
     listed = {
         path
         for path in paths(stage, "deps", "outs", "metrics", "plots")
-        if path.startswith("data/")
+        if path.startswith("data/") and path != WEIGHTS_FOLDER
     }
     assert sorted(surely - listed) == []
     assert sorted(listed - perhaps) == []
     for use in used:
         assert use & listed, use
+
+
+@every_stage
+def test_exactly_the_stages_that_start_from_a_file_of_weights_depend_on_their_folder(
+    stage: str,
+) -> None:
+    """params.yaml names the file, so a stage that resolves the name may read any of them."""
+    whole = grimp.build_graph("components", "pipelines", cache_dir=None)
+    resolves = "components.registry.weights" in whole.find_upstream_modules(f"pipelines.{stage}")
+    assert (WEIGHTS_FOLDER in paths(stage, "deps")) == resolves
 
 
 def artifact_uses(source: Path) -> Iterator[set[str]]:

@@ -137,28 +137,32 @@ def test_a_version_from_elsewhere_is_not_loaded(workspace: Path) -> None:
         download(find_version("digits", "1"))
 
 
-def test_weights_resolve_to_a_file_or_to_nothing(registered: Register, params: Params) -> None:
-    def resolved(weights: str) -> Path | None:
-        return resolve_weights(params.model.model_copy(update={"weights": weights}))
+def resolved(params: Params, weights: str) -> Path | None:
+    return resolve_weights(params.model.model_copy(update={"weights": weights}))
 
+
+def test_weights_resolve_to_a_file_or_to_nothing(registered: Register, params: Params) -> None:
     registered(b"one")
-    Path("other.keras").write_bytes(b"two")
-    assert resolved("none") is None
-    assert resolved("imagenet") is None
-    assert resolved("other.keras") == Path("other.keras")
-    for reference in ("models:/digits/1", "models:/digits@challenger"):
-        found = resolved(reference)
-        assert found is not None
-        assert found.read_bytes() == b"one"
+    other = Path("data/weights/other.keras")
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"two")
+    assert resolved(params, "none") is None
+    assert resolved(params, "imagenet") is None
+    assert resolved(params, str(other)) == other
+    reference = find_version("digits", "challenger").reference
+    assert reference == (
+        "models:/digits/1#sha256=7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+    )
+    file = resolved(params, reference)
+    assert file is not None
+    assert file.read_bytes() == b"one"
 
 
 @pytest.mark.parametrize(
     ("weights", "sentence"),
     [
-        ("gone.keras", r"existing .keras file.* Received: gone.keras"),
-        ("params.yaml", r"existing .keras file.* Received: params.yaml"),
-        ("models:/digits", r"models:/<name>/<version>. Received: models:/digits"),
-        ("models:/digits@champion", r"versions? 1 \(challenger\). Received: champion"),
+        ("data/weights/gone.keras", r"missing; copy it to data/weights.*: data/weights/gone.keras"),
+        (f"models:/digits/2#sha256={'0' * 64}", r"versions? 1 \(challenger\). Received: 2"),
         ("models:/birds/1", r"birds at sqlite:///mlflow.db has no version yet"),
     ],
 )
@@ -167,7 +171,38 @@ def test_weights_that_are_not_there_are_named(
 ) -> None:
     registered(b"one")
     with pytest.raises(UserError, match=sentence):
-        resolve_weights(params.model.model_copy(update={"weights": weights}))
+        resolved(params, weights)
+
+
+def test_a_version_without_its_sha256_is_answered_with_what_to_write(
+    registered: Register, params: Params
+) -> None:
+    registered(b"one")
+    with pytest.raises(UserError, match="since another store has other versions") as refused:
+        resolved(params, "models:/digits/1")
+    assert find_version("digits", "1").reference in str(refused.value)
+    assert str(refused.value).endswith("Received: models:/digits/1")
+
+
+def test_the_same_number_of_another_store_is_refused_by_both_sha256(
+    registered: Register, params: Params
+) -> None:
+    registered(b"two")
+    written = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"  # of b"one"
+    with pytest.raises(UserError, match="it is not loaded") as refused:
+        resolved(params, f"models:/digits/1#sha256={written}")
+    there = find_version("digits", "1").model_id
+    assert f"its sha256 is {there}, and should be {written}" in str(refused.value)
+
+
+def test_bytes_that_are_not_those_of_the_sha256_are_refused(
+    registered: Register, params: Params
+) -> None:
+    registered(b"one")
+    reference = find_version("digits", "1").reference
+    stored_file(1).write_bytes(b"onf")
+    with pytest.raises(UserError, match="was changed since it was registered"):
+        resolved(params, reference)
 
 
 def test_a_failed_upload_leaves_no_version(

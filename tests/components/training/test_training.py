@@ -74,7 +74,9 @@ def test_the_best_epoch_is_the_one_kept(hyperparameters, train_here, scripted):
 def test_fine_tuning_that_harms_is_undone(hyperparameters, train_here, scripted, tmp_path):
     write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
     source = read_classifier(tmp_path / "first.keras").backbone.get_weights()
-    warm = hyperparameters.overridden({"model.weights": "first.keras", "train.head.epochs": 1})
+    warm = hyperparameters.overridden(
+        {"model.weights": "data/weights/first.keras", "train.head.epochs": 1}
+    )
     scripted(0.5, 1.0, 2.0)
     trained = train_here(warm, weights=tmp_path / "first.keras")
     assert [row["phase"] for row in trained.history] == ["head", "finetune", "finetune"]
@@ -94,7 +96,9 @@ def test_fine_tuning_holds_batch_normalisation_and_trains_the_rest(
 ):
     write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
     before = {w.path: w.numpy() for w in read_classifier(tmp_path / "first.keras").backbone.weights}
-    warm = hyperparameters.overridden({"model.weights": "first.keras", "train.head.epochs": 0})
+    warm = hyperparameters.overridden(
+        {"model.weights": "data/weights/first.keras", "train.head.epochs": 0}
+    )
     after = train_here(warm, weights=tmp_path / "first.keras").classifier.backbone.weights
     changed = {w.path for w in after if not np.array_equal(before[w.path], w.numpy())}
     assert changed
@@ -163,7 +167,11 @@ def test_a_warm_start_trains_the_head_first_and_keeps_what_was_learned(
     longer = hyperparameters.overridden({"train.finetune.epochs": 12})
     write_classifier(tmp_path / "first.keras", train_here(longer).classifier)
     warm = hyperparameters.overridden(
-        {"model.weights": "first.keras", "train.head.epochs": 2, "train.finetune.epochs": 1}
+        {
+            "model.weights": "data/weights/first.keras",
+            "train.head.epochs": 2,
+            "train.finetune.epochs": 1,
+        }
     )
     trained = train_here(warm, weights=tmp_path / "first.keras", seed=8)
     assert [row["phase"] for row in trained.history] == ["head", "head", "finetune"]
@@ -173,14 +181,18 @@ def test_a_warm_start_trains_the_head_first_and_keeps_what_was_learned(
 
 def test_a_warm_start_from_another_architecture_is_refused(hyperparameters, train_here, tmp_path):
     write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
-    wider = hyperparameters.overridden({"model.width": 1.0, "model.weights": "first.keras"})
+    wider = hyperparameters.overridden(
+        {"model.width": 1.0, "model.weights": "data/weights/first.keras"}
+    )
     with pytest.raises(UserError, match="of another backbone, width or size"):
         train_here(wider, weights=tmp_path / "first.keras")
 
 
 def test_features_are_computed_once_and_kept(hyperparameters, train_here, data, tmp_path):
     write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
-    warm = hyperparameters.overridden({"model.weights": "first.keras", "train.head.epochs": 1})
+    warm = hyperparameters.overridden(
+        {"model.weights": "data/weights/first.keras", "train.head.epochs": 1}
+    )
 
     def kept_after(**changes):
         train_here(warm, weights=tmp_path / "first.keras", **changes)
@@ -195,7 +207,7 @@ def test_features_are_computed_once_and_kept(hyperparameters, train_here, data, 
 def test_a_backbone_that_scales_pixels_otherwise_has_other_features(
     hyperparameters, train_here, data, tmp_path, monkeypatch
 ):
-    warm = hyperparameters.overridden({"model.weights": "first.keras"})
+    warm = hyperparameters.overridden({"model.weights": "data/weights/first.keras"})
     build = backbones.scaled
     keys = set()
     for pixels in ("signed", "included"):

@@ -152,7 +152,9 @@ def test_an_mlflow_server_that_is_not_there_is_named(
 
 def test_weights_that_are_not_there_are_named(patient: Path) -> None:
     text = (patient / "params.yaml").read_text()
-    (patient / "params.yaml").write_text(text.replace("weights: none", "weights: old.keras"))
+    (patient / "params.yaml").write_text(
+        text.replace("weights: none", "weights: data/weights/old.keras")
+    )
     check = found("weights")
     assert check.status == "fail"
     assert "old.keras" in check.found
