@@ -4,16 +4,22 @@ Every member of `APPLICATIONS` is a Keras application with its own ImageNet weig
 ours. A new backbone is one line in that table.
 """
 
+import hashlib
+import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from components.errors import UserError
 from components.model.backend import load_keras
 from components.params.model import Model
+
+log = logging.getLogger(__name__)
 
 Pixels = Literal["signed", "imagenet", "caffe", "included"]
 COMPACT_MIN_SIZE = 8
@@ -25,17 +31,41 @@ class Application:
 
     pixels: `signed` is -1 to 1; `imagenet` subtracts mean and divides by deviation of ImageNet;
     `caffe` is BGR less the mean; `included` means that the network does it itself.
+    imagenet: of ImageNet's weights, by width and by the size of the images that they were trained
+    on, the `content_sha256`. None where Keras has a hash of the file, and checks it by itself.
+    sizes: those that have weights of their own; any other takes the weights of 224.
     """
 
     constructor: str
     pixels: Pixels
     min_size: int = 32
     widths: tuple[float, ...] = ()
+    sizes: tuple[int, ...] = ()
+    imagenet: Mapping[tuple[float, int], str] | None = None
 
 
 APPLICATIONS = {
-    "mobilenet": Application("MobileNet", "signed", widths=(0.25, 0.5, 0.75, 1.0)),
-    "mobilenet_v2": Application("MobileNetV2", "signed", widths=(0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
+    # Keras has no hash for the files of these two. Ours are of the tensors, for a file that is
+    # saved again is another file. Of widths and sizes that are not listed the log says the sha256.
+    "mobilenet": Application(
+        "MobileNet",
+        "signed",
+        widths=(0.25, 0.5, 0.75, 1.0),
+        sizes=(128, 160, 192, 224),
+        imagenet={
+            (0.25, 224): "b4afb8a79babfe44410e03ecb4a4f27c62cb74b4a99e61a49d9f57b3e8d6d237",
+        },
+    ),
+    "mobilenet_v2": Application(
+        "MobileNetV2",
+        "signed",
+        widths=(0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
+        sizes=(96, 128, 160, 192, 224),
+        imagenet={
+            (0.35, 224): "9e7ca965a72b2b47081e790a79fdcd67bb301c98d2011b8fa10c78c4fff95029",
+        },
+    ),
+    # Of all below Keras has a hash, so `imagenet` is None.
     "mobilenet_v3_small": Application("MobileNetV3Small", "included", widths=(0.75, 1.0)),
     "mobilenet_v3_large": Application("MobileNetV3Large", "included", widths=(0.75, 1.0)),
     "efficientnet_b0": Application("EfficientNetB0", "included"),
@@ -145,7 +175,47 @@ def _application(model: Model, application: Application, size: int) -> Any:
     if application.widths:
         arguments["alpha"] = model.width
     construct = getattr(keras.applications, application.constructor)
-    return _fetched(construct, arguments) if arguments["weights"] else construct(**arguments)
+    if not arguments["weights"]:
+        return construct(**arguments)
+    network = _fetched(construct, arguments)
+    if application.imagenet is not None:
+        _check_content(network, model, application, size)
+    return network
+
+
+def _check_content(network: Any, model: Model, application: Application, size: int) -> None:
+    """Raise UserError where the ImageNet weights are not those that the list of backbones names."""
+    found = content_sha256(network)
+    trained_on = size if size in application.sizes else 224
+    expected = (application.imagenet or {}).get((model.width, trained_on))
+    if expected is None:
+        log.info(
+            f"the ImageNet weights of {model.backbone} of width {model.width} for {trained_on} px "
+            f"are not checked, since no sha256 of them is known; theirs is {found}"
+        )
+    elif found != expected:
+        raise UserError(
+            f"the ImageNet weights of {model.backbone} of width {model.width} are not the "
+            f"published ones: their sha256 is {found}, and should be {expected}; remove the file, "
+            f"so that Keras downloads it again. Received: a file in {_keras_folder()}"
+        )
+
+
+def content_sha256(network: Any) -> str:
+    """Return the sha256 over name, shape and float32 bytes of every tensor, in Keras' order.
+
+    network: a keras.Model. The same weights have the same sha256, whatever file they came from.
+    """
+    digest = hashlib.sha256()
+    for weight in network.weights:
+        values = np.ascontiguousarray(weight.numpy(), "<f4")
+        digest.update(f"{weight.path} {values.shape}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _keras_folder() -> Path:
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
 
 
 def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -159,7 +229,7 @@ def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     except Exception as error:
         if not isinstance(error, TimeoutError) and "URL fetch failure" not in str(error):
             raise
-        looked_for = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
+        looked_for = _keras_folder()
         if address := re.search(r"https?://\S+/([^/\s:]+)", str(error)):
             looked_for /= address[1]
         raise UserError(

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from components.params.section import Section
 
 WEIGHTS_FOLDER = "data/weights"
-# Without its sha256 a version is spelled rightly, but refused by the registry, which knows the sha256.
+# A version without its sha256 is refused by the registry, which knows what to write.
 VERSION = re.compile(
     r"models:/(?P<name>[^/@#\s]+)/(?P<number>[1-9]\d*)(#sha256=(?P<sha256>[0-9a-f]{64}))?"
 )

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 
@@ -15,6 +16,32 @@ from components.model.backbones import (
     check_backbone,
     scaled,
 )
+
+FILE = "mobilenet_2_5_224_tf_no_top.h5"
+BUILD = """
+import logging, sys
+from components.model.backbones import build_backbone
+from components.params.model import Model
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+backbone, width = sys.argv[1:]
+model = Model(backbone=backbone, width=float(width), weights="imagenet", dropout=0.0)
+build_backbone(model, 64)
+"""
+SAVE = """
+import sys, h5py, keras
+from keras.src.legacy.saving import legacy_h5_format
+alpha, size = float(sys.argv[2]), (64, 64, 3)
+network = keras.applications.MobileNet(size, alpha, include_top=False, pooling="avg", weights=None)
+with h5py.File(sys.argv[1], "w") as file:
+    legacy_h5_format.save_weights_to_hdf5_group(file, network)
+"""
+
+
+def run_python(program, *arguments, keras_home):
+    """Run in a process of its own, since Keras reads KERAS_HOME once, and without a network."""
+    closed = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(keras_home)}
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, env=os.environ | closed, capture_output=True, text=True)
 
 
 def test_an_unknown_backbone_names_the_choices(params):
@@ -41,21 +68,39 @@ def test_compact_has_no_imagenet_weights(params):
 
 
 def test_missing_imagenet_weights_name_the_file_looked_for(tmp_path):
-    # In a process of its own, since Keras reads KERAS_HOME once, and with a proxy that is closed,
-    # since a machine with a network would download the file.
-    program = """
-from components.model.backbones import check_imagenet
-from components.params.model import Model
-model = Model(backbone="mobilenet", width=0.5, weights="imagenet", dropout=0.0)
-check_imagenet(model, 224)
-"""
-    closed = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path)}
-    run = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | closed, capture_output=True, text=True
-    )
+    run = run_python(BUILD, "mobilenet", 0.5, keras_home=tmp_path)
     assert "UserError: the ImageNet weights of MobileNet are not in Keras' cache" in run.stderr
     file = tmp_path / "models" / "mobilenet_5_0_224_tf_no_top.h5"
     assert f"Looked for: {file}" in run.stderr
+
+
+@pytest.mark.parametrize(("backbone", "width"), [("mobilenet", 0.25), ("mobilenet_v2", 0.35)])
+def test_published_imagenet_weights_have_the_content_that_the_list_names(backbone, width, shared):
+    built = run_python(BUILD, backbone, width, keras_home=shared / "keras")
+    assert built.returncode == 0, built.stderr
+    assert "not checked" not in built.stderr
+
+
+def test_imagenet_weights_of_other_content_are_refused_by_both_sha256(tmp_path):
+    (tmp_path / "models").mkdir()
+    saved = run_python(SAVE, tmp_path / "models" / FILE, 0.25, keras_home=tmp_path)
+    assert saved.returncode == 0, saved.stderr
+    refused = run_python(BUILD, "mobilenet", 0.25, keras_home=tmp_path)
+    (expected,) = APPLICATIONS["mobilenet"].imagenet.values()
+    sentence = refused.stderr.splitlines()[-1]
+    assert "UserError: the ImageNet weights of mobilenet of width 0.25" in sentence
+    assert re.search(rf"their sha256 is [0-9a-f]{{64}}, and should be {expected};", sentence)
+    assert str(tmp_path / "models") in sentence
+
+
+def test_imagenet_weights_without_a_known_sha256_are_logged_with_theirs(tmp_path):
+    (tmp_path / "models").mkdir()
+    file = tmp_path / "models" / "mobilenet_5_0_224_tf_no_top.h5"
+    saved = run_python(SAVE, file, 0.5, keras_home=tmp_path)
+    assert saved.returncode == 0, saved.stderr
+    taken = run_python(BUILD, "mobilenet", 0.5, keras_home=tmp_path)
+    assert taken.returncode == 0
+    assert re.search(r"width 0\.5 for 224 px are not checked.*is [0-9a-f]{64}$", taken.stderr, re.M)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "densenet121", "resnet50"])
@@ -115,5 +160,5 @@ def test_every_backbone_asks_for_imagenet_weights_that_keras_knows(name, params,
         build_backbone(params.model.model_copy(update=update), max(application.min_size, 32))
     [(file, file_hash)] = asked.items()
     assert str(refused.value).endswith(f"models/{file}")
-    # Keras has a hash for every file but those of its MobileNets, which its documentation lists.
-    assert file_hash or file.startswith("mobilenet")
+    # Keras has a hash for every file but those of its two oldest MobileNets, of which we have ours.
+    assert bool(file_hash) == (application.imagenet is None)
