@@ -17,7 +17,7 @@ from components.params.validate import Validate
 from components.sources.reading import read_bytes
 from components.validation.expectations import Validation
 from components.validation.expectations import validate as check
-from components.validation.page.page import page, pictured
+from components.validation.page.page import page, picture_paths
 from components.validation.page.thumbnails import thumbnail
 from pipelines import artifacts
 from pipelines.formats import read_table, write_table, write_text, write_tree
@@ -41,7 +41,7 @@ def run(ingest: Ingest, validate: Validate) -> None:
     write_table(artifacts.QUARANTINE, validation.quarantine)
     write_table(artifacts.DUPLICATES, links)
     write_tree(artifacts.VALIDATION_REPORT, report)
-    pictures = dict(_pictures(pictured(report), ingest.decode))
+    pictures = dict(_pictures(picture_paths(report), ingest.decode))
     write_text(artifacts.VALIDATION_PAGE, page(report, pictures))
     with written_whole(artifacts.DATA_DOCS) as folder:
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""Codes of faults, names of expectations and facts → what report.html says of them."""
+"""Codes of faults, names of expectations and facts → the words that report.html has for them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,27 +7,27 @@ from components.pages.words import size
 
 # Code of a fault → what is wrong with such a file.
 FAULTS = {
-    "animated": "Several frames, none of which stands for the others.",
-    "cmyk": "Colours of print (CMYK), which ingest.decode.cmyk refuses.",
-    "damaged": "An image by its first bytes, but what follows does not make sense.",
-    "empty_file": "No bytes at all.",
+    "animated": "Several frames: no single picture to train on.",
+    "cmyk": "Print colours (CMYK), which ingest.decode.cmyk refuses.",
+    "damaged": "Begins like an image, but the rest cannot be decoded.",
+    "empty_file": "The file is empty.",
     "grey": "One channel, which ingest.decode.grey refuses.",
     "icc_profile": "A colour profile other than sRGB, which ingest.decode.icc_profile refuses.",
-    "missing": "Listed, but not there.",
-    "not_a_file": "A folder, a pipe or a device in the place of a file.",
-    "not_an_image": "Begins like no image format: often a web page, or zeroes, under a wrong name.",
-    "outside": "Its path leaves the data folder.",
+    "missing": "Listed, but the file is missing.",
+    "not_a_file": "A folder, a pipe or a device instead of a file.",
+    "not_an_image": "Not an image format: often a web page or zeroes under a wrong name.",
+    "outside": "Its path leads out of the data folder.",
     "palette": "Colours from a palette, which ingest.decode.palette refuses.",
     "sixteen_bit": "16 bits a channel, which ingest.decode.sixteen_bit refuses.",
     "symlink": "A link; links are never followed.",
     "too_many_bytes": "Larger than ingest.decode.max_bytes; not read.",
-    "too_many_parts": "Made of more parts than any honest image.",
+    "too_many_parts": "Made of more parts than a real image has.",
     "too_many_pixels": "More pixels than ingest.decode.max_pixels; not decoded.",
     "transparent": "Partly transparent, which ingest.decode.alpha refuses.",
-    "truncated": "Ends before the picture does, as after an upload that broke off.",
-    "unreadable": "The system would not let it be read.",
+    "truncated": "The end is missing, as after an interrupted upload.",
+    "unreadable": "The system does not allow it to be read.",
     "unreadable_name": "Its name is not UTF-8; rename it.",
-    "unsupported_format": "An image, in a format that is not read.",
+    "unsupported_format": "An image, in a format that Fovea does not read.",
 }
 
 # Expectation on single pictures → heading of its gallery, and what is measured of a picture.
@@ -43,6 +43,10 @@ GALLERIES = {
     "size": ("Size out of bounds", "{:,.0f} px"),
     "format": ("Format", "{}"),
 }
+
+
+# List of counts in the report → heading of its table.
+TABLES = {"formats": "Formats", "modes": "Modes", "bit_depths": "Bits a channel"}
 
 
 class FactWords(NamedTuple):
@@ -68,7 +72,7 @@ FACTS = {
     "bytes": FactWords("File size", "bytes", size),
 }
 
-# What an expectation comes to → the word for it, and what became of the files.
+# What an expectation leads to → the word for it, and what happened to the files.
 OUTCOMES = {
     "stop": ("stops the run", "the run stops"),
     "quarantine": ("quarantines", "quarantined"),

@@ -17,8 +17,7 @@ from components.sources.reading import read_bytes
 from components.validation.expectations import validate
 from components.validation.overview import EDGES
 from components.validation.page import wording
-from components.validation.page.excerpts import EXAMPLES
-from components.validation.page.page import page, pictured
+from components.validation.page.page import EXAMPLES, page, picture_paths
 from components.validation.page.thumbnails import thumbnail
 from components.validation.rules import image_rules
 from tests.components.pages.outline import Outline
@@ -80,7 +79,7 @@ def report(raw: Path, params: Params) -> dict:
 @pytest.fixture(scope="module")
 def pictures(raw: Path, report: dict, params: Params) -> dict:
     rules, found = params.section("ingest").decode, {}
-    for path in pictured(report):
+    for path in picture_paths(report):
         with suppress(Fault):
             data = read_bytes(raw, path, rules.max_bytes)
             found[path] = thumbnail(decode(data, rules).pixels)
@@ -173,13 +172,13 @@ def test_every_name_on_the_page_is_in_the_report(outline: Outline, report: dict)
     known = {text.replace("\n", r"\n").replace("\u202e", r"\u202e") for text in texts(report)}
     sizes = {f"{size['width']} × {size['height']}" for size in report["sizes"]}
     assert set(outline.names) <= known | sizes
-    assert set(pictured(report)) <= texts(report)
+    assert set(picture_paths(report)) <= texts(report)
 
 
 def test_the_pictures_asked_for_are_the_pictures_shown(
     report: dict, pictures: dict, outline: Outline
 ) -> None:
-    asked = pictured(report)
+    asked = picture_paths(report)
     assert len(asked) == len(set(asked))
     assert set(pictures) == set(asked)
     assert outline.tags.count("img") >= len(asked)
@@ -381,7 +380,7 @@ def test_the_page_stays_small_however_much_is_found(report: dict) -> None:
         for found in report["expectations"]
     ]
     tree["faults"] = {code: {"files": 4000, "examples": names[:20]} for code in wording.FAULTS}
-    shown = pictured(tree)
+    shown = picture_paths(tree)
     assert EXAMPLES < len(shown) < 400
     picture = thumbnail(scene(1, 480, 640))
     html = page(tree, dict.fromkeys(shown, picture))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.validation.page.verdict import by_outcome, verdict
+from components.validation.page.page import expectations_by_outcome, verdict
 
 
 def expectation(name: str, on_fail: str = "warn", passed: bool = True) -> dict:
@@ -74,9 +74,9 @@ STOPS_TOO = expectation("label_known", "stop", passed=False)
 def test_the_verdict_says_what_goes_on_and_why_the_rest_does_not(
     report: dict, kind: str, sentence: str
 ) -> None:
-    assert (verdict(report).kind, verdict(report).sentence) == (kind, sentence)
+    assert (verdict(report)["kind"], verdict(report)["sentence"]) == (kind, sentence)
 
 
 def test_what_stops_the_run_stands_before_what_only_warns() -> None:
-    ranked = by_outcome([FINE, DARK, ALSO_FINE, BROKEN, STOPS])
+    ranked = expectations_by_outcome([FINE, DARK, ALSO_FINE, BROKEN, STOPS])
     assert ranked == [STOPS, BROKEN, DARK, FINE, ALSO_FINE]
