@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from components.evaluation.bootstrap import Interval
-from components.evaluation.charts import history_charts
 from components.evaluation.metrics import PER_CLASS, ClassMetrics, Metrics
 from components.evaluation.predictions import Mistake
-from components.pages.page import render
+from components.images.png import encode_png
+from components.pages.charts import LineChart, line_chart
+from components.pages.page import data_uri, render
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 WIDEST_MATRIX = 30  # classes; a wider table cannot be read, the list of confusions still can
@@ -26,6 +27,11 @@ TITLES = {
     "f1": "F1",
     "roc_auc": "ROC AUC",
 }
+CURVES = {
+    "Loss": {"train": "loss", "val": "val_loss"},
+    "Accuracy": {"train": "accuracy", "val": "val_accuracy"},
+}
+PHASES = {"head": "head", "finetune": "fine-tune"}
 CARDS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc")
 
 
@@ -81,8 +87,22 @@ def report(
         matrix=metrics.confusion if len(metrics.classes) <= WIDEST_MATRIX else (),
         confusions=sorted(_confusions(metrics), key=lambda found: -found.images)[:CONFUSIONS],
         charts=history_charts(history),
-        mistakes=list(mistakes),
+        mistakes=[(mistake, data_uri(encode_png(mistake.pixels), "png")) for mistake in mistakes],
     )
+
+
+def history_charts(history: pd.DataFrame) -> list[LineChart]:
+    """Chart loss and accuracy of train and val by epoch; none where no epoch was run.
+
+    history: columns phase, loss, accuracy, val_loss and val_accuracy, one row an epoch.
+    """
+    if history.empty:
+        return []
+    phases = [PHASES.get(phase, phase) for phase in history["phase"]]
+    return [
+        line_chart(title, {name: history[key].tolist() for name, key in keys.items()}, phases)
+        for title, keys in CURVES.items()
+    ]
 
 
 @dataclass(frozen=True)

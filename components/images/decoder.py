@@ -41,7 +41,7 @@ from components.images.npy import read_npy
 from components.images.refusals import GREY, check_kind, check_size, check_transparency
 from components.params.ingest import Decode
 
-__all__ = ["Facts", "Fault", "Image", "Pixels", "decode", "encode_png", "resize"]
+__all__ = ["Facts", "Fault", "Image", "Pixels", "decode", "resize"]
 
 Pixels = NDArray[np.uint8]
 
@@ -136,13 +136,6 @@ def resize(pixels: Pixels, size: int, how: Literal["squash", "crop", "pad"]) -> 
         square.paste(image, ((size - target[0]) // 2, (size - target[1]) // 2))
         image = square
     return np.asarray(image, dtype=np.uint8)
-
-
-def encode_png(pixels: Pixels) -> bytes:
-    """Return the bytes of a PNG file of uint8 [H, W, 3] (colour) or [H, W] (grey)."""
-    file = io.BytesIO()
-    Pillow.fromarray(pixels).save(file, format="PNG")
-    return file.getvalue()
 
 
 def _decode(data: bytes, header: Header, params: Decode) -> Image:

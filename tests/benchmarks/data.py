@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.images.decoder import decode, encode_png
+from components.images.decoder import decode
+from components.images.png import encode_png
 from components.parallel import in_threads
 from components.params.reader import Params, read_params
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.images.decoder import Pixels
-from components.pages.histograms import Histogram, histogram
+from components.pages.charts import Histogram, histogram
 from components.pages.page import render
 from components.pages.words import counted
 from components.validation.page import wording

@@ -7,7 +7,8 @@ import numpy as np
 import simplejpeg
 
 from components.images.decoder import Pixels, resize
-from components.pages.pictures import data_uri, png_uri
+from components.images.png import encode_png
+from components.pages.page import data_uri
 
 SIDE_PX = 160
 TINY_PX = 64  # up to here a picture is shown pixel by pixel, as it is
@@ -34,7 +35,7 @@ def picture_uri(pixels: Pixels) -> str:
     Equal pixels give equal bytes: the transform is libjpeg's exact one for whole numbers.
     """
     if is_tiny(pixels):
-        return png_uri(pixels)
+        return data_uri(encode_png(pixels), "png")
     rows = np.ascontiguousarray(pixels)
     return data_uri(simplejpeg.encode_jpeg(rows, QUALITY, "RGB", "420", fastdct=False), "jpeg")
 

@@ -11,7 +11,8 @@ import simplejpeg
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from components.images.decoder import Fault, decode, encode_png, resize
+from components.images.decoder import Fault, decode, resize
+from components.images.png import encode_png
 from components.params.ingest import Decode
 from components.params.reader import Params
 from tests.components.images.crafted import (

@@ -6,8 +6,8 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from components.pages.page import render
-from components.pages.pictures import data_uri, png_uri
+from components.images.png import encode_png
+from components.pages.page import data_uri, render
 from tests.components.pages.outline import Outline
 
 
@@ -52,7 +52,7 @@ def test_a_value_that_is_not_given_is_an_error(template):
 
 def test_a_png_holds_the_very_pixels():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
-    kind, _, content = png_uri(pixels).partition(",")
+    kind, _, content = data_uri(encode_png(pixels), "png").partition(",")
     assert kind == "data:image/png;base64"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(content)))), pixels)
 
