@@ -44,8 +44,9 @@ def run(ingest: Ingest, validate: Validate) -> None:
     pictures = dict(_pictures(picture_paths(report), ingest.decode))
     write_text(artifacts.VALIDATION_PAGE, page(report, pictures))
     with written_whole(artifacts.DATA_DOCS) as folder:
-        folder.mkdir()
-        (folder / "index.html").write_text(validation.docs, encoding="utf-8")
+        for name, content in validation.docs.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content, encoding="utf-8")
     _report(validation)
     validation.report.check_may_go_on(artifacts.VALIDATION_REPORT)
 

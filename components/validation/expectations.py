@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from components.params.validate import Validate
-from components.validation.data_docs import TEMPLATES, headline, offline
 from components.validation.overview import copies, overview
 from components.validation.quality import (
     EXAMPLES,
@@ -26,17 +26,24 @@ from components.validation.quality import (
 )
 from components.validation.rules import SHARES, Rule, class_rules, image_rules, shortcut_rule
 from components.validation.shortcuts import find_shortcuts
-from components.validation.validation_report import Outcome, ValidationReport
+from components.validation.validation_report import ValidationReport
+
+SUITE = "manifest"
+NOTES = [
+    "[The data report](../../report.html) shows these results with the pictures.",
+    "Bounds, and what happens on failure, are set in `params.yaml`, section `validate`.",
+]
+RANDOM_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The report, the manifest in two parts, and the Data Docs: one HTML page."""
+    """The report, the manifest in two parts, and the Data Docs: path → HTML page."""
 
     report: ValidationReport
     accepted: pd.DataFrame
     quarantine: pd.DataFrame
-    docs: str
+    docs: dict[str, str]
 
 
 def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> Validation:
@@ -47,15 +54,17 @@ def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> V
     `label_known` lists; where it quarantines, nothing is left of a small one.
     """
     table = measured(manifest, links)
-    on_images, findings = _judged("images", "path", table, image_rules(params))
+    of_images, of_classes = image_rules(params), class_rules(params)
+    of_shortcuts = [shortcut_rule(params)]
+    on_images, findings = _check("images", "path", table, of_images)
     left = table[reasons(table, findings) == ""]
 
     known = () if params.label_known.labels == "any" else params.label_known.labels
     before = counted(manifest["label"], known)
     classes = _classes(left, before)
-    on_classes, more = _judged("classes", "label", classes, class_rules(params))
+    on_classes, more = _check("classes", "label", classes, of_classes)
     shortcuts = find_shortcuts(manifest)
-    on_shortcuts, last = _judged("shortcuts", "label", shortcuts.table, [shortcut_rule(params)])
+    on_shortcuts, last = _check("shortcuts", "label", shortcuts.table, of_shortcuts)
     findings += more + last
 
     reason = reasons(table, findings)
@@ -70,22 +79,22 @@ def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> V
         figures=overview(manifest),
         copies=copies(table, links),
     )
-    page = _page([*on_images, *on_classes, *on_shortcuts], report.outcome)
-    return Validation(report, accepted, quarantine, page)
+    docs = _docs([*of_images, *of_classes, *of_shortcuts], [*on_images, *on_classes, *on_shortcuts])
+    return Validation(report, accepted, quarantine, docs)
 
 
-def _judged(
+def _check(
     asset: str, key: str, table: pd.DataFrame, rules: Sequence[Rule]
 ) -> tuple[list[Any], list[Finding]]:
-    """Return what Great Expectations shows of a table, and what we make of it, rule by rule.
+    """Return the results of Great Expectations on a table, cut for its docs, and our findings.
 
     key: the column that names a row.
     """
     table = table.reset_index(drop=True)
     results = _results(asset, table, rules)
-    shown = [_shown(result, key, table) for each in results for result in each]
+    for_docs = [_cut(result, key, table) for rule_results in results for result in rule_results]
     pairs = zip(rules, results, strict=True)
-    return shown, [_finding(rule, each, key, table) for rule, each in pairs]
+    return for_docs, [_finding(rule, of_rule, key, table) for rule, of_rule in pairs]
 
 
 def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> list[list[Any]]:
@@ -95,16 +104,8 @@ def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> list[lis
     minutes where a hundred thousand fail.
     """
     import great_expectations as gx
-    import great_expectations.expectations as gxe
 
-    suite = gx.ExpectationSuite(
-        asset,
-        expectations=[
-            getattr(gxe, kind)(**arguments, meta={"rule": rule.name}, description=_described(rule))
-            for rule in rules
-            for kind, arguments in rule.checks
-        ],
-    )
+    suite = gx.ExpectationSuite(asset, expectations=_expectations(rules))
     columns = {arguments["column"] for rule in rules for _, arguments in rule.checks}
     frames = _context().data_sources.add_pandas("fovea").add_dataframe_asset(asset)
     batch = frames.add_batch_definition_whole_dataframe("all").get_batch(
@@ -119,14 +120,24 @@ def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> list[lis
     return list(results.values())
 
 
-def _described(rule: Rule) -> str:
-    """Word a rule for the Data Docs, where markup is not escaped and $ begins a placeholder."""
+def _expectations(rules: Iterable[Rule]) -> list[Any]:
+    import great_expectations.expectations as gxe
+
+    return [
+        getattr(gxe, kind)(**arguments, meta={"rule": rule.name}, description=_description(rule))
+        for rule in rules
+        for kind, arguments in rule.checks
+    ]
+
+
+def _description(rule: Rule) -> str:
+    """Word a rule for the Data Docs, whose page does not escape its markup."""
     words = f"{rule.name}: {rule.words} (on failure: {rule.on_fail})"
-    return html.escape(words, quote=False).replace("$", "$$")
+    return html.escape(words, quote=False)
 
 
 def _context() -> Any:
-    """Build a context that keeps everything in memory, says nothing and phones nobody."""
+    """Build a context that keeps everything in memory, prints nothing and sends nothing."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -184,28 +195,45 @@ def _classes(left: pd.DataFrame, before: Iterable[str]) -> pd.DataFrame:
     return counts.assign(spellings=spellings(counts["label"]))
 
 
-def _page(results: list[Any], outcome: Outcome) -> str:
-    """Render results as Great Expectations renders its Data Docs, on one page that needs no net.
+def _docs(rules: Sequence[Rule], results: list[Any]) -> dict[str, str]:
+    """Return path → page of the Data Docs: the results, and the suite with its notes.
 
-    Its headline knows success and failure alone; here it says what came of the failures. Equal
-    results give equal bytes: run times and random ids are left out, not rewritten.
+    Great Expectations draws both. It gives elements random ids and writes the time into the address
+    of its logo; both are replaced in the finished page, so that equal results give equal bytes. Its
+    links begin in the folder of one run among others; here the results are the index.
     """
-    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    import great_expectations as gx
+    from great_expectations.render.renderer.page_renderer import (
+        ExpectationSuitePageRenderer,
+        ValidationResultsPageRenderer,
+    )
     from great_expectations.render.view.view import DefaultJinjaPageView
-    from jinja2 import ChoiceLoader, DictLoader
 
+    suite = gx.ExpectationSuite(SUITE, expectations=_expectations(rules), notes=NOTES)
+    results_renderer: Any = ValidationResultsPageRenderer()
+    suite_renderer: Any = ExpectationSuitePageRenderer()
+    documents = {
+        "index.html": results_renderer.render(_suite_result(results)),
+        f"expectations/{SUITE}.html": suite_renderer.render(suite),
+    }
     view: Any = DefaultJinjaPageView()
-    view.env.loader = ChoiceLoader([DictLoader(TEMPLATES), view.env.loader])
-    view.env.filters["generate_html_element_uuid"] = lambda prefix: prefix
-    renderer: Any = ValidationResultsPageRenderer()
-    document = renderer.render(_outcome(results))
-    overview_header = document.sections[0].content_blocks[0]
-    overview_header.subheader.string_template["params"] |= headline(outcome)
-    return offline(view.render(document, show_how_to_buttons=False))
+    pages = {
+        path: _without_chance(view.render(document, show_how_to_buttons=False))
+        for path, document in documents.items()
+    }
+    pages["index.html"] = re.sub(r'"(?:\.\./)+', '"', pages["index.html"])
+    return pages
 
 
-def _outcome(results: list[Any]) -> Any:
-    """Gather results under one heading."""
+def _without_chance(page: str) -> str:
+    """Number random ids in the order in which they occur, and remove the time from addresses."""
+    numbers: dict[str, str] = {}
+    page = RANDOM_ID.sub(lambda match: numbers.setdefault(match[0], str(len(numbers))), page)
+    return re.sub(r"\?d=\d{8}T[\d.]+Z", "", page)
+
+
+def _suite_result(results: list[Any]) -> Any:
+    """Gather the results of all tables under one heading."""
     from great_expectations import __version__
     from great_expectations.core import ExpectationSuiteValidationResult
 
@@ -213,7 +241,7 @@ def _outcome(results: list[Any]) -> Any:
     return ExpectationSuiteValidationResult(
         success=passed == len(results),
         results=results,
-        suite_name="manifest",
+        suite_name=SUITE,
         statistics={
             "evaluated_expectations": len(results),
             "successful_expectations": passed,
@@ -227,17 +255,17 @@ def _outcome(results: list[Any]) -> Any:
     )
 
 
-def _shown(result: Any, key: str, table: pd.DataFrame) -> Any:
-    """Cut a result to what a page can hold, as text that is safe in it, and name its rows."""
-    shown = copy(result)
-    shown.result = {name: _plain(value) for name, value in result.result.items()}
-    shown.result.pop("unexpected_index_query", None)
-    if offenders := shown.result.get("unexpected_index_list"):
+def _cut(result: Any, key: str, table: pd.DataFrame) -> Any:
+    """Cut a result to what a page can hold, name its rows, and make its text safe in a page."""
+    result = copy(result)
+    result.result = {name: _plain(value) for name, value in result.result.items()}
+    result.result.pop("unexpected_index_query", None)
+    if offenders := result.result.get("unexpected_index_list"):
         column = result.expectation_config.kwargs["column"]
-        named = table.loc[offenders, [column, key]].to_dict("records")
-        shown.result["unexpected_index_list"] = _plain(named)
-        shown.result["unexpected_index_column_names"] = [key]
-    return shown
+        rows = table.loc[offenders, [column, key]].to_dict("records")
+        result.result["unexpected_index_list"] = _plain(rows)
+        result.result["unexpected_index_column_names"] = [key]
+    return result
 
 
 def _plain(value: Any) -> Any:

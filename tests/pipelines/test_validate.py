@@ -41,6 +41,9 @@ def test_the_report_is_written_before_the_stage_fails(
     assert report["classes"]["7"] == {"before": 3, "after": 3}
     assert report["outcome"] == "stopped"
     assert "images_per_class" in (artifacts.DATA_DOCS / "index.html").read_text()
+    suite = artifacts.DATA_DOCS / "expectations/manifest.html"
+    assert "../../report.html" in suite.read_text()
+    assert (suite.parent / "../../report.html").resolve() == artifacts.VALIDATION_PAGE.resolve()
 
 
 def test_accepted_and_quarantined_are_all_rows(
