@@ -15,10 +15,10 @@ from components.manifest.difference import difference
 from components.params.ingest import Decode, Ingest
 from components.params.validate import Validate
 from components.sources.reading import read_bytes
-from components.validation.expectations import Validation
-from components.validation.expectations import validate as check
 from components.validation.page.page import page, picture_paths
 from components.validation.page.thumbnails import thumbnail
+from components.validation.validation import Validation
+from components.validation.validation import validate as check
 from pipelines import artifacts
 from pipelines.formats import read_table, write_table, write_text, write_tree
 from pipelines.suspected_labels import suspected_labels

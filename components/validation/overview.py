@@ -3,12 +3,11 @@
 Lists are cut to what a page can hold, and a count beside each says how long it is.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from components.validation.quality import counted
 
 LISTED = 100  # sets and links
 MEMBERS = 20  # of one set, and files of one fault
@@ -43,9 +42,9 @@ def overview(manifest: pd.DataFrame) -> dict[str, Any]:
     sizes = decoded.groupby(["width", "height"]).size().sort_values(ascending=False, kind="stable")
     return {
         "faults": _faults(manifest),
-        "formats": counted(decoded["format"]),
-        "modes": counted(decoded["mode"]),
-        "bit_depths": counted(decoded["bit_depth"].astype("str")),
+        "formats": value_counts(decoded["format"]),
+        "modes": value_counts(decoded["mode"]),
+        "bit_depths": value_counts(decoded["bit_depth"].astype("str")),
         "size_count": len(sizes),
         "sizes": [
             {"width": int(width), "height": int(height), "images": int(images)}
@@ -58,7 +57,7 @@ def overview(manifest: pd.DataFrame) -> dict[str, Any]:
 def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
     """Return as plain values: conflicts, sets of copies, and the most similar near links.
 
-    table: the manifest with the columns of `components.validation.quality.measured`.
+    table: the manifest with the columns of `components.validation.measures.add_measures`.
     """
     exact = table[table["pixels_id"].duplicated(keep=False) & table["pixels_id"].notna()]
     near = links[links["kind"] == "near"].sort_values("similarity", ascending=False, kind="stable")
@@ -68,12 +67,23 @@ def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
         **_sets("near_conflict", table[table["labels_of_cluster"] > 1], "cluster"),
         **_sets("near_cluster", table[table["cluster"].notna()], "cluster"),
     }
-    listed = [one for name in ("near_conflicts", "near_clusters") for one in sets[name]]
-    members = {member["path"] for one in listed for member in one["members"]}
-    within = near["path"].isin(members) & near["other"].isin(members)
-    shown = near[within | (np.arange(len(near)) < LISTED)]
+    near_sets = [*sets["near_conflicts"], *sets["near_clusters"]]
+    members = {member["path"] for near_set in near_sets for member in near_set["members"]}
+    is_listed = near["path"].isin(members) & near["other"].isin(members)
+    is_listed |= np.arange(len(near)) < LISTED
     columns = ["path", "other", "similarity", "degrees", "mirrored"]
-    return {**sets, "near_link_count": len(near), "near_links": shown[columns].to_dict("records")}
+    near_links = near.loc[is_listed, columns].to_dict("records")
+    return {**sets, "near_link_count": len(near), "near_links": near_links}
+
+
+def value_counts(values: pd.Series, also: Iterable[str] = ()) -> dict[str, int]:
+    """Return how often each value occurs, sorted by value; 0 for those of `also` that do not.
+
+    >>> value_counts(pd.Series(["dog", "cat", "dog"]), also=["cow"])
+    {'cat': 1, 'cow': 0, 'dog': 2}
+    """
+    counts = values.value_counts().to_dict()
+    return {str(value): int(counts.get(value, 0)) for value in sorted({*counts, *also})}
 
 
 def _sets(name: str, rows: pd.DataFrame, key: str) -> dict[str, Any]:

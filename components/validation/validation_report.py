@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.errors import UserError
-from components.validation.quality import Finding
+from components.validation.findings import Finding
 from components.validation.shortcuts import Shortcuts
 
 Outcome = Literal["passed", "passed with warnings", "quarantined", "stopped"]

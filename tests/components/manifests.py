@@ -9,8 +9,8 @@ from components.duplicates.links import LINK_COLUMNS
 from components.manifest.table import as_manifest
 from components.params.reader import Params
 from components.params.validate import Validate
-from components.validation.expectations import Validation, validate
-from components.validation.quality import Finding
+from components.validation.findings import Finding
+from components.validation.validation import Validation, validate
 
 NO_LINKS = pd.DataFrame(columns=list(LINK_COLUMNS)).astype(LINK_COLUMNS)
 # What a photograph in good light measures.

@@ -14,12 +14,12 @@ from components.manifest.difference import difference
 from components.manifest.table import build_manifest
 from components.params.reader import Params
 from components.sources.reading import read_bytes
-from components.validation.expectations import validate
 from components.validation.overview import EDGES
 from components.validation.page import wording
 from components.validation.page.page import EXAMPLES, page, picture_paths
 from components.validation.page.thumbnails import thumbnail
 from components.validation.rules import image_rules
+from components.validation.validation import validate
 from tests.components.pages.outline import Outline
 from tests.components.pictures import copied, saved, scene
 
