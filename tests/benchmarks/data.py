@@ -24,6 +24,7 @@ from components.images.decoder import decode
 from components.images.png import encode_png
 from components.parallel import in_threads
 from components.params.reader import Params, read_params
+from tests.cards import DIGITS
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "datasets"
@@ -48,7 +49,7 @@ def main() -> None:
 def workspace() -> Iterator[Path]:
     """A temporary folder with params.yaml, as the current folder."""
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
-        shutil.copy(ROOT / "params.yaml", name)
+        shutil.copy(DIGITS, Path(name) / "params.yaml")
         yield Path(name)
 
 

@@ -5,13 +5,13 @@ Both compute accuracy, balanced accuracy and macro F1 of as many resamples, in o
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from components.evaluation.metrics import measure
 from components.params.reader import read_params
+from tests.cards import DIGITS
 
 RESAMPLES = 200
 SIZES = ((400, 10), (2_000, 10), (2_000, 100))
@@ -19,7 +19,7 @@ SIZES = ((400, 10), (2_000, 10), (2_000, 100))
 
 def main() -> None:
     """Print a line per number of images and classes."""
-    evaluate = read_params(Path("params.yaml")).evaluate
+    evaluate = read_params(DIGITS).evaluate
     evaluate = evaluate.model_copy(update={"resamples": RESAMPLES})
     print(f"{RESAMPLES} resamples; seconds, median of three, and the ratio")
     for images, classes in SIZES:

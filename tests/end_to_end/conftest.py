@@ -12,6 +12,7 @@ import yaml
 
 from pipelines.commands.sample import digits
 from pipelines.workspace.environment import QUIET
+from tests.cards import DIGITS
 
 ROOT = Path(__file__).parents[2]
 IMAGES_PER_CLASS = 30
@@ -72,7 +73,10 @@ def _merge(tree: dict[str, object], changes: Mapping[str, object]) -> None:
 
 
 def copy_repository(folder: Path) -> None:
-    """Copy what git tracks or would track, as the working tree has it, but for its own data."""
+    """Copy what git tracks or would track, as the working tree has it, without its data.
+
+    params.yaml is the demo's card, whatever this repository's own says by now.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -85,6 +89,7 @@ def copy_repository(folder: Path) -> None:
         if (ROOT / name).is_file() and not name.startswith(ours):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    shutil.copy(DIGITS, folder / "params.yaml")
     run(folder, "git init -q -b main")
 
 

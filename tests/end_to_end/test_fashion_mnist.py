@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from components.images.png import encode_png
+from tests.cards import DIGITS
 from tests.end_to_end.conftest import ROOT, edit_params, run
 
 STAGES = ("ingest", "validate", "split", "prepare")
@@ -24,7 +25,7 @@ def test_an_array_file_and_png_files_of_it_give_the_same_splits_and_pixels(
     shutil.copy(source, packed / "data/raw")
     write_png(source, files / "data/raw")
     for folder in (packed, files):
-        shutil.copy(ROOT / "params.yaml", folder)
+        shutil.copy(DIGITS, folder / "params.yaml")
         edit_params(folder, {"split": {"given": "set_aside"}, "prepare": {"size": 28}})
         for stage in STAGES:
             run(folder, f"python -m pipelines {stage}", PYTHONPATH=str(ROOT))

@@ -12,7 +12,8 @@ from components.params.reader import Params
 from pipelines import artifacts, balance
 from pipelines.formats import write_tree
 from pipelines.workspace.environment import quiet_vendors
-from tests.pipelines.stages import ROOT, run_until, workspace
+from tests.cards import DIGITS
+from tests.pipelines.stages import run_until, workspace
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +56,7 @@ def prepared(
     workspace(digits_folder, tmp_path, monkeypatch)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(DIGITS, tmp_path / "params.yaml")
     run_until("prepare", params)
     balance.run(params.balance)
     write_tree(artifacts.HYPERPARAMETERS, {"model.dropout": 0.4})

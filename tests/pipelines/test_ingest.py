@@ -16,6 +16,7 @@ from components.errors import UserError
 from components.params.reader import Params
 from pipelines import artifacts, ingest
 from pipelines.commands.data_add import add
+from tests.cards import DIGITS
 from tests.pipelines.stages import ROOT, workspace
 from tests.pipelines.versioned import make_repository
 
@@ -105,7 +106,7 @@ def test_a_file_changed_behind_dvc_s_back_is_named_and_one_that_was_meant_is_not
         "  ingest: {cmd: python -m pipelines ingest, deps: [data/raw],"
         " outs: [data/ingest/manifest.parquet]}\n"
     )
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(DIGITS, tmp_path / "params.yaml")
     assert dvc("add", "-q", "data/raw").startswith("0")
     ingest.run(params.ingest)
     damaged = min((artifacts.RAW / "7").iterdir())
@@ -128,7 +129,7 @@ def test_ctrl_c_ends_at_once_and_leaves_no_half_file(digits_folder: Path, tmp_pa
             os.link(next((digits_folder / label).iterdir()), raw / label / f"{number}.png")
     code = (
         "from components.params.reader import read_params; from pathlib import Path; "
-        f"from pipelines import ingest; p = read_params(Path({str(ROOT / 'params.yaml')!r})); "
+        f"from pipelines import ingest; p = read_params(Path({str(DIGITS)!r})); "
         "print('begun', flush=True); ingest.run(p.ingest)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

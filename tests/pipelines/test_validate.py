@@ -16,6 +16,7 @@ from components.errors import UserError
 from components.params.reader import Params
 from pipelines import artifacts, ingest, validate
 from pipelines.formats import read_table, write_table
+from tests.cards import DIGITS
 from tests.pipelines.stages import ROOT, sums, workspace
 
 EVERY = 8  # of TrashNet's 2,527 photographs, 316 in six classes
@@ -107,7 +108,7 @@ def test_wrong_labels_of_photographs_are_among_the_first_suspects(
     keras_home = tmp_path / "keras"
     shutil.copytree(shared / "keras", keras_home)
     wrong = _photographs_with_wrong_labels(shared / "datasets/trashnet", tmp_path / "data/raw")
-    card = (ROOT / "params.yaml").read_text()
+    card = DIGITS.read_text()
     off = "label_errors: { backbone: none"
     assert off in card
     (tmp_path / "params.yaml").write_text(card.replace(off, off.replace("none", "mobilenet_v2")))

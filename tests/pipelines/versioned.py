@@ -15,6 +15,7 @@ import yaml
 from pipelines import artifacts
 from pipelines.formats import write_table
 from pipelines.workspace.environment import QUIET
+from tests.cards import DIGITS
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {f"{label}/{n}.png": f"{label} {n}".encode() * 50 for label in ("cat", "dog")
@@ -32,7 +33,7 @@ def _empty_repository() -> "tempfile.TemporaryDirectory[str]":
     """Make the repository that all copy; it is gone when the tests end."""
     here, folder = Path.cwd(), tempfile.TemporaryDirectory()
     os.chdir(folder.name)
-    shutil.copy(ROOT / "params.yaml", ".")
+    shutil.copy(DIGITS, "params.yaml")
     Path("data").mkdir()
     shutil.copy(ROOT / "data/.gitignore", "data")
     Path(".gitignore").write_text("/.fovea/\n")

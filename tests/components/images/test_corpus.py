@@ -25,7 +25,7 @@ from pathlib import Path
 from components.images.decoder import Fault, decode
 from components.params.reader import read_params
 
-written = read_params(Path("params.yaml")).ingest.decode
+written = read_params(Path("pipelines/commands/cards/digits.yaml")).ingest.decode
 rules = [written.model_copy(update={"icc_profile": how}) for how in ("ignore", "srgb")]
 start = 0
 while length := sys.stdin.buffer.read(8):

@@ -23,6 +23,7 @@ from components.manifest.table import build_manifest
 from components.params.ingest import Ingest
 from components.params.reader import Params
 from components.sources.source import open_source
+from tests.cards import DIGITS
 
 ROOT = Path(__file__).parents[3]
 Told = Callable[..., tuple[int, int]]
@@ -231,7 +232,7 @@ def test_a_killed_run_goes_on_where_it_was(
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; "
         "from components.params.reader import read_params; "
         "from components.manifest.table import build_manifest; "
-        f"p = read_params(Path({str(ROOT / 'params.yaml')!r})).ingest; "
+        f"p = read_params(Path({str(DIGITS)!r})).ingest; "
         f"build_manifest(Path({str(raw)!r}), p, Path({str(memory)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)

@@ -310,7 +310,7 @@ from components.sources.reading import read_bytes
 from components.sources.source import open_source
 from components.errors import UserError
 from components.params.reader import read_params
-source = read_params(Path({root!r}) / "params.yaml").ingest.source
+source = read_params(Path({root!r}) / "pipelines/commands/cards/digits.yaml").ingest.source
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
     for entry in open_source(Path({raw!r}), source).entries:

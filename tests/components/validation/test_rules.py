@@ -35,7 +35,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def photographs_card(params: Params) -> Validate:
-    """The card with the values that it gives for photographs in [brackets]."""
+    """The demo's card with three thresholds of the card for photographs."""
     return rules(
         params,
         dark={"min_p99": 0.3},

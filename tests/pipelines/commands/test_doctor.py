@@ -11,6 +11,7 @@ import pytest
 from pipelines.commands import doctor
 from pipelines.commands.doctor import Check, examine
 from pipelines.workspace import locks
+from tests.cards import DIGITS
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,8 +21,8 @@ def patient(tmp_path: Path, digits_folder: Path, monkeypatch: pytest.MonkeyPatch
     """A workspace that nothing is wrong with: 200 digits, tracked by DVC, committed to git."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
-    for name in ("params.yaml", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
+    shutil.copy(DIGITS, tmp_path / "params.yaml")
+    shutil.copy(ROOT / "requirements.lock", tmp_path)
     (tmp_path / ".gitignore").write_text("/.fovea/\n/mlflow.db\n")
     shutil.copytree(digits_folder, tmp_path / "data/raw")
     run("git", "init", "--quiet")

@@ -20,6 +20,7 @@ from pipelines import artifacts
 from pipelines.commands.fovea import main
 from pipelines.formats import write_tree
 from pipelines.workspace.messages import show_messages
+from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 from tests.pipelines.versioned import write
 
@@ -49,7 +50,7 @@ def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty_store, "mlflow.db")
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    shutil.copy(DIGITS, "params.yaml")
     return tmp_path
 
 
