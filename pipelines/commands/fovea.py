@@ -67,6 +67,45 @@ def set_messages(
     show_messages(level=QUIET if quiet else VERBOSE if verbose else NORMAL)
 
 
+class Card(StrEnum):
+    """What params.yaml can be started from."""
+
+    PHOTOS = "photos"
+    DIGITS = "digits"
+
+
+@app.command(epilog="Example: fovea init --name birds --floors accuracy=0.9,recall=0.6")
+def init(
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name in the registry.")
+    ] = None,
+    card: Annotated[
+        Card, typer.Option("--card", help="photos: your own images; digits: the demo's card again.")
+    ] = Card.PHOTOS,
+    floors: Annotated[
+        str,
+        typer.Option(
+            "--floors",
+            metavar="NAME=NUMBER,…",
+            help="What every version must reach: accuracy, balanced_accuracy, recall (of a class).",
+        ),
+    ] = "",
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Sizes for one GPU instead of two processor cores.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Start with your own images: write params.yaml for them, and remove the demo's data.
+
+    Only the demo's digits and their results are removed, after a question that
+    lists them. Where other images are here, nothing is changed. params.yaml
+    with changes that git does not have is copied to params.yaml.bak first.
+    """
+    from pipelines.commands.init import init as start
+
+    start(card.value, name, floors, gpu, agreed=yes)
+
+
 @app.command(epilog="Example: fovea sample digits")
 def sample(
     name: Annotated[Sample, typer.Argument(help="digits: 1,797 handwritten digits.")],

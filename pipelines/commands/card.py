@@ -1,0 +1,96 @@
+"""A card of this package, a name, floors and sizes → the text of params.yaml.
+
+A card is a whole params.yaml with comments. Values are set line by line, so the comments stay.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from components.errors import UserError
+from components.params.register import Register
+from components.params.sentences import broken_rules
+
+FOLDER = Path(__file__).parent / "cards"
+# The whole MobileNetV2, a batch that keeps a GPU busy, and 30 epochs: on TrashNet, at width 0.35,
+# 30 score a point more than 8.
+GPU_SIZES = {"model.width": "1.0", "train.batch_size": "128", "train.finetune.epochs": "30"}
+# `  width: 0.35 # comment`: indentation, key, value, and the rest of the line.
+LINE = re.compile(r"( *)([\w.]+):(?: +([^\s#]+))?(\s.*)?", re.DOTALL)
+
+
+def card_text(card: str, name: str | None, floors: str, gpu: bool) -> str:
+    """Return params.yaml as text: the card with a model's name, floors and sizes.
+
+    name: of the registered model; None keeps the card's. floors: such as
+    `accuracy=0.8,recall=0.5`; what is not named keeps the card's value.
+    Raises UserError where a name or a floor breaks a rule of section `register`.
+    """
+    if gpu and card != "photos":
+        raise UserError(f"--gpu is for the card photos. Received: --card {card} --gpu")
+    text = (FOLDER / f"{card}.yaml").read_text(encoding="utf-8")
+    given = parse_floors(floors)
+    _check_register(text, name, given)
+    values = dict(GPU_SIZES) if gpu else {}
+    values |= {f"register.floors.{key}": str(value) for key, value in given.items()}
+    if name is not None:
+        # A name such as 2026 would be read as a number without quotes.
+        plain = yaml.safe_load(name) == name
+        values["register.name"] = name if plain else json.dumps(name)
+    for key, value in values.items():
+        text = with_value(text, key, value)
+    return text
+
+
+def parse_floors(text: str) -> dict[str, float]:
+    """Read `name=number,name=number`.
+
+    >>> parse_floors("accuracy=0.8,recall=0.5")
+    {'accuracy': 0.8, 'recall': 0.5}
+    """
+    floors = {}
+    for part in filter(None, text.split(",")):
+        key, _, number = part.partition("=")
+        try:
+            floors[key.strip()] = float(number)
+        except ValueError:
+            raise UserError(
+                f"--floors takes names and numbers, such as accuracy=0.8,recall=0.5. "
+                f"Received: {part!r}"
+            ) from None
+    return floors
+
+
+def with_value(text: str, name: str, value: str) -> str:
+    """Return a card with another value at a dotted name; every other character stays.
+
+    >>> with_value("model:\\n  width: 0.35 # channels\\n", "model.width", "1.0")
+    'model:\\n  width: 1.0 # channels\\n'
+
+    Raises KeyError where no line of its own holds the name.
+    """
+    lines, path = text.splitlines(keepends=True), [""]
+    for number, line in enumerate(lines):
+        if (found := LINE.fullmatch(line)) is None:
+            continue
+        indent, key, old, rest = found.groups()
+        path[len(indent) // 2 :] = [key]
+        if ".".join(path) == name and old is not None:
+            lines[number] = f"{indent}{key}: {value}{rest or ''}"
+            return "".join(lines)
+    raise KeyError(name)
+
+
+def _check_register(card: str, name: str | None, floors: Mapping[str, float]) -> None:
+    """Raise UserError, in the words of params.yaml, where section `register` would be invalid."""
+    section = yaml.safe_load(card)["register"]
+    section["floors"] |= floors
+    section["name"] = section["name"] if name is None else name
+    try:
+        Register.model_validate(section)
+    except ValidationError as error:
+        raise UserError("; ".join(f"register.{rule}" for rule in broken_rules(error))) from None

@@ -1,0 +1,181 @@
+"""The demo's workspace → one for other images: a new params.yaml, and nothing of the demo left.
+
+Only what `fovea sample digits` and `dvc repro` can make again is removed, and only where data/raw,
+data/raw.dvc and dvc.lock know of no other images. A killed `fovea init` is finished by the next.
+"""
+
+import hashlib
+import itertools
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+import yaml
+
+from components.errors import UserError
+from components.files import written_whole
+from components.sources.listing import is_junk
+from pipelines.artifacts import RAW
+from pipelines.commands.card import FOLDER, card_text
+from pipelines.commands.console import show_lines
+from pipelines.commands.sample import digits
+from pipelines.workspace import dvc_files, locks
+from pipelines.workspace.processes import CommandFailedError, run, stage_environment
+
+log = logging.getLogger(__name__)
+
+PARAMS = Path("params.yaml")
+DAG = Path("dvc.yaml")
+LOCK = Path("dvc.lock")
+TRACKED = Path(f"{RAW}.dvc")
+NAMES = {"photos": "the card for photographs", "digits": "the demo's card"}
+
+
+def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> None:
+    """Write params.yaml from a card; for photographs, remove the demo's images and results first.
+
+    agreed: remove and replace without asking. params.yaml with changes that git does not have is
+    copied to params.yaml.bak. Raises UserError, and changes nothing, where other images than the
+    demo's are here, a value breaks a rule, or the answer is no.
+    """
+    if not DAG.is_file():
+        raise UserError(f"run from the repository's root, beside {DAG}. Received: {Path.cwd()}")
+    if name is None and card == "photos":
+        name = _asked_name()
+    text = card_text(card, name, floors, gpu)
+    with locks.locked(Path(), "fovea init", log.info):
+        leaving = _of_the_demo() if card == "photos" else []
+        copy = _copy_to_keep(text)
+        show_lines(*_effects(leaving, card, copy))
+        if (leaving or copy is not None) and not agreed:
+            _ask()
+        if copy is not None:
+            _write(copy, PARAMS.read_bytes())
+        _remove(leaving)
+        _write(PARAMS, text.encode())
+    log.info(f"{PARAMS} is {NAMES[card]} now; next: {_next(card)}")
+
+
+def _asked_name() -> str:
+    if not sys.stdin.isatty():
+        raise UserError(
+            "the model needs a name in the registry; give it with --name, such as --name birds. "
+            "Received: no --name, and no terminal to ask on"
+        )
+    return str(typer.prompt("Name of the model in the registry, such as birds"))
+
+
+def _of_the_demo() -> list[Path]:
+    """Return what the demo left: its images, what DVC knows of them, a folder for each stage.
+
+    Raises UserError where anything here is of other images.
+    """
+    if (others := _other_images()) is not None:
+        raise UserError(
+            f"this folder has other images than the demo's, and fovea init removes no such; edit "
+            f"{PARAMS}, or move {RAW}, {TRACKED} and {LOCK} away and run it again. "
+            f"Received: {others}"
+        )
+    stages = yaml.safe_load(DAG.read_text(encoding="utf-8"))["stages"]
+    paths = [RAW, TRACKED, LOCK, *(RAW.with_name(stage) for stage in stages)]
+    return [path for path in paths if path.exists() or path.is_symlink()]
+
+
+def _other_images() -> str | None:
+    """Return in words which images are here that are not the demo's, or None."""
+    demo = {path: _md5(content) for path, content in digits()}
+    if RAW.is_symlink() or RAW.is_file():
+        return f"{RAW} is no plain folder"
+    files = [path for path in sorted(RAW.rglob("*")) if path.is_symlink() or not path.is_dir()]
+    for path in files:
+        name = path.relative_to(RAW).as_posix()
+        known = path.is_file() and not path.is_symlink() and name in demo
+        if not (known and _md5(path.read_bytes()) == demo[name]) and not is_junk(name):
+            return str(path)
+    listing = _md5(dvc_files.listing_bytes(demo)) + dvc_files.FOLDER
+    if dvc_files.added_md5(_text(TRACKED)) not in (None, listing):
+        return f"{TRACKED}, which names other images"
+    if dvc_files.locked(_text(LOCK), "ingest", "deps").get(str(RAW), listing) != listing:
+        return f"{LOCK}, which has results of other images"
+    return None
+
+
+def _copy_to_keep(text: str) -> Path | None:
+    """Return where params.yaml is to be copied, or None where nothing of it would be lost."""
+    if not PARAMS.is_file():
+        return None
+    now = PARAMS.read_bytes()
+    if now in (text.encode(), *(card.read_bytes() for card in FOLDER.glob("*.yaml"))):
+        return None
+    if _git("status", "--porcelain", "--", str(PARAMS)) == []:  # as committed
+        return None
+    names = itertools.chain([".bak"], (f".bak{number}" for number in itertools.count(2)))
+    copies = (PARAMS.with_name(f"{PARAMS}{name}") for name in names)
+    return next(path for path in copies if not path.exists() or path.read_bytes() == now)
+
+
+def _effects(leaving: Sequence[Path], card: str, copy: Path | None) -> list[str]:
+    lines = [f"{PARAMS} becomes {NAMES[card]}"]
+    if copy is not None:
+        lines.append(f"{PARAMS} as it is has changes that git does not have; a copy goes to {copy}")
+    if leaving:
+        lines.append("the demo's images and results are removed, from git's index, too:")
+        lines += [f"  {path}" for path in leaving]
+    return lines
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise UserError(
+            "nothing was changed; run it again with --yes if that is what you want. "
+            "Received: no terminal to ask on"
+        )
+    if not typer.confirm("Go on?"):
+        raise UserError("nothing was changed. Received: no")
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    if paths:
+        names = map(str, paths)
+        _git("rm", "-r", "--cached", "--force", "--quiet", "--ignore-unmatch", "--", *names)
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _git(*arguments: str) -> list[str] | None:
+    """Run git and return its lines; None where it is not installed, or this is no repository."""
+    lines: list[str] = []
+    if shutil.which("git") is None:
+        return None
+    try:
+        run(["git", *arguments], {**stage_environment({}), "LC_ALL": "C"}, lines.append)
+    except CommandFailedError as error:
+        if any("not a git repository" in line for line in lines):
+            return None
+        raise UserError(f"git refuses: {error}") from None
+    return lines
+
+
+def _next(card: str) -> str:
+    if card == "photos":
+        return "fovea data add FOLDER_OR_ARCHIVE, then fovea doctor"
+    return "dvc repro" if RAW.is_dir() else "fovea sample digits, then dvc repro"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
