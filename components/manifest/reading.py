@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.images.formats import Fault
-from components.manifest.known import BATCH, STATE, UNKNOWN, Known
+from components.manifest.cache import BATCH, STATE, UNKNOWN, Cache
 from components.manifest.rows import COLUMNS, facts_of, image_row
 from components.parallel import in_processes, in_threads
 from components.params.ingest import Decode
@@ -43,23 +43,23 @@ LONG_RUN = 20  # rows; pieces shorter than that cost more than a copy
 State = tuple[int, ...]
 
 
-def read_pictures(root: Path, listing: Listing, params: Decode, known: Known) -> pa.Table:
+def read_pictures(root: Path, listing: Listing, params: Decode, cache: Cache) -> pa.Table:
     """Return a row with SCHEMA's columns for every entry, in their order.
 
     path is spelled as `spelled` says. md5 is that of the file, None where it could not be read.
     """
     paths = [entry.path for entry in listing.entries]
     states = _states(root, paths, listing.folders)
-    places = known.find(pa.array(map(spelled, paths), pa.string()), np.array(states, np.int64))
+    places = cache.find(pa.array(map(spelled, paths), pa.string()), np.array(states, np.int64))
     new = np.flatnonzero(places < 0)
     log.info(f"{len(new):,} images to read, {len(paths) - len(new):,} known already")
-    fresh = [known.rows]
+    fresh = [cache.rows]
     for batch in _read(root, [(paths[at], states[at]) for at in new], params):
-        known.add(batch)
+        cache.add(batch)
         fresh.append(pa.Table.from_batches([batch]))
-    places[new] = known.rows.num_rows + np.arange(len(new))
+    places[new] = cache.rows.num_rows + np.arange(len(new))
     rows = _arranged(pa.concat_tables(fresh), places)
-    known.settle(rows)
+    cache.drop_all_but(rows.column("path"))
     return rows.select(SCHEMA.names)
 
 
@@ -80,7 +80,7 @@ def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[S
         inside = file.rpartition("/")[0] in folders and (file.isascii() or spelled(file) == file)
         return _state(f"{below}/{file}") if inside else UNKNOWN
 
-    of_array = cache(state_of)
+    of_array = lru_cache(maxsize=None)(state_of)
     holders = map(array_file, paths)
     return [
         state_of(path) if holder is None else of_array(holder)

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from components.errors import UserError
-from components.manifest.known import remembered
+from components.manifest.cache import open_cache
 from components.manifest.reading import SCHEMA, read_pictures, spelled
 from components.manifest.rows import COLUMNS as OF_IMAGE
 from components.manifest.rows import recipe
@@ -60,8 +60,8 @@ def as_manifest(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _rows(root: Path, listing: Listing, params: Ingest, memory: Path | None) -> pa.Table:
-    with remembered(memory, recipe(params.decode), SCHEMA) as known:
-        return read_pictures(root, listing, params.decode, known)
+    with open_cache(memory, recipe(params.decode), SCHEMA) as cache:
+        return read_pictures(root, listing, params.decode, cache)
 
 
 def _manifest(listing: Listing, rows: pa.Table) -> pd.DataFrame:
