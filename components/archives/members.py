@@ -1,7 +1,8 @@
 """A zip or tar → its members one after the other: name, size and a way to read the bytes.
 
-What is no plain file or folder is refused here, and no more of a tar is held in memory than one
-header, however large the archive says that it is.
+Python's zipfile and tarfile do the reading. They give no more bytes of a member than its header
+announces, so whoever adds up the sizes knows what will come before it comes. What else a stranger's
+archive may do to them is refused here: links, devices, encryption, headers that fill the memory.
 """
 
 import bz2
@@ -29,30 +30,38 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive; `size` is what the archive says, in bytes."""
+    """A file of an archive, or a folder, which has no bytes.
+
+    size: what the archive announces, in bytes; `open` gives no more, but may give less.
+    """
 
     name: str
     size: int
     open: Callable[[], IO[bytes]]
+    is_folder: bool
 
 
-def zip_members(file: IO[bytes]) -> Iterator[Member | None]:
-    """Yield the files of a zip, and None for each folder. Raises RefusedError."""
+def zip_members(file: IO[bytes]) -> Iterator[Member]:
+    """Yield the files and folders of a zip. Raises RefusedError."""
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            name, mode = _zip_name(info), info.external_attr >> 16
-            if "\0" in info.orig_filename:
-                raise RefusedError(f"a name with a NUL. Received: {info.orig_filename!r}")
-            if info.flag_bits & 1:
-                raise RefusedError(f"it is encrypted; unpack it yourself. Received: {name!r}")
-            if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise RefusedError(f"a link or device; only files are taken. Received: {name!r}")
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                # Python decompresses the others without a bound on memory.
-                method = f"compression method {info.compress_type}"
-                raise RefusedError(f"{method}; repack it with deflate. Received: {name!r}")
-            opened = partial(archive.open, info)
-            yield None if info.is_dir() else Member(name, info.file_size, opened)
+            name = _zip_name(info)
+            _check_zip_member(info, name)
+            yield Member(name, info.file_size, partial(archive.open, info), info.is_dir())
+
+
+def _check_zip_member(info: zipfile.ZipInfo, name: str) -> None:
+    if "\0" in info.orig_filename:  # zipfile ends the name there
+        raise RefusedError(f"a name with a NUL. Received: {info.orig_filename!r}")
+    if info.flag_bits & 1:
+        raise RefusedError(f"it is encrypted; unpack it yourself. Received: {name!r}")
+    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the program that made it has no kinds
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise RefusedError(f"a link or device; only files are taken. Received: {name!r}")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # Python decompresses the others without a bound on memory.
+        method = f"compression method {info.compress_type}"
+        raise RefusedError(f"{method}; repack it with deflate. Received: {name!r}")
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -68,40 +77,42 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         return info.filename
 
 
-def tar_members(file: IO[bytes]) -> Iterator[Member | None]:
-    """Yield the files of a tar, None for a folder; each must be read before the next is asked for.
+def tar_members(file: IO[bytes]) -> Iterator[Member]:
+    """Yield the files and folders of a tar; a file must be read before the next one is asked for.
 
     Raises RefusedError, or EOFError where the end is missing.
     """
-    stream = _TarStream(_decompressed(file))
+    stream = _TarStream(_decompress(file))
     with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8") as archive:
         for info in archive:
             if not info.isdir() and (not info.isreg() or info.issparse()):
                 raise RefusedError(
                     f"a link, device or sparse file; only files are taken. Received: {info.name!r}"
                 )
-            stream.left = HEADER_BYTES + (info.size if info.isreg() else 0)
-            yield None if info.isdir() else Member(info.name, info.size, _reader(archive, info))
+            size = info.size if info.isreg() else 0
+            stream.left = HEADER_BYTES + size
+            yield Member(info.name, size, partial(_open_tar_member, archive, info), info.isdir())
             stream.left = HEADER_BYTES
             archive.members.clear()  # type: ignore[attr-defined]  # else it keeps every header
     stream.finish()
 
 
-def _reader(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[], IO[bytes]]:
-    return lambda: archive.extractfile(info) or io.BytesIO()
+def _open_tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    return archive.extractfile(info) or io.BytesIO()
 
 
-def _decompressed(file: IO[bytes]) -> IO[bytes]:
+def _decompress(file: IO[bytes]) -> IO[bytes]:
+    """Open what the tar is packed in. tarfile does so, too, but skips the checksum of a gzip."""
     start = file.read(max(map(len, COMPRESSIONS)))
     file.seek(0)
-    for magic, opened in COMPRESSIONS.items():
+    for magic, open_packed in COMPRESSIONS.items():
         if start.startswith(magic):
-            return opened(file)  # type: ignore[no-any-return]
+            return open_packed(file)  # type: ignore[no-any-return]
     return file
 
 
 class _TarStream(io.RawIOBase):
-    """The bytes of a tar, of which no more than `left` may come before somebody allows more."""
+    """The bytes of a tar, of which at most `left` may be read until `left` is set again."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """An archive (zip, or tar, also with gz, bz2 or xz) → its plain files below a folder, no others.
 
-Nothing that an archive says of itself is believed: bytes are counted while they are unpacked, names
-are checked before a file is made, and what is no plain file is refused. An archive inside of an
-archive is a plain file. Python's own `extractall` checks less, and decompresses without end.
+One loop counts members and bytes against the limits before anything of a member is written, and
+checks its name. An archive inside of an archive is a plain file. What `extractall` lets pass, even
+with its `data` filter, is in docs/decisions/archives-by-hand.md.
 """
 
 import errno
@@ -75,14 +75,14 @@ class Unpacked:
 
 
 def is_archive(path: Path) -> bool:
-    """Tell by its name whether `path` is to be unpacked; an .npz, which is a zip, is not.
+    """Return whether `path` is to be unpacked, by its name; an .npz, which is a zip, is not.
 
     Raises UserError for archives of other kinds.
     """
     if not ARCHIVE.search(path.name) and OTHER_ARCHIVE.search(path.name):
         raise UserError(
-            f"unpacked are zip and tar (plain, gz, bz2, xz); unpack others yourself and add the "
-            f"folder. Received: {path}"
+            "only zip and tar (plain, gz, bz2, xz) are unpacked; unpack others yourself and add "
+            f"the folder. Received: {path}"
         )
     return ARCHIVE.search(path.name) is not None
 
@@ -91,8 +91,8 @@ def announced_bytes(archive: Path) -> int:
     """Return at least how many bytes the archive says it unpacks to, found without unpacking."""
     if not _is_zip(archive):
         return archive.stat().st_size
-    with _one_sentence(archive), zipfile.ZipFile(archive) as opened:
-        return sum(info.file_size for info in opened.infolist())
+    with _one_sentence(archive), zipfile.ZipFile(archive) as members:
+        return sum(info.file_size for info in members.infolist())
 
 
 def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
@@ -103,73 +103,68 @@ def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
     left.
     """
     size = archive.stat().st_size
-    room = min(limits.total_bytes, max(limits.free_bytes, limits.ratio * size))
-    writer = _Writer(folder, limits, room)
+    sums: dict[str, str] = {}
+    skipped: list[str] = []
     with _one_sentence(archive), archive.open("rb") as file:
         members = zip_members(file) if _is_zip(archive) else tar_members(file)
-        steps = _mebibytes(file, size, map(writer.write, members))
+        work = _write_files(_count(members, limits, size), folder, sums, skipped)
+        steps = _mebibytes(file, size, work)
         for _ in track(steps, f"unpack {archive.name}: MiB", total=_steps(size)):
             pass
-    return Unpacked(writer.sums, tuple(writer.skipped))
+    return Unpacked(sums, tuple(skipped))
 
 
-class _Writer:
-    """Writes members below a folder, and counts what really comes out of them."""
-
-    def __init__(self, folder: Path, limits: Limits, room: int) -> None:
-        self.sums: dict[str, str] = {}
-        self.skipped: list[str] = []
-        self._folder, self._limits, self._room = folder, limits, room
-        self._members = 0
-
-    def write(self, member: Member | None) -> None:
-        """Write one file; None stands for a folder, which counts but is not made."""
-        self._members += 1
-        if self._members > self._limits.members:
-            raise RefusedError(f"more files than the {self._limits.members:,} that are allowed")
-        if member is None:
-            return
-        name = _checked(member.name)
-        if name in self.sums:
-            raise RefusedError(f"the same name twice; repack it. Received: {name!r}")
-        if is_junk(name):
-            self.skipped.append(name)
-            for _ in self._chunks(member):
-                pass
-            return
-        self.sums[name] = self._digest(member, self._folder / name)
-
-    def _digest(self, member: Member, path: Path) -> str:
-        digest = hashlib.sha256()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("xb")
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            both = "stands for a file and a folder, or for two files where case does not count"
-            raise RefusedError(f"a name that {both}. Received: {member.name!r}") from None
-        with file:
-            for chunk in self._chunks(member):
-                digest.update(chunk)
-                file.write(chunk)
-        return digest.hexdigest()
-
-    def _chunks(self, member: Member) -> Iterator[bytes]:
-        count = 0
-        with member.open() as file:
-            while chunk := file.read(CHUNK):
-                count += len(chunk)
-                self._room -= len(chunk)
-                if count > self._limits.member_bytes or self._room < 0:
-                    raise RefusedError(
-                        "it unpacks to far more than its size, or than there is room for; unpack "
-                        f"it yourself if you trust it, and add the folder. Received: {member.name}"
-                    )
-                yield chunk
-        if count != member.size:
-            raise EOFError(f"{member.name!r} has {count} bytes, and {member.size} are announced")
+def _count(members: Iterable[Member], limits: Limits, size: int) -> Iterator[Member]:
+    """Yield the members of an archive of `size` bytes. Raises RefusedError at the first limit."""
+    room = min(limits.total_bytes, max(limits.free_bytes, limits.ratio * size))
+    for number, member in enumerate(members, start=1):
+        room -= member.size
+        if number > limits.members:
+            raise RefusedError(f"more files than the {limits.members:,} that are allowed")
+        if member.size > limits.member_bytes or room < 0:
+            raise RefusedError(
+                "it unpacks to far more than its size, or than there is room for; unpack it "
+                f"yourself if you trust it, and add the folder. Received: {member.name}"
+            )
+        yield member
 
 
-def _checked(name: str) -> str:
+def _write_files(
+    members: Iterable[Member], folder: Path, sums: dict[str, str], skipped: list[str]
+) -> Iterator[None]:
+    """Write file after file, noting the sums of those written and the names of junk."""
+    for member in members:
+        if not member.is_folder:
+            name = _plain_name(member.name)
+            if name in sums:
+                raise RefusedError(f"the same name twice; repack it. Received: {name!r}")
+            if is_junk(name):
+                skipped.append(name)
+            else:
+                sums[name] = _write(member, folder / name)
+        yield
+
+
+def _write(member: Member, path: Path) -> str:
+    """Write one file and return its sha256 (hex)."""
+    digest, count = hashlib.sha256(), 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb")
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        both = "stands for a file and a folder, or for two files where case does not count"
+        raise RefusedError(f"a name that {both}. Received: {member.name!r}") from None
+    with file, member.open() as content:
+        while chunk := content.read(CHUNK):
+            digest.update(chunk)
+            file.write(chunk)
+            count += len(chunk)
+    if count != member.size:
+        raise EOFError(f"{member.name!r} has {count} bytes, and {member.size} are announced")
+    return digest.hexdigest()
+
+
+def _plain_name(name: str) -> str:
     """Return the name as a plain relative POSIX path. Raises RefusedError where it is none."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or re.match("[A-Za-z]:", name):
@@ -199,14 +194,15 @@ def _one_sentence(archive: Path) -> Iterator[None]:
         if isinstance(error, OSError) and not _is_damage(error):
             raise  # a full disk and the like is no fault of the archive
         raise UserError(
-            f"{archive} is damaged, or not what its name says; fetch it anew. Received: {error}"
+            f"{archive} is damaged, or not what its name says; fetch it again. Received: {error}"
         ) from None
 
 
 def _is_damage(error: OSError) -> bool:
-    """Tell bz2's and gzip's complaints, and a place before the start, from what the disk says.
+    """Return whether an error is about the archive's bytes, not about the disk or our own files.
 
-    An error with a file name is about a file that we were to make.
+    bz2 and gzip raise OSErrors without a number; EINVAL is a place before the start of the file. An
+    error with a file name is about a file that was to be written.
     """
     return error.errno is None or (error.errno == errno.EINVAL and error.filename is None)
 
@@ -220,7 +216,7 @@ def _steps(size: int) -> int:
 
 
 def _mebibytes(file: IO[bytes], size: int, work: Iterable[None]) -> Iterator[int]:
-    """Do the work, and yield once for each mebibyte of the archive that is behind us."""
+    """Do the work, and yield once for each mebibyte of the archive that has been read."""
     done, steps = 0, _steps(size)
     for _ in work:
         now = min(file.tell() // CHUNK, steps)
