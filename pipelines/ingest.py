@@ -13,8 +13,7 @@ log = logging.getLogger(__name__)
 
 def run(ingest: Ingest) -> None:
     """Read every new image once and write what is known of all."""
-    memory = artifacts.STATE / "known.sqlite"
-    manifest = build_manifest(artifacts.RAW, ingest, memory, recorded(artifacts.RAW))
+    manifest = build_manifest(artifacts.RAW, ingest, artifacts.STATE, recorded(artifacts.RAW))
     write_table(artifacts.MANIFEST, manifest)
     faulty = int(manifest["fault"].notna().sum())
     classes = manifest["label"].str.strip().replace("", None).nunique()

@@ -21,7 +21,9 @@ def run(ingest: Ingest, prepare: Prepare) -> None:
     splits["label_index"] = splits["label"].map(indices).astype("int64")
     for side in SPLITS:
         rows = splits[splits["split"] == side]
-        prepare_images(artifacts.RAW, rows, ingest, prepare, artifacts.images(side))
+        prepare_images(
+            artifacts.RAW, rows, ingest, prepare, artifacts.images(side), artifacts.STATE
+        )
         write_table(artifacts.rows(side), rows)
     arrays = {side: artifacts.images(side) for side in SPLITS}
     write_tree(artifacts.STATISTICS, statistics(splits, arrays, prepare))

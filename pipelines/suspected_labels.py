@@ -58,7 +58,7 @@ def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArra
         part = rows.iloc[start : start + AT_A_TIME]
         with TemporaryDirectory(dir=artifacts.STATE) as folder:
             pixels = Path(folder) / "label_errors.images.npy"
-            prepare_images(artifacts.RAW, part, ingest, as_seen, pixels)
+            prepare_images(artifacts.RAW, part, ingest, as_seen, pixels, artifacts.STATE)
             examples = Examples(read_images(pixels), np.zeros(len(part), np.int64))
             cache = artifacts.STATE / "features"
             parts.append(frozen_features(classifier, examples, sha256(pixels), cache).inputs)

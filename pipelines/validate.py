@@ -64,7 +64,7 @@ def _pictures(paths: list[str], params: Decode) -> Iterator[tuple[str, Pixels]]:
     """Yield path and thumbnail of those that have a picture."""
     for path in paths:
         with suppress(Fault):
-            data = read_bytes(artifacts.RAW, path, params.max_bytes)
+            data = read_bytes(artifacts.RAW, path, params.max_bytes, artifacts.STATE)
             yield path, thumbnail(decode(data, params).pixels)
 
 

@@ -43,10 +43,13 @@ LONG_RUN = 20  # rows; pieces shorter than that cost more than a copy
 State = tuple[int, ...]
 
 
-def read_pictures(root: Path, listing: Listing, params: Decode, cache: Cache) -> pa.Table:
+def read_pictures(
+    root: Path, listing: Listing, params: Decode, cache: Cache, folder: Path
+) -> pa.Table:
     """Return a row with SCHEMA's columns for every entry, in their order.
 
     path is spelled as `spelled` says. md5 is that of the file, None where it could not be read.
+    folder: where arrays of an .npz are unpacked.
     """
     paths = [entry.path for entry in listing.entries]
     states = _states(root, paths, listing.folders)
@@ -54,7 +57,7 @@ def read_pictures(root: Path, listing: Listing, params: Decode, cache: Cache) ->
     new = np.flatnonzero(places < 0)
     log.info(f"{len(new):,} images to read, {len(paths) - len(new):,} known already")
     fresh = [cache.rows]
-    for batch in _read(root, [(paths[at], states[at]) for at in new], params):
+    for batch in _read(root, [(paths[at], states[at]) for at in new], params, folder):
         cache.add(batch)
         fresh.append(pa.Table.from_batches([batch]))
     places[new] = cache.rows.num_rows + np.arange(len(new))
@@ -100,12 +103,12 @@ def _state(file: str) -> State:
 
 
 def _read(
-    root: Path, files: Sequence[tuple[str, State]], params: Decode
+    root: Path, files: Sequence[tuple[str, State]], params: Decode, folder: Path
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of rows with the columns of SCHEMA and STATE."""
     # An array file is loaded once; processes would each load it.
     at_once = in_threads if any(array_file(path) for path, _ in files[:1]) else in_processes
-    rows: Iterable[dict[str, Any]] = at_once(partial(_row, root, params), files)
+    rows: Iterable[dict[str, Any]] = at_once(partial(_row, root, params, folder), files)
     if files:
         rows = track(rows, "images read", total=len(files))
     schema = pa.schema([*SCHEMA, *STATE])
@@ -140,12 +143,12 @@ def _arranged(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
     return pa.concat_tables(rows.slice(*run) for run in zip(first, lengths, strict=True))
 
 
-def _row(root: Path, params: Decode, picture: tuple[str, State]) -> dict[str, Any]:
+def _row(root: Path, params: Decode, folder: Path, picture: tuple[str, State]) -> dict[str, Any]:
     path, state = picture
     begun_ns = time.time_ns()
     row: dict[str, Any] = {"path": spelled(path), "bytes": 0}
     try:
-        data = read_bytes(root, path, params.max_bytes)
+        data = read_bytes(root, path, params.max_bytes, folder)
         file = file_of(root, path)
         md5 = _md5(data) if file == path else file_md5(root, file, state)
     except Fault as fault:  # not remembered: nothing was read, and nothing is saved

@@ -6,7 +6,9 @@ as unreadable and broken files do.
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -24,6 +26,7 @@ from components.sources.source import open_source
 
 log = logging.getLogger(__name__)
 
+CACHE = "known.sqlite"
 OF_PLACE = {"path": "str", "label": "str", "group": "str", "given_split": "str"}
 COLUMNS = OF_PLACE | OF_IMAGE
 TYPES = {pa.int64(): pd.Int64Dtype(), pa.large_binary(): pd.ArrowDtype(pa.large_binary())}
@@ -34,14 +37,14 @@ LATER = ("split", "fold", "label_index", "reason", "because_of")
 def build_manifest(
     root: Path,
     params: Ingest,
-    memory: Path | None = None,
+    state: Path | None = None,
     recorded: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Return a row for every picture below `root`: COLUMNS, then those that a table brings as text.
 
-    memory: a file in which rows are kept, so that the next time only new and changed files are
-    read; the manifest is the same with it and without it. recorded: path → md5 (hex) of files, as
-    DVC has recorded them.
+    state: a folder for what may be deleted at any time: rows, so that the next time only new and
+    changed files are read, and unpacked arrays. The manifest is the same with it and without it.
+    recorded: path → md5 (hex) of files, as DVC has recorded them.
 
     Raises UserError where there is nothing to classify, and where a file is not as recorded.
     """
@@ -49,7 +52,7 @@ def build_manifest(
     for note in listing.notes:
         log.info(f"{note}")
     _check_columns(listing.columns)
-    rows = _rows(root, listing, params, memory)
+    rows = _rows(root, listing, params, state)
     _check_recorded(root, rows, recorded or {})
     return _manifest(listing, rows)
 
@@ -59,9 +62,13 @@ def as_manifest(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def _rows(root: Path, listing: Listing, params: Ingest, memory: Path | None) -> pa.Table:
-    with open_cache(memory, recipe(params.decode), SCHEMA) as cache:
-        return read_pictures(root, listing, params.decode, cache)
+def _rows(root: Path, listing: Listing, params: Ingest, state: Path | None) -> pa.Table:
+    file = state and state / CACHE
+    with (
+        open_cache(file, recipe(params.decode), SCHEMA) as cache,
+        TemporaryDirectory() if state is None else nullcontext(state) as folder,
+    ):
+        return read_pictures(root, listing, params.decode, cache, Path(folder))
 
 
 def _manifest(listing: Listing, rows: pa.Table) -> pd.DataFrame:

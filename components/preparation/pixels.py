@@ -7,8 +7,10 @@ holds a few images at a time, however many there are.
 
 import hashlib
 import shutil
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -25,12 +27,18 @@ from components.sources.reading import read_bytes
 
 
 def prepare_images(
-    root: Path, rows: pd.DataFrame, ingest: Ingest, prepare: Prepare, destination: Path
+    root: Path,
+    rows: pd.DataFrame,
+    ingest: Ingest,
+    prepare: Prepare,
+    destination: Path,
+    state: Path | None = None,
 ) -> None:
     """Write `destination`, a .npy file of uint8 [len(rows), size, size, 3], in the order of `rows`.
 
     rows: columns path (below `root`) and image_id. Any size and way of resizing may be asked for,
-    so a model trained at another size can be given the very same images.
+    so a model trained at another size can be given the very same images. state: the folder where
+    `ingest` keeps unpacked arrays; a temporary one where it is None.
 
     Raises UserError where a file is missing, is not the one that the manifest describes, or where
     the disk has no room.
@@ -40,20 +48,26 @@ def prepare_images(
     destination.parent.mkdir(parents=True, exist_ok=True)
     _check_room(destination, int(np.prod(shape)))
     pairs = zip(rows["path"], rows["image_id"], strict=True)
-    prepared = in_threads(partial(_prepared, root, ingest, prepare), pairs)
-    shown = track(prepared, f"{destination.name}", total=len(rows))
     # Written in order, not through a memory map: a map that outgrows its disk kills the process.
-    with written_whole(destination) as temporary, temporary.open("wb") as file:
+    with (
+        TemporaryDirectory() if state is None else nullcontext(state) as folder,
+        written_whole(destination) as temporary,
+        temporary.open("wb") as file,
+    ):
+        prepared = in_threads(partial(_prepared, root, Path(folder), ingest, prepare), pairs)
+        shown = track(prepared, f"{destination.name}", total=len(rows))
         np.lib.format.write_array_header_1_0(file, header)
         for pixels in shown:
             file.write(pixels.tobytes())
         file.flush()
 
 
-def _prepared(root: Path, ingest: Ingest, prepare: Prepare, row: tuple[str, str]) -> Pixels:
+def _prepared(
+    root: Path, state: Path, ingest: Ingest, prepare: Prepare, row: tuple[str, str]
+) -> Pixels:
     path, image_id = row
     try:
-        data = read_bytes(root, path, ingest.decode.max_bytes)
+        data = read_bytes(root, path, ingest.decode.max_bytes, state)
     except Fault as fault:
         raise UserError(
             f"cannot read {root / path}, which the manifest lists; bring it back (`dvc checkout`) "

@@ -100,7 +100,7 @@ def _predicted(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:
     theirs = Prepare.model_validate({"size": classifier.size, "resize": classifier.resize})
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "champion.images.npy"
-        prepare_images(contest.root, contest.rows, contest.ingest, theirs, again)
+        prepare_images(contest.root, contest.rows, contest.ingest, theirs, again, Path(folder))
         return predict(classifier, read_images(again))
 
 

@@ -1,12 +1,13 @@
-"""A .npy or .npz file → the arrays in it, as a whole or one element at a time; never a pickle.
+"""A .npy or .npz file → the arrays in it, and single elements of them; never a pickle.
 
-From an array that is stored plainly (.npy, and .npz as `np.savez` writes it) single elements are
-read from the file. A packed one (`np.savez_compressed`) is loaded once, as a whole, and kept.
+An element is read through a memory map. A .npy file is mapped where it is; an array of an .npz is
+first copied into a .npy file below `state/arrays`, in a folder named by the sha256 of the .npz, so
+it is copied once however many stages read it. These copies may be deleted at any time.
 """
 
 import hashlib
 import os
-import struct
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -22,33 +23,32 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from components.errors import UserError
+from components.files import written_whole
 from components.images.formats import Fault
 from components.sources.tree import opened
 
 Array = NDArray[Any]
 State = tuple[int, int, int, int]
 
-# A packed array is unpacked into memory, so there is an end to it; a plain one may have any size.
+# A bound on what is unpacked onto the disk; an array that is stored plainly may have any size.
 MAX_UNPACKED_BYTES = 2 * 2**30
 # Blank pictures pack well, but beyond both of these an array is a bomb.
 MAX_RATIO, RATIO_FROM_BYTES = 200, 100 * 2**20
-KEPT = 3  # packed arrays in memory at a time: train, val and test
-LOCK = threading.Lock()
+KEPT = 3  # files and maps that are held open at a time: train, val and test
+LOCK = threading.Lock()  # else every thread would copy the same array
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a file, not read yet.
+    """An array in a file: what its header says; its values are not read yet.
 
-    member: its name in an .npz, None in an .npy. start: where its values begin in the file, in C
-    order; None where they are packed or in another order.
+    member: its name in an .npz, None in an .npy.
     """
 
     file: str
     member: str | None
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    start: int | None
 
     @property
     def path(self) -> str:
@@ -64,7 +64,7 @@ class Stored:
 def stored_arrays(root: Path, file: str) -> Mapping[str | None, Stored]:
     """Return the arrays of a file below `root` by their names, None for the one of an .npy.
 
-    Sizes in the headers are held against the sizes in the file before any value is read.
+    Sizes in the headers are compared with the sizes in the file before any value is read.
     Raises UserError where the file is damaged, holds pickles or would unpack to too much; Fault as
     `opened` does.
     """
@@ -73,25 +73,21 @@ def stored_arrays(root: Path, file: str) -> Mapping[str | None, Stored]:
 
 
 def values(root: Path, stored: Stored) -> Array:
-    """Return all of an array. Raises UserError where the file is damaged."""
-    with opened(root, stored.file) as descriptor, LOCK:
-        return _loaded(root, stored, _state(descriptor))
+    """Read all of an array into memory. Raises UserError where the file is damaged."""
+    with _open(root, stored.file) as stream, _open_array(stream, stored.member) as array:
+        return npy.read_array(array, allow_pickle=False)
 
 
-def element(root: Path, stored: Stored, number: int) -> bytes:
+def element(root: Path, stored: Stored, number: int, state: Path) -> bytes:
     """Return the bytes of one element, in C order.
 
-    Raises Fault where the file has become shorter meanwhile, and as `opened` does.
+    state: the folder below which arrays of an .npz are kept unpacked.
+    Raises UserError where the file is damaged, or the disk has no room; Fault as `opened` does.
     """
-    if stored.start is None:
-        whole: bytes = values(root, stored)[number].tobytes()
-        return whole
-    size = stored.element_bytes
-    with opened(root, stored.file) as descriptor:
-        found = os.pread(descriptor, size, stored.start + number * size)
-    if len(found) < size:
-        raise Fault("unreadable", f"{stored.file} has become shorter")
-    return found
+    with opened(root, stored.file) as descriptor, LOCK:
+        array = _map(root, stored, _state(descriptor), state)
+    picture: bytes = array[number].tobytes()
+    return picture
 
 
 @lru_cache(maxsize=KEPT)
@@ -100,8 +96,17 @@ def file_md5(root: Path, file: str, state: tuple[int, ...]) -> str:
 
     state: what is known to change whenever the file does; the same file is not read twice.
     """
+    return _digest(root, file, partial(hashlib.md5, usedforsecurity=False))
+
+
+@lru_cache(maxsize=KEPT)
+def _file_sha256(root: Path, file: str, state: State) -> str:
+    return _digest(root, file, hashlib.sha256)
+
+
+def _digest(root: Path, file: str, algorithm: Any) -> str:
     with opened(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
-        return hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def _state(descriptor: int) -> State:
@@ -112,27 +117,60 @@ def _state(descriptor: int) -> State:
 
 @lru_cache(maxsize=KEPT)
 def _stored_arrays(root: Path, file: str, state: State) -> Mapping[str | None, Stored]:
-    with _opened(root, file) as stream:
+    with _open(root, file) as stream:
         if not zipfile.is_zipfile(stream):
             stream.seek(0)
-            found = _header(stream, file, None, state[0])
-            return {None: found}
+            return {None: _stored(stream, file, None, state[0])}
         with zipfile.ZipFile(stream) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            return {info.filename[:-4]: _member(stream, archive, info, file) for info in members}
+            return {info.filename[:-4]: _stored_member(archive, info, file) for info in members}
 
 
 @lru_cache(maxsize=KEPT)
-def _loaded(root: Path, stored: Stored, state: State) -> Array:
-    with _opened(root, stored.file) as stream:
-        if stored.member is None:
-            return npy.read_array(stream, allow_pickle=False)
-        with zipfile.ZipFile(stream) as archive, archive.open(f"{stored.member}.npy") as inner:
-            return npy.read_array(inner, allow_pickle=False)
+def _map(root: Path, stored: Stored, file_state: State, state: Path) -> Array:
+    """Map an array into memory: a .npy file as it is, an array of an .npz from its copy."""
+    if stored.member is None:
+        with _open(root, stored.file) as stream:
+            shape, fortran, dtype = _read_header(stream)
+            order = "F" if fortran else "C"
+            return np.memmap(stream, dtype, "r", stream.tell(), shape, order)  # type: ignore[call-overload, no-any-return]
+    name = hashlib.sha256(stored.member.encode()).hexdigest()[:16]  # may be no name of a file
+    copies = state / "arrays" / stored.file
+    copy = copies / _file_sha256(root, stored.file, file_state) / f"{name}.npy"
+    if not copy.is_file():
+        _drop_others(copies, copy.parent)
+        _unpack(root, stored, copy)
+    array: Array = np.load(copy, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _drop_others(copies: Path, current: Path) -> None:
+    """Remove copies of what the .npz was before it changed."""
+    for folder in set(copies.glob("*")) - {current}:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unpack(root: Path, stored: Stored, copy: Path) -> None:
+    """Write an array of an .npz as a .npy file, which is what a member of an .npz is."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    needed = prod(stored.shape) * stored.dtype.itemsize
+    free = shutil.disk_usage(copy.parent).free
+    if needed > free:
+        raise UserError(
+            f"{stored.path} needs {needed:,} bytes below {copy.parent} to be read picture by "
+            f"picture; free some disk. Received: {free:,} bytes free"
+        )
+    with (
+        _open(root, stored.file) as stream,
+        _open_array(stream, stored.member) as array,
+        written_whole(copy) as temporary,
+        temporary.open("wb") as file,
+    ):
+        shutil.copyfileobj(array, file)
 
 
 @contextmanager
-def _opened(root: Path, file: str) -> Iterator[IO[bytes]]:
+def _open(root: Path, file: str) -> Iterator[IO[bytes]]:
     """Open an array file; whatever NumPy or zipfile say of a bad one becomes one sentence."""
     with opened(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
         try:
@@ -142,14 +180,22 @@ def _opened(root: Path, file: str) -> Iterator[IO[bytes]]:
         except Exception as error:  # bad bytes make them raise a dozen unrelated types
             problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise UserError(
-                f"{root / file} is not a sound array file; bring it back or write it anew. "
+                f"{root / file} is not a sound array file; bring it back or write it again. "
                 f"Received: {problem}"
             ) from None
 
 
-def _member(
-    stream: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: str
-) -> Stored:
+@contextmanager
+def _open_array(stream: IO[bytes], member: str | None) -> Iterator[IO[bytes]]:
+    """Open the .npy that a file is, or that an .npz holds below the name `member`."""
+    if member is None:
+        yield stream
+        return
+    with zipfile.ZipFile(stream) as archive, archive.open(f"{member}.npy") as array:
+        yield array
+
+
+def _stored_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: str) -> Stored:
     name = info.filename.removesuffix(".npy")
     packed = info.compress_type != zipfile.ZIP_STORED
     ratio = info.file_size / max(1, info.compress_size)
@@ -160,34 +206,32 @@ def _member(
             f"{MAX_UNPACKED_BYTES:,} bytes and {MAX_RATIO} times the packed size are unpacked, so "
             f"save it with np.savez, without compression. Received: {info.compress_size:,} packed"
         )
-    with archive.open(info) as inner:
-        found = _header(inner, file, name, info.file_size)
-    if packed or found.start is None:
-        return Stored(file, name, found.shape, found.dtype, None)
-    stream.seek(
-        info.header_offset + 26
-    )  # where a zip's local header has two lengths (APPNOTE 4.3.7)
-    lengths = struct.unpack("<HH", stream.read(4))
-    start = info.header_offset + 30 + sum(lengths) + found.start
-    return Stored(file, name, found.shape, found.dtype, start)
+    with archive.open(info) as array:
+        return _stored(array, file, name, info.file_size)
 
 
-def _header(stream: IO[bytes], file: str, member: str | None, size: int) -> Stored:
-    """Read the head of a .npy and hold what it promises against the `size` of all, in bytes."""
-    version = npy.read_magic(stream)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+def _stored(stream: IO[bytes], file: str, member: str | None, size: int) -> Stored:
+    """Read the header of a .npy and compare what it promises with the `size` of all, in bytes."""
+    shape, _, dtype = _read_header(stream)
     where = f"{member} in {file}" if member else file
     if dtype.hasobject:
         raise UserError(
             f"{where} holds Python objects, and pickles are not read, since they can run code; "
             f"save pictures as uint8 and labels as integers or text. Received: dtype {dtype}"
         )
-    start = stream.tell()
     promised = prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or size - start != promised:
+    if min(shape, default=0) < 0 or size - stream.tell() != promised:
         raise UserError(
             f"{where} is cut or damaged: its header promises {promised:,} bytes of values; write "
-            f"it anew. Received: {size - start:,}"
+            f"it again. Received: {size - stream.tell():,}"
         )
-    return Stored(file, member, shape, dtype, None if fortran else start)
+    return Stored(file, member, shape, dtype)
+
+
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether in Fortran's order, and dtype; the stream is at the values then."""
+    read = (
+        npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+    )
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(stream)
+    return header

@@ -65,7 +65,7 @@ def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
     return sorted(entries), notes
 
 
-def picture_bytes(root: Path, path: str, max_bytes: int) -> bytes:
+def picture_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
     """Return one picture of an array file as the bytes of a .npy file that holds it alone.
 
     Raises Fault as `opened` does, and missing or too_many_bytes; UserError where the array file
@@ -79,7 +79,7 @@ def picture_bytes(root: Path, path: str, max_bytes: int) -> bytes:
         raise Fault("missing", f"{file} holds no such picture")
     if stored.element_bytes > max_bytes:
         raise Fault("too_many_bytes", f"{stored.element_bytes} bytes, above {max_bytes}")
-    found_values = element(root, stored, int(digits))
+    found_values = element(root, stored, int(digits), state)
     if stored.dtype.byteorder == ">":
         found_values = np.frombuffer(found_values, stored.dtype).astype("<u2").tobytes()
     return _head(stored.shape[1:], stored.dtype.str.replace(">", "<")) + found_values

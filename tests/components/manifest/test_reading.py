@@ -19,7 +19,7 @@ from components import parallel
 from components.errors import UserError
 from components.manifest import reading, rows
 from components.manifest.cache import open_cache
-from components.manifest.table import build_manifest
+from components.manifest.table import CACHE, build_manifest
 from components.params.ingest import Ingest
 from components.params.reader import Params
 from components.sources.source import open_source
@@ -52,7 +52,7 @@ def told(raw: Path, ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixtur
     def run(params: Ingest = ingest, root: Path = raw) -> tuple[int, int]:
         saved(build_manifest(root, params), tmp_path / "without.parquet")
         capsys.readouterr()
-        saved(build_manifest(root, params, tmp_path / "known.sqlite"), tmp_path / "with.parquet")
+        saved(build_manifest(root, params, tmp_path / "state"), tmp_path / "with.parquet")
         without, by_memory = ((tmp_path / f"{name}.parquet") for name in ("without", "with"))
         assert without.read_bytes() == by_memory.read_bytes()
         printed = capsys.readouterr().out
@@ -150,11 +150,11 @@ def test_a_link_in_place_of_a_known_folder_is_a_fault_again(
     lines = [f"{name},{'cat' if '1' in name else 'dog'}" for name in names]
     (tmp_path / "table/labels.csv").write_text("\n".join(["path,label", *lines]))
     settle()
-    memory = tmp_path / "known.sqlite"
-    assert build_manifest(tmp_path / "table", ingest, memory)["fault"].isna().all()
+    state = tmp_path / "state"
+    assert build_manifest(tmp_path / "table", ingest, state)["fault"].isna().all()
     (tmp_path / "table/images").rename(tmp_path / "outside")
     (tmp_path / "table/images").symlink_to(tmp_path / "outside", target_is_directory=True)
-    again = build_manifest(tmp_path / "table", ingest, memory)
+    again = build_manifest(tmp_path / "table", ingest, state)
     assert set(again["fault"]) == {"symlink"}
 
 
@@ -194,7 +194,7 @@ def test_a_file_that_vanishes_after_it_was_listed_is_missing(raw: Path, ingest: 
     gone = first(raw, "6").relative_to(raw).as_posix()
     (raw / gone).unlink()
     with open_cache(None, "", reading.SCHEMA) as cache:
-        table = reading.read_pictures(raw, listing, ingest.decode, cache).to_pandas()
+        table = reading.read_pictures(raw, listing, ingest.decode, cache, raw).to_pandas()
     missing = set(table.loc[table["fault"] == "missing", "path"])
     assert missing == {gone} | {e.path for e in listing.entries if e.label == "5"}
 
@@ -208,7 +208,14 @@ def test_the_recipe_of_rows_names_every_module_that_makes_them() -> None:
     below = {name[len(start) :].replace(".", "/") for name in makers if name.startswith(start)}
     packages = {name.partition("/")[0] for name in below}
     # These list and open files; what they hand on is the bytes. The rules are in it as values.
-    others = {"sources/listing", "sources/tree", "params/ingest", "params/section", "params/split"}
+    others = {
+        "sources/listing",
+        "sources/tree",
+        "params/ingest",
+        "params/section",
+        "params/split",
+        "files",
+    }
     assert below - packages - others == set(rows.MODULES)
 
 
@@ -221,7 +228,7 @@ def test_the_recipe_changes_with_the_rules_alone(ingest: Ingest) -> None:
 def test_a_killed_run_goes_on_where_it_was(
     digits_folder: Path, ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    raw, memory = tmp_path / "raw", tmp_path / "known.sqlite"
+    raw, state = tmp_path / "raw", tmp_path / "state"
     some = [path for label in "01" for path in sorted((digits_folder / label).iterdir())]
     for label in ("0", "1"):
         (raw / label).mkdir(parents=True)
@@ -231,16 +238,16 @@ def test_a_killed_run_goes_on_where_it_was(
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; "
         "from components.params.reader import read_params; "
-        "from components.manifest.table import build_manifest; "
+        "from components.manifest.table import CACHE, build_manifest; "
         f"p = read_params(Path({str(DIGITS)!r})).ingest; "
-        f"build_manifest(Path({str(raw)!r}), p, Path({str(memory)!r}))"
+        f"build_manifest(Path({str(raw)!r}), p, Path({str(state)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-    while process.poll() is None and rows_in(memory) < 1:
+    while process.poll() is None and rows_in(state / CACHE) < 1:
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -9, "it ended before it could be killed"
-    saved(build_manifest(raw, ingest, memory), tmp_path / "resumed.parquet")
+    saved(build_manifest(raw, ingest, state), tmp_path / "resumed.parquet")
     line = next(line for line in capsys.readouterr().out.splitlines() if "known already" in line)
     assert int(line.split()[-3].replace(",", "")) >= 1000
     saved(build_manifest(raw, ingest), tmp_path / "whole.parquet")
@@ -248,9 +255,9 @@ def test_a_killed_run_goes_on_where_it_was(
     assert resumed.read_bytes() == whole.read_bytes()
 
 
-def rows_in(memory: Path) -> int:
+def rows_in(cache: Path) -> int:
     try:
-        with sqlite3.connect(f"file:{memory}?mode=ro", uri=True) as file:
+        with sqlite3.connect(f"file:{cache}?mode=ro", uri=True) as file:
             (table,) = file.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table'"
             ).fetchone()
@@ -262,13 +269,13 @@ def rows_in(memory: Path) -> int:
 def test_bytes_that_are_not_as_recorded_are_named(
     raw: Path, ingest: Ingest, tmp_path: Path
 ) -> None:
-    memory = tmp_path / "known.sqlite"
+    state = tmp_path / "state"
     paths = sorted(path for path in raw.rglob("*.png"))
     recorded = {
         path.relative_to(raw).as_posix(): hashlib.md5(path.read_bytes()).hexdigest()
         for path in paths
     }
-    build_manifest(raw, ingest, memory, recorded)
+    build_manifest(raw, ingest, state, recorded)
     for path in paths[:5]:
         data = bytearray(path.read_bytes())
         data[-1:] = b"?"
@@ -281,7 +288,7 @@ def test_bytes_that_are_not_as_recorded_are_named(
     for _ in range(2):  # read, and known
         settle()
         with pytest.raises(UserError) as caught:
-            build_manifest(raw, ingest, memory, recorded)
+            build_manifest(raw, ingest, state, recorded)
         assert str(caught.value).startswith("5 files in ")
         assert str(caught.value).endswith(f"Received: {', '.join(names)}, …")
         assert "`fovea data verify --heal`" in str(caught.value)

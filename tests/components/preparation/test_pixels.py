@@ -225,7 +225,7 @@ def test_training_contest_and_service_see_the_same_pixels_of_500_images(
     for number in range(500):
         (raw / str(number % 5)).mkdir(parents=True, exist_ok=True)
         (raw / f"{number % 5}/{number}.img.png").write_bytes(varied_file(number))
-    rows = build_manifest(raw, params.ingest, tmp_path / "known.sqlite")
+    rows = build_manifest(raw, params.ingest, tmp_path / "state")
     assert rows["fault"].isna().all()
     assert rows["format"].nunique() == 4
     # Training and evaluation read what prepare has written, in the order of its rows.

@@ -1,8 +1,11 @@
 """Array files: pictures and labels found by name, one picture at a time, never a pickle."""
 
+import hashlib
 import io
+import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from components.images.decoder import decode
 from components.images.formats import Fault
 from components.params.ingest import Source
 from components.params.reader import Params
+from components.sources import array_files
 from components.sources.listing import Listing
 from components.sources.reading import read_bytes
 from components.sources.source import open_source
@@ -20,6 +24,7 @@ from components.sources.source import open_source
 X = np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3), dtype=np.uint8)
 Y = np.arange(12) % 2
 MANY = 10**6
+STATE = ".state"  # where arrays are unpacked
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def listing_of(raw: Path, source: Source, save: Any = np.savez, **arrays: Any) -
 
 
 def picture(raw: Path, path: str) -> np.ndarray[Any, Any]:
-    return np.load(io.BytesIO(read_bytes(raw, path, MANY)), allow_pickle=False)
+    return np.load(io.BytesIO(read_bytes(raw, path, MANY, raw / STATE)), allow_pickle=False)
 
 
 def refused(raw: Path, source: Source) -> str:
@@ -96,7 +101,7 @@ def test_every_form_of_pictures_reaches_the_decoder(
     pictures: Any, tmp_path: Path, source: Source, params: Params
 ) -> None:
     listing = listing_of(tmp_path, source, images=pictures, labels=Y)
-    data = read_bytes(tmp_path, listing.entries[7].path, MANY)
+    data = read_bytes(tmp_path, listing.entries[7].path, MANY, tmp_path / STATE)
     assert np.array_equal(np.load(io.BytesIO(data)), pictures[7])
     assert decode(data, params.ingest.decode).pixels.shape == (5, 4, 3)
 
@@ -144,7 +149,7 @@ def test_a_damaged_file_ends_in_one_sentence(save: Any, tmp_path: Path, source: 
     (tmp_path / "data.npz").write_bytes(whole[: len(whole) // 2])
     assert "data.npz" in refused(tmp_path, source)
     with pytest.raises(UserError, match=r"data\.npz"):
-        read_bytes(tmp_path, entry.path, MANY)
+        read_bytes(tmp_path, entry.path, MANY, tmp_path / STATE)
 
 
 def test_flipped_bits_in_a_packed_file_are_noticed(tmp_path: Path, source: Source) -> None:
@@ -153,7 +158,7 @@ def test_flipped_bits_in_a_packed_file_are_noticed(tmp_path: Path, source: Sourc
     data[300] ^= 1
     (tmp_path / "data.npz").write_bytes(data)
     with pytest.raises(UserError, match="not a sound array file"):
-        read_bytes(tmp_path, entry.path, MANY)
+        read_bytes(tmp_path, entry.path, MANY, tmp_path / STATE)
 
 
 def test_a_header_that_promises_more_than_there_is_is_refused(
@@ -210,10 +215,10 @@ def test_paths_of_no_picture_are_missing(tmp_path: Path, source: Source) -> None
     listing_of(tmp_path, source, images=X, labels=Y)
     for path in ("images/12", "images/1", "images/012", "other/01", "images/¹²", "images/99999999"):
         with pytest.raises(Fault) as caught:
-            read_bytes(tmp_path, f"data.npz/{path}", MANY)
+            read_bytes(tmp_path, f"data.npz/{path}", MANY, tmp_path / STATE)
         assert caught.value.code == "missing", path
     with pytest.raises(Fault) as caught:
-        read_bytes(tmp_path, "data.npz/images/00", 10)
+        read_bytes(tmp_path, "data.npz/images/00", 10, tmp_path / STATE)
     assert caught.value.code == "too_many_bytes"
 
 
@@ -224,14 +229,14 @@ def test_an_array_file_behind_a_link_is_not_read(tmp_path: Path, source: Source)
     (raw / "data.npz").symlink_to(tmp_path / "data.npz")
     assert "must be plain, readable files" in refused(raw, source)
     with pytest.raises(Fault) as caught:
-        read_bytes(raw, "data.npz/images/00", MANY)
+        read_bytes(raw, "data.npz/images/00", MANY, raw / STATE)
     assert caught.value.code == "symlink"
 
 
 def test_a_folder_may_be_called_like_an_array_file(tmp_path: Path) -> None:
     (tmp_path / "cat.npy").mkdir()
     (tmp_path / "cat.npy/01").write_bytes(b"plain")
-    assert read_bytes(tmp_path, "cat.npy/01", MANY) == b"plain"
+    assert read_bytes(tmp_path, "cat.npy/01", MANY, tmp_path / STATE) == b"plain"
 
 
 def test_a_file_written_anew_is_seen_at_once(tmp_path: Path, source: Source) -> None:
@@ -239,6 +244,69 @@ def test_a_file_written_anew_is_seen_at_once(tmp_path: Path, source: Source) -> 
         full = np.full_like(X, value)
         entry = listing_of(tmp_path, source, np.savez_compressed, images=full, labels=Y).entries[0]
         assert picture(tmp_path, entry.path).max() == value
+
+
+def copies(raw: Path) -> list[Path]:
+    return sorted(path for path in (raw / STATE).rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_array_of_an_npz_is_unpacked_once_and_again_where_its_copy_is_gone(
+    save: Any, tmp_path: Path, source: Source
+) -> None:
+    paths = [entry.path for entry in listing_of(tmp_path, source, save, x=X, y=Y).entries]
+    sha = hashlib.sha256((tmp_path / "data.npz").read_bytes()).hexdigest()
+    for path in paths:
+        picture(tmp_path, path)
+    (copy,) = copies(tmp_path)
+    assert copy.parent == tmp_path / STATE / "arrays/data.npz" / sha
+    assert np.array_equal(np.load(copy), X)
+    made = copy.stat().st_mtime_ns
+    array_files._map.cache_clear()  # as in another process
+    assert np.array_equal(picture(tmp_path, paths[3]), X[3])
+    assert copy.stat().st_mtime_ns == made
+    shutil.rmtree(tmp_path / STATE)
+    array_files._map.cache_clear()
+    assert np.array_equal(picture(tmp_path, paths[4]), X[4])
+    assert copies(tmp_path) == [copy]
+
+
+def test_the_copy_of_an_older_npz_is_dropped(tmp_path: Path, source: Source) -> None:
+    for value in (1, 2):
+        full = np.full_like(X, value)
+        picture(tmp_path, listing_of(tmp_path, source, x=full, y=Y).entries[0].path)
+        (copy,) = copies(tmp_path)
+        assert np.load(copy).max() == value
+
+
+def test_a_plain_array_file_is_read_in_place_and_nothing_is_copied(
+    tmp_path: Path, source: Source
+) -> None:
+    np.save(tmp_path / "x.npy", np.asfortranarray(X))
+    np.save(tmp_path / "y.npy", Y)
+    for number, entry in enumerate(open_source(tmp_path, source).entries):
+        assert np.array_equal(picture(tmp_path, entry.path), X[number])
+    assert copies(tmp_path) == []
+
+
+def test_of_a_damaged_array_no_copy_is_left(tmp_path: Path, source: Source) -> None:
+    entry = listing_of(tmp_path, source, np.savez_compressed, images=X, labels=Y).entries[5]
+    data = bytearray((tmp_path / "data.npz").read_bytes())
+    data[300] ^= 1
+    (tmp_path / "data.npz").write_bytes(data)
+    with pytest.raises(UserError, match="not a sound array file"):
+        picture(tmp_path, entry.path)
+    assert copies(tmp_path) == []
+
+
+def test_a_full_disk_says_how_much_is_needed(
+    tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = listing_of(tmp_path, source, images=X, labels=Y).entries[5]
+    full = SimpleNamespace(free=700)
+    monkeypatch.setattr(array_files.shutil, "disk_usage", lambda path: full)
+    with pytest.raises(UserError, match=r"data\.npz/images needs 720 bytes.*Received: 700 bytes"):
+        picture(tmp_path, entry.path)
 
 
 def test_fashion_mnist_is_read_as_it_comes(shared: Path, tmp_path: Path, source: Source) -> None:

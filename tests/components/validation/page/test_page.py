@@ -81,7 +81,7 @@ def pictures(raw: Path, report: dict, params: Params) -> dict:
     rules, found = params.section("ingest").decode, {}
     for path in picture_paths(report):
         with suppress(Fault):
-            data = read_bytes(raw, path, rules.max_bytes)
+            data = read_bytes(raw, path, rules.max_bytes, raw)
             found[path] = thumbnail(decode(data, rules).pixels)
     return found
 
