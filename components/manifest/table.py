@@ -20,9 +20,10 @@ from components.manifest.reading import SCHEMA, read_pictures, spelled
 from components.manifest.rows import COLUMNS as OF_IMAGE
 from components.manifest.rows import recipe
 from components.params.ingest import Ingest
-from components.sources.listing import Listing, count, printable, shown
+from components.sources.listing import Listing
 from components.sources.reading import file_of
 from components.sources.source import open_source
+from components.words import count_text, name_list, printable
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def _check_columns(further: Sequence[str]) -> None:
     if taken := [name for name in further if name in COLUMNS or name in LATER]:
         raise UserError(
             "columns of the table have names that the manifest needs; rename them, or name them in "
-            f"ingest.source.columns if they are meant. Received: {shown(taken)}"
+            f"ingest.source.columns if they are meant. Received: {name_list(taken)}"
         )
 
 
@@ -106,7 +107,7 @@ def _check_recorded(root: Path, rows: pa.Table, recorded: Mapping[str, str]) -> 
     if changed:
         named = ", ".join(map(printable, sorted(changed)[:3])) + (", …" if len(changed) > 3 else "")
         raise UserError(
-            f"{count(len(changed), 'file')} in {root} not as DVC has recorded: damaged, or changed "
-            "behind its back; `fovea data verify --heal` finds and mends damage, and `dvc add "
-            f"{root}` takes changes that were meant. Received: {named}"
+            f"{count_text(len(changed), 'file')} in {root} not as DVC has recorded: damaged, or "
+            "changed without DVC; `fovea data verify --heal` finds and repairs damage, and "
+            f"`dvc add {root}` takes changes that were meant. Received: {named}"
         )

@@ -8,11 +8,12 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from components.pages.words import count, counted, figure, name, percent
+from components.pages.words import figure, name, percent
+from components.words import count_text, number_text
 
 FILTERS = {
-    "count": count,
-    "counted": counted,
+    "count": number_text,
+    "counted": count_text,
     "figure": figure,
     "name": name,
     "percent": percent,

@@ -1,25 +1,13 @@
-"""Numbers, and names that come from outside → words of a page."""
+"""Shares, scores, and names that come from outside → words of a page."""
 
-import math
 import re
 
 from markupsafe import Markup, escape
 
 LONGEST_NAME = 300  # characters; a path may have 4,096, and its two ends tell most
-UNITS = ("B", "KiB", "MiB", "GiB")
 JOINERS = "\u200c\u200d"  # not seen either, but spelling: of Persian, Indic scripts and emoji
 ODD_BLANKS = re.compile(r"^ +| +$| {2,}")  # a browser would show one or none
 BREAKS = re.compile(r"(?<=[/_.\-])(?=[^/_.\-])")  # where a path may be wrapped
-
-
-def count(number: int) -> str:
-    """Write a number with thousands separators."""
-    return f"{number:,}"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Write a number before what it counts: 1 image, 1,024 images; `many` is `one` and an s."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def figure(value: float | None) -> str:
@@ -34,13 +22,6 @@ def percent(share: float) -> str:
     if 0.999 < share < 1:
         return "> 99.9 %"
     return f"{100 * share:.{0 if share in (0, 1) else 1}f} %"
-
-
-def size(number: float) -> str:
-    """Write bytes in the largest binary unit of which there is one: 512 B, 1.5 KiB, 20 MiB."""
-    unit = max(0, min(int(math.log2(max(number, 1))) // 10, len(UNITS) - 1))
-    value = number / 1024**unit
-    return f"{value:,.0f} {UNITS[unit]}" if value >= 100 else f"{value:.3g} {UNITS[unit]}"
 
 
 def name(text: str) -> Markup:

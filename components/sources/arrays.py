@@ -14,8 +14,9 @@ from components.errors import UserError
 from components.images.formats import Fault
 from components.params.split import SPLITS
 from components.sources.array_files import Stored, element, stored_arrays, values
-from components.sources.listing import Entry, shown
+from components.sources.listing import Entry
 from components.sources.tree import Tree
+from components.words import name_list
 
 # What people call pictures and their labels: split → the names of the two arrays.
 FAMILIES: tuple[Mapping[str | None, tuple[str, str]], ...] = (
@@ -61,7 +62,7 @@ def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
             notes.append(f"labels in {labels.path} are whole numbers, taken as names")
     spare = set(arrays.values()) - {stored for pair in pairs.values() for stored in pair}
     if spare:
-        notes.append(f"other arrays are left out ({shown(stored.path for stored in spare)})")
+        notes.append(f"other arrays are left out ({name_list(stored.path for stored in spare)})")
     return sorted(entries), notes
 
 
@@ -109,7 +110,7 @@ def _arrays(root: Path, tree: Tree) -> Arrays:
     if len(packs) > 1 or (packs and plain) or not (packs or plain):
         raise UserError(
             f"{root} must hold one .npz file, or .npy files of pictures and labels, at its top; "
-            f"remove the others. Received: {shown([*packs, *plain]) or 'none'}"
+            f"remove the others. Received: {name_list([*packs, *plain]) or 'none'}"
         )
     try:
         if packs:
@@ -118,7 +119,7 @@ def _arrays(root: Path, tree: Tree) -> Arrays:
     except Fault as fault:
         raise UserError(
             f"the array files in {root} must be plain, readable files; put the file itself there. "
-            f"Received: {shown([*packs, *plain])}: {fault.text}"
+            f"Received: {name_list([*packs, *plain])}: {fault.text}"
         ) from None
 
 
@@ -133,7 +134,7 @@ def _pairs(arrays: Arrays) -> dict[str | None, tuple[Stored, Stored]]:
     if len(complete) != 1:
         raise UserError(
             f"arrays must come in pairs called {NAMES}; rename them. "
-            f"Received: {shown(arrays) or 'no array'}"
+            f"Received: {name_list(arrays) or 'no array'}"
         )
     return complete[0]
 

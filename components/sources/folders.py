@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from components.errors import UserError
-from components.sources.listing import SIDES_BY_WORD, Entry, is_image, is_junk, printable
+from components.sources.listing import SIDES_BY_WORD, Entry, is_image, is_junk
 from components.sources.tree import Tree
+from components.words import printable
 
 Group = Literal["none", "subfolder"]
 

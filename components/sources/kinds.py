@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from components.errors import UserError
-from components.sources.listing import SIDES_BY_WORD, is_image, is_junk, shown
+from components.sources.listing import SIDES_BY_WORD, is_image, is_junk
 from components.sources.tree import Tree
+from components.words import name_list
 
 TABLES = (".csv", ".parquet", ".jsonl")
 ARRAYS = (".npz", ".npy")
@@ -21,14 +22,14 @@ def guess_kind(root: Path, tree: Tree) -> str:
         return _kind_of_folders(root, tree)
     images = (path for path in tree.files if "/" in path and is_image(path) and not is_junk(path))
     classes = {path.split("/")[0] for path in images}
-    folders = f"images in {shown(classes)}"
+    folders = f"images in {name_list(classes)}"
     if tables and arrays:
-        raise _unclear(root, ("table", "arrays"), shown([*tables, *arrays]))
+        raise _unclear(root, ("table", "arrays"), name_list([*tables, *arrays]))
     # One folder beside a table is where the images of the table lie.
     if tables and len(classes) > 1:
-        raise _unclear(root, ("table", "class_folders"), f"{shown(tables)}, and {folders}")
+        raise _unclear(root, ("table", "class_folders"), f"{name_list(tables)}, and {folders}")
     if arrays and classes:
-        raise _unclear(root, ("arrays", "class_folders"), f"{shown(arrays)}, and {folders}")
+        raise _unclear(root, ("arrays", "class_folders"), f"{name_list(arrays)}, and {folders}")
     return "table" if tables else "arrays"
 
 
@@ -38,7 +39,7 @@ def only_table(root: Path, tree: Tree) -> str:
     if len(tables) != 1:
         raise UserError(
             f"a table of paths and labels is one {', '.join(TABLES)} file right in {root}; keep "
-            f"one, or set another ingest.source.kind. Received: {shown(tables) or 'none'}"
+            f"one, or set another ingest.source.kind. Received: {name_list(tables) or 'none'}"
         )
     return tables[0]
 
@@ -49,7 +50,7 @@ def check_unpacked(root: Path, tree: Tree) -> None:
     if archives and not tree.top(*TABLES, *ARRAYS) and not any(map(is_image, tree.files)):
         raise UserError(
             f"archives are not read in place; remove it from {root} and unpack it with "
-            f"`fovea data add`. Received: {shown(archives)}"
+            f"`fovea data add`. Received: {name_list(archives)}"
         )
 
 
@@ -61,8 +62,8 @@ def _kind_of_folders(root: Path, tree: Tree) -> str:
         return "split_folders"
     # Two classes called train and test are far less likely than a split that is not as we know it.
     if len({SIDES_BY_WORD[name.lower()] for name in splits}) > 1:
-        others = shown(set(tops) - (set(splits) & nested))
-        found = f"{shown(splits)}, but no class folders, or no split, in {others}"
+        others = name_list(set(tops) - (set(splits) & nested))
+        found = f"{name_list(splits)}, but no class folders, or no split, in {others}"
         raise _unclear(root, ("split_folders", "class_folders"), found)
     return "class_folders"
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from unicodedata import category
 
 from components.errors import UserError
+from components.words import printable
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 # Images, too, by what people call them. The decoder refuses most, by name; left out they would be
@@ -25,7 +26,6 @@ SIDES_BY_WORD = {
 }
 JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 NOTHING: Mapping[str, str | None] = {}
-SHOWN = 8  # names in a message
 
 
 class Entry(NamedTuple):
@@ -67,23 +67,6 @@ def is_image(name: str) -> bool:
 def is_junk(name: str) -> bool:
     """Tell whether a file or one of its folders is hidden, or left by a file browser."""
     return any(part.startswith(".") or part in JUNK for part in PurePosixPath(name).parts)
-
-
-def shown(names: Iterable[str]) -> str:
-    """Name the first of some, sorted, in one line, and count the rest."""
-    every = sorted(map(printable, names))
-    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return ", ".join(every[:SHOWN]) + more
-
-
-def printable(name: str) -> str:
-    """Write out what would break a line or cannot be printed, as a name on disk may have it."""
-    return name if name.isprintable() else repr(name)[1:-1]
-
-
-def count(number: int, singular: str, plural: str = "") -> str:
-    """Say how many: 1 class, 2,000 classes."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def check_labels(entries: Iterable[Entry], mend: str) -> None:

@@ -15,14 +15,12 @@ from components.sources.listing import (
     Entry,
     Listing,
     check_labels,
-    count,
     is_image,
     is_junk,
-    printable,
-    shown,
 )
 from components.sources.tables import check_slashes, read_table
 from components.sources.tree import Tree, scan
+from components.words import count_text, name_list, printable
 
 
 def open_source(root: Path, params: Source) -> Listing:
@@ -81,8 +79,10 @@ def _table(root: Path, tree: Tree, params: Source) -> Listing:
     ignored = [path for path in tree.files if path not in listed and path != name]
     notes = [_found(f"table {name}", table.entries), *table.notes]
     if unlisted := [path for path in ignored if is_image(path) and not is_junk(path)]:
-        some = shown(unlisted)
-        notes.append(f"{count(len(unlisted), 'image')} that {name} does not list left out ({some})")
+        some = name_list(unlisted)
+        notes.append(
+            f"{count_text(len(unlisted), 'image')} that {name} does not list left out ({some})"
+        )
     others = [path for path in ignored if not is_image(path) or is_junk(path)]
     notes += _told_ignored(others)
     return _listing("table", tree, table.entries, ignored, notes, table.columns)
@@ -113,8 +113,8 @@ def _found(kind: str, entries: Sequence[Entry]) -> str:
     labels = {entry.label for entry in entries} - {""}
     sides = {entry.given_split for entry in entries} - {None}
     given = "".join(f", {side}" for side in SPLITS if side in sides)
-    classes = count(len(labels), "class", "classes")
-    return f"{kind} ({count(len(entries), 'image')}, {classes}{given})"
+    classes = count_text(len(labels), "class", "classes")
+    return f"{kind} ({count_text(len(entries), 'image')}, {classes}{given})"
 
 
 def _told_ignored(names: Sequence[str]) -> list[str]:
@@ -123,10 +123,10 @@ def _told_ignored(names: Sequence[str]) -> list[str]:
     notes = []
     if others:
         kinds = Counter(name.suffix or name.name for name in others)
-        listed = shown(f"{many} × {kind}" for kind, many in kinds.items())
-        files = count(len(others), "file")
+        listed = name_list(f"{many} × {kind}" for kind, many in kinds.items())
+        files = count_text(len(others), "file")
         notes.append(f"{files} ignored that are not images by extension ({listed})")
     if junk:
-        files = count(len(junk), "file")
-        notes.append(f"{files} left out, hidden or of a file browser ({shown(junk)})")
+        files = count_text(len(junk), "file")
+        notes.append(f"{files} left out, hidden or of a file browser ({name_list(junk)})")
     return notes

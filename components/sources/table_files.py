@@ -12,8 +12,8 @@ from typing import Any
 
 from components.errors import UserError
 from components.images.formats import Fault
-from components.sources.listing import shown
 from components.sources.tree import opened, read_plain
+from components.words import name_list
 
 DELIMITERS = ",;\t"  # Excel writes semicolons where numbers have a decimal comma
 INDEX = "__index_level_"  # row numbers that pandas has put into a Parquet file
@@ -40,7 +40,8 @@ def read_rows(root: Path, name: str, needed: Iterable[str]) -> Rows:
         ) from None
     if repeated := {column for column in columns if columns.count(column) > 1}:
         raise UserError(
-            f"{root / name} has two columns of one name; rename one. Received: {shown(repeated)}"
+            f"{root / name} has two columns of one name; rename one. "
+            f"Received: {name_list(repeated)}"
         )
     if missing := [column for column in needed if column not in columns]:
         raise UserError(

@@ -10,8 +10,9 @@ from typing import Any
 
 from components.errors import UserError
 from components.params.ingest import Columns
-from components.sources.listing import SIDES_BY_WORD, Entry, count, printable, shown
+from components.sources.listing import SIDES_BY_WORD, Entry
 from components.sources.table_files import Row, read_rows
+from components.words import count_text, name_list, printable
 
 WHOLE = re.compile(r"[+-]?\d+")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -47,7 +48,7 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
         raise UserError(f"the table {root / name} has no row; list paths and labels. Received: 0")
     notes = _told_numbers(root / name, entries.values())
     if repeated:
-        notes.append(f"{count(repeated, 'row')} of {name} repeat a path and are left out")
+        notes.append(f"{count_text(repeated, 'row')} of {name} repeat a path and are left out")
     return Table(sorted(entries.values(), key=lambda entry: entry.path), further, notes)
 
 
@@ -58,7 +59,7 @@ def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> Non
         if name != what and name not in header:
             raise UserError(
                 f"{where} has no column {name!r}, which ingest.source.columns.{what} names; "
-                f"correct it, or write {what} where there is none. Received: {shown(header)}"
+                f"correct it, or write {what} where there is none. Received: {name_list(header)}"
             )
 
 

@@ -8,7 +8,8 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from components.errors import UserError
-from components.sources.listing import SIDES_BY_WORD, count, is_image, shown
+from components.sources.listing import SIDES_BY_WORD, is_image
+from components.words import count_text, name_list
 from pipelines.artifacts import RAW
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,11 @@ def told(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str]) 
     most = sorted(classes.most_common(SHOWN))
     each = ", ".join(f"{label or 'in no folder'}: {images:,}" for label, images in most)
     more = f" and {len(classes) - SHOWN} more classes" * (len(classes) > SHOWN)
-    parts = [f"{count(len(new), 'file')} added to {RAW}" + f" ({each}{more})" * bool(classes)]
+    parts = [f"{count_text(len(new), 'file')} added to {RAW}" + f" ({each}{more})" * bool(classes)]
     parts += [f"{replaced:,} of them in the place of others"] * bool(replaced)
     parts += [f"{known:,} were there already"] * bool(known)
-    parts += [f"{count(len(skipped), 'hidden file')} left out: {shown(skipped)}"] * bool(skipped)
+    if skipped:
+        parts.append(f"{count_text(len(skipped), 'hidden file')} left out: {name_list(skipped)}")
     return "; ".join(parts)
 
 
@@ -82,8 +84,8 @@ def twins(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
     if pairs:
         verb = "is" if len(pairs) == 1 else "are"
         yield (
-            f"{count(len(pairs), 'name')} {verb} there twice, in other capitals or other forms of "
-            f"a letter; on macOS and Windows one of the two is lost: {' and '.join(pairs[0])}"
+            f"{count_text(len(pairs), 'name')} {verb} there twice, in other capitals or other forms "
+            f"of a letter; on macOS and Windows one of the two is lost: {' and '.join(pairs[0])}"
         )
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from components.errors import UserError
 from components.params.reader import Params, read_params
+from components.words import size_text
 from pipelines import artifacts
 from pipelines.installed import differences, expected_versions
 from pipelines.workspace import locks
@@ -187,15 +188,11 @@ def _disk(root: Path) -> Check:
     images = _images_per_class(root).total()
     need = 2 * images * params.prepare.size**2 * 3
     free = shutil.disk_usage(root).free
-    found = f"{_size(free)} free, about {_size(need)} needed for {images:,} images"
+    found = f"{size_text(free)} free, about {size_text(need)} needed for {images:,} images"
     if free > need + GIB:
         return Check("disk", "ok", found)
     advice = "free some space (`dvc gc --workspace` drops old results) or lower prepare.size"
     return Check("disk", "fail" if free < need else "warn", found, advice)
-
-
-def _size(count: int) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
 
 
 def _locks(root: Path) -> Check:

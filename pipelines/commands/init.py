@@ -46,7 +46,7 @@ def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> N
     if name is None and card == "photos":
         name = _asked_name()
     text = card_text(card, name, floors, gpu)
-    with locks.locked(Path(), "fovea init", log.info):
+    with locks.hold(Path(), "fovea init"):
         leaving = _of_the_demo() if card == "photos" else []
         copy = _copy_to_keep(text)
         show_lines(*_effects(leaving, card, copy))

@@ -15,9 +15,9 @@ from typing import Any
 from components.images.decoder import Pixels
 from components.pages.charts import Histogram, histogram
 from components.pages.page import render
-from components.pages.words import counted
 from components.validation.page import wording
 from components.validation.page.thumbnails import is_tiny, picture_uri
+from components.words import count_text
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
@@ -94,7 +94,7 @@ def verdict(report: Tree) -> dict[str, str]:
     if report["outcome"] == "stopped":
         kind, title, reasons = "stop", "The run stops here", reasons[::-1]
     elif files := report["rows"] - report["accepted"]:
-        kind, title = "quarantine", f"The run goes on without {counted(files, 'file')}"
+        kind, title = "quarantine", f"The run goes on without {count_text(files, 'file')}"
     elif not report["passed"]:
         kind, title = "warn", "The run goes on, with warnings"
     return {"kind": kind, "title": title, "sentence": " ".join(filter(None, reasons))}
@@ -105,10 +105,10 @@ def _accepted(report: Tree) -> str:
     if not rows:
         return "There is not a single file."
     if rows == accepted:
-        return f"All {counted(rows, 'image is', 'images are')} accepted."
+        return f"All {count_text(rows, 'image is', 'images are')} accepted."
     reason, files = next(iter(quarantine_reasons(report).items()))
     why = f" for {reason}" if files == rest else f", most often for {reason} ({files:,})"
-    total = counted(rows, "file is", "files are")
+    total = count_text(rows, "file is", "files are")
     return f"{accepted:,} of {total} accepted, the other {rest:,} quarantined{why}."
 
 
@@ -123,9 +123,9 @@ def _rules(report: Tree) -> str:
         names = f"{', '.join(others)}{' and ' * bool(others)}{last}"
         return f"Stopped by {names}." if stops else "Fewer than two classes are left."
     if report["passed"]:
-        return f"All {counted(len(rules), 'expectation')} are met."
+        return f"All {count_text(len(rules), 'expectation')} are met."
     verb = "warns" if len(warns) == 1 else "warn"
-    return f"{len(warns)} of {counted(len(rules), 'expectation')} {verb}." if warns else ""
+    return f"{len(warns)} of {count_text(len(rules), 'expectation')} {verb}." if warns else ""
 
 
 def outcome(expectation: Tree) -> str:
@@ -249,7 +249,7 @@ def _likeness(copy: Tree, links: Sequence[Tree]) -> Iterator[str]:
     Similarities are rounded down: only equal pictures have 1.00.
     """
     if copy["images"] > 2:
-        yield counted(copy["images"], "image")
+        yield count_text(copy["images"], "image")
     paths = {member["path"] for member in copy["members"]}
     links = [link for link in links if {link["path"], link["other"]} <= paths]
     if not links:

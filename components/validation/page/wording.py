@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from components.pages.words import size
+from components.words import size_text
 
 # Code of a fault → what is wrong with such a file.
 FAULTS = {
@@ -69,7 +69,7 @@ FACTS = {
     "aspect": FactWords("Aspect", "width / height"),
     "width": FactWords("Width", "pixels", "{:,.0f}".format),
     "height": FactWords("Height", "pixels", "{:,.0f}".format),
-    "bytes": FactWords("File size", "bytes", size),
+    "bytes": FactWords("File size", "bytes", size_text),
 }
 
 # What an expectation leads to → the word for it, and what happened to the files.

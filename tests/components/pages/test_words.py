@@ -1,6 +1,6 @@
 import pytest
 
-from components.pages.words import count, counted, figure, name, percent, size
+from components.pages.words import figure, name, percent
 
 
 @pytest.mark.parametrize(
@@ -18,26 +18,9 @@ def test_a_share_is_0_or_100_percent_only_where_it_is_just_that(share, written):
     assert percent(share) == written
 
 
-def test_numbers_are_written_to_be_read():
-    assert count(1234567) == "1,234,567"
-    assert counted(1, "image") == "1 image"
-    assert counted(2000, "class", "classes") == "2,000 classes"
+def test_scores_are_written_to_be_read():
     assert figure(0.98765) == "0.988"
     assert figure(None) == "–"
-
-
-@pytest.mark.parametrize(
-    ("number", "written"),
-    [
-        (0, "0 B"),
-        (1023, "1,023 B"),
-        (1024, "1 KiB"),
-        (7222, "7.05 KiB"),
-        (2**50, "1,048,576 GiB"),
-    ],
-)
-def test_sizes_have_the_unit_that_fits(number, written):
-    assert size(number) == written
 
 
 @pytest.mark.parametrize(
