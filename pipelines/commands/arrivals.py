@@ -83,9 +83,10 @@ def twins(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
     pairs = sorted(sorted(names) for names in alike.values() if len(names) > 1)
     if pairs:
         verb = "is" if len(pairs) == 1 else "are"
+        names = count_text(len(pairs), "name")
         yield (
-            f"{count_text(len(pairs), 'name')} {verb} there twice, in other capitals or other forms "
-            f"of a letter; on macOS and Windows one of the two is lost: {' and '.join(pairs[0])}"
+            f"{names} {verb} there twice, in other capitals or other forms of a letter; on macOS and "
+            f"Windows one of the two is lost: {' and '.join(pairs[0])}"
         )
 
 
