@@ -19,7 +19,7 @@ from components.params.prepare import Prepare
 from components.params.validate import LabelErrors
 from components.preparation.pixels import prepare_images
 from components.registry.weights import resolve_weights
-from components.splits.sets import connected_sets, near_pairs
+from components.splits.sets import near_pairs, row_sets
 from components.training_set.examples import Examples
 from components.training_set.pixels import read_images
 from pipelines import artifacts
@@ -41,7 +41,7 @@ def suspected_labels(
     """
     if params.backbone == "none":
         return None
-    sets = connected_sets(accepted, near_pairs(accepted, links))
+    sets = row_sets(accepted, near_pairs(accepted, links))
     features = _features(accepted, ingest, params)
     found = suspects(features, accepted["label"].tolist(), sets.tolist())
     log.info(f"{len(found.table)} labels of {found.images} suspected, none taken out")

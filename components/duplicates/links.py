@@ -10,9 +10,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from components.duplicates.connected import connected_sets
 from components.duplicates.hashing import candidate_pairs
 from components.images.fingerprints import GRID, compare, spectra, stacked
 from components.params.validate import NearDuplicates
@@ -51,9 +50,7 @@ def clusters(first: pd.Series, second: pd.Series) -> pd.Series:
     first, second: names, row by row linked to each other.
     """
     names, codes = np.unique(pd.concat([first, second]).to_numpy(object), return_inverse=True)
-    ends = codes.reshape(2, -1)
-    graph = coo_array((np.ones(ends.shape[1], np.int8), (ends[0], ends[1])), (len(names),) * 2)
-    _, sets = connected_components(graph, directed=False)
+    sets = connected_sets(len(names), *codes.reshape(2, -1))
     firsts = pd.Series(names).groupby(sets).transform("min")  # names are sorted: min is the first
     return pd.Series(firsts.to_numpy(), index=names, dtype="str")
 

@@ -1,10 +1,24 @@
-"""accepted manifest, its sides → sides on which every class has an image; almost always the same.
+"""accepted manifest, placement → moves that put an image of every class into every split.
 
-Chance leaves a small class without any image on some side (one class of ten images in three), and
-so do near copies, which are set aside. Then the nearest set of the class is moved there: all that
-hangs together, so that nothing is parted, and of this class alone, so that no other class loses a
-side. It is the only case in which an image may change sides later, back to its own, once the class
-has an image that belongs there.
+Guarantee: after the moves every class has an image in train, val and test, or a UserError says why
+that cannot be. Linked images (same pixels, same group, near copies) move together, and only images
+of one class are moved, so no other class loses an image of a split.
+
+Why: chance leaves a small class without any image in some split. With shares of 0.15 a class of ten
+images lacks val or test in 37 of 100 cases. Near copies are set aside, which can empty a split too.
+
+How: an empty split of a class gets the set of linked images whose positions are nearest to the
+range of that split; see placement. The empty splits are filled in the order of the line.
+
+Example: a class of three images that are not linked, with val and test of 0.15 each.
+
+    image   position   split   distance to the range of val, 0.15 to 0.30
+    a.png   0.05       test    0.10, but it is the only image in test, so it stays
+    b.png   0.60       train   0.30: moved to val
+    c.png   0.90       train   0.60
+
+When d.png with position 0.20 arrives, val is no longer empty: nothing is moved, and b.png is in
+train again. This is the only case in which an image ever changes its split.
 """
 
 import math
@@ -18,22 +32,30 @@ from numpy.typing import NDArray
 
 from components.errors import UserError
 from components.params.split import SPLITS, Split
-from components.splits.sides import LINE, OwnSides, stretches
+from components.splits.placement import ON_LINE, Placement, ranges
 
 
 @dataclass(frozen=True)
 class Move:
-    """A set of images that was moved, since its class had none on that side."""
+    """A set of linked images that is moved, since its class has none in that split.
+
+    set: its number, as in `row_sets`.
+    """
 
     label: str
-    side: str
+    split: str
     images: int
     set: int
 
 
 @dataclass(frozen=True)
 class _Set:
-    """What hangs together within one class; entries by position in SPLITS."""
+    """Linked images, all of one class. Tuples have an entry for each of SPLITS.
+
+    name: the first of the names that are hashed. images: files; pictures: distinct pixels.
+    kept: how many of its images are in the split and not set aside. distance: from its nearest
+    image to the range of the split. allowed: whether all of it may be moved there.
+    """
 
     label: str
     number: int
@@ -42,52 +64,60 @@ class _Set:
     pictures: int
     kept: tuple[int, ...]
     distance: tuple[float, ...]
-    free: tuple[bool, ...]
+    allowed: tuple[bool, ...]
 
 
-def moves(
+def plan_moves(
     accepted: pd.DataFrame,
-    own: OwnSides,
+    placement: Placement,
     sets: NDArray[np.intp],
     kept: NDArray[np.bool_],
     params: Split,
 ) -> list[Move]:
-    """Return which sets must go where, so that no side is without an image of some class.
+    """Return which sets must move, so that no split is without an image of some class.
 
-    sets: int [rows], from `connected_sets`. kept: bool [rows], False where a row is set aside; of
-    a set that is moved nothing needs to be. Raises UserError where a class cannot be on all sides.
+    sets: int [rows], from `row_sets`. kept: bool [rows], False where a row is set aside; a set that
+    is moved has all its images in one split, so none of it is set aside any more.
+    Raises UserError where a class cannot be in all splits.
     """
-    rows = _rows(accepted, own, sets, kept, params)
-    counts = rows.groupby("label")[[f"kept {side}" for side in SPLITS]].sum()
+    rows = _facts_of_rows(accepted, placement, sets, kept, params)
+    counts = rows.groupby("label")[[f"kept {split}" for split in SPLITS]].sum()
     lacking = counts[(counts == 0).any(axis=1)]
     rows = rows[rows["label"].isin(lacking.index)]
     pictures = rows.groupby("label")["pixels"].nunique()
-    own_sets = {label: list(found) for label, found in groupby(_sets(rows), lambda s: s.label)}
-    found: list[Move] = []
-    for label, *held in lacking.itertuples():
+    by_label = groupby(_sets_of_one_class(rows), lambda candidate: candidate.label)
+    candidates = {label: list(of_class) for label, of_class in by_label}
+    moves: list[Move] = []
+    for label, *in_split in lacking.itertuples():
         try:
-            found += _filled(label, held, own_sets.get(label, []), pictures[label], params)
+            of_class = candidates.get(label, [])
+            moves += _fill_empty_splits(label, in_split, of_class, pictures[label], params)
         except _NothingLeftError as error:
-            own_rows = rows[rows["label"] == label]
-            raise UserError(_sentence(own_rows, error.side, params)) from None
-    return found
+            raise UserError(_why_not(rows[rows["label"] == label], error.split, params)) from None
+    return moves
 
 
-def moved(side: NDArray[np.int8], sets: NDArray[np.intp], found: list[Move]) -> NDArray[np.int8]:
-    """Return the sides int8 [rows] after the moves."""
-    target = {move.set: SPLITS.index(move.side) for move in found}
+def move_sets(
+    split: NDArray[np.int8], sets: NDArray[np.intp], moves: list[Move]
+) -> NDArray[np.int8]:
+    """Return the splits int8 [rows] after the moves.
+
+    >>> move_sets(np.array([0, 0, 2], np.int8), np.array([7, 8, 9]), [Move("cat", "val", 1, set=8)])
+    array([0, 1, 2], dtype=int8)
+    """
+    target = {move.set: SPLITS.index(move.split) for move in moves}
     goes = pd.Series(sets).map(target)
-    return np.where(goes.notna(), goes.fillna(0), side).astype(np.int8)
+    return np.where(goes.notna(), goes.fillna(0), split).astype(np.int8)
 
 
 class _NothingLeftError(Exception):
-    def __init__(self, side: str) -> None:
-        self.side = side
+    def __init__(self, split: str) -> None:
+        self.split = split
 
 
-def _rows(
+def _facts_of_rows(
     accepted: pd.DataFrame,
-    own: OwnSides,
+    placement: Placement,
     sets: NDArray[np.intp],
     kept: NDArray[np.bool_],
     params: Split,
@@ -96,93 +126,112 @@ def _rows(
     rows = pd.DataFrame(
         {
             "label": accepted["label"].to_numpy(),
-            "name": own.names.to_numpy(),
+            "name": placement.names.to_numpy(),
             "pixels": accepted["pixels_id"].to_numpy(),
             "set": sets,
         }
     )
-    for number, side in enumerate(SPLITS):
-        start, end = stretches(params)[side]
-        rows[f"kept {side}"] = kept & (own.side == number)
-        rows[f"distance {side}"] = np.maximum(start - own.place, own.place - end)
-        rows[f"free {side}"] = own.free[:, number]
+    for number, split in enumerate(SPLITS):
+        start, end = ranges(params)[split]
+        rows[f"kept {split}"] = kept & (placement.split == number)
+        # Below 0 inside of the range: an image that belongs there but was set aside comes first.
+        rows[f"distance {split}"] = np.maximum(start - placement.position, placement.position - end)
+        rows[f"allowed {split}"] = placement.allowed[:, number]
     labels = rows.groupby("set")["label"]
-    rows["alone"] = labels.transform("min") == labels.transform("max")
+    rows["one class"] = labels.transform("min") == labels.transform("max")
     return rows
 
 
-def _sets(rows: pd.DataFrame) -> Iterator[_Set]:
-    """Yield the sets that belong to one class alone, by label."""
-    sets = rows[rows["alone"]].groupby(["label", "set"])
+def _sets_of_one_class(rows: pd.DataFrame) -> Iterator[_Set]:
+    """Yield the sets whose images are all of one class, sorted by label.
+
+    Near copies and groups may hold several classes: to move them would take an image of a split
+    from another class.
+    """
+    sets = rows[rows["one class"]].groupby(["label", "set"])
     columns = {
         "name": ("name", "min"),
         "images": ("name", "size"),
         "pictures": ("pixels", "nunique"),
     }
-    for what, how in (("kept", "sum"), ("distance", "min"), ("free", "all")):
-        columns |= {f"{what} {side}": (f"{what} {side}", how) for side in SPLITS}
+    for fact, summary in (("kept", "sum"), ("distance", "min"), ("allowed", "all")):
+        columns |= {f"{fact} {split}": (f"{fact} {split}", summary) for split in SPLITS}
     width = len(SPLITS)
     for (label, number), name, images, pictures, *rest in sets.agg(**columns).itertuples():
-        by_side = [tuple(rest[start : start + width]) for start in range(0, 3 * width, width)]
-        yield _Set(label, number, name, images, pictures, *by_side)
+        by_split = [tuple(rest[start : start + width]) for start in range(0, 3 * width, width)]
+        yield _Set(label, number, name, images, pictures, *by_split)
 
 
-def _filled(
+def _fill_empty_splits(
     label: str, counts: list[int], sets: list[_Set], pictures: int, params: Split
 ) -> Iterator[Move]:
-    """Yield moves until every side has an image; counts: images of the class by side."""
-    for side in LINE:
-        number = SPLITS.index(side)
+    """Yield moves until every split has an image.
+
+    counts: images of the class in each of SPLITS. sets: those that may be moved. pictures: distinct
+    pixels of the class.
+    """
+    for split in ON_LINE:
+        number = SPLITS.index(split)
         if counts[number]:
             continue
-        spare = [each for each in sets if each.free[number] and _can_be_spared(each, counts)]
+        spare = [
+            candidate
+            for candidate in sets
+            if candidate.allowed[number] and _can_be_spared(candidate, counts)
+        ]
         if not spare:
-            raise _NothingLeftError(side)
-        start, end = stretches(params)[side]
-        chosen = min(spare, key=lambda each: _order(each, number, (end - start) * pictures))
+            raise _NothingLeftError(split)
+        start, end = ranges(params)[split]
+        chosen = min(spare, key=lambda spared: _order(spared, number, (end - start) * pictures))
         now = tuple(chosen.images if at == number else 0 for at in range(len(SPLITS)))
         counts = [
             count - was + new for count, was, new in zip(counts, chosen.kept, now, strict=True)
         ]
-        sets = [replace(each, kept=now) if each is chosen else each for each in sets]
-        yield Move(label, side, chosen.images, chosen.number)
+        # Replaced, not removed: where it is now it is the only one, so it cannot be spared again.
+        sets = [
+            replace(candidate, kept=now) if candidate is chosen else candidate for candidate in sets
+        ]
+        yield Move(label, split, chosen.images, chosen.number)
 
 
-def _can_be_spared(chosen: _Set, counts: list[int]) -> bool:
-    return all(count == 0 or count > own for count, own in zip(counts, chosen.kept, strict=True))
+def _can_be_spared(candidate: _Set, counts: list[int]) -> bool:
+    """Return whether its class has other images in every split that it is in."""
+    return all(
+        count == 0 or count > of_set for count, of_set in zip(counts, candidate.kept, strict=True)
+    )
 
 
-def _order(chosen: _Set, number: int, wanted: float) -> tuple[int, float, str]:
-    """Nearest first, but sets that are far too large for the side later.
+def _order(candidate: _Set, number: int, wanted: float) -> tuple[int, float, str]:
+    """Nearest first, but sets that are far too large for the split (a long video) later.
 
-    Too large is counted in doublings, not in pictures, so that a set that grows seldom loses its
-    place to another one.
+    wanted: pictures that the split should have. Too large is counted in doublings of that, not in
+    pictures: so a set that grows by a few images seldom loses its rank, and images seldom move.
     """
-    doublings = math.ceil(math.log2(max(chosen.pictures / wanted, 1)))
-    return doublings, chosen.distance[number], chosen.name
+    doublings = math.ceil(math.log2(max(candidate.pictures / wanted, 1)))
+    return doublings, candidate.distance[number], candidate.name
 
 
-def _sentence(rows: pd.DataFrame, side: str, params: Split) -> str:
-    """Say why a class cannot be on a side; rows: those of the class."""
+def _why_not(rows: pd.DataFrame, split: str, params: Split) -> str:
+    """Say why a class cannot be in a split; rows: those of the class."""
     label, names, sets = rows["label"].iloc[0], rows["name"].nunique(), rows["set"].nunique()
-    start = f"class {label} cannot be on train, val and test"
-    if not rows[f"free {side}"].all():
+    start = f"class {label} cannot be in train, val and test"
+    if not rows[f"allowed {split}"].all():  # a given split has none of the class
         return (
-            f"class {label} has no image on the side {side}, and a given split is kept; give it "
-            f"some there, or set split.given to ignore. Received: none that can go to {side}"
+            f"class {label} has no image in the split {split}, and a given split is kept; give it "
+            f"some there, or set split.given to ignore. Received: none that can go to {split}"
         )
-    if names < len(SPLITS):
+    if names < len(SPLITS):  # too few images, however they are linked
         return (
             f"{start}; add images, or ask for more with validate.images_per_class. "
             f"Received: {names} distinct images or groups"
         )
-    if sets < len(SPLITS):
+    if sets < len(SPLITS):  # enough images, but nearly all are copies of each other
         return (
-            f"{start}, since near copies and groups are not parted; add other images, or raise "
+            f"{start}, since near copies and groups are not separated; add other images, or raise "
             f"validate.near_duplicates.min_similarity. Received: {len(rows)} images that are near "
             f"copies of one another or in one group: {sets} distinct in all"
         )
     return (
-        f"{start}, since groups and near copies that hold several classes are not parted; add "
-        f"images. Received: none that can go to {side}"
+        f"{start}, since groups and near copies that hold several classes are not separated; add "
+        f"images. Received: none that can go to {split}"
     )

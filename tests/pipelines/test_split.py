@@ -1,4 +1,4 @@
-"""The stage `split`, from accepted images and links between copies to sides."""
+"""The stage `split`, from accepted images and links between copies to splits."""
 
 import re
 from collections.abc import Callable
@@ -39,9 +39,9 @@ def with_series() -> list[Image]:
 
 
 def given(leak: bool) -> list[Image]:
-    sides = ("train", "train", "val", "test")
+    split_names = ("train", "train", "val", "test")
     images = [
-        replace(image, given_split=sides[n % 4])
+        replace(image, given_split=split_names[n % 4])
         for label in ("cat", "dog")
         for n, image in enumerate(unlike(label, 40))
     ]
@@ -50,7 +50,7 @@ def given(leak: bool) -> list[Image]:
     ]
 
 
-def test_split_gives_every_accepted_image_a_side_or_sets_it_aside_and_says_the_counts(
+def test_split_gives_every_accepted_image_a_split_or_sets_it_aside_and_says_the_counts(
     digits_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -73,7 +73,7 @@ def test_split_gives_every_accepted_image_a_side_or_sets_it_aside_and_says_the_c
     )
 
 
-def test_what_is_left_out_is_listed_with_its_cause_and_told(
+def test_what_is_left_out_is_listed_with_its_cause_and_reported(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(with_series())
@@ -91,7 +91,7 @@ def test_what_is_left_out_is_listed_with_its_cause_and_told(
     assert "name each series as a group" in said
 
 
-def test_shares_are_written_for_every_class_and_side(run: Run) -> None:
+def test_shares_are_written_for_every_class_and_split(run: Run) -> None:
     run(with_series())
     shares, splits = pd.read_csv(artifacts.SHARES), pd.read_parquet(artifacts.SPLITS)
     assert shares.columns.tolist() == ["label", "side", "images", "share", "asked"]
@@ -133,7 +133,7 @@ def test_a_given_split_is_kept_and_its_leaks_set_aside_where_that_is_asked_for(r
     assert pd.read_csv(artifacts.LEAKS)["path"].tolist() == ["cat/again.png"]
 
 
-def test_folds_are_a_column_of_the_splits_and_are_told(
+def test_folds_are_a_column_of_the_splits_and_are_reported(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(given(leak=False), folds=4)

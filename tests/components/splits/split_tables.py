@@ -92,14 +92,16 @@ class Case:
         if random.random() < 0.02:
             label = "c0"  # near copies under two labels
         grouped = self.seed % 2 and random.random() < 0.3
-        sides = ("train", "train", "val", "test") if self.seed % 5 else ("train", "train", "test")
+        split_names = (
+            ("train", "train", "val", "test") if self.seed % 5 else ("train", "train", "test")
+        )
         given = self.given and random.random() < 0.7
         return Image(
             path=f"{random.integers(0, 10**9):09d}-{number}.png",
             label=label,
             picture=picture,
             group=f"g{random.integers(0, count // 4)}" if grouped else None,
-            given_split=str(random.choice(sides)) if given else None,
+            given_split=str(random.choice(split_names)) if given else None,
         )
 
 
@@ -108,8 +110,8 @@ def split(images: list[Image], seed: int = 1, **params: object) -> Splits:
     return assign_splits(accepted_of(images), links_of(images), changed, seed)
 
 
-def sides(splits: Splits) -> dict[str, str]:
-    """Path → side, or `aside`."""
+def split_by_path(splits: Splits) -> dict[str, str]:
+    """Path → split, or `aside`."""
     kept = dict(zip(splits.rows["path"], splits.rows["split"], strict=True))
     return kept | dict.fromkeys(splits.set_aside["path"], "aside")
 
@@ -120,31 +122,33 @@ def place_of(image: Image, seed: int = 1) -> float:
     return int(hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:16], 16) / 2**64
 
 
-def own_side(image: Image, params: Split = SPLIT) -> str:
-    """The side of an image that no other image is like."""
+def own_split(image: Image, params: Split = SPLIT) -> str:
+    """The split of an image that no other image is like."""
     place = place_of(image)
     if place < params.test:
         return "test"
     return "val" if place < params.test + params.val else "train"
 
 
-def on(side: str, label: str = "cat", **facts: str) -> Image:
-    """A picture, unlike all others here, whose own side is this one."""
-    made = (Image(f"{label}/{side}-{n}.png", label, 1e5 * n, **facts) for n in range(1, 10_000))
-    return next(image for image in made if own_side(image) == side)
+def on(split_name: str, label: str = "cat", **facts: str) -> Image:
+    """A picture, unlike all others here, whose own split is this one."""
+    made = (
+        Image(f"{label}/{split_name}-{n}.png", label, 1e5 * n, **facts) for n in range(1, 10_000)
+    )
+    return next(image for image in made if own_split(image) == split_name)
 
 
-def copy_of(image: Image, side: str, **facts: str) -> Image:
-    """A near copy whose own side is this one."""
+def copy_of(image: Image, split_name: str, **facts: str) -> Image:
+    """A near copy whose own split is this one."""
     made = (
         replace(image, path=f"{image.path}-{n}.png", picture=image.picture + n / 1000, **facts)
         for n in range(1, 500)
     )
-    return next(copy for copy in made if own_side(copy) == side)
+    return next(copy for copy in made if own_split(copy) == split_name)
 
 
 def belong(images: list[Image]) -> NDArray[np.bool_]:
-    """bool [images, images]: which two must not be parted."""
+    """bool [images, images]: which two must not be separated."""
     pictures = np.array([image.picture for image in images])
     pixels = np.array([image.pixels_id for image in images])
     groups = np.array([image.group or f"alone {n}" for n, image in enumerate(images)])
@@ -153,21 +157,27 @@ def belong(images: list[Image]) -> NDArray[np.bool_]:
     return np.asarray(near | same)
 
 
-def group_on(side: str) -> str:
-    """The name of a group whose own side is this one."""
-    return next(f"g{n}" for n in range(99) if own_side(Image("", "", 0, group=f"g{n}")) == side)
+def group_on(split_name: str) -> str:
+    """The name of a group whose own split is this one."""
+    return next(
+        f"g{n}" for n in range(99) if own_split(Image("", "", 0, group=f"g{n}")) == split_name
+    )
 
 
-def parted(images: list[Image], splits: Splits) -> bool:
-    """Whether any two images in the split that belong together are on different sides."""
-    side_of = sides(splits)
-    side = np.array([side_of[image.path] for image in images])
-    across = (side[:, None] != side) & (side != "aside") & (side[:, None] != "aside")
+def has_leak(images: list[Image], splits: Splits) -> bool:
+    """Whether any two images in the split that belong together are in different splits."""
+    split_of = split_by_path(splits)
+    split_name = np.array([split_of[image.path] for image in images])
+    across = (
+        (split_name[:, None] != split_name)
+        & (split_name != "aside")
+        & (split_name[:, None] != "aside")
+    )
     return bool((across & belong(images)).any())
 
 
 def tried(images: list[Image], **params: object) -> Splits | None:
-    """The split, or None where a class cannot be on every side."""
+    """The split, or None where a class cannot be in every split."""
     try:
         return split(images, **params)
     except UserError:

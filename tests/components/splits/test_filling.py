@@ -1,4 +1,4 @@
-"""Every class on every side: what is moved where chance or near copies leave one empty."""
+"""Every class in every split: what is moved where chance or near copies leave one empty."""
 
 from collections import Counter
 
@@ -9,10 +9,10 @@ from components.params.split import SPLITS
 from tests.components.splits.split_tables import (
     Image,
     group_on,
-    own_side,
+    own_split,
     place_of,
-    sides,
     split,
+    split_by_path,
     unlike,
 )
 
@@ -23,54 +23,56 @@ def series(label: str, count: int, start: float) -> list[Image]:
     return [Image(f"{label}/{start}-{n}.png", label, start + step * n) for n in range(count)]
 
 
-def small_class_without(side: str, count: int = 5) -> list[Image]:
-    """Images of one class of which none would be on that side by itself."""
+def small_class_without(split_name: str, count: int = 5) -> list[Image]:
+    """Images of one class of which none would be in that split by itself."""
     images = unlike("dog", 200)
-    return [image for image in images if own_side(image) != side][:count]
+    return [image for image in images if own_split(image) != split_name][:count]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_class_of_three_is_on_every_side(seed: int) -> None:
+def test_a_class_of_three_is_in_every_split(seed: int) -> None:
     rows = split(unlike("cat", 100) + unlike("dog", 3), seed).rows
     assert set(rows.loc[rows["label"] == "dog", "split"]) == set(SPLITS)
 
 
-def test_filling_an_empty_side_moves_no_other_class() -> None:
+def test_filling_an_empty_split_moves_no_other_class() -> None:
     cats = unlike("cat", 50)
     for seed in range(20):
-        together = sides(split(cats + unlike("dog", 3), seed))
-        assert {image.path: together[image.path] for image in cats} == sides(split(cats, seed))
+        together = split_by_path(split(cats + unlike("dog", 3), seed))
+        assert {image.path: together[image.path] for image in cats} == split_by_path(
+            split(cats, seed)
+        )
 
 
-@pytest.mark.parametrize("side", ["val", "test"])
-def test_the_nearest_image_is_moved_and_told(side: str) -> None:
-    dogs = small_class_without(side, count=20)
+@pytest.mark.parametrize("split_name", ["val", "test"])
+def test_the_nearest_image_is_moved_and_reported(split_name: str) -> None:
+    dogs = small_class_without(split_name, count=20)
     splits = split(dogs)
     (move,) = splits.moves
-    assert (move.label, move.side, move.images) == ("dog", side, 1)
-    now = sides(splits)
-    (gone,) = [image for image in dogs if now[image.path] != own_side(image)]
-    assert now[gone.path] == side
-    start, end = {"test": (0, 0.15), "val": (0.15, 0.3)}[side]
-    held = Counter(map(own_side, dogs))
-    spare = [image for image in dogs if held[own_side(image)] > 1]
+    assert (move.label, move.split, move.images) == ("dog", split_name, 1)
+    now = split_by_path(splits)
+    (gone,) = [image for image in dogs if now[image.path] != own_split(image)]
+    assert now[gone.path] == split_name
+    start, end = {"test": (0, 0.15), "val": (0.15, 0.3)}[split_name]
+    held = Counter(map(own_split, dogs))
+    spare = [image for image in dogs if held[own_split(image)] > 1]
     distance = [max(start - place_of(image), place_of(image) - end) for image in spare]
     assert gone is spare[distance.index(min(distance))]
 
 
 def test_a_moved_image_goes_back_once_the_class_has_one_that_belongs_there() -> None:
     dogs = small_class_without("test", count=20)
-    arrived = next(image for image in unlike("dog", 200, 200) if own_side(image) == "test")
+    arrived = next(image for image in unlike("dog", 200, 200) if own_split(image) == "test")
     assert len(split(dogs).moves) == 1
     after = split([*dogs, arrived])
     assert after.moves == ()
-    assert sides(after) == {image.path: own_side(image) for image in [*dogs, arrived]}
+    assert split_by_path(after) == {image.path: own_split(image) for image in [*dogs, arrived]}
 
 
-def test_what_hangs_together_moves_as_a_whole_and_nothing_of_it_is_set_aside() -> None:
+def test_what_is_linked_moves_as_a_whole_and_nothing_of_it_is_set_aside() -> None:
     frames = [series("dog", 20, start) for start in (0, 10, 20)]
     splits = split([image for each in frames for image in each] + unlike("cat", 50))
-    now = sides(splits)
+    now = split_by_path(splits)
     of_series = [{now[image.path] for image in each} for each in frames]
     whole = [found for found in of_series if len(found) == 1]
     assert len(whole) == 2
@@ -86,33 +88,33 @@ def test_a_set_that_is_much_too_large_is_moved_last() -> None:
             assert move.images == 1
 
 
-def test_near_copies_that_empty_a_side_are_made_up_for() -> None:
+def test_near_copies_that_empty_a_split_are_made_up_for() -> None:
     dogs = small_class_without("test", count=20)
-    train = next(image for image in dogs if own_side(image) == "train")
+    train = next(image for image in dogs if own_split(image) == "train")
     copies = (Image(f"copy {n}", "dog", train.picture + n / 1000) for n in range(1, 500))
-    in_test = next(image for image in copies if own_side(image) == "test")
+    in_test = next(image for image in copies if own_split(image) == "test")
     splits = split([*dogs, in_test])
     assert Counter(splits.rows["split"])["test"] > 0
-    assert [move.side for move in splits.moves] == ["test"]
+    assert [move.split for move in splits.moves] == ["test"]
 
 
-def test_two_distinct_images_cannot_fill_three_sides() -> None:
+def test_two_distinct_images_cannot_fill_three_splits() -> None:
     dogs = [Image(f"{n}", "dog", -10.0 * (n % 2 + 1)) for n in range(9)]
     with pytest.raises(UserError, match=r"class dog .* Received: 2 distinct images"):
         split(dogs + unlike("cat", 50))
 
 
-def test_a_class_that_is_one_series_is_told_so() -> None:
+def test_a_class_that_is_one_series_is_reported() -> None:
     with pytest.raises(UserError) as error:
         split(series("dog", 40, -50) + unlike("cat", 50))
     assert str(error.value) == (
-        "class dog cannot be on train, val and test, since near copies and groups are not parted; "
-        "add other images, or raise validate.near_duplicates.min_similarity. Received: 40 images "
-        "that are near copies of one another or in one group: 1 distinct in all"
+        "class dog cannot be in train, val and test, since near copies and groups are not "
+        "separated; add other images, or raise validate.near_duplicates.min_similarity. "
+        "Received: 40 images that are near copies of one another or in one group: 1 distinct in all"
     )
 
 
-def test_sets_of_several_classes_are_not_moved_to_fill_a_side() -> None:
+def test_sets_of_several_classes_are_not_moved_to_fill_a_split() -> None:
     group = group_on("train")
     images = [
         Image(f"{label}{n}", label, -10.0 * n - start, group=f"{group}{n}" if n else group)
@@ -125,5 +127,5 @@ def test_sets_of_several_classes_are_not_moved_to_fill_a_side() -> None:
             assert split(images, seed).rows.groupby("group")["split"].nunique().max() == 1
         except UserError as error:
             refused += 1
-            assert "that hold several classes are not parted" in str(error)
+            assert "that hold several classes are not separated" in str(error)
     assert refused

@@ -26,7 +26,7 @@ def test_folds_hold_together_what_belongs_together() -> None:
     assert aside > 100
 
 
-def test_folds_are_even_in_every_class_and_do_not_follow_the_sides() -> None:
+def test_folds_are_even_in_every_class_and_do_not_follow_the_splits() -> None:
     rows = split(unlike("cat", 1500) + unlike("dog", 500), folds=5).rows
     shares = rows.groupby("label")["fold"].value_counts(normalize=True)
     assert len(shares) == 10

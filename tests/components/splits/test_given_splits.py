@@ -15,13 +15,13 @@ from tests.components.splits.split_tables import (
     accepted_of,
     copy_of,
     group_on,
+    has_leak,
     links_of,
     on,
-    own_side,
-    parted,
+    own_split,
     place_of,
-    sides,
     split,
+    split_by_path,
     tried,
     unlike,
 )
@@ -41,22 +41,22 @@ def given() -> list[tuple[list[Image], Splits]]:
 def test_given_images_stay_where_they_were_given(given: list[tuple[list[Image], Splits]]) -> None:
     kept = 0
     for images, splits in given:
-        side_of = sides(splits)
+        split_of = split_by_path(splits)
         val_given = any(image.given_split == "val" for image in images)
         for image in images:
             if image.given_split:
                 allowed = {image.given_split, "aside"}
                 if image.given_split == "train" and not val_given:
                     allowed.add("val")
-                assert side_of[image.path] in allowed
-                kept += side_of[image.path] == image.given_split
+                assert split_of[image.path] in allowed
+                kept += split_of[image.path] == image.given_split
     assert kept > 1000
 
 
 def test_no_given_split_is_left_with_a_leak(given: list[tuple[list[Image], Splits]]) -> None:
     reasons = set()
     for images, splits in given:
-        assert not parted(images, splits)
+        assert not has_leak(images, splits)
         assert len(splits.rows) + len(splits.set_aside) == len(images)
         check_no_leaks(splits.rows, links_of(images))
         reasons |= set(splits.set_aside["reason"])
@@ -66,9 +66,9 @@ def test_no_given_split_is_left_with_a_leak(given: list[tuple[list[Image], Split
 def given_three_ways() -> list[Image]:
     return [
         image
-        for side, start, count in (("train", 0, 300), ("val", 300, 50), ("test", 350, 50))
+        for split_name, start, count in (("train", 0, 300), ("val", 300, 50), ("test", 350, 50))
         for label in ("cat", "dog")
-        for image in unlike(label, count, start, given_split=side)
+        for image in unlike(label, count, start, given_split=split_name)
     ]
 
 
@@ -85,51 +85,53 @@ def test_a_given_split_without_leaks_is_taken_as_it_is(policy: str) -> None:
 def test_a_given_split_that_is_ignored_changes_nothing() -> None:
     images = given_three_ways()
     plain = [replace(image, given_split=None) for image in images]
-    assert sides(split(images, given="ignore")) == sides(split(plain))
+    assert split_by_path(split(images, given="ignore")) == split_by_path(split(plain))
 
 
 @pytest.mark.parametrize(("given", "hashed"), [("test", "val"), ("val", "test")])
-def test_a_side_that_nobody_gave_is_hashed_out_of_train(given: str, hashed: str) -> None:
+def test_a_split_that_no_image_was_given_is_hashed_out_of_train(given: str, hashed: str) -> None:
     in_train = unlike("cat", 300, given_split="train")
     held_out = unlike("cat", 60, start=300, given_split=given)
-    share = 0.15 / 0.85  # of train, so that it is 0.15 of all where the given side is that, too
+    share = 0.15 / 0.85  # of train, so that it is 0.15 of all where the given split is that, too
     wanted = {image.path: hashed if place_of(image) < share else "train" for image in in_train}
-    assert sides(split(in_train + held_out)) == wanted | {image.path: given for image in held_out}
+    assert split_by_path(split(in_train + held_out)) == wanted | {
+        image.path: given for image in held_out
+    }
 
 
-def test_a_class_that_chance_leaves_without_the_hashed_side_gets_it_out_of_train() -> None:
+def test_a_class_that_chance_leaves_without_the_hashed_split_gets_it_out_of_train() -> None:
     cows = [image for image in unlike("cow", 99, given_split="train") if place_of(image) > 0.2][:20]
     in_test = unlike("cow", 5, 99, given_split="test")
     dogs = unlike("dog", 100, given_split="train") + unlike("dog", 20, 100, given_split="test")
     splits = split([*cows, *in_test, *dogs])
     (move,) = splits.moves
-    assert (move.label, move.side, move.images) == ("cow", "val", 1)
-    assert sides(splits)[min(cows, key=place_of).path] == "val"
+    assert (move.label, move.split, move.images) == ("cow", "val", 1)
+    assert split_by_path(splits)[min(cows, key=place_of).path] == "val"
 
 
 def test_where_train_alone_is_given_all_is_hashed() -> None:
     images = unlike("cat", 200)
     given = [replace(image, given_split="train") for image in images]
-    assert sides(split(given)) == sides(split(images))
+    assert split_by_path(split(given)) == split_by_path(split(images))
 
 
-def test_images_without_a_given_side_are_hashed() -> None:
+def test_images_without_a_given_split_are_hashed() -> None:
     free = unlike("cat", 300, start=1000)
-    splits = sides(split(given_three_ways() + free))
-    assert [splits[image.path] for image in free] == [own_side(image) for image in free]
+    splits = split_by_path(split(given_three_ways() + free))
+    assert [splits[image.path] for image in free] == [own_split(image) for image in free]
 
 
-@pytest.mark.parametrize("side", SPLITS)
-def test_images_that_belong_with_a_given_one_follow_it(side: str) -> None:
-    group = group_on("test" if side == "val" else "val")
-    given = Image("given", "cat", -10, group=group, given_split=side)
+@pytest.mark.parametrize("split_name", SPLITS)
+def test_images_that_belong_with_a_given_one_follow_it(split_name: str) -> None:
+    group = group_on("test" if split_name == "val" else "val")
+    given = Image("given", "cat", -10, group=group, given_split=split_name)
     mate = Image("mate", "cat", -20, group=group)
     exact = Image("exact", "cat", -10)
     of_another_group = Image("other", "cat", -10, group=f"{group}0")
     its_mate = Image("its mate", "cat", -30, group=f"{group}0")
     family = [given, mate, exact, of_another_group, its_mate]
     splits = split([*given_three_ways(), *family])
-    assert {sides(splits)[image.path] for image in family} == {side}
+    assert {split_by_path(splits)[image.path] for image in family} == {split_name}
 
 
 def test_an_image_follows_its_group_before_its_copies() -> None:
@@ -138,7 +140,7 @@ def test_an_image_follows_its_group_before_its_copies() -> None:
     copy = Image("3", "cat", -20, given_split="train")
     images = [*given_three_ways(), in_group, mate, copy]
     assert given_leaks(accepted_of(images), links_of(images), SPLIT, 1).empty
-    now = sides(split(images))
+    now = split_by_path(split(images))
     assert (now["1"], now["2"], now["3"]) == ("test", "aside", "train")
 
 
@@ -197,7 +199,7 @@ def test_an_ignored_given_split_has_no_leaks() -> None:
         assert len(given_leaks(accepted_of(images), links_of(images), params, 1)) == leaks
 
 
-def test_a_class_that_is_not_in_the_given_test_is_told() -> None:
+def test_a_class_that_is_not_in_the_given_test_is_reported() -> None:
     images = given_three_ways() + unlike("cow", 20, given_split="train")
-    with pytest.raises(UserError, match=r"class cow has no image on the side test.*Received: "):
+    with pytest.raises(UserError, match=r"class cow has no image in the split test.*Received: "):
         split(images)

@@ -9,8 +9,8 @@ from components.splits.leaks import check_no_leaks
 from tests.components.splits.split_tables import Image, accepted_of, links_of, split, unlike
 
 
-def checked(images: list[Image], *sides: str, **columns: list[int | None]) -> None:
-    rows = accepted_of(images).assign(split=list(sides))
+def checked(images: list[Image], *split_names: str, **columns: list[int | None]) -> None:
+    rows = accepted_of(images).assign(split=list(split_names))
     for name, values in columns.items():
         rows[name] = pd.array(values, dtype="Int64")
     check_no_leaks(rows, links_of(images))
@@ -30,18 +30,18 @@ UNLIKE = Image("b.png", "dog", 20.0)
         (replace(A, group="g"), replace(UNLIKE, group="g"), "have the same group"),
     ],
 )
-def test_what_belongs_together_may_not_be_on_two_sides(one: Image, two: Image, said: str) -> None:
+def test_what_belongs_together_may_not_be_in_two_splits(one: Image, two: Image, said: str) -> None:
     checked([one, two], "test", "test")
     with pytest.raises(RuntimeError) as error:
         checked([one, two], "train", "test")
     assert f"a.png (train) and b.png (test) {said}" in str(error.value)
 
 
-def test_images_that_are_unlike_may_be_on_two_sides() -> None:
+def test_images_that_are_unlike_may_be_in_two_splits() -> None:
     checked([A, UNLIKE], "train", "test")
 
 
-def test_folds_are_checked_as_sides_are() -> None:
+def test_folds_are_checked_as_splits_are() -> None:
     checked([A, NEAR_COPY], "train", "train", fold=[1, 1])
     with pytest.raises(RuntimeError, match=r"two folds .* a.png \(0\) and b.png \(1\)"):
         checked([A, NEAR_COPY], "train", "train", fold=[0, 1])

@@ -18,7 +18,7 @@ def said(rows: pd.DataFrame = ROWS, aside: int = 0, moves: tuple[Move, ...] = ()
     return list(in_words(Splits(rows, set_aside, moves), shares(rows, SPLIT), "set_aside.parquet"))
 
 
-def test_every_class_has_a_row_for_every_side_also_where_it_has_nothing() -> None:
+def test_every_class_has_a_row_for_every_split_also_where_it_has_nothing() -> None:
     assert shares(ROWS, SPLIT).to_numpy().tolist() == [
         ["cat", "train", 7, 0.7, 0.7],
         ["cat", "val", 2, 0.2, 0.15],
@@ -30,7 +30,7 @@ def test_every_class_has_a_row_for_every_side_also_where_it_has_nothing() -> Non
     assert shares(ROWS, SPLIT).columns.tolist() == ["label", "side", "images", "share", "asked"]
 
 
-def test_the_widest_gap_is_found_also_where_a_side_has_nothing() -> None:
+def test_the_widest_gap_is_found_also_where_a_split_has_nothing() -> None:
     gap = widest_gap(shares(ROWS, SPLIT))
     assert gap == Gap("dog", "test", images=0, of=10, asked=0.15)
     assert gap.in_words() == "class dog, test 0.0% (0 of 10) for 15.0%"
@@ -43,7 +43,7 @@ def test_a_split_tells_its_sizes_and_the_widest_gap() -> None:
     ]
 
 
-def test_what_was_set_aside_is_told_and_series_only_where_it_is_much() -> None:
+def test_what_was_set_aside_is_reported_and_series_only_where_it_is_much() -> None:
     many = pd.concat([ROWS] * 4)
     assert said(many, aside=2)[2:] == [
         "2 of 22 held-out images set aside (2 × near_copy_in_train), listed in set_aside.parquet"
@@ -52,19 +52,19 @@ def test_what_was_set_aside_is_told_and_series_only_where_it_is_much() -> None:
     assert "name each series as a group" in said(many, aside=3)[3]
 
 
-def test_moves_are_told_and_only_the_first_are_named() -> None:
+def test_moves_are_reported_and_only_the_first_are_named() -> None:
     moves = tuple(Move(f"c{n}", "test", 2, n) for n in range(7))
     (line,) = said(moves=moves)[2:]
-    assert line.startswith("14 images moved to where their class had none (c0 on test, ")
-    assert "c4 on test, …" in line
+    assert line.startswith("14 images moved to where their class had none (c0 in test, ")
+    assert "c4 in test, …" in line
     assert "c5" not in line
 
 
 @pytest.mark.parametrize("least", [0, 1])
-def test_folds_are_told_with_the_class_that_one_has_fewest_of(least: int) -> None:
+def test_folds_are_reported_with_the_class_that_one_has_fewest_of(least: int) -> None:
     rows = pd.DataFrame({"label": ["cat"] * 6 + ["dog"] * 3, "split": ["train"] * 9})
     rows["fold"] = pd.array([0, 0, 0, 1, 1, 1, 0, 0, least], dtype="Int64")
     assert said(rows)[2:] == [
-        f"2 folds of {3 + least} to {6 - least} images; the class that one has fewest of: "
-        f"dog, {least}"
+        f"2 folds of {3 + least} to {6 - least} images; the fewest images of a "
+        f"class in a fold: {least} of dog"
     ]

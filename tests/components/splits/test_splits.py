@@ -24,12 +24,12 @@ from tests.components.splits.split_tables import (
     belong,
     copy_of,
     group_on,
+    has_leak,
     links_of,
     on,
-    own_side,
-    parted,
-    sides,
+    own_split,
     split,
+    split_by_path,
     tried,
     unlike,
 )
@@ -59,13 +59,13 @@ def growing() -> list[tuple[Case, Splits, Splits]]:
     return possible
 
 
-def test_no_image_changes_side_when_others_arrive(
+def test_no_image_changes_split_when_others_arrive(
     growing: list[tuple[Case, Splits, Splits]],
 ) -> None:
     compared = left = 0
     for case, before, after in growing:
         moved = {move.label for move in before.moves + after.moves}
-        was, now = sides(before), sides(after)
+        was, now = split_by_path(before), split_by_path(after)
         for image in case.before:
             if image.label not in moved:
                 assert now[image.path] in (was[image.path], "aside"), (case.seed, image)
@@ -79,7 +79,7 @@ def test_no_test_image_ever_had_a_copy_in_train(growing: list[tuple[Case, Splits
     compared = 0
     for case, before, after in growing:
         moved = {move.label for move in before.moves + after.moves}
-        was, now, together = sides(before), sides(after), belong(case.after)
+        was, now, together = split_by_path(before), split_by_path(after), belong(case.after)
         trained_on = np.array([was.get(image.path) == "train" for image in case.after])
         for number, image in enumerate(case.after):
             if now[image.path] == "test" and image.label not in moved:
@@ -101,9 +101,9 @@ def test_names_and_order_do_not_matter() -> None:
                 split(renamed)
             assert str(again.value) == str(error)
             continue
-        now = sides(split(renamed))
+        now = split_by_path(split(renamed))
         assert [now[image.path] for image in renamed] == [
-            sides(was)[case.after[n].path] for n in order
+            split_by_path(was)[case.after[n].path] for n in order
         ], case.seed
         aside += len(was.set_aside)
     assert aside > 100
@@ -127,7 +127,7 @@ def test_locale_and_hash_seed_do_not_matter(locale: str) -> None:
 
 def test_no_finished_split_has_a_leak(growing: list[tuple[Case, Splits, Splits]]) -> None:
     for case, _, after in growing:
-        assert not parted(case.after, after), case.seed
+        assert not has_leak(case.after, after), case.seed
         check_no_leaks(after.rows, links_of(case.after))
 
 
@@ -146,26 +146,29 @@ def test_what_is_accepted_is_in_the_split_or_set_aside(
         assert after.rows[columns].equals(accepted[kept].reset_index(drop=True))
 
 
-def test_exactly_those_are_set_aside_that_have_a_copy_on_a_side_before_theirs(
+def test_exactly_those_are_set_aside_that_have_a_copy_in_an_earlier_split(
     growing: list[tuple[Case, Splits, Splits]],
 ) -> None:
     plain = [(case, after) for case, _, after in growing if not after.moves]
     assert len(plain) > 20
     for case, after in plain:
-        own = np.array([SPLITS.index(own_side(image)) for image in case.after])
+        own = np.array([SPLITS.index(own_split(image)) for image in case.after])
         out = (belong(case.after) & (own < own[:, None])).any(axis=1)
-        wanted = ["aside" if gone else SPLITS[side] for gone, side in zip(out, own, strict=True)]
-        side_of = sides(after)
-        assert [side_of[image.path] for image in case.after] == wanted, case.seed
+        wanted = [
+            "aside" if gone else SPLITS[split_name]
+            for gone, split_name in zip(out, own, strict=True)
+        ]
+        split_of = split_by_path(after)
+        assert [split_of[image.path] for image in case.after] == wanted, case.seed
 
 
-def test_what_is_set_aside_names_a_copy_and_where_it_belongs(
+def test_what_is_set_aside_names_a_copy_and_its_split(
     growing: list[tuple[Case, Splits, Splits]],
 ) -> None:
     for case, _, after in growing:
         numbers = {image.path: number for number, image in enumerate(case.after)}
         together = belong(case.after)
-        own = {image.path: own_side(image) for image in case.after}
+        own = {image.path: own_split(image) for image in case.after}
         moved = {move.label for move in after.moves}
         for row in after.set_aside.itertuples():
             assert together[numbers[row.path], numbers[row.because_of]]
@@ -173,7 +176,7 @@ def test_what_is_set_aside_names_a_copy_and_where_it_belongs(
                 assert row.reason.endswith(f"_in_{own[row.because_of]}")
 
 
-def test_a_class_with_three_sets_of_its_own_is_on_every_side() -> None:
+def test_a_class_with_three_sets_of_its_own_is_in_every_split() -> None:
     refused = 0
     for case in map(Case, CASES):
         sets = sets_of_one_class(case.after)
@@ -199,14 +202,14 @@ def test_shares_are_met_in_every_class() -> None:
 
 def test_another_seed_gives_another_split() -> None:
     images = unlike("cat", 100) + unlike("dog", 100)
-    assert sides(split(images, seed=1)) != sides(split(images, seed=2))
+    assert split_by_path(split(images, seed=1)) != split_by_path(split(images, seed=2))
 
 
 def test_another_share_for_val_leaves_test_as_it_is() -> None:
     images = unlike("cat", 200) + unlike("dog", 200)
     small, large = split(images), split(images, val=0.4)
-    assert {path for path, side in sides(small).items() if side == "test"} == {
-        path for path, side in sides(large).items() if side == "test"
+    assert {path for path, split_name in split_by_path(small).items() if split_name == "test"} == {
+        path for path, split_name in split_by_path(large).items() if split_name == "test"
     }
 
 
@@ -223,7 +226,7 @@ def test_of_two_near_copies_the_held_out_one_is_set_aside(one: str, two: str, st
     assert splits.set_aside["reason"].tolist() == [f"near_copy_in_{[one, two][stays]}"]
 
 
-def test_near_copies_on_the_same_side_both_stay() -> None:
+def test_near_copies_in_the_same_split_both_stay() -> None:
     first = on("test")
     splits = split([first, copy_of(first, "test"), *unlike("cow", 60), *unlike("cat", 60)])
     assert splits.set_aside.empty
@@ -237,12 +240,12 @@ def test_an_image_stays_out_also_when_the_copy_it_hung_on_is_set_aside_itself() 
     in_train = next(
         image
         for image in (Image("a", "cat", float(picture)) for picture in reach)
-        if own_side(image) == "train"
+        if own_split(image) == "train"
         and abs(image.picture - in_val.picture) < NEAR < abs(image.picture - in_test.picture)
     )
     others = unlike("cow", 60) + unlike("cat", 60)
-    assert sides(split([in_val, in_test, *others]))["z"] == "aside"
-    grown = sides(split([in_val, in_test, in_train, *others]))
+    assert split_by_path(split([in_val, in_test, *others]))["z"] == "aside"
+    grown = split_by_path(split([in_val, in_test, in_train, *others]))
     assert (grown["a"], grown[in_val.path], grown["z"]) == ("train", "aside", "aside")
 
 
@@ -256,7 +259,7 @@ def test_a_link_holds_for_exact_copies_of_a_picture_whose_first_file_was_quarant
     splits = assign_splits(accepted_of(images), links, SPLIT, 1)
     assert splits.set_aside["path"].tolist() == ["b"]
     with pytest.raises(RuntimeError, match="near copies"):
-        check_no_leaks(accepted_of(images).assign(split=[*map(own_side, images)]), links)
+        check_no_leaks(accepted_of(images).assign(split=[*map(own_split, images)]), links)
 
 
 def test_links_to_what_was_not_accepted_are_ignored() -> None:
@@ -266,17 +269,17 @@ def test_links_to_what_was_not_accepted_are_ignored() -> None:
     links = links_of([in_train, in_test, *others])
     splits = assign_splits(accepted_of([in_test, *others]), links, SPLIT, 1)
     assert splits.set_aside.empty
-    assert sides(splits)[in_test.path] == "test"
+    assert split_by_path(splits)[in_test.path] == "test"
 
 
-def test_identical_images_share_a_side() -> None:
+def test_identical_images_share_a_split() -> None:
     images = [Image(f"{n}", "cat", 10.0 * (n // 4)) for n in range(400)] + unlike("dog", 50)
     splits = split(images)
     assert splits.set_aside.empty
     assert splits.rows.groupby("pixels_id")["split"].nunique().max() == 1
 
 
-def test_groups_share_a_side() -> None:
+def test_groups_share_a_split() -> None:
     images = [replace(image, group=f"g{n // 10}") for n, image in enumerate(unlike("cat", 400))]
     splits = split(images + unlike("dog", 50))
     assert splits.set_aside.empty
@@ -288,7 +291,7 @@ def test_an_image_in_two_groups_moves_neither() -> None:
     images = [Image("1", "cat", -10, group=one), Image("2", "cat", -20, group=two)]
     images += unlike("cat", 60) + unlike("dog", 60)
     shared = Image("3", "cat", -10, group=two)
-    before, after = sides(split(images)), sides(split([*images, shared]))
+    before, after = split_by_path(split(images)), split_by_path(split([*images, shared]))
     assert (before["1"], before["2"]) == ("train", "test")
     assert after == before | {"3": "aside"}
 

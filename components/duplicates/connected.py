@@ -1,0 +1,25 @@
+"""Pairs of linked things → sets of things that are linked to each other, directly or by others."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def connected_sets(
+    count: int, first: NDArray[np.integer], second: NDArray[np.integer]
+) -> NDArray[np.int32]:
+    """Return int32 [count]: the number of the set that each thing is in.
+
+    first, second: int [pairs], from 0 to count - 1, linked to each other.
+
+    Of the four things here, 0 is linked to 1 and 1 to 3, so 0 and 3 are in one set; 2 is alone:
+
+    >>> connected_sets(4, np.array([0, 1]), np.array([1, 3]))
+    array([0, 0, 1, 0], dtype=int32)
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
+    _, numbers = connected_components(graph, directed=False)
+    sets: NDArray[np.int32] = numbers
+    return sets
