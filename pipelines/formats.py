@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.files import written_whole
 
 
@@ -26,10 +26,9 @@ def read_table(path: Path) -> pd.DataFrame:
         return pd.read_parquet(existing, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         stage = path.parts[1]
-        problem = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path} is damaged; `fovea data verify --heal` mends it, or `dvc repro -f {stage}` "
-            f"makes it anew. Received: {problem}"
+            f"{path} is damaged; `fovea data verify --heal` brings it back, or "
+            f"`dvc repro -f {stage}` makes it again. Received: {one_line(error)}"
         ) from None
 
 

@@ -1,10 +1,23 @@
-"""Fingerprints → the few pairs worth comparing, without looking at all pairs.
+"""Fingerprints → the few pairs of images worth comparing, without looking at all pairs.
 
-Locality-sensitive hashing with random hyperplanes (Charikar, 2002): a fingerprint gets BITS bits,
-each the side of a plane on which the magnitudes of its spectrum lie. Those of the same picture,
-however turned, are on the same side of nearly all planes. The bits are cut into words. Who shares
-a word is compared by all bits, and who agrees in most of them is worth comparing. Words grow with
-the logarithm of the number of images, so chance gives each image a bounded number of companions.
+Guarantee: nothing depends on the order of images or on chance (the planes have a fixed seed). What
+is not guaranteed is that every pair is found: of copies with similarity 0.9, one in 1,000 differs
+in more bits than is allowed below. Time grows as N log N, not as N * N.
+
+How: locality-sensitive hashing with random hyperplanes (Charikar, 2002). An image gets BITS bits.
+Bit k says on which side of plane k the magnitudes of its spectrum are. A turn does not change the
+magnitudes, so a picture and its turned copy agree in nearly all bits. The bits are cut into words.
+Images that share a word are compared by all bits, and pairs that agree in most bits are yielded.
+
+Example: three images with 12 bits, cut into words of 4. b is a copy of a, c is another picture.
+
+    image   word 1   word 2   word 3
+    a       0110     1010     0011
+    b       0110     1110     0011     shares words 1 and 3 with a, and differs in 1 bit: a pair
+    c       0110     0001     1100     shares word 1 with a and b, but differs in 7 and 8: no pair
+
+A word has log2 N bits and a few more, so unlike images share one by chance, but each only with a
+few others. A copy may miss a word by one bit, but hardly all words.
 """
 
 import math
@@ -18,35 +31,37 @@ from components.images.fingerprints import ANGLES, AREAS, RINGS, Floats, spectra
 Packed = NDArray[np.uint64]
 
 BITS = 1024
-SEED = 7  # of the planes; another would find the same pairs but for a few at the border
-SHORTEST_WORD = 10  # bits: few images are compared nearly all with all
+SEED = 7  # of the planes; another seed finds the same pairs, but for a few at the border
+SHORTEST_WORD = 10  # bits: of few images nearly all are compared with all
 SPARE = 2  # bits in a word beyond log2 N, since planes are not quite independent
-# Unlike bits grow with the angle between two spectra, and that with the root of what is missing to
-# similarity 1: copies at a similarity of 0.9 differ in 8 % of the bits, and one in 1,000 in 22 %.
+# The share of bits that may differ is UNLIKE times the root of 1 - similarity: the bits that differ
+# grow with the angle between two spectra, and the angle with that root. Measured: copies with a
+# similarity of 0.9 differ in 8 % of the bits on average, and one in 1,000 of them in 22 %.
 UNLIKE = 0.7
-WINDOW = 32  # companions looked at where very many share a word
+WINDOW = 32  # images that one image is compared with, where very many share a word
 AT_ONCE = 1 << 16  # rows or pairs; bounds the memory
 
 
 def candidate_pairs(
     samples: NDArray[np.int8], required: NDArray[np.float64]
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield, word by word, int64 [pairs]: pairs of rows as lower * N + higher, sorted, each once.
+    """Yield int64 [pairs] for each word: the pairs of rows that are worth comparing, sorted.
 
-    A pair that shares several words comes with each of them.
+    A pair of rows is one number, lower * N + higher. It occurs once in a word, and again for every
+    other word that the two rows share.
 
     samples: int8 [N, RINGS, ANGLES]. required: float [N], the similarity that an image must have
-    with another to count as its copy. Time grows as N log N.
+    with another to count as its copy.
     """
     if len(samples) < 2:
         return
     bits = _bits(samples)
     length = max(SHORTEST_WORD, math.ceil(math.log2(len(samples))) + SPARE)
-    unlike = (BITS * UNLIKE * np.sqrt(1 - required)).astype(np.int64)
+    may_differ = (BITS * UNLIKE * np.sqrt(1 - required)).astype(np.int64)
     for start in range(0, BITS - 2 * length + 1, length):
-        found = list(_sharing(bits, unlike, start, length))
-        if found:
-            yield np.unique(np.concatenate(found))
+        chunks = list(_pairs_of_word(bits, may_differ, start, length))
+        if chunks:
+            yield np.unique(np.concatenate(chunks))
 
 
 def _bits(samples: NDArray[np.int8]) -> Packed:
@@ -65,10 +80,11 @@ def _magnitudes(samples: NDArray[np.int8]) -> Floats:
 
 
 def _planes() -> Floats:
-    """Draw planes through the mean of all spectra, as far as it is known before any is seen.
+    """Draw planes that pass through the mean of all spectra, as far as it is known in advance.
 
-    Outer rings stand for more area, so their magnitudes are larger: a plane that leant to them
-    would have all pictures on one side. Each is made to balance rings at every frequency.
+    A plane that has all images on one side tells nothing. Outer rings cover more area, so their
+    magnitudes are larger in every picture; without a correction they would decide the side. So each
+    plane is made orthogonal, at every frequency, to the growth of magnitudes with the ring.
     """
     shape = (BITS, RINGS, ANGLES // 2 + 1)
     planes = np.random.default_rng(SEED).standard_normal(shape, np.float32)
@@ -77,31 +93,34 @@ def _planes() -> Floats:
     return np.ascontiguousarray(planes.reshape(BITS, -1).T)
 
 
-def _sharing(
-    bits: Packed, unlike: NDArray[np.int64], start: int, length: int
+def _pairs_of_word(
+    bits: Packed, may_differ: NDArray[np.int64], start: int, length: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield pairs, as lower * N + higher, that share a word and all but `unlike` bits.
+    """Yield pairs, as lower * N + higher, that share a word and differ in few enough bits.
 
-    Where more than WINDOW images share the word, neighbours are those alike in the next one too.
+    Rows are sorted by the word, so that rows that share it are neighbours; step 1 compares each
+    with its next neighbour, step 2 with the one after that. If more than WINDOW images share a word
+    (blank pages, frames of a video), they are sorted by the word after it as well, so that those
+    within the window are the most alike.
     """
-    word, tie = _word(bits, start, length), _word(bits, start + length, length)
-    order = np.lexsort((tie, word))
+    word, next_word = _word(bits, start, length), _word(bits, start + length, length)
+    order = np.lexsort((next_word, word))
     word = word[order]
     for step in range(1, min(WINDOW, len(bits) - 1) + 1):
         at = np.flatnonzero(word[step:] == word[:-step])
-        if not len(at):
+        if not len(at):  # no word is shared by so many, so none by more
             return
         for chunk in np.array_split(at, math.ceil(len(at) / AT_ONCE)):
             first, second = order[chunk], order[chunk + step]
             differing = np.bitwise_count(bits[first] ^ bits[second]).sum(axis=1, dtype=np.int64)
-            alike = differing <= np.minimum(unlike[first], unlike[second])
+            alike = differing <= np.minimum(may_differ[first], may_differ[second])
             first, second = first[alike], second[alike]
             yield np.minimum(first, second) * len(bits) + np.maximum(first, second)
 
 
 def _word(bits: Packed, start: int, length: int) -> NDArray[np.int64]:
-    """Return int64 [N]: `length` bits from bit `start` on."""
+    """Return int64 [N]: the `length` bits that begin at bit `start`, as a number."""
     from_byte, to_byte = start // 8, (start + length + 7) // 8
-    some = np.unpackbits(bits.view(np.uint8)[:, from_byte:to_byte], axis=1)
-    own = some[:, start - 8 * from_byte :][:, :length].astype(np.int64)
-    return own @ (1 << np.arange(length, dtype=np.int64))
+    unpacked = np.unpackbits(bits.view(np.uint8)[:, from_byte:to_byte], axis=1)
+    word = unpacked[:, start - 8 * from_byte :][:, :length].astype(np.int64)
+    return word @ (1 << np.arange(length, dtype=np.int64))

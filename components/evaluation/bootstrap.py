@@ -1,4 +1,23 @@
-"""A test split → random resamples of its images → intervals around what was measured on it."""
+"""A test split → random resamples of its images → intervals around what was measured on it.
+
+Guarantee: the same number of images, resamples and seed give the same resamples on every machine.
+About 95 of 100 intervals with confidence 0.95 contain the value that the classifier would have on
+all images like those of the test split, if it has enough images (a test tries this).
+
+How: a resample draws as many images as there are, with replacement. It is kept as a column that
+says how often each image was drawn, so a score on all resamples is one product of matrices.
+
+Example: three images, of which the classifier gets a and b right and c wrong: accuracy 2/3.
+
+    image   right   resample 1   resample 2   resample 3
+    a       yes     1            0            2
+    b       yes     1            0            1
+    c       no      1            3            0
+    accuracy        2/3          0            1
+
+With 2,000 resamples the interval goes from the value that 2.5 % of them are below to the value that
+2.5 % of them are above.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +35,10 @@ HELD_AT_ONCE = 4_000_000  # draws in memory, 16 MB, whatever the number of image
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value between the ends of its interval; null where they are undefined.
+    """A measured value and the ends of its interval; null where they are undefined.
 
-    The ends alone are null where no resample differed from a perfect (or hopeless) sample, which
-    says nothing about how far the truth may lie from it.
+    Only the ends are null if the value is exactly 0 or 1, so that all resamples agree: this says
+    nothing about how far off the truth may be.
     """
 
     value: float | None
@@ -27,11 +46,15 @@ class Interval:
     high: float | None
 
 
-def resampled(images: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each image is drawn, with replacement, into each resample.
+def draw_resamples(images: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield float32 [images, R]: how often each image is drawn, with replacement, into a resample.
 
-    Yields float32 [images, some resamples] until `resamples` columns are out; a column adds up to
-    `images`. Whole numbers, so sums over them are exact in any order (up to 2**24 images).
+    The blocks have `resamples` columns together; how many a block has depends on the memory that it
+    takes. A column adds up to `images`. The counts are whole numbers, so sums over them are exact
+    in any order (up to 2**24 images).
+
+    >>> next(draw_resamples(images=3, resamples=4, seed=0)).sum(axis=0)
+    array([3., 3., 3., 3.], dtype=float32)
     """
     generator = np.random.default_rng(seed)
     block = max(1, HELD_AT_ONCE // images)
@@ -43,16 +66,19 @@ def resampled(images: int, resamples: int, seed: int) -> Iterator[Floats]:
         yield np.ascontiguousarray(times.T, dtype=np.float32)
 
 
-def each_once(images: int) -> Floats:
-    """Return the sample itself in the form of a resample: float32 [images, 1], all ones."""
+def whole_sample(images: int) -> Floats:
+    """Return the test split itself in the form of a resample: float32 [images, 1], all ones."""
     return np.ones((images, 1), np.float32)
 
 
 def interval(value: float, draws: Floats, confidence: float) -> Interval:
     """Return the percentile bootstrap interval (Efron and Tibshirani, 1993, chapter 13).
 
-    draws: float [resamples], the value on each resample; NaN where it is undefined there, as the
-    recall of a small class is on a resample that missed it. Such resamples are left out.
+    draws: float [resamples], the value on each resample. It is NaN where it is undefined, such as
+    the recall of a small class on a resample without any of its images; those are left out.
+
+    >>> interval(0.5, np.array([0.25, 0.5, 0.75]), confidence=0.5)
+    Interval(value=0.5, low=0.375, high=0.625)
     """
     defined = draws[~np.isnan(draws)]
     if np.isnan(value) or defined.size == 0:
@@ -63,17 +89,21 @@ def interval(value: float, draws: Floats, confidence: float) -> Interval:
 
 
 def score_interval(value: float, draws: Floats, confidence: float, images: int | None) -> Interval:
-    """Return the same for a score from 0 to 1, where a bootstrap fails if it is exactly 0 or 1.
+    """Return the interval of a score from 0 to 1, also where the score is exactly 0 or 1.
 
-    All resamples of a sample without a mistake agree, and their interval has no width. images: of
-    how many images the score is a share, as accuracy and recall are; then Wilson's interval (1927)
-    stands in. Without it the score is no share (None), and its ends are null.
+    There a bootstrap fails: all resamples of a test split without a mistake agree, so the interval
+    has no width. images: how many images the score is a share of, for accuracy, recall and the
+    like; Wilson's interval (1927) is used then. None for a score that is no share of images, such
+    as F1; its ends are null then.
+
+    >>> score_interval(1.0, np.ones(100), confidence=0.95, images=300).low > 0.98
+    True
     """
-    found = interval(value, draws, confidence)
-    if found.value not in (0.0, 1.0) or found.low != found.high:
-        return found
+    by_bootstrap = interval(value, draws, confidence)
+    if by_bootstrap.value not in (0.0, 1.0) or by_bootstrap.low != by_bootstrap.high:
+        return by_bootstrap
     if not images:
-        return Interval(found.value, None, None)
+        return Interval(by_bootstrap.value, None, None)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     width = z**2 / (images + z**2)
-    return Interval(1.0, 1 - width, 1.0) if found.value else Interval(0.0, 0.0, width)
+    return Interval(1.0, 1 - width, 1.0) if by_bootstrap.value else Interval(0.0, 0.0, width)

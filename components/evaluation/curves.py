@@ -7,51 +7,52 @@ import pandas as pd
 
 from components.evaluation.bootstrap import Floats, Ints
 
-LONGEST = 101  # points of a curve: more cannot be seen, and the files are kept for every model
+LONGEST = 101  # points of a curve; more cannot be seen, and every model keeps its curves
 
 
 def roc_points(labels: Ints, probabilities: Floats, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return class, fpr and tpr, rising, each class against the rest.
+    """Return columns class, fpr and tpr, by rising fpr: each class against the rest.
 
-    labels: int [N]. probabilities: float [N, C]. A class with no image, or with all, has no curve.
+    labels: int [N]. probabilities: float [N, C]. A class has no curve if none of the images is of
+    that class, or all are.
     """
     from sklearn.metrics import roc_curve
 
     points = []
-    for index, name in _measurable(labels, class_names):
+    for index, name in _classes_with_curve(labels, class_names):
         fpr, tpr, _ = roc_curve(labels == index, probabilities[:, index])
-        points.append(
-            pd.DataFrame({"class": name, "fpr": fpr, "tpr": tpr}).iloc[_thinned(len(fpr))]
-        )
+        curve = pd.DataFrame({"class": name, "fpr": fpr, "tpr": tpr})
+        points.append(curve.iloc[_shown_points(len(curve))])
     return _table(points, ["class", "fpr", "tpr"])
 
 
 def precision_recall_points(
     labels: Ints, probabilities: Floats, class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Return class, recall and precision, by rising recall, each class against the rest.
+    """Return columns class, recall and precision, by rising recall: each class against the rest.
 
-    labels: int [N]. probabilities: float [N, C]. A class with no image, or with all, has no curve.
+    labels: int [N]. probabilities: float [N, C]. A class has no curve if none of the images is of
+    that class, or all are.
     """
     from sklearn.metrics import precision_recall_curve
 
     points = []
-    for index, name in _measurable(labels, class_names):
+    for index, name in _classes_with_curve(labels, class_names):
         precision, recall, _ = precision_recall_curve(
             labels == index, probabilities[:, index], drop_intermediate=True
         )
         curve = pd.DataFrame({"class": name, "recall": recall, "precision": precision})[::-1]
-        points.append(curve.iloc[_thinned(len(curve))])
+        points.append(curve.iloc[_shown_points(len(curve))])
     return _table(points, ["class", "recall", "precision"])
 
 
-def _measurable(labels: Ints, class_names: Sequence[str]) -> list[tuple[int, str]]:
+def _classes_with_curve(labels: Ints, class_names: Sequence[str]) -> list[tuple[int, str]]:
     support = np.bincount(labels, minlength=len(class_names))
     return [(i, name) for i, name in enumerate(class_names) if 0 < support[i] < len(labels)]
 
 
-def _thinned(points: int) -> Ints:
-    """Choose at most LONGEST positions, evenly, the first and the last among them."""
+def _shown_points(points: int) -> Ints:
+    """Return at most LONGEST positions, spread evenly, the first and the last among them."""
     return np.unique(np.linspace(0, points - 1, min(points, LONGEST)).round().astype(np.int64))
 
 

@@ -1,20 +1,20 @@
-"""Challenger and champion on the same test images → promote, hold or reject, with reasons in words.
+"""Challenger and champion on the same test images → promote, hold or reject, with the reasons.
 
-The rules, the first that applies decides (why they are so: docs/decisions/promotion-gate.md):
+The first rule that applies decides (docs/decisions/promotion-gate.md says why):
 
 1. reject: a probability of the challenger is NaN or infinite.
 2. reject: accuracy, balanced accuracy or the recall of a class is below its floor.
 3. reject: significantly worse than the champion. For accuracy, balanced accuracy or macro F1 the
-   whole interval of the difference lies below 0.
+   whole interval of the difference is below 0.
 4. reject: a class lost more than `max_recall_drop` beyond chance. The whole interval of its drop in
-   recall, champion minus challenger, lies above `max_recall_drop`.
+   recall, champion minus challenger, is above `max_recall_drop`.
 5. hold: something cannot be checked. A class has no test image, so its floor means nothing; or a
    probability of the champion is NaN or infinite.
 6. hold: a class may have lost too much. Its drop is above `max_recall_drop` and the whole interval
-   of it above 0, but not above `max_recall_drop`.
+   of the drop is above 0, but not above `max_recall_drop`.
 7. promote: there is no champion; or the challenger is significantly better. For accuracy, balanced
-   accuracy or macro F1 the whole interval of the difference lies above 0.
-8. hold: challenger and champion cannot be told apart.
+   accuracy or macro F1 the whole interval of the difference is above 0.
+8. hold: neither is significantly better than the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ Decision = Literal["promote", "hold", "reject"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says about a challenger, why, and the figures of both."""
+    """The decision of the gate on a challenger, the reasons, and the figures of both models."""
 
     decision: Decision
     reasons: tuple[str, ...]
@@ -47,7 +47,7 @@ class Verdict:
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> "Verdict":
-        """Read back what `to_tree` gave; other keys beside it are passed over."""
+        """Build a verdict from what `to_tree` returned; other keys are ignored."""
         return cls(
             decision=tree["decision"],
             reasons=tuple(tree["reasons"]),
@@ -68,15 +68,15 @@ def judge(
     """Judge a challenger by the rules above; the same arguments give the same verdict.
 
     labels: int [N], indices into class_names. challenger, champion: float [N, C], probabilities of
-    class_names in their order (`comparison.aligned` brings a champion's into it).
+    class_names in their order (see `comparison.align_columns`).
     """
 
-    def verdict(decision: Decision, reasons: Sequence[str]) -> Verdict:
+    def decide(decision: Decision, reasons: Sequence[str]) -> Verdict:
         return Verdict(decision, tuple(reasons), rows, len(labels), register.confidence)
 
     rows: tuple[Comparison, ...] = ()
     if broken := _not_finite("challenger", challenger):
-        return verdict("reject", broken)
+        return decide("reject", broken)
     unusable = [] if champion is None else _not_finite("champion", champion)
     rows = compare(labels, challenger, None if unusable else champion, class_names, register, seed)
     percent = f"{100 * register.confidence:g} %"
@@ -86,19 +86,19 @@ def judge(
         *_certain_drops(rows, percent, register.max_recall_drop),
     ]
     if failures:
-        return verdict("reject", failures)
+        return decide("reject", failures)
     doubts = [
         *unusable,
         *_unchecked(rows),
         *_possible_drops(rows, percent, register.max_recall_drop),
     ]
     if doubts:
-        return verdict("hold", doubts)
+        return decide("hold", doubts)
     if champion is None:
-        return verdict("promote", [_all_floors_hold(rows)])
+        return decide("promote", [_all_floors_hold(rows)])
     if gains := _significant(rows, percent, better=True):
-        return verdict("promote", gains)
-    return verdict("hold", [_not_told_apart(rows, percent)])
+        return decide("promote", gains)
+    return decide("hold", [_no_difference(rows, percent)])
 
 
 def _not_finite(whose: str, probabilities: Floats) -> list[str]:
@@ -118,13 +118,13 @@ def _below_floors(rows: Sequence[Comparison], floors: Floors) -> list[str]:
 
 
 def _significant(rows: Sequence[Comparison], percent: str, *, better: bool) -> list[str]:
-    found = [
+    figures = [
         _figures(row, percent)
         for row in rows
         if row.class_name is None and _beyond_zero(row.difference, better=better)
     ]
     word = "better" if better else "worse"
-    return [f"significantly {word} than the champion: {'; '.join(found)}"] if found else []
+    return [f"significantly {word} than the champion: {'; '.join(figures)}"] if figures else []
 
 
 def _beyond_zero(difference: Interval | None, *, better: bool) -> bool:
@@ -150,7 +150,7 @@ def _possible_drops(rows: Sequence[Comparison], percent: str, limit: float) -> l
 
 
 def _below(difference: Interval | None, *, value: float, high: float) -> bool:
-    """Tell whether the difference lies below `value` and the end of its interval below `high`."""
+    """Return whether the difference is below `value` and the end of its interval below `high`."""
     if difference is None or difference.value is None or difference.high is None:
         return False
     return difference.value < value and difference.high < high
@@ -174,13 +174,13 @@ def _all_floors_hold(rows: Sequence[Comparison]) -> str:
     )
 
 
-def _not_told_apart(rows: Sequence[Comparison], percent: str) -> str:
+def _no_difference(rows: Sequence[Comparison], percent: str) -> str:
     overall = "; ".join(_figures(row, percent) for row in rows if row.class_name is None)
     return f"cannot be told apart from the champion: {overall}"
 
 
 def _figures(row: Comparison, percent: str) -> str:
-    """Write a row out, as in `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to …)`."""
+    """Return a row in words: `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to …)`."""
     if row.champion is None or row.difference is None:
         return f"{row.title} {row.challenger.value:.3f}"
     low, difference, high = (

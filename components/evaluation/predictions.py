@@ -1,4 +1,4 @@
-"""Prepared rows and probabilities → the table of predictions, and the mistakes worth a look."""
+"""Prepared rows and probabilities → the table of predictions, and the most confident mistakes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ import pandas as pd
 
 from components.evaluation.bootstrap import Floats
 
-Pixels = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test image under a wrong name; pixels uint8 [size, size, 3] as the classifier saw them."""
+    """A test image with a wrong prediction; pixels: uint8 [size, size, 3], as the model saw it."""
 
     path: str
     label: str
     predicted: str
     confidence: float
-    pixels: Pixels
+    pixels: Images
 
 
 def predictions(
@@ -40,17 +40,20 @@ def predictions(
 
 
 def confusion_rows(predicted: pd.DataFrame) -> pd.DataFrame:
-    """Return actual and predicted of every image, which DVC's template `confusion` counts."""
+    """Return columns actual and predicted, a row an image; DVC's template `confusion` counts them.
+
+    predicted: what `predictions` returns.
+    """
     return predicted[["label", "predicted"]].rename(columns={"label": "actual"})
 
 
-def confident_mistakes(predicted: pd.DataFrame, images: Pixels, count: int) -> Iterator[Mistake]:
-    """Yield the `count` mistakes that the classifier was surest of, the surest first.
+def confident_mistakes(predicted: pd.DataFrame, images: Images, count: int) -> Iterator[Mistake]:
+    """Yield the `count` mistakes with the highest confidence, the highest first.
 
     predicted: what `predictions` returns. images: uint8 [N, size, size, 3] in the same order.
     """
-    numbered = predicted.reset_index(drop=True)
-    wrong = numbered[numbered["predicted"] != numbered["label"]]
+    rows = predicted.reset_index(drop=True)
+    wrong = rows[rows["predicted"] != rows["label"]]
     surest = wrong.sort_values(["confidence", "path"], ascending=[False, True]).head(count)
     for row in surest.itertuples():
         yield Mistake(

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.files import sha256, written_whole
 from components.model.backend import load_keras
 from components.model.classifier import Classifier
@@ -65,8 +65,9 @@ def _damage_named(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"no such model file. Received: {path}") from None
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is not a classifier that Fovea wrote: {problem}") from None
+        raise UserError(
+            f"{path} is not a classifier that Fovea wrote. Received: {one_line(error)}"
+        ) from None
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

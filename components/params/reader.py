@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.params.balance import Balance
 from components.params.evaluate import Evaluate
 from components.params.hyperparameters import Hyperparameters
@@ -83,8 +83,8 @@ def read_params(path: Path) -> Params:
             f"no params file; run from the repository's root. Received: {path}"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{path} is not valid YAML: {problem}") from None
+        problem = one_line(error, longest=None)
+        raise UserError(f"{path} is not valid YAML. Received: {problem}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} must hold sections such as `train:`. Received: {tree!r}")
     try:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.errors import UserError
-from components.evaluation.comparison import aligned
+from components.errors import UserError, one_line
+from components.evaluation.comparison import align_columns
 from components.evaluation.gate import Verdict, judge
 from components.images.decoder import Pixels
 from components.model.classifier import Classifier, predict
@@ -86,11 +86,11 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
     except UserError:
         raise
     except Exception as error:  # whatever a stored model does wrong must not stop the new one
-        problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        problem = one_line(f"{type(error).__name__}: {error}", longest=300)
         raise UserError(
             f"version {champion.number} cannot be used ({problem}). Received: {file}"
         ) from error
-    return aligned(seen, classifier.class_names, contest.class_names)
+    return align_columns(seen, classifier.class_names, contest.class_names)
 
 
 def _predicted(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 
 PREFIX = "fovea.event."
 LONGEST_REASON = 2_000  # characters; some stores hold 5,000 in a tag
@@ -111,7 +111,7 @@ def line_of_champions(record: Sequence[Event], held: int | None) -> tuple[int | 
 
 def checked_reason(reason: str) -> str:
     """Return the reason in one line. Raises UserError where there is none, or a whole page."""
-    text = " ".join(reason.split())
+    text = one_line(reason, longest=None)
     if not text or len(text) > LONGEST_REASON:
         raise UserError(
             f"--reason must be a sentence of at most {LONGEST_REASON} characters that will still "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.files import sha256
 from components.registry.packaging import WEIGHTS, log_model
 from components.tracking.connection import address, client, connect
@@ -169,7 +169,7 @@ def download(version: Version) -> Path:
             fetched = Path(download_artifacts(f"{called}/{WEIGHTS}", dst_path=folder))
             actual = sha256(fetched)
         except (MlflowException, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise UserError(
                 f"no {WEIGHTS} can be fetched ({reason}). Received: {called}"
             ) from error

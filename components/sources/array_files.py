@@ -22,7 +22,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.files import written_whole
 from components.images.formats import Fault
 from components.sources.tree import opened
@@ -178,7 +178,7 @@ def _open(root: Path, file: str) -> Iterator[IO[bytes]]:
         except (UserError, Fault):
             raise
         except Exception as error:  # bad bytes make them raise a dozen unrelated types
-            problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            problem = one_line(f"{type(error).__name__}: {error}")
             raise UserError(
                 f"{root / file} is not a sound array file; bring it back or write it again. "
                 f"Received: {problem}"

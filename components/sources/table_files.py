@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.images.formats import Fault
 from components.sources.tree import opened, read_plain
 from components.words import name_list
@@ -118,7 +118,7 @@ def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
             table = whole.read()
         table.validate(full=True)  # or text that is not UTF-8 comes up later
     except (pa.ArrowException, OSError) as error:
-        problem = " ".join(str(error).split())[:200]
+        problem = one_line(error)
         raise UserError(
             f"{root / name} is not a sound Parquet table; write it anew. Received: {problem}"
         ) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -158,7 +158,7 @@ def _within(limit_s: float, call: Callable[[], T]) -> T:
 
 
 def _unusable(error: Exception) -> UserError:
-    reason = re.sub(r"//[^/@\s]+@", "//", " ".join(str(error).split()))  # no password in a log
+    reason = re.sub(r"//[^/@\s]+@", "//", one_line(error, longest=None))  # no password in a log
     return UserError(
         f"MLflow cannot be used; mend what is named here, or unset MLFLOW_TRACKING_URI to use "
         f"{DEFAULT_STORE} in this folder ({reason[:300]}). Received: {address()}"

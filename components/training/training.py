@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from components.errors import UserError
 from components.model.backend import load_keras
 from components.model.classifier import Classifier, build_classifier, outputs, warm_started
 from components.model.model_file import model_id, read_classifier
+from components.model.recall import balanced_accuracy
 from components.params.hyperparameters import Hyperparameters
 from components.params.train import Train
 from components.training.batches import steps_per_epoch, training_batches
@@ -102,11 +102,6 @@ def _fit(
             best.restore()
     log.info(f"kept {best.row['phase']} epoch {best.row['epoch']} of {len(history)}")
     return Trained(classifier, tuple(history), best.row)
-
-
-def balanced_accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Return the mean recall of the classes that occur among the labels."""
-    return float(np.mean([np.mean(predicted[labels == c] == c) for c in np.unique(labels)]))
 
 
 def _run_phase(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.parallel import in_threads
 from components.progress import track
 from pipelines import artifacts
@@ -156,7 +156,7 @@ def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
         command, env=stage_environment({}), capture_output=True, text=True, errors="replace"
     )
     if done.returncode != 0:
-        reason = " ".join(done.stderr.split()).removeprefix("ERROR: ")
+        reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
         log.info(f"`dvc data status` fails, so no change is certain to be damage: {reason}")
         return frozenset(paths)
     seen = json.loads(done.stdout).get("uncommitted", {})

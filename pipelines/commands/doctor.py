@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.params.reader import Params, read_params
 from components.words import size_text
 from pipelines import artifacts
@@ -167,7 +167,7 @@ def _dvc_status(root: Path, *targets: str) -> dict[str, Any]:
     """Return `dvc status`: stage or .dvc file → what changed. Raises UserError where DVC fails."""
     done = _run(root, *DVC, "--wait-for-lock", "status", "--json", *targets)
     if done.returncode != 0:
-        reason = " ".join(done.stderr.split()).removeprefix("ERROR: ")
+        reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
         raise UserError(f"`dvc status` fails: {reason}")
     status: dict[str, Any] = json.loads(done.stdout)
     return status

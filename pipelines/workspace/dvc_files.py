@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def folder_md5(folder: Path) -> str | None:
     if added is None:
         raise UserError(
             f"{tracked} names no folder as DVC 3 does; bring it back with git, or run "
-            f"`dvc add {folder}`. Received: {' '.join(text.split())[:100]!r}"
+            f"`dvc add {folder}`. Received: {one_line(text, longest=100)!r}"
         )
     return added
 

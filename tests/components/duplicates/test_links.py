@@ -197,7 +197,7 @@ def found_and_false(folder: Path, params: Params, count: int, how: str) -> tuple
     links = links_of(pictures | planted)
     cluster = clusters(links["path"], links["other"])
     recall = np.mean([cluster.get(n, n) == cluster.get(f"{n} copy", "") for n in pictures])
-    honest = clusters(*(pd.Series(side) for side in zip(*known, strict=True))) if known else {}
+    honest = clusters(*(pd.Series(ends) for ends in zip(*known, strict=True))) if known else {}
     names = [(a.removesuffix(" copy"), b.removesuffix(" copy")) for a, b in pairs(links)]
     false = [(a, b) for a, b in names if a != b and honest.get(a, a) != honest.get(b, b)]
     return float(recall), len(false) / max(len(names), 1)

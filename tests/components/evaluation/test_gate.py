@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from components.evaluation.comparison import aligned
+from components.evaluation.comparison import align_columns
 from components.evaluation.gate import Verdict, judge
 from components.params.register import Register
 
@@ -165,5 +165,5 @@ def test_equal_quality_is_seldom_called_better(register):
 
 def test_a_champion_gives_nothing_to_a_class_that_it_does_not_know():
     probabilities = np.array([[0.2, 0.5, 0.3]], np.float32)
-    columns = aligned(probabilities, ("wood", "paper", "glass"), NAMES)
+    columns = align_columns(probabilities, ("wood", "paper", "glass"), NAMES)
     assert np.array_equal(columns, np.array([[0.3, 0, 0.5]], np.float32))

@@ -13,7 +13,7 @@ from sklearn.metrics import (
 )
 
 from components.errors import UserError
-from components.evaluation.bootstrap import each_once, interval, resampled
+from components.evaluation.bootstrap import draw_resamples, interval, whole_sample
 from components.evaluation.metrics import PER_CLASS, Metrics, measure, roc_auc
 
 SEED = 3
@@ -57,7 +57,7 @@ def test_point_values_are_those_of_scikit_learn(digits, quick):
 
 
 def test_scores_of_resamples_are_those_of_scikit_learn_on_repeated_images(digits):
-    times = next(resampled(len(digits.labels), 20, SEED))
+    times = next(draw_resamples(len(digits.labels), 20, SEED))
     drawn = np.repeat(np.arange(len(times)), times[:, 7].astype(int))
     area = roc_auc(digits.labels == 8, digits.probabilities[:, 8], times)[7]
     expected = roc_auc_score(digits.labels[drawn] == 8, digits.probabilities[drawn, 8])
@@ -66,7 +66,7 @@ def test_scores_of_resamples_are_those_of_scikit_learn_on_repeated_images(digits
 
 def test_tied_scores_count_half_in_roc_auc():
     labels, scores = np.array([0, 1, 0, 1, 1, 0]), np.array([0.2, 0.2, 0.2, 0.7, 0.1, 0.7])
-    area = roc_auc(labels == 1, scores, each_once(6))[0]
+    area = roc_auc(labels == 1, scores, whole_sample(6))[0]
     assert area == pytest.approx(roc_auc_score(labels, scores))
 
 
@@ -125,14 +125,14 @@ def test_95_percent_intervals_contain_the_truth_about_95_times_in_100():
     generator, hits = np.random.default_rng(0), 0
     for seed in range(300):
         correct = generator.random(200) < 0.8
-        draws = np.concatenate([correct @ times / 200 for times in resampled(200, 400, seed)])
+        draws = np.concatenate([correct @ times / 200 for times in draw_resamples(200, 400, seed)])
         found = interval(correct.mean(), draws, 0.95)
         hits += found.low <= 0.8 <= found.high
     assert 0.90 <= hits / 300 <= 0.98
 
 
 def test_every_resample_draws_as_many_images_as_there_are():
-    blocks = list(resampled(1_000_000, 5, SEED))
+    blocks = list(draw_resamples(1_000_000, 5, SEED))
     assert len(blocks) > 1
     assert np.concatenate([block.sum(axis=0) for block in blocks]).tolist() == [1_000_000] * 5
 
