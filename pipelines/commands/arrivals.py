@@ -85,8 +85,8 @@ def twins(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
         verb = "is" if len(pairs) == 1 else "are"
         names = count_text(len(pairs), "name")
         yield (
-            f"{names} {verb} there twice, in other capitals or other forms of a letter; on macOS and "
-            f"Windows one of the two is lost: {' and '.join(pairs[0])}"
+            f"{names} {verb} there twice, in other capitals or other forms of a letter; on macOS "
+            f"and Windows one of the two is lost: {' and '.join(pairs[0])}"
         )
 
 
