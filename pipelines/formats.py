@@ -1,7 +1,7 @@
 """Tables, trees and texts ⇄ the files of artifacts.py.
 
-Everything is written whole (a reader sees the old file or the new one) and holds neither times nor
-names of machines.
+Each file is written whole: a reader sees the old file or the new one. No file contains a time or
+the name of a machine.
 """
 
 import json
@@ -27,13 +27,13 @@ def read_table(path: Path) -> pd.DataFrame:
     except (pa.ArrowException, OSError) as error:
         stage = path.parts[1]
         raise UserError(
-            f"{path} is damaged; `fovea data verify --heal` brings it back, or "
-            f"`dvc repro -f {stage}` makes it again. Received: {one_line(error)}"
+            f"{path} is damaged; `fovea data verify --heal` repairs it, or "
+            f"`dvc repro -f {stage}` writes it again. Received: {one_line(error)}"
         ) from None
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as Parquet or CSV, as the name says, without its index."""
+    """Write a table without its index, as Parquet or CSV: the path's suffix decides."""
     with written_whole(path) as temporary:
         if path.suffix == ".csv":
             table.to_csv(temporary, index=False, lineterminator="\n")
@@ -42,14 +42,14 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_tree(path: Path) -> Any:
-    """Read a JSON or YAML file. Raises UserError where the stage before has not run."""
+    """Read a JSON or YAML file. Raises UserError where the stage that writes it has not run."""
     text = _existing(path).read_text(encoding="utf-8")
     # YAML 1.1 would read the JSON number 1e-05 as a string.
     return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
-    """Write nested values as JSON or YAML, as the name says, keys in the order given."""
+    """Write nested values as JSON or YAML, as the path's suffix says, keys in the given order."""
     if path.suffix == ".json":
         text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     else:
@@ -66,5 +66,5 @@ def write_text(path: Path, text: str) -> None:
 def _existing(path: Path) -> Path:
     if not path.is_file():
         stage = path.parts[1]
-        raise UserError(f"{path} is missing; run `dvc repro {stage}` first")
+        raise UserError(f"run `dvc repro {stage}` first, which writes it. Received: no {path}")
     return path

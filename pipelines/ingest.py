@@ -6,14 +6,14 @@ from components.manifest.table import build_manifest
 from components.params.ingest import Ingest
 from pipelines import artifacts
 from pipelines.formats import write_table
-from pipelines.workspace.dvc_files import recorded
+from pipelines.workspace.dvc_files import recorded_files
 
 log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest) -> None:
     """Read every new image once and write what is known of all."""
-    manifest = build_manifest(artifacts.RAW, ingest, artifacts.STATE, recorded(artifacts.RAW))
+    manifest = build_manifest(artifacts.RAW, ingest, artifacts.STATE, recorded_files(artifacts.RAW))
     write_table(artifacts.MANIFEST, manifest)
     faulty = int(manifest["fault"].notna().sum())
     classes = manifest["label"].str.strip().replace("", None).nunique()

@@ -1,4 +1,4 @@
-"""MLFLOW_TRACKING_URI, or nothing → an MLflow that answers, or one sentence within 15 s."""
+"""MLFLOW_TRACKING_URI, if set → an MLflow that answers, or an error of one sentence within 15 s."""
 
 import os
 import re
@@ -18,62 +18,63 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DEFAULT_STORE = Path("mlflow.db")
 DEFAULT_EXPERIMENT = "fovea"
-# Leaves 9 of the 15 s that we promise for what comes before it: starting Python and importing
-# MLflow, slow where two cores are busy.
+# We promise an error within 15 s. The other 9 s are for starting Python and importing MLflow, which
+# is slow where two cores are busy.
 REMOTE_LIMIT_S = 6.0
 SQLITE_LIMIT_S = 10.0
-# Only names that are not set yet are set.
+# Environment variables, set only where the user has not set them.
 SETTINGS = {
-    # MLflow's own are 120 s and 7 retries: a dead server would hold every single call for minutes.
+    # MLflow's defaults are 120 s and 7 retries: with a dead server, each call would take minutes.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    # Our own lines say what happens; a bar per file and the making of tables are noise.
+    # Our own messages say what happens, without a bar per file and a line per database table.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
-# Held while the variable is not what the user set it to: threads connect side by side.
+# Held while the variable differs from what the user set, since several threads may connect.
 _VARIABLE_LOCK = threading.RLock()
 
 
 def connect() -> None:
     """Make sure that MLflow answers and that the experiment exists.
 
-    Raises UserError with the address within 15 s where it does not.
+    Raises UserError with the address where it does not, within 15 s.
     """
     experiment_id()
 
 
 def client() -> "MlflowClient":
-    """Return MLflow's client for the address in force, without asking whether it answers."""
+    """Return MLflow's client for the current address, without a check that MLflow answers."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     import mlflow
 
-    # MLflow writes the address to the environment; left there, it would outlive a change of folder.
+    # MLflow writes the address to the environment. There it would still be used after a change of
+    # the current folder.
     with _VARIABLE_LOCK:
-        given, uri = _given(), tracking_uri()
+        by_user, uri = _address_by_user(), tracking_uri()
         mlflow.set_tracking_uri(uri)
-        if not given:
+        if not by_user:
             os.environ.pop(VARIABLE, None)
-    # Outside of the lock, for this may ask a database that does not answer.
+    # Outside of the lock, since this may wait for a database that does not answer.
     return mlflow.MlflowClient(uri)
 
 
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, else the sqlite file in this folder, with its absolute path."""
-    return _given() or f"{SQLITE}{DEFAULT_STORE.absolute()}"
+    return _address_by_user() or f"{SQLITE}{DEFAULT_STORE.absolute()}"
 
 
 def address() -> str:
-    """Return the same as a person should read it: relative where it can be, without a password."""
-    given = _given()
-    if not given:
+    """Return `tracking_uri` for messages: relative where that is possible, without a password."""
+    by_user = _address_by_user()
+    if not by_user:
         return f"{SQLITE}{DEFAULT_STORE}"
-    parts = urlsplit(given)
+    parts = urlsplit(by_user)
     if "@" not in parts.netloc:
-        return given
+        return by_user
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
@@ -83,19 +84,19 @@ def is_remote() -> bool:
 
 
 def experiment_id() -> str:
-    """Return the id of the experiment MLFLOW_EXPERIMENT_NAME, else `fovea`, creating it if need be.
+    """Return the id of the experiment MLFLOW_EXPERIMENT_NAME, else `fovea`; create it if missing.
 
     Raises UserError with the address where MLflow cannot be reached.
     """
     if is_remote():
-        import mlflow  # noqa: F401 (a slow disk must not pass for a silent server)
+        import mlflow  # noqa: F401 (a slow import must not look like a server that does not answer)
 
-        return _within(REMOTE_LIMIT_S, _experiment_id)
+        return _call_within(REMOTE_LIMIT_S, _experiment_id)
     _check_sqlite(Path(tracking_uri().removeprefix(SQLITE).partition("?")[0]))
     return _experiment_id()
 
 
-def _given() -> str | None:
+def _address_by_user() -> str | None:
     with _VARIABLE_LOCK:
         return os.environ.get(VARIABLE)
 
@@ -104,23 +105,23 @@ def _experiment_id() -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
     try:
         mlflow = client()
-        found = mlflow.get_experiment_by_name(name)
-        if found is None:
-            with suppress(Exception):  # another process may create it in this moment
+        experiment = mlflow.get_experiment_by_name(name)
+        if experiment is None:
+            with suppress(Exception):  # another process may create it at the same moment
                 return str(mlflow.create_experiment(name))
-            found = mlflow.get_experiment_by_name(name)
-    except Exception as error:  # each kind of store has a driver with exceptions of its own
+            experiment = mlflow.get_experiment_by_name(name)
+    except Exception as error:  # each kind of store has a driver with its own exceptions
         raise _unusable(error) from error
-    if found is None or found.lifecycle_stage != "active":
+    if experiment is None or experiment.lifecycle_stage != "active":
         raise UserError(
-            f"MLflow at {address()} has deleted this experiment; restore it there, or set "
+            f"this experiment is deleted in MLflow at {address()}; restore it there, or set "
             f"MLFLOW_EXPERIMENT_NAME to another name. Received: {name}"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _check_sqlite(path: Path) -> None:
-    """Ask the file itself first: MLflow would try an impossible one again for three minutes."""
+    """Open the file itself first: MLflow would retry an unusable file for three minutes."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(path, timeout=SQLITE_LIMIT_S)
@@ -132,11 +133,11 @@ def _check_sqlite(path: Path) -> None:
         raise _unusable(error) from error
 
 
-def _within(limit_s: float, call: Callable[[], T]) -> T:
+def _call_within(limit_s: float, call: Callable[[], T]) -> T:
     """Return what `call` returns; raise UserError where that takes longer than `limit_s` seconds.
 
-    A thread of its own keeps the limit whatever hangs: the name service, the connection, or an
-    answer that never comes, and however many retries the user has asked for.
+    It runs in a thread, so the limit holds whatever it waits for (the name service, the connection,
+    an answer that never comes) and for any number of retries that the user has set.
     """
     values: list[T] = []
     errors: list[BaseException] = []
@@ -160,6 +161,6 @@ def _within(limit_s: float, call: Callable[[], T]) -> T:
 def _unusable(error: Exception) -> UserError:
     reason = re.sub(r"//[^/@\s]+@", "//", one_line(error, longest=None))  # no password in a log
     return UserError(
-        f"MLflow cannot be used; mend what is named here, or unset MLFLOW_TRACKING_URI to use "
+        f"MLflow cannot be used; fix the cause named here, or unset MLFLOW_TRACKING_URI to use "
         f"{DEFAULT_STORE} in this folder ({reason[:300]}). Received: {address()}"
     )

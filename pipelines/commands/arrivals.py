@@ -1,4 +1,4 @@
-"""Names of files that arrive → where they go below data/raw, and what is told of them."""
+"""Names of files that arrive → where they go below data/raw, and a summary for the user."""
 
 import logging
 import unicodedata
@@ -20,38 +20,38 @@ Parts = tuple[str, ...]
 
 
 def folder_below(into: str) -> PurePosixPath:
-    """Return a folder below data/raw as it was asked for. Raises UserError where it is none."""
+    """Return the folder that --into names. Raises UserError where it is not below data/raw."""
     folder = PurePosixPath(into)
     if folder.is_absolute() or ".." in folder.parts or any(p.startswith(".") for p in folder.parts):
-        raise UserError(f"--into names a folder below {RAW}, such as cat. Received: {into!r}")
+        raise UserError(f"--into must name a folder below {RAW}, such as cat. Received: {into!r}")
     return folder
 
 
 def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, str]:
-    """Return for each name where it goes below data/raw; says so where a wrapper is left out."""
+    """Return name → where it goes below data/raw; a message says if an outer folder is left out."""
     wrapper = _wrapper(names, into, raw)
     if wrapper:
         above = "/".join(wrapper)
         log.info(
-            f"everything lies in {above}/, which holds a data set and is no class; its content is "
-            f"added. Where it is a class, add it with --into {above}"
+            f"every file is in {above}/, which seems to be no class but a folder around the data "
+            f"set, so its content is added without it. If it is a class, add it with --into {above}"
         )
-    kept = {name: PurePosixPath(name).parts for name in names}
+    parts_of = {name: PurePosixPath(name).parts for name in names}
     return {
         name: str(into.joinpath(*parts[len(wrapper) :]) if _below(parts, wrapper) else into / name)
-        for name, parts in kept.items()
+        for name, parts in parts_of.items()
     }
 
 
 def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
-    """Raise UserError where a name is not UTF-8, or a file would have to be a folder, too."""
+    """Raise UserError where a name is not UTF-8, or a file and a folder have the same name."""
     files = {*arriving, *existing}
     for name in sorted(arriving):
         if not _is_text(name):
             raise UserError(f"a file's name is not UTF-8; rename it. Received: {name!r}")
         if clash := next((above for above in _folders_of(name) if above in files), None):
             raise UserError(
-                f"a file and a folder cannot have one name; rename either. Received: {clash} and "
+                f"a file and a folder cannot have the same name; rename one. Received: {clash} and "
                 f"{name}"
             )
     folders = {above for name in existing for above in _folders_of(name)}
@@ -61,22 +61,24 @@ def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
         )
 
 
-def told(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str]) -> str:
-    """Say in one line what was added, per class folder, and what was not."""
+def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str]) -> str:
+    """Return a line that says what was added, per class folder, and what was left out."""
     classes = Counter(_class(name) for name in new if is_image(name))
     most = sorted(classes.most_common(SHOWN))
-    each = ", ".join(f"{label or 'in no folder'}: {images:,}" for label, images in most)
+    per_class = ", ".join(f"{label or 'in no folder'}: {images:,}" for label, images in most)
     more = f" and {len(classes) - SHOWN} more classes" * (len(classes) > SHOWN)
-    parts = [f"{count_text(len(new), 'file')} added to {RAW}" + f" ({each}{more})" * bool(classes)]
-    parts += [f"{replaced:,} of them in the place of others"] * bool(replaced)
+    parts = [
+        f"{count_text(len(new), 'file')} added to {RAW}" + f" ({per_class}{more})" * bool(classes)
+    ]
+    parts += [f"{replaced:,} of them replace others"] * bool(replaced)
     parts += [f"{known:,} were there already"] * bool(known)
     if skipped:
         parts.append(f"{count_text(len(skipped), 'hidden file')} left out: {name_list(skipped)}")
     return "; ".join(parts)
 
 
-def twins(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
-    """Yield a line where names differ in case or in the form of their letters only."""
+def alike_names(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
+    """Yield a warning where names differ only in capitals or in the Unicode form of a letter."""
     alike = defaultdict(set)
     for name in {*new, *existing}:
         alike[unicodedata.normalize("NFC", name).casefold()].add(name)
@@ -91,14 +93,15 @@ def twins(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
 
 
 def _wrapper(names: Sequence[str], into: PurePosixPath, raw: Path) -> Parts:
-    """Return the folders around everything that are left out, for only then a layout is seen.
+    """Return the folders around all files that must be left out for a data set to be seen.
 
-    A folder stays that data/raw has already, and so must be a class or a split.
+    photos/cat/1.png and photos/dog/1.png: photos/ is left out, for cat and dog are classes.
+    A folder that data/raw has already is a class or a split, and stays.
     """
-    telling = [PurePosixPath(name).parts for name in names if is_image(name) or _is_table(name)]
-    around = _common([parts[:-1] for parts in telling])
+    paths = [PurePosixPath(name).parts for name in names if is_image(name) or _is_table(name)]
+    around = _common([parts[:-1] for parts in paths])
     for depth in range(len(around) + 1):
-        if _is_layout([parts[depth:] for parts in telling]):
+        if _is_layout([parts[depth:] for parts in paths]):
             return around[:depth]
         if raw.joinpath(into, *around[: depth + 1]).is_dir():
             break
@@ -112,7 +115,10 @@ def _common(folders: Sequence[Parts]) -> Parts:
 
 
 def _is_layout(paths: Sequence[Parts]) -> bool:
-    """Tell whether the top holds a table, arrays or a split, or two class folders and no image."""
+    """Tell whether these are a data set: a table, arrays or a split at the top, or class folders.
+
+    Class folders are at least two folders beside which there is no image.
+    """
     top = [parts[0] for parts in paths if len(parts) == 1]
     folders = {parts[0] for parts in paths if len(parts) > 1}
     if any(map(_is_table, top)) or any(folder.lower() in SIDES_BY_WORD for folder in folders):
@@ -141,7 +147,7 @@ def _folders_of(name: str) -> list[str]:
 
 
 def _class(name: str) -> str:
-    """Name the class folder of an image, below a folder that is called as a split."""
+    """Return the class folder of an image; the folder of a split, such as train/, is no class."""
     parts = PurePosixPath(name).parts[:-1]
     below = parts[1:] if parts and parts[0].lower() in SIDES_BY_WORD else parts
     return below[0] if below else ""

@@ -1,4 +1,4 @@
-"""Words and tables → the terminal, or a pipe that has no width of its own."""
+"""Text and tables → the terminal, or a pipe, for which a width is chosen here."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ COLOURS = {
 
 
 def console() -> "Console":
-    """Return a Rich console that takes every text as it is: class names may hold [brackets]."""
+    """Return a Rich console that prints text unchanged: class names may contain [brackets]."""
     from rich.console import Console
 
     shown = Console(markup=False, highlight=False)
@@ -28,7 +28,7 @@ def console() -> "Console":
 
 
 def show_lines(*lines: str, style: str = "") -> None:
-    """Print lines that a terminal may wrap anywhere, so that commands in them can be copied."""
+    """Print lines without line breaks of ours, so that commands in them can be copied."""
     for line in lines:
         console().print(line, style=style or None, soft_wrap=True)
 
@@ -59,7 +59,7 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
 
 
 def show_checks(checks: "Iterable[Check]") -> bool:
-    """Print checks with what to do about them; return whether none would stop a run."""
+    """Print checks, each with advice; return whether no check has failed."""
     from rich.table import Table
     from rich.text import Text
 
@@ -69,19 +69,22 @@ def show_checks(checks: "Iterable[Check]") -> bool:
         passed = passed and check.status != "fail"
         status = Text(check.status, style=COLOURS[check.status])
         advice = f"\n→ {check.advice}" if check.advice and check.status != "ok" else ""
-        table.add_row(status, check.name, f"{check.found}{advice}")
+        table.add_row(status, check.name, f"{check.finding}{advice}")
     console().print(table)
     return passed
 
 
-def interval(found: Any, *, signed: bool = False) -> str:
-    """Write an Interval as `0.983 (0.974 – 0.991)`; without what is undefined of it."""
-    if found is None or found.value is None:
+def interval_text(interval: Any, *, signed: bool = False) -> str:
+    """Write an Interval as `0.983 (0.974 – 0.991)`; a dash where it is undefined.
+
+    signed: write `+` before positive numbers, as for a difference.
+    """
+    if interval is None or interval.value is None:
         return "–"
-    if found.low is None:
-        return f"{found.value:.3f}"
+    if interval.low is None:
+        return f"{interval.value:.3f}"
     value, low, high = (
         f"{number:{'+' if signed else ''}.3f}".replace("-", "−")
-        for number in (found.value, found.low, found.high)
+        for number in (interval.value, interval.low, interval.high)
     )
     return f"{value} ({low} – {high})"

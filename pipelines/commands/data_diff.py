@@ -1,4 +1,4 @@
-"""A revision and now → what changed in the images: a table per class, examples, or JSON."""
+"""A revision → how the images of now differ from it: a table per class, examples, or JSON."""
 
 import json
 import subprocess
@@ -34,12 +34,12 @@ COLUMNS = {
 
 
 def show_difference(revision: str | None, as_json: bool) -> None:
-    """Print what changed from `revision` to now; without one, from the last other images.
+    """Print what changed since `revision`; without one, since the last commit with other images.
 
-    Raises UserError where git or DVC does not have what is asked for.
+    Raises UserError where git does not know the revision, or its manifest is lost.
     """
     check_root()
-    now = revisions.present()
+    now = revisions.current()
     then = _revision(revision, now)
     new = read_table(artifacts.MANIFEST)
     changes = difference(_manifest(then), new)
@@ -53,21 +53,25 @@ def show_difference(revision: str | None, as_json: bool) -> None:
 
 def _revision(asked: str | None, now: Revision) -> Revision:
     try:
-        then = revisions.newest_other(now) if asked is None else revisions.at(asked)
+        then = (
+            revisions.newest_with_other_images(now)
+            if asked is None
+            else revisions.revision_at(asked)
+        )
         shallow = " (the clone is shallow: `git fetch --unshallow`)" * revisions.is_shallow()
     except GitError as error:
         raise UserError(
-            f"a difference needs a commit, a branch or a tag of this repository. Received: {error}"
+            f"name a commit, a branch or a tag of this git repository. Received: {error}"
         ) from None
     if then is None:
         raise UserError(
-            f"no earlier commit has other images than {revisions.TRACKED} names now{shallow}; name "
-            f"a revision, and commit {revisions.TRACKED} and dvc.lock after each change. "
+            f"no earlier commit has other images than {revisions.TRACKED} has now{shallow}; commit "
+            f"{revisions.TRACKED} and dvc.lock after each change, or name a revision. "
             "Received: no revision"
         )
     if then.manifest is None:
         raise UserError(
-            f"a revision is needed whose dvc.lock has a manifest, as `dvc repro` leaves one; "
+            f"name a revision whose dvc.lock has a manifest, that is, one after `dvc repro`; "
             f"`git log dvc.lock` lists them{shallow}. Received: {asked or then.commit}"
         )
     return then
@@ -75,9 +79,9 @@ def _revision(asked: str | None, now: Revision) -> Revision:
 
 def _manifest(revision: Revision) -> pd.DataFrame:
     """Return a revision's manifest from DVC's cache, else from the remote."""
-    found = revisions.cached_manifest(revision)
-    if found is not None:
-        return found
+    manifest = revisions.read_manifest(revision)
+    if manifest is not None:
+        return manifest
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "manifest.parquet"
         source = ["--rev", str(revision.commit), "--config", ".dvc/config", "."]
@@ -88,18 +92,18 @@ def _manifest(revision: Revision) -> pd.DataFrame:
         if done.returncode == 0:
             return pd.read_parquet(file, columns=KEYS)
     raise UserError(
-        "the manifest of that revision is neither in DVC's cache nor in its remote; make it anew "
+        "the manifest of that revision is neither in DVC's cache nor in its remote; make it again "
         f"(git checkout, dvc checkout, dvc repro ingest). Received: {revision.commit}"
     )
 
 
 def _notes(then: Revision, now: Revision) -> Iterator[str]:
-    if not now.in_step:
-        yield "the manifest of now is older than data/raw; `dvc repro ingest` brings it up to date"
-    if not then.in_step:
+    if not now.manifest_is_of_images:
+        yield "the manifest is older than data/raw; `dvc repro ingest` brings it up to date"
+    if not then.manifest_is_of_images:
         yield (
-            "the manifest at that revision is of other images than data/raw.dvc names there: it "
-            "was committed before `dvc repro`"
+            "the manifest at that revision is of other images than data/raw.dvc at that revision, "
+            "because it was committed before `dvc repro`"
         )
 
 
@@ -116,7 +120,7 @@ def _show(changes: Difference, then: Revision, notes: list[str]) -> None:
     more = len(touched) - CLASSES_SHOWN
     same = len(rows) - len(touched)
     show_lines(*[f"and {more} more classes that changed"] * (more > 0))
-    show_lines(f"{changes.unchanged:,} images unchanged; {same} classes without any change")
+    show_lines(f"{changes.unchanged:,} images and {same} classes did not change")
     for kind, table in changes.tables.items():
         if len(table):
             show_lines(f"{kind}: {len(table):,}", style="bold")

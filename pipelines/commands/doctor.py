@@ -1,8 +1,8 @@
-"""A workspace → checks of all that would stop a run: what was found, and what to do about it.
+"""A workspace → checks of everything that could stop a run, each with its finding and advice.
 
-No check changes images, params, results or git, and none raises: what cannot be found out is a
-finding, too. Two do early what a run would do first, as that alone shows that it works: an MLflow
-store that exists gets its experiment, and weights that are not here yet are downloaded.
+No check raises, and none changes images, params, results or git. Two checks do what a run would do
+first, because only that shows that it works: the experiment is created in an existing MLflow
+store, and missing weights are downloaded.
 """
 
 import json
@@ -29,26 +29,26 @@ from pipelines.workspace.processes import DVC, stage_environment
 Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
 GIB = 2**30
-ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")  # of the tag git.commit
 MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "databricks")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One question answered; `advice` says what to do where `found` does not say it itself."""
+    """The answer to one question; `advice` says what to do, unless `finding` says it already."""
 
     name: str
     status: Status
-    found: str
+    finding: str
     advice: str = ""
 
 
 def examine(root: Path = Path()) -> list[Check]:
-    """Look at the workspace at `root` and return one check per question, in reading order."""
+    """Examine the workspace at `root`; return one check per question, in the order to show."""
     if not any((root / name).is_file() for name in ("params.yaml", "dvc.yaml")):
-        found = f"neither params.yaml nor dvc.yaml in {root.absolute()}"
-        return [Check("folder", "fail", found, "run from the repository's root")]
+        finding = f"neither params.yaml nor dvc.yaml in {root.absolute()}"
+        return [Check("folder", "fail", finding, "run from the repository's root")]
     questions: dict[str, Callable[[Path], Check]] = {
         "packages": _packages,
         "params": _params,
@@ -61,7 +61,7 @@ def examine(root: Path = Path()) -> list[Check]:
         "weights": _weights,
         "gpu": _gpu,
     }
-    # Side by side: half of the time is spent waiting for DVC and TensorFlow to start.
+    # In threads: half of the time is spent waiting for DVC and TensorFlow to start.
     with ThreadPoolExecutor() as threads:
         return list(threads.map(lambda name: _answer(name, questions[name], root), questions))
 
@@ -72,8 +72,8 @@ def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:
     except UserError as error:
         return Check(name, "fail", str(error))
     except Exception as error:
-        found = f"could not be found out: {type(error).__name__}: {error}"
-        return Check(name, "warn", found, "look into this message; the other checks stand")
+        finding = f"this check failed: {type(error).__name__}: {error}"
+        return Check(name, "warn", finding, "read this message; the other checks are not affected")
 
 
 def _packages(root: Path) -> Check:
@@ -82,7 +82,9 @@ def _packages(root: Path) -> Check:
     python = f"Python {platform.python_version()}"
     if not other:
         return Check(
-            "packages", "ok", f"{python}, {len(expected_versions(lock))} packages as locked"
+            "packages",
+            "ok",
+            f"{python}, {len(expected_versions(lock))} packages as in requirements.lock",
         )
     more = f" and {len(other) - 3} more" if len(other) > 3 else ""
     return Check(
@@ -96,7 +98,7 @@ def _packages(root: Path) -> Check:
 def _params(root: Path) -> Check:
     params = _read(root)
     return Check(
-        "params", "ok", f"every value of {len(type(params).model_fields)} sections checked"
+        "params", "ok", f"every value of {len(type(params).model_fields)} sections is valid"
     )
 
 
@@ -105,46 +107,47 @@ def _git(root: Path) -> Check:
 
     tags = lineage(root)
     commit, dirty = tags["git.commit"], tags.get("git.dirty", "no")
-    advice = "runs work; their lineage will say so"
+    advice = "runs work; their lineage says that changes were not committed"
     if commit.startswith("none") and commit not in NO_COMMIT:
-        return Check("git", "warn", commit, f"fix what git says, and see `git status` ({advice})")
+        advice = "fix what `git status` says; until then, lineage has no commit"
+        return Check("git", "warn", commit, advice)
     if commit in NO_COMMIT:
-        without = "or `dvc config --local core.no_scm true`, for DVC refuses to run without either"
-        return Check("git", "warn", commit, f"git init && git add . && git commit, {without}")
+        advice = "git init && git add . && git commit; or `dvc config --local core.no_scm true`"
+        return Check("git", "warn", commit, f"{advice}, since DVC refuses to run without either")
     if _run(root, *DVC, "config", "core.no_scm").stdout.strip() == "true":
         undo = "dvc config --local --unset core.no_scm"
-        return Check("git", "warn", "DVC is told to run without git (core.no_scm)", undo)
+        return Check("git", "warn", "DVC is set to work without git (core.no_scm)", undo)
     if dirty != "no":
         return Check("git", "warn", f"uncommitted changes: {dirty[5:]}", f"git commit ({advice})")
     return Check("git", "ok", f"clean at {commit[:12]}")
 
 
 def _data(root: Path) -> Check:
-    """Is data/raw there, and is it what DVC tracks?"""
+    """Check that data/raw exists and is what DVC tracks."""
     raw = root / artifacts.RAW
     track = f"dvc add {artifacts.RAW}"
     try:
         per_class = _images_per_class(root)
     except UserError as error:
         return Check("data", "fail", str(error), "fovea sample digits, fovea data add, or dvc pull")
-    found = f"{per_class.total():,} images in {len(per_class)} classes"
+    finding = f"{per_class.total():,} images in {len(per_class)} classes"
     if links := [path for path in raw.rglob("*") if path.is_symlink()]:
         first = links[0].relative_to(root)
-        advice = "put files in their place: `dvc add` would copy what they point at"
-        return Check("data", "fail", f"{found}, and {len(links)} links such as {first}", advice)
+        advice = "replace each link by a file, since `dvc add` would copy what it points at"
+        return Check("data", "fail", f"{finding}, and {len(links)} links such as {first}", advice)
     if not raw.with_name("raw.dvc").is_file():
-        return Check("data", "warn", f"{found}, not tracked by DVC", f"{track} && git add data")
+        return Check("data", "warn", f"{finding}, not tracked by DVC", f"{track} && git add data")
     state = _changed_outs(_dvc_status(root, "data/raw.dvc").get("data/raw.dvc", []))
     if "modified" in state or "new" in state:
-        return Check("data", "warn", f"{found}, changed since `{track}`", track)
+        return Check("data", "warn", f"{finding}, changed since `{track}`", track)
     if state:
         advice = "dvc pull, or dvc add data/raw to take what is there"
-        return Check("data", "fail", f"{found}, but in DVC: {', '.join(state)}", advice)
-    return Check("data", "ok", f"{found}, as tracked by DVC")
+        return Check("data", "fail", f"{finding}, but in DVC: {', '.join(state)}", advice)
+    return Check("data", "ok", f"{finding}, as tracked by DVC")
 
 
 def _images_per_class(root: Path) -> Counter[str]:
-    """Count pictures by label. Raises UserError where ingest would."""
+    """Count images by label. Raises UserError where `ingest` would."""
     from components.sources.source import open_source
 
     listing = open_source(root / artifacts.RAW, _read(root).ingest.source)
@@ -155,7 +158,7 @@ def _dvc(root: Path) -> Check:
     if not (root / ".dvc").is_dir():
         return Check("dvc", "fail", "no .dvc folder", "dvc init, in the root of the git repository")
     if busy := locks.holder(root) or locks.dvc_holder(root):
-        return Check("dvc", "ok", f"at work: {busy}")
+        return Check("dvc", "ok", f"running: {busy}")
     status = _dvc_status(root)
     stages = [name for name in status if not name.endswith(".dvc")]
     if stages:
@@ -183,27 +186,26 @@ def _changed_outs(changes: list[Any]) -> set[str]:
 
 
 def _disk(root: Path) -> Check:
-    """Room for the prepared arrays, once in the workspace and once in DVC's cache."""
+    """Check the space for the prepared arrays, in the workspace and again in DVC's cache."""
     params = _read(root)
     images = _images_per_class(root).total()
     need = 2 * images * params.prepare.size**2 * 3
     free = shutil.disk_usage(root).free
-    found = f"{size_text(free)} free, about {size_text(need)} needed for {images:,} images"
+    finding = f"{size_text(free)} free, about {size_text(need)} needed for {images:,} images"
     if free > need + GIB:
-        return Check("disk", "ok", found)
-    advice = "free some space (`dvc gc --workspace` drops old results) or lower prepare.size"
-    return Check("disk", "fail" if free < need else "warn", found, advice)
+        return Check("disk", "ok", finding)
+    advice = "free some space (`dvc gc --workspace` removes old results) or lower prepare.size"
+    return Check("disk", "fail" if free < need else "warn", finding, advice)
 
 
 def _locks(root: Path) -> Check:
     if dead := locks.dead_rwlock(root):
-        found = f"{dead.relative_to(root)} was left by a DVC that was killed, and stops the next"
-        return Check(
-            "locks", "fail", found, f"rm {dead.relative_to(root)} (the flow does it itself)"
-        )
+        file = dead.relative_to(root)
+        finding = f"a DVC that was killed left {file}, which stops every later DVC"
+        return Check("locks", "fail", finding, f"rm {file} (`fovea retrain` does it itself)")
     if busy := locks.holder(root) or locks.dvc_holder(root):
         return Check("locks", "warn", f"held by {busy}", "wait for it, or stop it")
-    return Check("locks", "ok", "nobody is at work here")
+    return Check("locks", "ok", "no process uses this workspace")
 
 
 def _mlflow(root: Path) -> Check:
@@ -211,8 +213,10 @@ def _mlflow(root: Path) -> Check:
 
     where = connection.address()
     if not where.startswith(MLFLOW_STORES):
-        advice = "unset MLFLOW_TRACKING_URI to use sqlite here, or name a server"
-        return Check("mlflow", "fail", f"MLflow 3 refuses plain folders: {where}", advice)
+        advice = "unset MLFLOW_TRACKING_URI to use an sqlite file here, or set it to a server"
+        return Check(
+            "mlflow", "fail", f"MLflow 3 accepts no plain folder as its store: {where}", advice
+        )
     file = Path(connection.tracking_uri().removeprefix("sqlite:///"))
     if where.startswith("sqlite:") and not file.is_file():
         return Check("mlflow", "ok", f"{where}, which the first run creates")
@@ -231,15 +235,15 @@ def _weights(root: Path) -> Check:
 
 
 def _gpu(root: Path) -> Check:
-    """Only where there is an NVIDIA driver is TensorFlow asked, which takes seconds to start."""
-    processor = f"none; training on {os.cpu_count()} processor cores"
+    """Ask TensorFlow for GPUs, but only if there is an NVIDIA driver: it takes seconds to start."""
+    without = f"none; training runs on {os.cpu_count()} processor cores"
     if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
-        return Check("gpu", "ok", processor)
-    seen = _run(root, sys.executable, "-c", ASK_TENSORFLOW).stdout.split()
-    if seen and seen[-1] != "0":
-        return Check("gpu", "ok", f"{seen[-1]} seen by TensorFlow")
-    advice = "pip install 'fovea[gpu]', and compare the driver with TensorFlow's CUDA"
-    return Check("gpu", "warn", "an NVIDIA driver, but no GPU that TensorFlow sees", advice)
+        return Check("gpu", "ok", without)
+    words = _run(root, sys.executable, "-c", COUNT_GPUS).stdout.split()
+    if words and words[-1] != "0":
+        return Check("gpu", "ok", f"TensorFlow sees {words[-1]}")
+    advice = "pip install 'fovea[gpu]', and check that the driver fits TensorFlow's CUDA"
+    return Check("gpu", "warn", "an NVIDIA driver, but TensorFlow sees no GPU", advice)
 
 
 def _read(root: Path) -> Params:

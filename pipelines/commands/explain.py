@@ -1,4 +1,4 @@
-"""A version's tags → where it comes from, and the commands that build it again."""
+"""A version's tags → the code, data and params that made it, and commands to build it again."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from components.tracking.connection import address, connect
 from pipelines.commands.console import show_facts, show_lines
 
 MISSING = "not recorded"
-# What stands below which heading, under which tag.
+# Heading → what is shown below it → the tag that has its value.
 LINEAGE = {
     "code": {"git commit": "git.commit", "uncommitted changes": "git.dirty"},
     "data": {
@@ -30,7 +30,7 @@ LINEAGE = {
 def show_lineage(name: str, wanted: str) -> None:
     """Print the lineage of a version, and how to build it again.
 
-    Raises UserError where there is no such version, saying which there are.
+    Raises UserError that names the known versions where there is no such version.
     """
     connect()
     version = find_version(name, wanted)
@@ -56,10 +56,10 @@ def _identity(version: Version) -> Iterator[tuple[str, str]]:
 
 
 def _start(version: Version) -> str:
-    """Name the version that a warm start began with, as long as the registry has it."""
+    """Return the version that training started from, or its sha256 if it is not in the registry."""
     start = version.tags.get("started_from", MISSING)
-    known = [each for each in versions(version.name) if each.model_id == start]
-    return f"models:/{version.name}/{known[0].number} ({start})" if known else start
+    origins = [other for other in versions(version.name) if other.model_id == start]
+    return f"models:/{version.name}/{origins[0].number} ({start})" if origins else start
 
 
 def _runs(version: Version) -> Iterator[tuple[str, str]]:
@@ -73,9 +73,9 @@ def _commands(version: Version) -> Iterator[str]:
     if len(commit) == 40:
         yield f"git checkout {commit}"
     else:
-        yield f"# no commit to go back to: {commit}"
+        yield f"# git commit: {commit}"
     if dirty != "no":
-        yield f"# these changes were not committed, and must be made again: {dirty[5:]}"
-    yield "dvc checkout   # or dvc pull, where the data are on a remote"
-    yield "dvc repro      # brings the model out of the cache; --force trains it again"
+        yield f"# changes in these files were not committed; make them again: {dirty[5:]}"
+    yield "dvc checkout   # or dvc pull, if the data are on a remote"
+    yield "dvc repro      # takes the model from DVC's cache; --force trains it again"
     yield f"sha256sum data/train/model.keras   # {version.model_id}"

@@ -1,6 +1,6 @@
-"""`fovea <command>` → the one function that does it; commands say what they do and give an example.
+"""`fovea <command>` → the function that does it. Each command has a help text with an example.
 
-Nothing heavy is imported before a command needs it, so that `fovea --help` answers at once.
+A command imports what it needs when it runs, so that `fovea --help` answers at once.
 """
 
 import sys
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 data = typer.Typer(
-    help="Bring images in, see what changed, and check that they are what was recorded.",
+    help="Add images, see what changed, and check that every byte is as it was recorded.",
     no_args_is_help=True,
     epilog="Example: fovea data add photos.zip, fovea data diff, fovea data verify",
 )
@@ -30,9 +30,11 @@ app.add_typer(data, name="data")
 
 VersionArgument = Annotated[
     str | None,
-    typer.Argument(metavar="VERSION", help="A number or an alias; the challenger if left out."),
+    typer.Argument(metavar="VERSION", help="A number or an alias; without it, the challenger."),
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence; it goes on record.")]
+Reason = Annotated[
+    str, typer.Option("--reason", help="Why, in a sentence; it is kept in the registry.")
+]
 
 
 class Sample(StrEnum):
@@ -110,7 +112,7 @@ def init(
 def sample(
     name: Annotated[Sample, typer.Argument(help="digits: 1,797 handwritten digits.")],
 ) -> None:
-    """Write sample images into data/raw and track them with DVC; nothing is overwritten."""
+    """Write sample images into data/raw and track them with DVC. Overwrites nothing."""
     from pipelines.commands.sample import write_sample
 
     write_sample(name.value)
@@ -120,36 +122,42 @@ def sample(
 def add(
     path: Annotated[Path, typer.Argument(help="A folder, a file, or a zip or tar of them.")],
     into: Annotated[
-        str, typer.Option("--into", metavar="SUBFOLDER", help="Where below data/raw it goes.")
+        str,
+        typer.Option("--into", metavar="SUBFOLDER", help="The folder below data/raw to add to."),
     ] = "",
     replace: Annotated[
-        bool, typer.Option("--replace", help="Overwrite files that have other content.")
+        bool,
+        typer.Option(
+            "--replace", help="Overwrite files that have the same name and other content."
+        ),
     ] = False,
 ) -> None:
     """Copy a folder's content, a file or an archive's content into data/raw, and `dvc add` it.
 
-    All of it comes in or nothing. Links are refused, hidden files left out,
-    copies read again and compared. Archives: zip, tar, tar.gz, tar.bz2, tar.xz.
-    Adding the same again changes nothing.
+    All files are added, or none. Links are refused and hidden files left out.
+    Copies are read again and compared with the source. Archives: zip, tar,
+    tar.gz, tar.bz2, tar.xz. Adding the same files again changes nothing.
     """
-    from pipelines.commands.data_add import add as bring
+    from pipelines.commands.data_add import add_images
 
-    bring(path, into, replace)
+    add_images(path, into, replace)
 
 
 @data.command(epilog="Example: fovea data diff, fovea data diff v1.0, or fovea data diff --json")
 def diff(
     revision: Annotated[
         str | None,
-        typer.Argument(metavar="REV", help="A commit, branch or tag; the last other images."),
+        typer.Argument(
+            metavar="REV", help="A commit, branch or tag; without it, the last with other images."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Show which images were added, removed, relabelled, moved or changed since a revision.
 
-    Compares manifests, so run `dvc repro ingest` first after a change. Images
-    are told apart by content: a renamed file is moved, one that went to another
-    class folder is relabelled.
+    Compares manifests, so run `dvc repro ingest` after a change. An image is
+    known by its content: a file with a new name counts as moved, a file in
+    another class folder as relabelled.
     """
     from pipelines.commands.data_diff import show_difference
 
@@ -159,26 +167,26 @@ def diff(
 @data.command(epilog="Example: fovea data verify, or fovea data verify --heal")
 def verify(
     heal: Annotated[
-        bool, typer.Option("--heal", help="Repair what is certainly damage from intact copies.")
+        bool, typer.Option("--heal", help="Repair what is certainly damage, from intact copies.")
     ] = False,
 ) -> None:
-    """Read every byte of data/raw and of DVC's cache, and name what is not as recorded.
+    """Read every byte of data/raw and of DVC's cache, and list what is not as recorded.
 
-    With --heal, objects of the cache are mended from the workspace, else from
-    the DVC remote. A file of the workspace is brought back only where DVC sees
-    no change of inode, time or size, for no edit leaves all three; whatever
-    else was changed is named and left alone. Exits with 1 if anything stays
-    damaged, changed or missing.
+    With --heal, objects of the cache are repaired from the workspace, or else
+    from the DVC remote. A file of the workspace is repaired only if DVC sees no
+    change of inode, time or size, because an edit changes at least one of them.
+    Other changed files are listed and stay as they are. Exits with 1 if
+    anything stays damaged, changed or missing.
     """
-    from pipelines.commands.data_verify import verify as check
+    from pipelines.commands.data_verify import verify_data
 
-    if not check(heal):
+    if not verify_data(heal):
         raise typer.Exit(1)
 
 
 @app.command(epilog="Example: fovea doctor")
 def doctor() -> None:
-    """Check what would stop a run, and say what to do about it; exits with 1 if anything would."""
+    """Check what could stop a run, and say what to do. Exits with 1 if a check fails."""
     from pipelines.commands.console import show_checks
     from pipelines.commands.doctor import examine
 
@@ -188,18 +196,21 @@ def doctor() -> None:
 
 @app.command(epilog="Example: fovea review")
 def review() -> None:
-    """Show the challenger beside the champion, metric by metric, with the verdict."""
+    """Show challenger and champion, metric by metric, and the verdict."""
     from pipelines.commands.review import show_review
 
     show_review(_model_name())
 
 
-@app.command(epilog='Example: fovea promote 3 --reason "glass is told from plastic at last"')
+@app.command(epilog='Example: fovea promote 3 --reason "fewer mistakes between glass and plastic"')
 def promote(
     reason: Reason,
     version: VersionArgument = None,
     override: Annotated[
-        bool, typer.Option("--override", help="Promote what was rejected; goes on record, too.")
+        bool,
+        typer.Option(
+            "--override", help="Promote a rejected version; this is kept in the registry, too."
+        ),
     ] = False,
 ) -> None:
     """Make a version the champion."""
@@ -212,7 +223,7 @@ def promote(
 
 @app.command(epilog='Example: fovea reject --reason "trained on the old camera"')
 def reject(reason: Reason, version: VersionArgument = None) -> None:
-    """Decline a version for good, so that it is no longer the challenger."""
+    """Reject a version, so that it is no longer the challenger."""
     from components.registry.promotion import reject as decide
     from pipelines.commands.review import show_event
     from pipelines.workspace.lineage import who
@@ -222,7 +233,7 @@ def reject(reason: Reason, version: VersionArgument = None) -> None:
 
 @app.command(epilog='Example: fovea rollback --reason "too many wrong alarms in hall 2"')
 def rollback(reason: Reason) -> None:
-    """Make the champion before the present one champion again."""
+    """Make the previous champion the champion again."""
     from components.registry.promotion import rollback as decide
     from pipelines.commands.review import show_event
     from pipelines.workspace.lineage import who
@@ -251,10 +262,10 @@ def explain(
 @app.command(epilog="Example: fovea ui --port 5001")
 def ui(
     port: Annotated[
-        int, typer.Option(min=1, max=65535, help="The next free one is taken if it is in use.")
+        int, typer.Option(min=1, max=65535, help="If it is in use, the next free port is taken.")
     ] = 5000,
 ) -> None:
-    """Open MLflow's page on 127.0.0.1 until Ctrl-C, or say where the server in use has its page."""
+    """Serve MLflow's page on 127.0.0.1 until Ctrl-C, or print the address of the server in use."""
     from pipelines.commands.ui import serve
 
     serve(port)
@@ -262,7 +273,7 @@ def ui(
 
 @app.command(epilog="Example: fovea summary")
 def summary() -> None:
-    """Say how the last run ended, and what can be done next."""
+    """Show how the last run ended, and the next commands."""
     from pipelines.commands.summary import show_summary
 
     show_summary()

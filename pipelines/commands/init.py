@@ -96,9 +96,9 @@ def _other_images() -> str | None:
         if not (known and _md5(path.read_bytes()) == demo[name]) and not is_junk(name):
             return str(path)
     listing = _md5(dvc_files.listing_bytes(demo)) + dvc_files.FOLDER
-    if dvc_files.added_md5(_text(TRACKED)) not in (None, listing):
+    if dvc_files.listing_name_in(_text(TRACKED)) not in (None, listing):
         return f"{TRACKED}, which names other images"
-    if dvc_files.locked(_text(LOCK), "ingest", "deps").get(str(RAW), listing) != listing:
+    if dvc_files.stage_files(_text(LOCK), "ingest", "deps").get(str(RAW), listing) != listing:
         return f"{LOCK}, which has results of other images"
     return None
 

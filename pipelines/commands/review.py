@@ -1,4 +1,4 @@
-"""What the registry knows of challenger and champion → tables for a reviewer."""
+"""Challenger and champion in the registry → tables for a reviewer."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,13 @@ from components.registry.promotion import history
 from components.registry.record import Event, champions
 from components.registry.versions import Version, challenger, champion
 from components.tracking.connection import address, connect
-from pipelines.commands.console import COLOURS, interval, show_lines, show_table
+from pipelines.commands.console import COLOURS, interval_text, show_lines, show_table
 
 CLASSES_SHOWN = 30
 
 
 def show_review(name: str) -> None:
-    """Print challenger beside champion, metric by metric, the verdict, and what can be done."""
+    """Print challenger and champion, metric by metric, the verdict, and the next commands."""
     connect()
     proposed, reigning = challenger(name), champion(name)
     if proposed is None:
@@ -36,7 +36,7 @@ def show_review(name: str) -> None:
 
 def show_event(name: str, event: Event) -> None:
     """Print what a decision changed."""
-    now = "no version" if event.to_version is None else f"version {event.to_version}"
+    now = _version(event.to_version)
     stays = "stays" if event.from_version == event.to_version else "is now"
     done = {
         "promote": f"promoted version {event.version}",
@@ -47,21 +47,21 @@ def show_event(name: str, event: Event) -> None:
 
 
 def show_history(name: str) -> None:
-    """Print the record, oldest first, and whether the alias still is where the record ends."""
+    """Print all decisions, oldest first, and a warning if the alias champion does not fit them."""
     connect()
     record = history(name)
     if not record:
-        show_lines(f"nobody has promoted, rejected or rolled back any version of {name} yet")
+        show_lines(f"no version of {name} was promoted, rejected or rolled back yet")
         return
     columns = ("when (UTC)", "who", "what", "champion", "why")
     show_table(f"{name} at {address()}", columns, map(_history_row, record))
     reigning = champion(name)
-    held, recorded = reigning.number if reigning else None, champions(record)[-1]
-    if held != recorded:
+    by_alias, by_record = reigning.number if reigning else None, champions(record)[-1]
+    if by_alias != by_record:
         show_lines(
-            f"the alias champion is on {_called(held)}, but the record ends with "
-            f"{_called(recorded)}: a decision was interrupted, or the alias was moved by hand; "
-            "the next promote, reject or rollback sets it right",
+            f"the alias champion is on {_version(by_alias)}, but the record ends with "
+            f"{_version(by_record)}: a decision was interrupted, or the alias was moved by hand; "
+            "the next promote, reject or rollback corrects it",
             style="yellow",
         )
 
@@ -72,19 +72,20 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
     columns = ["metric", f">challenger: version {proposed.number}"]
     columns += [f">champion: version {against}", ">difference"] * (against != "none")
     rows = [
-        [row.title, interval(row.challenger)]
-        + [interval(row.champion), interval(row.difference, signed=True)] * (against != "none")
-        for row in _most_telling(verdict.comparison)
+        [row.title, interval_text(row.challenger)]
+        + [interval_text(row.champion), interval_text(row.difference, signed=True)]
+        * (against != "none")
+        for row in _rows_to_show(verdict.comparison)
     ]
     title = f"{proposed.name}: {verdict.images} test images, {percent} intervals"
     show_table(title, columns, rows)
     hidden = len(verdict.comparison) - len(rows)
     if hidden:
-        show_lines(f"and {hidden} more classes, whose recall changed less for the worse")
+        show_lines(f"and {hidden} more classes, whose recall became less worse, or better")
 
 
 def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
-    """Name what the verdict advises first."""
+    """Return the next commands, first the one that the verdict advises."""
     promote, reject = f"fovea promote {number}", f'fovea reject {number} --reason "…"'
     if decision == "reject":
         choices = (reject, f'{promote} --override --reason "…"')
@@ -93,42 +94,42 @@ def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
     return f"next: {choices[0]}", f"  or: {choices[1]}", f"      fovea explain {number}"
 
 
-def _most_telling(rows: Sequence[Comparison]) -> list[Comparison]:
-    """Keep the metrics of the whole, and of the classes those that lost most, in their order."""
+def _rows_to_show(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Return the overall metrics and those of the classes that lost most, in the given order."""
     classes = [row for row in rows if row.class_name is not None]
-    kept = sorted(classes, key=_loss)[:CLASSES_SHOWN]
-    return [row for row in rows if row.class_name is None or row in kept]
+    worst = sorted(classes, key=_change)[:CLASSES_SHOWN]
+    return [row for row in rows if row.class_name is None or row in worst]
 
 
-def _loss(row: Comparison) -> float:
-    found = row.difference or row.challenger
-    return float("inf") if found.value is None else found.value
+def _change(row: Comparison) -> float:
+    interval = row.difference or row.challenger
+    return float("inf") if interval.value is None else interval.value
 
 
 def _warnings(proposed: Version, reigning: Version | None, compared: bool) -> Iterator[str]:
     now = str(reigning.number) if reigning else "none"
     then = proposed.tags.get("compared_with", "none")
     if not compared:
-        yield "the figures behind the verdict are no longer with the run of the model"
+        yield "the model's run no longer has the metrics that the verdict is based on"
     if reigning is not None and reigning.number == proposed.number:
         yield "the challenger is the champion itself"
     elif now != then:
         yield (
-            f"the verdict compares with {_spoken(then)}, and now {_spoken(now)} is the champion: "
-            "`dvc repro --force --single-item register` judges anew"
+            f"the verdict compares with {_champion(then)}, and now {_champion(now)} is the "
+            "champion: `dvc repro --force --single-item register` makes a new verdict"
         )
 
 
-def _spoken(number: str) -> str:
+def _champion(number: str) -> str:
     return "no champion" if number == "none" else f"version {number}"
 
 
-def _called(number: int | None) -> str:
+def _version(number: int | None) -> str:
     return "no version" if number is None else f"version {number}"
 
 
 def _history_row(event: Event) -> tuple[str, ...]:
     notes = " (superseded)" * event.superseded + " (override)" * event.override
-    moved = f"{event.from_version or '–'} → {event.to_version or '–'}"
+    champion_change = f"{event.from_version or '–'} → {event.to_version or '–'}"
     when = event.when.removesuffix("+00:00").replace("T", " ")
-    return (when, event.who, f"{event.kind} {event.version}{notes}", moved, event.why)
+    return (when, event.who, f"{event.kind} {event.version}{notes}", champion_change, event.why)

@@ -18,9 +18,9 @@ IMAGES = {"digits": 1_797}
 
 
 def write_sample(name: str) -> None:
-    """Write the sample's images into data/raw, all or none, and `dvc add` them.
+    """Write the sample's images into data/raw, all or none, and run `dvc add`.
 
-    Raises UserError outside of a repository's root, where data/raw holds anything, or DVC refuses.
+    Raises UserError outside of a repository's root, if data/raw is not empty, or if DVC refuses.
     """
     check_root()
     _check_free(artifacts.RAW)
@@ -40,16 +40,16 @@ def write_sample(name: str) -> None:
 def _check_free(folder: Path) -> None:
     tracked = Path(f"{folder}.dvc")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        found = "something that is not a folder"
+        problem = "something that is not a folder"
     elif folder.is_dir() and any(folder.iterdir()):
-        found = f"{sum(1 for _ in folder.iterdir())} entries"
+        problem = f"{sum(1 for _ in folder.iterdir())} entries"
     elif tracked.exists():
-        found = f"{tracked}, so DVC has images for it; `dvc checkout` or `dvc pull` brings them"
+        problem = f"{tracked}, so DVC has images for it; `dvc checkout` or `dvc pull` brings them"
     else:
         return
     raise UserError(
         f"{folder} is not overwritten; move its images and {tracked} away first if you want the "
-        f"sample. Received: {found}"
+        f"sample. Received: {problem}"
     )
 
 

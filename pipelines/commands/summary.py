@@ -1,4 +1,4 @@
-"""metrics.json, verdict.json → how the last run ended, and what can be done next."""
+"""metrics.json, verdict.json → how the last run ended, and the next commands."""
 
 from components.registry.versions import champion
 from components.tracking.connection import connect
@@ -10,7 +10,7 @@ from pipelines.formats import read_tree
 def show_summary() -> None:
     """Print accuracy, version, verdict, report and the next commands.
 
-    Raises UserError where no run has come that far.
+    Raises UserError where the stages that write these files have not run yet.
     """
     metrics = read_tree(artifacts.METRICS)
     verdict = read_tree(artifacts.VERDICT)

@@ -1,4 +1,4 @@
-"""MLflow's store → its page in the browser, and no process left when it is closed."""
+"""MLflow's store → its page for the browser; no process is left when it is closed."""
 
 import logging
 import os
@@ -28,9 +28,9 @@ POLL_S = 0.2
 
 
 def serve(port: int) -> None:
-    """Serve MLflow's page on 127.0.0.1 until Ctrl-C; with a server in use, say its address alone.
+    """Serve MLflow's page on 127.0.0.1 until Ctrl-C; print the address alone if a server is in use.
 
-    port: the first one to try. Raises UserError where none is free or the page does not come up.
+    port: the first port to try. Raises UserError if no port is free or the page does not start.
     """
     if is_remote():
         show_lines(f"MLflow's page: {address()}")
@@ -50,12 +50,12 @@ def serve(port: int) -> None:
 
 @contextmanager
 def _server(page: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `mlflow server` in a process group of its own, and end all of it, however we end."""
+    """Run `mlflow server` in a process group of its own, and end the whole group at the end."""
     host, port = page.removeprefix("http://").split(":")
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port]
     command += ["--workers", "1", "--backend-store-uri", tracking_uri()]
     command += ["--default-artifact-root", "mlruns"]
-    # Background jobs are for hosted servers: they would start workers of their own.
+    # Background jobs are for hosted servers; they would start more processes.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     LOG.parent.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, _as_interrupt)
@@ -84,7 +84,7 @@ def _wait_until_it_answers(page: str, process: subprocess.Popen[str]) -> None:
                 return
         except OSError:
             time.sleep(POLL_S)
-    raise UserError(f"MLflow's page did not come up; {LOG} says why. Received: {page}")
+    raise UserError(f"MLflow's page did not start; {LOG} says why. Received: {page}")
 
 
 def _free_port(first: int) -> int:

@@ -1,6 +1,7 @@
 """What DVC recorded (data/raw.dvc, dvc.lock, its cache) → paths and the md5 of their content.
 
-DVC is not asked but read: that takes milliseconds and no lock, so it works inside of `dvc repro`.
+The files of DVC are read and DVC itself is not started: that takes milliseconds and no lock, so it
+also works during `dvc repro`.
 """
 
 import configparser
@@ -20,61 +21,61 @@ log = logging.getLogger(__name__)
 
 # The C parser, where there is one, reads dvc.lock thirty times as fast.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-FOLDER = ".dir"  # what the name of a listing ends with
+FOLDER = ".dir"  # the ending of a listing's name; a listing names the files of a folder
 
 
-def recorded(folder: Path) -> dict[str, str] | None:
+def recorded_files(folder: Path) -> dict[str, str] | None:
     """Return POSIX path below `folder` → md5, as `<folder>.dvc` says; None without such a file.
 
-    None, and a line that says so, also where that file is empty, and where DVC's cache has not the
-    listing of the folder, as where images were copied here by hand: DVC can go on then, and so can
-    we.
+    None, and a warning, also where that file is empty, and where the listing of the folder is not
+    in DVC's cache, for example because images were copied here by hand: the run can go on.
 
     Runs from the repository's root. Takes no lock and starts no process.
     Raises UserError where `<folder>.dvc` is torn, or the listing is damaged: its md5 is its name.
     """
-    added = folder_md5(folder)
-    if added is None:
+    name = listing_name(folder)
+    if name is None:
         return None
-    if not object_path(added).exists():
-        log.info(
-            f"DVC's cache has no listing of {folder}, so its files are not held against it; "
-            f"`dvc fetch` or `dvc add {folder}` mends that"
+    if not object_path(name).exists():
+        log.warning(
+            f"DVC's cache has no listing of {folder}, so its files are not compared with it; "
+            f"`dvc fetch` or `dvc add {folder}` brings the listing back"
         )
         return None
-    return listing(added)
+    return read_listing(name)
 
 
-def folder_md5(folder: Path) -> str | None:
+def listing_name(folder: Path) -> str | None:
     """Return the name of the listing, `<32 hex digits>.dir`, that `<folder>.dvc` holds, or None."""
     tracked = Path(f"{folder}.dvc")
     try:
         text = tracked.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    if not text.strip():  # DVC writes it anew on each `dvc repro`, not in one step
-        log.info(
-            f"{tracked} is empty, as a DVC that was killed leaves it, so {folder} is not held "
-            f"against it; `git checkout {tracked}` or `dvc add {folder}` brings it back"
+    if not text.strip():  # `dvc repro` writes the file each time, and not in one step
+        log.warning(
+            f"{tracked} is empty, as a DVC that was killed leaves it, so the images in {folder} "
+            f"are not compared with it; `git checkout {tracked}` or `dvc add {folder}` brings it "
+            "back"
         )
         return None
-    added = added_md5(text)
-    if added is None:
+    name = listing_name_in(text)
+    if name is None:
         raise UserError(
             f"{tracked} names no folder as DVC 3 does; bring it back with git, or run "
             f"`dvc add {folder}`. Received: {one_line(text, longest=100)!r}"
         )
-    return added
+    return name
 
 
-def added_md5(text: str) -> str | None:
+def listing_name_in(text: str) -> str | None:
     """Return the name of the listing that the text of a .dvc file holds, or None."""
     outs = parse(text).get("outs")
     out = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], dict) else {}
     name = out.get("md5")
-    # Without `hash: md5` it was written by DVC 2, which hashed text another way.
-    known = isinstance(name, str) and name.endswith(FOLDER) and out.get("hash") == "md5"
-    return name if known else None
+    # Without `hash: md5` it was written by DVC 2, which hashed text in another way.
+    by_dvc_3 = isinstance(name, str) and name.endswith(FOLDER) and out.get("hash") == "md5"
+    return name if by_dvc_3 else None
 
 
 def added_outs(text: str) -> dict[str, str]:
@@ -82,41 +83,41 @@ def added_outs(text: str) -> dict[str, str]:
     return _md5s(parse(text), "outs")
 
 
-def locked_outs(text: str) -> dict[str, str]:
-    """Return path → md5 of what all stages wrote, as the text of a dvc.lock says."""
+def outs_in_lock(text: str) -> dict[str, str]:
+    """Return path → md5 of the outs of all stages in the text of a dvc.lock."""
     stages = _stages(text).values()
     return {path: md5 for stage in stages for path, md5 in _md5s(stage, "outs").items()}
 
 
-def locked(text: str, stage: str, kind: Literal["deps", "outs"]) -> dict[str, str]:
+def stage_files(text: str, stage: str, kind: Literal["deps", "outs"]) -> dict[str, str]:
     """Return path → md5 of a stage's deps or outs in the text of a dvc.lock."""
     return _md5s(_stages(text).get(stage), kind)
 
 
-def listing(name: str) -> dict[str, str]:
+def read_listing(name: str) -> dict[str, str]:
     """Return the files of a folder as DVC's cache lists them: POSIX path → md5.
 
     Raises UserError where the listing `name` is not in the cache, or is damaged.
     """
-    content = cached(name)
+    content = read_object(name)
     if content is None:
         path = object_path(name)
-        found = "is damaged" if path.is_file() else "is not"
+        problem = "is damaged" if path.is_file() else "is not"
         raise UserError(
-            f"DVC's listing of a folder {found} in its cache; `dvc fetch` brings one that is "
-            f"missing, `fovea data verify --heal` mends either. Received: {path}"
+            f"DVC's listing of a folder {problem} in its cache; `dvc fetch` brings one that is "
+            f"missing, `fovea data verify --heal` repairs a damaged one, too. Received: {path}"
         )
     return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
 
 
-def cached(name: str) -> bytes | None:
+def read_object(name: str) -> bytes | None:
     """Return the content of an object of the cache, or None where it is missing or damaged."""
     try:
         content = object_path(name).read_bytes()
     except OSError:
         return None
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return content if found == name.removesuffix(FOLDER) else None
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return content if md5 == name.removesuffix(FOLDER) else None
 
 
 def listing_bytes(files: Mapping[str, str]) -> bytes:
@@ -131,9 +132,10 @@ def object_path(name: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return DVC's cache, as its config says: system, global, repository, local; the last wins.
+    """Return the folder of DVC's cache, as DVC's config files say.
 
-    Equals `dvc cache dir`, which takes half a second to start.
+    The files are those of the system, the user, the repository and this clone; a later one
+    overrides an earlier one. Equals `dvc cache dir`, which takes half a second to start.
     """
     folder = Path(".dvc/cache")
     for file in _config_files():
@@ -145,14 +147,14 @@ def cache_folder() -> Path:
             config.read_string("\n".join(lines))
         except (OSError, UnicodeError, configparser.Error):
             continue
-        named = config.get("cache", "dir", fallback="").strip("\"'")
-        if named:
-            folder = file.parent / Path(named).expanduser()
+        value = config.get("cache", "dir", fallback="").strip("\"'")
+        if value:
+            folder = file.parent / Path(value).expanduser()
     return folder
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text; empty where it is missing, closed to us or not UTF-8."""
+    """Return a file's text; empty where it is missing, not readable or not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeError):
@@ -169,7 +171,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _config_files() -> Iterator[Path]:
-    import platformdirs  # what DVC asks
+    import platformdirs  # DVC finds its config with it, too
 
     system = platformdirs.site_config_dir("dvc", "iterative")
     user = platformdirs.user_config_dir("dvc", "iterative")
@@ -186,5 +188,5 @@ def _stages(text: str) -> dict[str, Any]:
 
 def _md5s(stage: Any, kind: str) -> dict[str, str]:
     rows = stage.get(kind) if isinstance(stage, dict) else None
-    known = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    return {str(row.get("path")): str(row["md5"]) for row in known if row.get("md5")}
+    valid = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return {str(row.get("path")): str(row["md5"]) for row in valid if row.get("md5")}

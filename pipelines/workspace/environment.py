@@ -1,6 +1,6 @@
-"""The process' environment → one in which no vendor phones home or chatters.
+"""The process' environment → one in which no library sends telemetry or prints needless messages.
 
-Only names that are not set yet are set, so whoever wants a vendor's telemetry can have it.
+Only variables that are not set yet are set, so a user who wants telemetry can switch it on.
 """
 
 import logging
@@ -19,7 +19,7 @@ QUIET = {
 
 
 def quiet_vendors() -> None:
-    """Set what is missing of QUIET; to be called before a vendor is imported."""
+    """Set the variables of QUIET that are not set; call it before such a library is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Grain's word that JAX is not there
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Grain's message that JAX is missing

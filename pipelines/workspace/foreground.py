@@ -1,7 +1,7 @@
-"""A command → run so that Ctrl-C reaches it alone, and not the servers that it has started.
+"""A command → run so that Ctrl-C reaches the command alone, and not the servers it has started.
 
-A terminal sends Ctrl-C to every process of its group. Prefect's temporary server would die of it at
-once, and Prefect then wait for minutes to report to the dead server what has happened.
+A terminal sends Ctrl-C to every process of its group. Prefect's temporary server would end at once,
+and Prefect would then wait for minutes to report to a server that is gone.
 """
 
 import os
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from types import FrameType
 
 POLL_S = 0.1
-# Somewhat more than a stage is given to end; after that nothing is asked any more.
+# A little longer than a stage may take to end; after that everything is killed.
 PATIENCE_S = 9.5
 
 
 def end_with_parent() -> None:
-    """Press Ctrl-C for this process once the one that started it is gone, killed perhaps."""
+    """Send SIGINT to this process as soon as the process that started it has ended."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -32,22 +32,25 @@ def end_with_parent() -> None:
 def run_apart(command: Sequence[str]) -> int:
     """Run `command` in a session of its own and return its exit status.
 
-    Ctrl-C and SIGTERM reach it as SIGINT, itself alone; PATIENCE_S later its group is killed.
+    Ctrl-C and SIGTERM reach its first process alone, as SIGINT. If it still runs PATIENCE_S later,
+    its process group is killed.
     """
     process = subprocess.Popen(command, start_new_session=True)
-    asked: list[float] = []
+    interrupted_at: list[float] = []
 
-    def ask(signum: int, frame: FrameType | None) -> None:
-        asked.append(time.monotonic())
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted_at.append(time.monotonic())
         process.send_signal(signal.SIGINT)
 
-    before = {how: signal.signal(how, ask) for how in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         while process.poll() is None:
             time.sleep(POLL_S)
-            if asked and time.monotonic() - asked[0] > PATIENCE_S:
+            if interrupted_at and time.monotonic() - interrupted_at[0] > PATIENCE_S:
                 os.killpg(process.pid, signal.SIGKILL)
     finally:
-        for how, handler in before.items():
-            signal.signal(how, handler)
-    return 130 if asked else process.returncode
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return 130 if interrupted_at else process.returncode

@@ -1,4 +1,4 @@
-"""The repository as it stands → tags that lead from a run or a model back to what made it."""
+"""The repository as it is now → tags that say which code, data and params made a run or a model."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from pipelines.workspace import dvc_files
 from pipelines.workspace.git import GitError, git, reason
 
 FLOW_RUN_VARIABLES = ("FOVEA_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
-# DVC writes dvc.lock while the stages run, so it would make every tree dirty; its content is in
-# the tags below as hashes.
+# DVC writes dvc.lock while the stages run, so dvc.lock would make every run dirty. Its content is
+# in the tags as hashes.
 NOT_A_CHANGE = {"dvc.lock"}
 SHOWN_PATHS = 10
 LONGEST_NAME = 200
@@ -39,9 +39,9 @@ def lineage(root: Path = Path()) -> dict[str, str]:
     tags = {
         **_git_tags(root),
         "dvc.data_raw": data_hash(root),
-        "dvc.splits": _locked(lock, "split", "outs"),
-        "dvc.prepared": _locked(lock, "prepare", "outs"),
-        "dvc.hyperparameters": _locked(lock, "search", "outs", "hyperparameters.yaml"),
+        "dvc.splits": _lock_hash(lock, "split", "outs"),
+        "dvc.prepared": _lock_hash(lock, "prepare", "outs"),
+        "dvc.hyperparameters": _lock_hash(lock, "search", "outs", "hyperparameters.yaml"),
         "data_id": statistics.get("data_id"),
         "split_id": statistics.get("split_id"),
         "params": _sha256(_canonical(params)) if params else None,
@@ -59,11 +59,11 @@ def data_hash(root: Path = Path()) -> str | None:
     """
     lock = dvc_files.read_text(root / "dvc.lock")
     added = dvc_files.added_outs(dvc_files.read_text(root / "data/raw.dvc"))
-    return _locked(lock, "ingest", "deps", "data/raw") or next(iter(added.values()), None)
+    return _lock_hash(lock, "ingest", "deps", "data/raw") or next(iter(added.values()), None)
 
 
 def who(root: Path = Path()) -> str:
-    """Return who is at work: git's user.name, else the login, else `unknown`."""
+    """Return the user's name: git's user.name, else the login, else `unknown`."""
     try:
         name = git("config", "user.name", root=root).stdout.strip()
     except GitError:
@@ -97,9 +97,11 @@ def _dirty(status: str) -> str:
     return f"yes: {', '.join(changed[:SHOWN_PATHS])}{more}" if changed else "no"
 
 
-def _locked(lock: str, stage: str, kind: Literal["deps", "outs"], ending: str = "") -> str | None:
+def _lock_hash(
+    lock: str, stage: str, kind: Literal["deps", "outs"], ending: str = ""
+) -> str | None:
     """Return the one hash among a stage's deps or outs in dvc.lock, or the sha256 over several."""
-    hashes = dvc_files.locked(lock, stage, kind)
+    hashes = dvc_files.stage_files(lock, stage, kind)
     wanted = {path: value for path, value in hashes.items() if path.endswith(ending)}
     if len(wanted) > 1:
         return _sha256(_canonical(wanted))
@@ -111,7 +113,7 @@ def _tree(path: Path) -> dict[str, Any]:
 
 
 def _canonical(tree: Mapping[str, Any]) -> str:
-    """Keep what params.yaml says; comments, spacing and the order of keys change nothing."""
+    """Return params as one text that comments, spacing and the order of keys do not change."""
     return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
 
 

@@ -1,4 +1,4 @@
-"""What the code logs → one line of text on standard output for each message."""
+"""Messages of our loggers → lines on standard output."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ QUIET, NORMAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
 
 
 class _StandardOutput(logging.StreamHandler[TextIO]):
-    """Writes to what `sys.stdout` is when the message comes, and at once: it may be a pipe."""
+    """Writes to `sys.stdout` as it is when a message comes, which tests and Rich replace."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -20,7 +20,7 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
 
 
 def show_messages(stage: str = "", level: int = NORMAL) -> None:
-    """Print messages of `level` and above. stage: the word that each line begins with, if any."""
+    """Print messages of `level` and above; each line begins with the name of the stage, if any."""
     handler = _StandardOutput()
     handler.setFormatter(logging.Formatter(f"{stage}: %(message)s" if stage else "%(message)s"))
     for name in LOGGERS:

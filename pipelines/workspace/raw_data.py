@@ -1,4 +1,4 @@
-"""data/raw as the commands that fill it meet it: beside params.yaml, tracked by DVC."""
+"""data/raw, filled by a command → the same, tracked by DVC."""
 
 import logging
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def check_root() -> None:
-    """Raise UserError outside of a repository's root."""
+    """Raise UserError where the current folder is not the repository's root."""
     if not Path("params.yaml").is_file():
         raise UserError(
             f"run from the repository's root, beside params.yaml. Received: {Path.cwd()}"
@@ -20,21 +20,21 @@ def check_root() -> None:
 
 
 def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
-    """`dvc add` a folder that is complete. Raises UserError where DVC refuses.
+    """Run `dvc add` on a folder. Raises UserError where DVC refuses.
 
     keep_open: file descriptors that DVC inherits, such as that of the workspace's lock.
     """
     lines: list[str] = []
     command = [*DVC, "add", "--quiet", str(folder)]
     try:
-        if not _in_git():  # an unpacked archive: DVC then has to be told
+        if not _in_git():  # an unpacked archive; DVC refuses to run there without this setting
             run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}))
-            log.info("this is no git repository, so DVC is set to run without (core.no_scm)")
+            log.info("this is no git repository, so DVC is set to work without git (core.no_scm)")
         run(command, stage_environment({}), lines.append, keep_open)
     except CommandFailedError:
         problem = " ".join(lines) or "no message"
         raise UserError(
-            f"the images are in {folder}, but DVC does not track them; mend what it says and run "
+            f"the images are in {folder}, but DVC does not track them; fix what DVC says, then run "
             f"`dvc add {folder}`. Received: {problem}"
         ) from None
 

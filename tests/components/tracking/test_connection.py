@@ -42,9 +42,9 @@ def failure(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_nothing_set_means_a_sqlite_file_here(workspace: Path) -> None:
     connect()
-    found = client().get_experiment_by_name("fovea")
-    assert found is not None
-    assert found.artifact_location.startswith(str(workspace / "mlruns"))
+    experiment = client().get_experiment_by_name("fovea")
+    assert experiment is not None
+    assert experiment.artifact_location.startswith(str(workspace / "mlruns"))
     assert address() == "sqlite:///mlflow.db"
 
 
@@ -141,10 +141,10 @@ def test_a_locked_store_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatc
     holder.close()
 
 
-def test_a_deleted_experiment_is_told_how_to_come_back(workspace: Path) -> None:
+def test_a_deleted_experiment_is_reported_with_the_way_back(workspace: Path) -> None:
     connect()
-    found = client().get_experiment_by_name("fovea")
-    assert found is not None
-    client().delete_experiment(found.experiment_id)
+    experiment = client().get_experiment_by_name("fovea")
+    assert experiment is not None
+    client().delete_experiment(experiment.experiment_id)
     with pytest.raises(UserError, match="restore it there"):
         connect()

@@ -14,10 +14,10 @@ def run(workspace: Path) -> Run:
 
 
 def test_a_run_carries_lineage_and_its_stage(run: Run) -> None:
-    found = client().get_run(run.id)
-    assert found.data.tags["git.commit"] == ORIGIN.tags["git.commit"]
-    assert found.data.tags["stage"] == "train"
-    assert found.info.status == "FINISHED"
+    stored = client().get_run(run.id)
+    assert stored.data.tags["git.commit"] == ORIGIN.tags["git.commit"]
+    assert stored.data.tags["stage"] == "train"
+    assert stored.info.status == "FINISHED"
 
 
 def test_data_raw_is_logged_as_dataset_under_its_dvc_hash(workspace: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_param_too_long_for_mlflow_is_kept_whole_in_a_file(run: Run) -> None:
 def test_more_params_and_metrics_than_one_request_holds_are_all_there(run: Run) -> None:
     run.log_params({f"p{n}": n for n in range(250)})
     run.log_metrics({f"m{n}": float(n) for n in range(1_200)}, step=3)
-    found = client().get_run(run.id).data
-    assert (len(found.params), len(found.metrics)) == (250, 1_200)
+    data = client().get_run(run.id).data
+    assert (len(data.params), len(data.metrics)) == (250, 1_200)
 
 
 def test_files_and_folders_arrive_below_their_folder(run: Run) -> None:

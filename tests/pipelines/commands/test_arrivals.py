@@ -5,13 +5,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from components.errors import UserError
-from pipelines.commands.arrivals import check_names, folder_below, targets, told, twins
+from pipelines.commands.arrivals import alike_names, check_names, folder_below, summary, targets
 
 
 def placed(*names: str, into: str = "", raw: Path = Path("nowhere")) -> list[str]:
-    found = targets(names, PurePosixPath(into), raw)
-    assert list(found) == list(names)
-    return list(found.values())
+    places = targets(names, PurePosixPath(into), raw)
+    assert list(places) == list(names)
+    return list(places.values())
 
 
 CLASSES = ("photos/cat/1.png", "photos/dog/1.png")
@@ -34,7 +34,7 @@ def test_a_wrapper_is_left_out_where_a_layout_comes_to_light(
     names: tuple[str, ...], expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert placed(*names) == expected
-    assert "everything lies in" in capsys.readouterr().out
+    assert "every file is in" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -102,19 +102,19 @@ def test_names_that_can_are_not() -> None:
 
 
 def test_twins_are_found_by_case_and_by_the_form_of_their_letters() -> None:
-    (line,) = twins(["cat/A.png", "u\u0308.png"], ["cat/a.png", "\u00fc.png"])
+    (line,) = alike_names(["cat/A.png", "u\u0308.png"], ["cat/a.png", "\u00fc.png"])
     assert line.startswith("2 names")
-    assert list(twins(["cat/1.png"], ["cat/2.png"])) == []
+    assert list(alike_names(["cat/1.png"], ["cat/2.png"])) == []
 
 
-def test_what_is_told_counts_per_class_also_below_splits() -> None:
+def test_the_summary_counts_per_class_also_below_splits() -> None:
     new = ["train/cat/1.png", "test/cat/2.png", "dog/1.jpg", "3.png", "labels.csv"]
-    line = told(new, 1, 2, ["a/.b"])
+    line = summary(new, 1, 2, ["a/.b"])
     assert line == (
-        "5 files added to data/raw (in no folder: 1, cat: 2, dog: 1); 1 of them in the place of "
+        "5 files added to data/raw (in no folder: 1, cat: 2, dog: 1); 1 of them replace "
         "others; 2 were there already; 1 hidden file left out: a/.b"
     )
 
 
 def test_many_classes_are_cut_short() -> None:
-    assert "and 20 more classes" in told([f"{n}/1.png" for n in range(30)], 0, 0, [])
+    assert "and 20 more classes" in summary([f"{n}/1.png" for n in range(30)], 0, 0, [])

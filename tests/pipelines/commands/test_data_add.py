@@ -15,7 +15,7 @@ import pytest
 from components.errors import UserError
 from pipelines.artifacts import RAW
 from pipelines.commands import data_add
-from pipelines.commands.data_add import add
+from pipelines.commands.data_add import add_images
 from pipelines.workspace import dvc_files, locks
 from tests.pipelines.versioned import IMAGES, ROOT, commit, dvc, make_repository, read, run, write
 
@@ -54,7 +54,7 @@ def refused(path: Path, **options: object) -> str:
     """Return the sentence, after making sure that nothing has changed."""
     before = {file: (file.stat().st_ino, file.read_bytes()) for file in files_of(Path("data"))}
     with pytest.raises(UserError) as caught:
-        add(path, **options)  # type: ignore[arg-type]
+        add_images(path, **options)  # type: ignore[arg-type]
     after = {file: (file.stat().st_ino, file.read_bytes()) for file in files_of(Path("data"))}
     assert after == before
     sentence = str(caught.value)
@@ -70,9 +70,9 @@ def files_of(folder: Path) -> list[Path]:
 def test_a_folder_comes_in_beside_what_is_there_and_is_tracked(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    add(write(tmp_path / "new", {**OWLS, "dog/9.png": b"nine"}))
+    add_images(write(tmp_path / "new", {**OWLS, "dog/9.png": b"nine"}))
     assert read(RAW) == {**IMAGES, **OWLS, "dog/9.png": b"nine"}
-    recorded = dvc_files.recorded(RAW)
+    recorded = dvc_files.recorded_files(RAW)
     assert recorded is not None
     assert sorted(recorded) == sorted(read(RAW))
     assert run("git", "status", "--porcelain") == "M data/raw.dvc"
@@ -85,7 +85,7 @@ def test_what_is_in_place_already_is_not_read_again_by_dvc(
     repository: Path, tmp_path: Path, untracked: list[Path]
 ) -> None:
     before = {name: (RAW / name).stat() for name in IMAGES}
-    add(write(tmp_path / "new", {**OWLS, **CATS}))
+    add_images(write(tmp_path / "new", {**OWLS, **CATS}))
     for name, status in before.items():
         now = (RAW / name).stat()
         assert (now.st_ino, now.st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
@@ -97,7 +97,7 @@ def test_the_first_images_of_a_repository_come_in(
     monkeypatch.chdir(tmp_path)
     make_repository(tmp_path / "empty")
     monkeypatch.chdir(tmp_path / "empty")
-    add(write(tmp_path / "new", IMAGES))
+    add_images(write(tmp_path / "new", IMAGES))
     assert read(RAW) == IMAGES
     assert Path("data/raw.dvc").is_file()
 
@@ -106,7 +106,7 @@ def test_a_later_edit_of_the_source_changes_nothing_in_data_raw(
     repository: Path, tmp_path: Path, untracked: list[Path]
 ) -> None:
     source = write(tmp_path / "new", OWLS)
-    add(source)
+    add_images(source)
     with (source / "owl/1.png").open("r+b") as file:  # in place, as exiftool does
         file.write(b"XXX")
     assert read(RAW) == {**IMAGES, **OWLS}
@@ -116,18 +116,18 @@ def test_a_later_edit_of_the_source_changes_nothing_in_data_raw(
 def test_adding_the_same_twice_is_counted_and_harmless(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], untracked: list[Path]
 ) -> None:
-    add(write(tmp_path / "new", IMAGES))
+    add_images(write(tmp_path / "new", IMAGES))
     assert read(RAW) == IMAGES
     assert "0 files added to data/raw; 6 were there already" in capsys.readouterr().out
     assert untracked == [RAW]  # a kill may have come between the two
 
 
-def test_other_content_under_a_name_that_is_taken_overwrites_only_when_told_to(
+def test_other_content_under_a_name_that_is_taken_overwrites_only_with_replace(
     repository: Path, tmp_path: Path, untracked: list[Path]
 ) -> None:
     other = write(tmp_path / "new", {"cat/1.png": b"x" * len(IMAGES["cat/1.png"]), **OWLS})
     assert "--replace. Received: cat/1.png" in refused(other)
-    add(other, replace_others=True)
+    add_images(other, replace_others=True)
     assert read(RAW) == {**IMAGES, **OWLS, "cat/1.png": b"x" * len(IMAGES["cat/1.png"])}
 
 
@@ -136,16 +136,16 @@ def test_an_archive_is_unpacked(
     kind: str, repository: Path, tmp_path: Path, untracked: list[Path]
 ) -> None:
     write(tmp_path / "new", {**OWLS, **CATS})
-    add(Path(shutil.make_archive(str(tmp_path / "a"), kind, tmp_path / "new")))
+    add_images(Path(shutil.make_archive(str(tmp_path / "a"), kind, tmp_path / "new")))
     assert read(RAW) == {**IMAGES, **OWLS}
 
 
-def test_a_single_file_goes_where_it_is_told_to_go(
+def test_a_single_file_goes_where_into_says(
     repository: Path, tmp_path: Path, untracked: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path, {"9.png": b"nine", "labels.csv": b"path,label\n"})
-    add(tmp_path / "9.png", "cat")
-    add(tmp_path / "labels.csv")
+    add_images(tmp_path / "9.png", "cat")
+    add_images(tmp_path / "labels.csv")
     assert read(RAW) == {**IMAGES, "cat/9.png": b"nine", "labels.csv": b"path,label\n"}
     assert "1 file added to data/raw (cat: 1)" in capsys.readouterr().out
 
@@ -181,16 +181,16 @@ def test_links_and_pipes_are_refused_on_either_side_and_named(
     source = write(tmp_path / "new", OWLS)
     broken = source if where == "source" else write(RAW, {"owl/0.png": b"x"})
     break_it(broken)
-    assert "only plain files are taken" in (sentence := refused(source))
+    assert "only plain files can be added" in (sentence := refused(source))
     assert sentence.split("Received: ")[1].startswith(f"{broken}/owl/")
 
 
-def test_a_link_to_what_is_added_is_followed_for_somebody_named_it(
+def test_a_link_to_what_is_added_is_followed_since_the_user_named_it(
     repository: Path, tmp_path: Path, untracked: list[Path]
 ) -> None:
     write(tmp_path / "disk", OWLS)
     (tmp_path / "new").symlink_to(tmp_path / "disk")
-    add(tmp_path / "new")
+    add_images(tmp_path / "new")
     assert read(RAW) == {**IMAGES, **OWLS}
 
 
@@ -208,24 +208,24 @@ def test_a_file_does_not_take_the_place_of_a_folder_nor_the_other_way_round(
     assert "rename" in refused(source, replace_others=True)
 
 
-def test_hidden_files_are_left_out_and_told(
+def test_hidden_files_are_left_out_and_reported(
     repository: Path,
     tmp_path: Path,
     untracked: list[Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    add(write(tmp_path / "new", {**OWLS, "owl/.DS_Store": b"x", ".git/config": b"x"}))
+    add_images(write(tmp_path / "new", {**OWLS, "owl/.DS_Store": b"x", ".git/config": b"x"}))
     assert read(RAW) == {**IMAGES, **OWLS}
     assert "2 hidden files left out: .git/config, owl/.DS_Store" in capsys.readouterr().out
 
 
-def test_names_that_differ_in_case_only_are_told(
+def test_names_that_differ_in_case_only_are_reported(
     repository: Path,
     tmp_path: Path,
     untracked: list[Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    add(write(tmp_path / "new", {"CAT/1.png": b"x"}))
+    add_images(write(tmp_path / "new", {"CAT/1.png": b"x"}))
     assert "CAT/1.png and cat/1.png" in capsys.readouterr().out
 
 
@@ -259,7 +259,7 @@ def test_a_closed_folder_is_refused_and_named(repository: Path, tmp_path: Path) 
     source = write(tmp_path / "new", OWLS)
     (source / "owl").chmod(0)
     try:
-        assert "closed to us" in refused(source)
+        assert "cannot be read" in refused(source)
     finally:
         (source / "owl").chmod(0o755)
 
@@ -271,7 +271,7 @@ def test_images_that_were_never_pulled_are_not_dropped_by_an_add(
     assert "dvc pull" in refused(write(tmp_path / "new", OWLS))
 
 
-def test_too_little_room_is_told_before_anything_is_written(
+def test_too_little_space_is_reported_before_anything_is_written(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write(tmp_path / "new", {"owl/1.png": bytes(1000)})
@@ -316,7 +316,7 @@ def test_a_source_that_changes_while_it_is_copied_is_found(
         copy(source, target)
 
     monkeypatch.setattr(data_add, "_copy", copy_late)
-    assert "not what was read" in refused(write(tmp_path / "new", OWLS))
+    assert "differs from what was read" in refused(write(tmp_path / "new", OWLS))
 
 
 def start(source: Path) -> "subprocess.Popen[str]":
@@ -350,20 +350,20 @@ def test_a_kill_leaves_the_old_images_or_the_new_and_the_next_add_tidies_up(
     kill(process)
     if RAW.is_dir():
         assert read(RAW) in (IMAGES, {**IMAGES, **owls})
-    add(source)
+    add_images(source)
     assert read(RAW) == {**IMAGES, **owls}
-    assert sorted(dvc_files.recorded(RAW) or ()) == sorted({**IMAGES, **owls})
+    assert sorted(dvc_files.recorded_files(RAW) or ()) == sorted({**IMAGES, **owls})
     assert list(Path("data").glob(".*.part")) == []
 
 
-def test_a_kill_between_the_two_renames_is_mended_by_the_next_add(
+def test_a_kill_between_the_two_renames_is_repaired_by_the_next_add(
     repository: Path, tmp_path: Path, untracked: list[Path]
 ) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     RAW.rename(f"data/.raw.{dead.pid}.old.part")
     write(Path(f"data/.raw.{dead.pid}.part"), {**IMAGES, **OWLS})
-    add(write(tmp_path / "new", OWLS))
+    add_images(write(tmp_path / "new", OWLS))
     assert read(RAW) == {**IMAGES, **OWLS}
     assert list(Path("data").glob(".*.part")) == []
 
@@ -386,11 +386,11 @@ def test_with_hard_links_as_dvc_cache_the_cache_keeps_its_content(
     dvc("config", "cache.type", "hardlink")
     dvc("checkout", "--quiet", "--relink")
     source = write(tmp_path / "new", OWLS)
-    add(source)
+    add_images(source)
     (source / "owl/1.png").write_bytes(b"edited")
-    add(write(tmp_path / "other", {"cat/1.png": b"replaced"}), replace_others=True)
-    for name in (dvc_files.recorded(RAW) or {}).values():
-        assert dvc_files.cached(name) is not None
+    add_images(write(tmp_path / "other", {"cat/1.png": b"replaced"}), replace_others=True)
+    for name in (dvc_files.recorded_files(RAW) or {}).values():
+        assert dvc_files.read_object(name) is not None
     run("git", "stash", "--quiet")
     dvc("checkout", "--quiet", "--force")
     assert read(RAW) == IMAGES
@@ -401,7 +401,7 @@ def test_folders_keep_their_rights_and_empty_ones_stay(
 ) -> None:
     (RAW / "soon").mkdir()
     (RAW / "cat").chmod(0o2775)
-    add(write(tmp_path / "new", OWLS))
+    add_images(write(tmp_path / "new", OWLS))
     assert (RAW / "soon").is_dir()
     assert (RAW / "cat").stat().st_mode & 0o7777 == 0o2775
 
@@ -412,7 +412,7 @@ def test_outside_of_a_root_nothing_is_written(
     monkeypatch.chdir(tmp_path)
     source = write(tmp_path / "new", OWLS)
     with pytest.raises(UserError, match="repository's root"):
-        add(source)
+        add_images(source)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new"]
 
 
@@ -420,5 +420,5 @@ def test_data_raw_that_is_a_link_is_refused(repository: Path, tmp_path: Path) ->
     RAW.rename(tmp_path / "elsewhere")
     RAW.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="is a link or a mount"):
-        add(write(tmp_path / "new", OWLS))
+        add_images(write(tmp_path / "new", OWLS))
     assert read(tmp_path / "elsewhere") == IMAGES

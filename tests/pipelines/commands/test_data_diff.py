@@ -1,4 +1,4 @@
-"""`fovea data diff` with real git and DVC: what changed since a revision, or why nobody knows."""
+"""`fovea data diff` with real git and DVC: what changed since a revision, or one sentence."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def repository(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return tmp_path / "repository"
 
 
-def told(capsys: pytest.CaptureFixture[str], revision: str | None = None) -> str:
+def shown(capsys: pytest.CaptureFixture[str], revision: str | None = None) -> str:
     show_difference(revision, as_json=False)
     return capsys.readouterr().out
 
@@ -60,7 +60,7 @@ def sentence(revision: str | None = None) -> str:
 
 
 def object_of(revision: str) -> Path:
-    name = revisions.at(revision).manifest
+    name = revisions.revision_at(revision).manifest
     assert name is not None
     return dvc_files.object_path(name)
 
@@ -68,7 +68,7 @@ def object_of(revision: str) -> Path:
 def test_every_kind_of_change_is_shown_with_its_first_examples(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = told(capsys, "first")
+    out = shown(capsys, "first")
     assert "owl/0.png" in out
     assert "cat/0.png → dog/was a cat.png (cat → dog)" in out
     assert "dog/0.png → dog/renamed.png" in out
@@ -85,15 +85,15 @@ def test_without_a_revision_it_is_the_last_commit_with_other_images(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = run("git", "rev-parse", "first")
-    assert f"against {first[:12]}" in told(capsys)
+    assert f"against {first[:12]}" in shown(capsys)
     Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n")
     commit("no other images")
-    assert f"against {first[:12]}" in told(capsys)
+    assert f"against {first[:12]}" in shown(capsys)
     second = run("git", "rev-parse", "HEAD~1")
     write(RAW, {"owl/9.png": b"nine"})
     dvc("add", "--quiet", str(RAW))
     ingest()
-    out = told(capsys)
+    out = shown(capsys)
     assert f"against {second[:12]}" in out
     assert "added: 1" in out
 
@@ -109,41 +109,41 @@ def test_json_holds_it_all_and_nothing_else_is_printed(
     assert tree["unchanged"] == 2
 
 
-def test_no_change_is_told_in_a_line(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(capsys, "HEAD").startswith(f"the same {len(read(RAW))} images")
+def test_no_change_is_one_line(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "HEAD").startswith(f"the same {len(read(RAW))} images")
 
 
-def test_a_manifest_older_than_the_images_is_told(
+def test_a_manifest_older_than_the_images_is_reported(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(RAW, {"owl/9.png": b"nine"})
     dvc("add", "--quiet", str(RAW))
-    assert "`dvc repro ingest` brings it up to date" in told(capsys, "first")
+    assert "`dvc repro ingest` brings it up to date" in shown(capsys, "first")
     MANIFEST.unlink()
     with pytest.raises(UserError, match="run `dvc repro ingest` first"):
         show_difference("first", as_json=False)
 
 
-def test_a_revision_whose_manifest_is_of_other_images_is_told(
+def test_a_revision_whose_manifest_is_of_other_images_is_reported(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(RAW, {"owl/9.png": b"nine"})
     dvc("add", "--quiet", str(RAW))
     commit("committed before dvc repro")
-    assert "it was committed before `dvc repro`" in told(capsys, "HEAD")
+    assert "it was committed before `dvc repro`" in shown(capsys, "HEAD")
 
 
 def test_a_manifest_that_left_the_cache_comes_from_the_remote(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = told(capsys, "first")
+    before = shown(capsys, "first")
     dvc("remote", "add", "--quiet", "--local", "--default", "backup", str(tmp_path / "remote"))
     dvc("push", "--quiet", "--all-commits")
     object_of("first").unlink()
-    assert told(capsys, "first") == before
+    assert shown(capsys, "first") == before
 
 
-def test_a_manifest_that_nobody_has_is_one_sentence(repository: Path) -> None:
+def test_a_manifest_that_is_lost_is_one_sentence(repository: Path) -> None:
     commit_id = run("git", "rev-parse", "first")
     object_of("first").unlink()
     assert sentence("first").endswith(f"dvc repro ingest). Received: {commit_id}")
@@ -176,7 +176,7 @@ def test_without_other_images_it_is_one_sentence(repository: Path) -> None:
     assert "no earlier commit has other images" in sentence()
 
 
-def test_a_shallow_clone_is_told_how_to_get_the_rest(
+def test_in_a_shallow_clone_the_error_says_how_to_get_the_rest(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("git", "clone", "--quiet", "--depth=1", f"file://{repository}", str(tmp_path / "clone"))
@@ -198,11 +198,11 @@ def test_before_the_first_commit_it_is_one_sentence(
 
 
 def test_the_previous_manifest_is_that_of_the_last_other_images(repository: Path) -> None:
-    found = revisions.previous_manifest()
-    assert found is not None
-    assert found[0] == run("git", "rev-parse", "first")
-    assert sorted(found[1]["path"]) == sorted(IMAGES)
-    assert {"path", "label", "image_id"} <= set(found[1].columns)
+    previous = revisions.previous_manifest()
+    assert previous is not None
+    assert previous[0] == run("git", "rev-parse", "first")
+    assert sorted(previous[1]["path"]) == sorted(IMAGES)
+    assert {"path", "label", "image_id"} <= set(previous[1].columns)
 
 
 def test_the_previous_manifest_is_the_same_before_and_after_a_commit(repository: Path) -> None:
@@ -233,9 +233,9 @@ def test_the_previous_manifest_is_found_behind_many_experiments(repository: Path
         lock = Path("dvc.lock").read_text() + f"# {number}\n"
         Path("dvc.lock").write_text(lock)
         commit(f"experiment {number}")
-    found = revisions.previous_manifest()
-    assert found is not None
-    assert found[0] == run("git", "rev-parse", "first")
+    previous = revisions.previous_manifest()
+    assert previous is not None
+    assert previous[0] == run("git", "rev-parse", "first")
 
 
 def test_the_previous_images_of_a_merge_are_those_of_the_main_line(repository: Path) -> None:
@@ -246,9 +246,9 @@ def test_the_previous_images_of_a_merge_are_those_of_the_main_line(repository: P
     second = run("git", "rev-parse", "main")
     run("git", "checkout", "--quiet", "main")
     run("git", "merge", "--quiet", "--no-ff", "--no-edit", "side")
-    found = revisions.previous_manifest()
-    assert found is not None
-    assert found[0] == second
+    previous = revisions.previous_manifest()
+    assert previous is not None
+    assert previous[0] == second
 
 
 def test_a_repository_below_that_of_git_is_found(
@@ -260,6 +260,6 @@ def test_a_repository_below_that_of_git_is_found(
     run("git", "init", "--quiet")
     commit("both")
     monkeypatch.chdir(repository)
-    now = revisions.present()
-    assert revisions.at("HEAD").images == now.images is not None
-    assert revisions.at("HEAD").in_step
+    now = revisions.current()
+    assert revisions.revision_at("HEAD").images == now.images is not None
+    assert revisions.revision_at("HEAD").manifest_is_of_images

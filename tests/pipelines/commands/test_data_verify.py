@@ -8,7 +8,7 @@ import pytest
 
 from components.errors import UserError
 from pipelines.artifacts import MANIFEST, RAW, STATE
-from pipelines.commands.data_verify import verify
+from pipelines.commands.data_verify import verify_data
 from pipelines.workspace import dvc_files, healing
 from tests.pipelines.versioned import (
     IMAGES,
@@ -57,7 +57,7 @@ def remote(repository: Path) -> Path:
 
 def cached(path: Path) -> Path:
     """Return the object of the cache that stands for a file in data/raw."""
-    recorded = dvc_files.recorded(RAW)
+    recorded = dvc_files.recorded_files(RAW)
     assert recorded is not None
     return dvc_files.object_path(recorded[path.relative_to(RAW).as_posix()])
 
@@ -67,7 +67,7 @@ def everything() -> dict[str, bytes]:
 
 
 def test_what_is_as_recorded_passes(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify(heal=False)
+    assert verify_data(heal=False)
     assert "every byte is as DVC recorded it" in capsys.readouterr().out
 
 
@@ -76,7 +76,7 @@ def test_damage_in_the_cache_is_named_with_every_path_and_left_alone(
 ) -> None:
     flip(cached(CAT))
     before = everything()
-    assert not verify(heal=False)
+    assert not verify_data(heal=False)
     out = capsys.readouterr().out
     assert "damaged in DVC's cache: data/raw/cat/1.png, data/raw/cat/copy of 1.png\n" in out
     assert "fovea data verify --heal" in out
@@ -88,11 +88,11 @@ def test_damage_in_the_cache_is_healed_from_the_workspace(
 ) -> None:
     intact = everything()
     flip(cached(CAT))
-    assert verify(heal=True)
+    assert verify_data(heal=True)
     assert "healed in the cache, from the workspace: data/raw/cat/1.png" in capsys.readouterr().out
     assert everything() == intact
     assert cached(CAT).stat().st_mode & 0o777 == 0o444
-    assert verify(heal=False)
+    assert verify_data(heal=False)
 
 
 def test_damage_in_both_is_healed_from_the_remote(
@@ -101,14 +101,14 @@ def test_damage_in_both_is_healed_from_the_remote(
     intact = everything()
     for path in (cached(DOG), DOG):
         flip(path)
-    assert not verify(heal=False)
+    assert not verify_data(heal=False)
     assert everything() != intact
-    assert verify(heal=True)
+    assert verify_data(heal=True)
     out = capsys.readouterr().out
     assert "healed in the cache, from the remote: data/raw/dog/2.png" in out
-    assert "brought back from the cache: data/raw/dog/2.png" in out
+    assert "restored from the cache: data/raw/dog/2.png" in out
     assert everything() == intact
-    assert verify(heal=False)
+    assert verify_data(heal=False)
     assert dvc_prints("status", "--quiet") == ""
 
 
@@ -118,10 +118,10 @@ def test_damage_in_the_workspace_is_found_though_dvc_sees_nothing_and_is_brought
     intact = everything()
     flip(DOG)
     assert dvc_prints("data", "status", "--json") == "{}"
-    assert not verify(heal=False)
+    assert not verify_data(heal=False)
     assert "damaged in the workspace" in capsys.readouterr().out
-    assert verify(heal=True)
-    assert "brought back from the cache: data/raw/dog/2.png" in capsys.readouterr().out
+    assert verify_data(heal=True)
+    assert "restored from the cache: data/raw/dog/2.png" in capsys.readouterr().out
     assert everything() == intact
 
 
@@ -129,7 +129,7 @@ def test_an_edit_is_named_and_never_overwritten(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     DOG.write_bytes(b"x" * len(IMAGES["dog/2.png"]))  # of the same size
-    assert not verify(heal=True)
+    assert not verify_data(heal=True)
     out = capsys.readouterr().out
     assert "changed since DVC recorded it: data/raw/dog/2.png" in out
     assert "dvc checkout --force data/raw.dvc" in out
@@ -142,7 +142,7 @@ def test_what_dvc_has_no_memory_of_is_never_overwritten_either(
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "fresh"))
     flip(DOG)
     before = DOG.read_bytes()
-    assert not verify(heal=True)
+    assert not verify_data(heal=True)
     assert DOG.read_bytes() == before
 
 
@@ -152,7 +152,7 @@ def test_an_edit_does_not_heal_the_cache_with_its_content(
     DOG.write_bytes(b"edited")
     flip(cached(DOG))
     bad = cached(DOG).read_bytes()
-    assert not verify(heal=True)
+    assert not verify_data(heal=True)
     assert cached(DOG).read_bytes() == bad
     assert "no intact copy" in capsys.readouterr().out
     assert list((STATE / "damaged").iterdir()) == []
@@ -165,42 +165,42 @@ def test_what_no_one_has_any_more_stays_as_it_is_and_named(
         flip(path)
     flip(remote / "files/md5" / cached(DOG).parent.name / cached(DOG).name)
     before = everything()
-    assert not verify(heal=True)
+    assert not verify_data(heal=True)
     out = capsys.readouterr().out
-    assert "no intact copy is here or in the remote" in out
+    assert "no intact copy, neither here nor in the remote" in out
     assert "fovea data add PATH --replace" in out
     assert everything() == before
 
 
-def test_a_missing_object_is_healed_and_a_missing_file_is_told(
+def test_a_missing_object_is_healed_and_a_missing_file_is_reported(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cached(CAT).unlink()
     DOG.unlink()
-    assert not verify(heal=True)
+    assert not verify_data(heal=True)
     out = capsys.readouterr().out
     assert "not in DVC's cache: data/raw/cat/1.png" in out
-    assert "missing in the workspace, or closed to us: data/raw/dog/2.png" in out
+    assert "missing in the workspace, or not readable: data/raw/dog/2.png" in out
     assert cached(CAT).read_bytes() == IMAGES["cat/1.png"]
     assert not DOG.exists()  # removing an image is no damage
 
 
 @pytest.mark.parametrize("source", ["workspace", "remote"])
 @pytest.mark.parametrize("damage", ["flipped", "missing"])
-def test_a_damaged_listing_is_named_and_made_anew_or_fetched(
+def test_a_damaged_listing_is_named_and_rebuilt_or_fetched(
     source: str, damage: str, remote: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     intact = everything()
-    listing = dvc_files.object_path(str(dvc_files.folder_md5(RAW)))
+    listing = dvc_files.object_path(str(dvc_files.listing_name(RAW)))
     if damage == "flipped":
         flip(listing)
     else:
         listing.unlink()
     if source == "remote":
         DOG.rename(RAW / "dog/renamed.png")
-    assert not verify(heal=False)
+    assert not verify_data(heal=False)
     assert f"DVC's cache: {RAW}" in capsys.readouterr().out
-    assert verify(heal=True) == (source == "workspace")
+    assert verify_data(heal=True) == (source == "workspace")
     assert f"from the {source}: data/raw\n" in capsys.readouterr().out
     assert listing.read_bytes() == intact[listing.relative_to(".dvc/cache").as_posix()]
 
@@ -208,14 +208,14 @@ def test_a_damaged_listing_is_named_and_made_anew_or_fetched(
 def test_results_of_stages_are_looked_at_too(
     remote: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = dvc_files.locked_outs(Path("dvc.lock").read_text())[str(MANIFEST)]
+    name = dvc_files.outs_in_lock(Path("dvc.lock").read_text())[str(MANIFEST)]
     intact = MANIFEST.read_bytes()
     flip(MANIFEST)
     flip(dvc_files.object_path(name))
-    assert not verify(heal=False)
+    assert not verify_data(heal=False)
     assert f"damaged in DVC's cache: {MANIFEST}" in capsys.readouterr().out
-    assert verify(heal=True)
-    assert MANIFEST.read_bytes() == intact == dvc_files.cached(name)
+    assert verify_data(heal=True)
+    assert MANIFEST.read_bytes() == intact == dvc_files.read_object(name)
 
 
 def test_with_hard_links_both_are_healed(remote: Path) -> None:
@@ -226,7 +226,7 @@ def test_with_hard_links_both_are_healed(remote: Path) -> None:
     intact = everything()
     flip(CAT)
     assert cached(CAT).read_bytes() != IMAGES["cat/1.png"]
-    assert verify(heal=True)
+    assert verify_data(heal=True)
     assert everything() == intact
 
 
@@ -238,7 +238,7 @@ def test_a_healing_that_was_killed_is_undone_by_the_next(repository: Path) -> No
     left = [Path("data/.healed.1.part"), Path(".dvc/cache/.healed.1.part")]
     for path in left:
         path.write_bytes(b"torn")
-    assert not verify(heal=False)
+    assert not verify_data(heal=False)
     assert cached(DOG).read_bytes() == bad
     assert [path for path in left if path.exists()] == []
 
@@ -246,12 +246,12 @@ def test_a_healing_that_was_killed_is_undone_by_the_next(repository: Path) -> No
 def test_a_listing_that_no_one_has_any_more_stays_named(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flip(dvc_files.object_path(str(dvc_files.folder_md5(RAW))))
+    flip(dvc_files.object_path(str(dvc_files.listing_name(RAW))))
     write(RAW, {"dog/new.png": b"new"})
-    assert not verify(heal=True)
+    assert not verify_data(heal=True)
     out = capsys.readouterr().out
     assert "damaged in DVC's cache: data/raw\n" in out
-    assert "no intact copy is here or in the remote of what is still named: data/raw;" in out
+    assert "no intact copy, neither here nor in the remote, of: data/raw;" in out
 
 
 @pytest.mark.parametrize("how", ["closed", "loop"])
@@ -264,13 +264,13 @@ def test_a_file_that_cannot_be_read_heals_nothing_and_stays_named(
         if os.geteuid() == 0:
             pytest.skip("root reads every file")
         DOG.chmod(0)
-    else:  # which nobody can read, root included
+    else:  # not readable, not even for root
         DOG.unlink()
         DOG.symlink_to(DOG.name)
-    assert not verify(heal=True)
+    assert not verify_data(heal=True)
     out = capsys.readouterr().out
-    assert f"missing in the workspace, or closed to us: {DOG}" in out
-    assert "no intact copy is here or in the remote" in out
+    assert f"missing in the workspace, or not readable: {DOG}" in out
+    assert "no intact copy, neither here nor in the remote" in out
     assert cached(DOG).read_bytes() == bad
 
 
@@ -281,9 +281,9 @@ def test_a_full_disk_is_one_sentence_and_leaves_everything_as_it_was(
     flip(cached(DOG))
     before = everything()
     part = dvc_files.cache_folder() / f".healed.{os.getpid()}.part"
-    monkeypatch.setattr(healing, "tidy", lambda: part.symlink_to("/dev/full"))
+    monkeypatch.setattr(healing, "undo_unfinished", lambda: part.symlink_to("/dev/full"))
     with pytest.raises(UserError, match=r"healing has stopped.*Received: No space left"):
-        verify(heal=True)
+        verify_data(heal=True)
     assert everything() == before
 
 
@@ -294,4 +294,4 @@ def test_without_tracked_images_it_is_one_sentence(
     make_repository(tmp_path / "empty")
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(UserError, match=r"does not track data/raw.*Received: no data/raw\.dvc"):
-        verify(heal=False)
+        verify_data(heal=False)

@@ -41,7 +41,7 @@ def commit() -> None:
     run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "a")
 
 
-def found(name: str) -> Check:
+def check_of(name: str) -> Check:
     return next(check for check in examine() if check.name == name)
 
 
@@ -51,7 +51,7 @@ def test_a_healthy_workspace_has_no_finding_and_is_left_as_it_was(patient: Path)
     checks = examine()
     assert time.monotonic() - started < 15
     assert [check for check in checks if check.status != "ok"] == []
-    assert found("data").found == "200 images in 10 classes, as tracked by DVC"
+    assert check_of("data").finding == "200 images in 10 classes, as tracked by DVC"
     assert sorted(path for path in patient.rglob("*") if "/.dvc/" not in str(path)) == before
 
 
@@ -77,49 +77,49 @@ def test_params_alone_are_found_without_raising(
 
 def test_links_among_the_images_are_a_failure(patient: Path) -> None:
     (patient / "data/raw/0/link.png").symlink_to("/etc/hostname")
-    check = found("data")
-    assert (check.status, "1 links such as data/raw/0/link.png" in check.found) == ("fail", True)
+    check = check_of("data")
+    assert (check.status, "1 links such as data/raw/0/link.png" in check.finding) == ("fail", True)
 
 
 def test_a_changed_image_is_a_warning_with_the_command_to_track_it(patient: Path) -> None:
     next((patient / "data/raw").rglob("*.png")).unlink()
-    check = found("data")
+    check = check_of("data")
     assert (check.status, check.advice) == ("warn", "dvc add data/raw")
-    assert check.found.startswith("199 images")
+    assert check.finding.startswith("199 images")
 
 
 def test_untracked_images_are_a_warning(patient: Path) -> None:
     (patient / "data/raw.dvc").unlink()
-    assert "not tracked by DVC" in found("data").found
+    assert "not tracked by DVC" in check_of("data").finding
 
 
 def test_images_that_were_never_pulled_are_a_failure(patient: Path) -> None:
     shutil.rmtree(patient / "data/raw")
-    check = found("data")
+    check = check_of("data")
     assert check.status == "fail"
     assert "dvc pull" in check.advice
 
 
 def test_uncommitted_changes_are_named(patient: Path) -> None:
     (patient / "params.yaml").write_text((patient / "params.yaml").read_text() + "\n")
-    check = found("git")
+    check = check_of("git")
     assert check.status == "warn"
-    assert "params.yaml" in check.found
+    assert "params.yaml" in check.finding
 
 
 def test_a_misspelt_key_is_named(patient: Path) -> None:
     text = (patient / "params.yaml").read_text().replace("batch_size:", "batchsize:")
     (patient / "params.yaml").write_text(text)
-    assert "train.batchsize is not a known key" in found("params").found
+    assert "train.batchsize is not a known key" in check_of("params").finding
 
 
 def test_a_package_at_another_version_is_named(patient: Path) -> None:
     lock = patient / "requirements.lock"
     lock.write_text(lock.read_text() + "numpy==1.0.0 \\\nno-such-package==2.0 \\\n")
-    check = found("packages")
+    check = check_of("packages")
     assert check.status == "fail"
-    assert "instead of 1.0.0" in check.found
-    assert "no-such-package missing instead of 2.0" in check.found
+    assert "instead of 1.0.0" in check.finding
+    assert "no-such-package missing instead of 2.0" in check.finding
 
 
 def test_a_disk_too_small_for_the_prepared_images_is_a_failure(
@@ -127,7 +127,7 @@ def test_a_disk_too_small_for_the_prepared_images_is_a_failure(
 ) -> None:
     usage = shutil.disk_usage(patient)._replace(free=100_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    check = found("disk")
+    check = check_of("disk")
     assert check.status == "fail", check
 
 
@@ -135,7 +135,7 @@ def test_a_plain_folder_as_mlflow_store_is_refused(
     patient: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:./mlruns")
-    check = found("mlflow")
+    check = check_of("mlflow")
     assert check.status == "fail"
     assert "MLFLOW_TRACKING_URI" in check.advice
 
@@ -145,10 +145,10 @@ def test_an_mlflow_server_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     started = time.monotonic()
-    check = found("mlflow")
+    check = check_of("mlflow")
     assert time.monotonic() - started < 15
     assert check.status == "fail"
-    assert "http://127.0.0.1:9" in check.found
+    assert "http://127.0.0.1:9" in check.finding
 
 
 def test_weights_that_are_not_there_are_named(patient: Path) -> None:
@@ -156,17 +156,17 @@ def test_weights_that_are_not_there_are_named(patient: Path) -> None:
     (patient / "params.yaml").write_text(
         text.replace("weights: none", "weights: data/weights/old.keras")
     )
-    check = found("weights")
+    check = check_of("weights")
     assert check.status == "fail"
-    assert "old.keras" in check.found
+    assert "old.keras" in check.finding
 
 
-def test_a_torn_lock_and_a_held_workspace_are_told(patient: Path) -> None:
+def test_a_torn_lock_and_a_held_workspace_are_reported(patient: Path) -> None:
     with locks.hold(patient, "a long run", print):
-        assert "`a long run`" in found("locks").found
+        assert "`a long run`" in check_of("locks").finding
     torn = patient / ".dvc/tmp/rwlock"
     torn.write_text("")
-    check = found("locks")
+    check = check_of("locks")
     assert (check.status, torn.exists()) == ("fail", True)
     assert "rm .dvc/tmp/rwlock" in check.advice
 
@@ -178,7 +178,7 @@ def test_a_check_that_breaks_is_a_finding_too(
         raise RuntimeError("what now")
 
     monkeypatch.setattr(doctor, "_git", broken)
-    assert "RuntimeError: what now" in found("git").found
+    assert "RuntimeError: what now" in check_of("git").finding
 
 
 @pytest.mark.slow
@@ -191,6 +191,6 @@ def test_a_driver_without_a_usable_gpu_is_a_warning(
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    check = found("gpu")
+    check = check_of("gpu")
     assert check.status == "warn"
     assert "fovea[gpu]" in check.advice

@@ -116,8 +116,8 @@ def registered(content: bytes, decision: str = "promote", against: int | None = 
 def test_help_answers_within_a_second_and_imports_nothing_heavy() -> None:
     heavy = ["tensorflow", "keras", "mlflow", "great_expectations", "prefect", "pandas", "sklearn"]
     code = f"import sys, pipelines.commands.fovea; print([n for n in {heavy} if n in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
     times = []
     for _ in range(3):  # the best of three, for other tests may be using the processors
         start = time.monotonic()
@@ -209,12 +209,12 @@ def test_promote_reject_rollback_and_history_tell_one_story(
     assert "--override" in fovea("promote", "3", "--reason", "hm")[2]
     assert "version 1 stays the champion" in fovea("reject", "--reason", "worse")[1]
     _, out, _ = fovea("history")
-    for told in ("promote 1", "1 → 2", "rollback 2", "reject 3", "the first", "wrong alarms"):
-        assert told in out
+    for text in ("promote 1", "1 → 2", "rollback 2", "reject 3", "the first", "wrong alarms"):
+        assert text in out
 
 
 def test_history_says_so_where_there_is_none(fovea: Command) -> None:
-    assert "nobody has promoted" in fovea("history")[1]
+    assert "no version of digits was promoted" in fovea("history")[1]
 
 
 def test_history_says_where_the_alias_has_left_the_record(
@@ -259,8 +259,8 @@ def test_explain_names_every_field_and_how_to_build_it_again(
     fovea: Command, two_versions: Path
 ) -> None:
     _, out, _ = fovea("explain", "2")
-    for told in ("c" * 40, "feed.dir", "not recorded", "params.yaml", "dvc checkout", "dvc repro"):
-        assert told in out
+    for text in ("c" * 40, "feed.dir", "not recorded", "params.yaml", "dvc checkout", "dvc repro"):
+        assert text in out
     assert f"git checkout {'c' * 40}" in out
 
 
@@ -274,8 +274,8 @@ def test_summary_names_the_three_next_commands(fovea: Command) -> None:
     }
     write_tree(artifacts.METRICS, metrics)
     _, out, _ = fovea("summary")
-    for told in ("0.9800 (95 % interval 0.9700 – 0.9900", "digits, version 1", "promote; every"):
-        assert told in out
+    for text in ("0.9800 (95 % interval 0.9700 – 0.9900", "digits, version 1", "promote; every"):
+        assert text in out
     for command in ("fovea review", "fovea promote 1", "fovea ui"):
         assert command in out
 

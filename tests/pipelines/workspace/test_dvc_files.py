@@ -28,15 +28,15 @@ def test_every_file_is_recorded_with_its_md5_under_odd_names_too(repository: Pat
     odd = {"cat/ü b.png": b"1", "猫/line\nbreak.png": b"2", "-rf/1.png": b"3", "cat/a/b.png": b"4"}
     write(RAW, {**IMAGES, **odd})
     dvc("add", "--quiet", str(RAW))
-    assert dvc_files.recorded(RAW) == md5s(RAW)
-    name = dvc_files.folder_md5(RAW)
+    assert dvc_files.recorded_files(RAW) == md5s(RAW)
+    name = dvc_files.listing_name(RAW)
     assert name is not None
     assert dvc_files.listing_bytes(md5s(RAW)) == dvc_files.object_path(name).read_bytes()
 
 
 def test_untracked_is_none() -> None:
     write(RAW, IMAGES)
-    assert dvc_files.recorded(RAW) is None
+    assert dvc_files.recorded_files(RAW) is None
 
 
 def test_what_is_edited_later_does_not_change_what_is_recorded() -> None:
@@ -44,28 +44,28 @@ def test_what_is_edited_later_does_not_change_what_is_recorded() -> None:
     before = md5s(RAW)
     dvc("add", "--quiet", str(RAW))
     (RAW / "cat/1.png").write_bytes(b"edited")
-    assert dvc_files.recorded(RAW) == before
+    assert dvc_files.recorded_files(RAW) == before
 
 
 @pytest.mark.parametrize("text", ["outs:\n- md5: abc", "outs: 3", "\x00", "- [", "outs: []"])
 def test_a_torn_or_foreign_dvc_file_is_one_sentence(text: str) -> None:
     write(Path("data"), {"raw.dvc": text.encode()})
     with pytest.raises(UserError, match=r"raw\.dvc names no folder as DVC 3 does.*Received: "):
-        dvc_files.recorded(RAW)
+        dvc_files.recorded_files(RAW)
 
 
 def test_a_dvc_file_that_a_killed_dvc_left_empty_stops_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write(Path("data"), {"raw.dvc": b""})
-    assert dvc_files.recorded(RAW) is None
+    assert dvc_files.recorded_files(RAW) is None
     assert "git checkout data/raw.dvc" in capsys.readouterr().out
 
 
 def test_a_file_of_dvc_2_is_not_taken_for_one_of_dvc_3() -> None:
     text = "outs:\n- md5: 00000000000000000000000000000000.dir\n  path: raw\n"
-    assert dvc_files.added_md5(text) is None
-    assert dvc_files.added_md5(f"{text}  hash: md5\n") == f"{'0' * 32}.dir"
+    assert dvc_files.listing_name_in(text) is None
+    assert dvc_files.listing_name_in(f"{text}  hash: md5\n") == f"{'0' * 32}.dir"
 
 
 def test_without_a_listing_nothing_is_held_against_it_and_a_line_says_so(
@@ -74,7 +74,7 @@ def test_without_a_listing_nothing_is_held_against_it_and_a_line_says_so(
     write(RAW, IMAGES)
     dvc("add", "--quiet", str(RAW))
     next(Path(".dvc/cache").rglob("*.dir")).unlink()
-    assert dvc_files.recorded(RAW) is None
+    assert dvc_files.recorded_files(RAW) is None
     assert "no listing of data/raw" in capsys.readouterr().out
 
 
@@ -91,7 +91,7 @@ def test_a_listing_that_is_damaged_is_named(damage: str) -> None:
         entries[0]["md5"] = "0" * 32
         listing.write_text(json.dumps(entries))
     with pytest.raises(UserError, match=f"is damaged in its cache.*--heal.*{listing.name}"):
-        dvc_files.recorded(RAW)
+        dvc_files.recorded_files(RAW)
 
 
 def cache_dir_of_dvc() -> Path:
@@ -135,8 +135,8 @@ def test_it_is_read_while_dvc_runs_a_stage(monkeypatch: pytest.MonkeyPatch) -> N
     write(RAW, IMAGES)
     dvc("add", "--quiet", str(RAW))
     code = (
-        "from pathlib import Path; from pipelines.workspace.dvc_files import recorded; "
-        "Path('out').write_text(str(len(recorded(Path('data/raw')))))"
+        "from pathlib import Path; from pipelines.workspace.dvc_files import recorded_files; "
+        "Path('out').write_text(str(len(recorded_files(Path('data/raw')))))"
     )
     Path("ask.py").write_text(code)
     Path("dvc.yaml").write_text(
@@ -167,13 +167,13 @@ stages:
 
 
 def test_what_a_stage_read_and_what_all_wrote_is_in_dvc_lock() -> None:
-    assert dvc_files.locked_outs(LOCK) == {"manifest": "22"}
-    assert dvc_files.locked(LOCK, "ingest", "deps") == {"data/raw": "1.dir"}
-    assert dvc_files.locked(LOCK, "prepare", "deps") == {"data/raw": "0.dir"}
+    assert dvc_files.outs_in_lock(LOCK) == {"manifest": "22"}
+    assert dvc_files.stage_files(LOCK, "ingest", "deps") == {"data/raw": "1.dir"}
+    assert dvc_files.stage_files(LOCK, "prepare", "deps") == {"data/raw": "0.dir"}
 
 
 @pytest.mark.parametrize(
     "torn", ["", "stages: 3", "stages:\n  a: 4", "stages:\n  a:\n    outs: [1", "a: [}"]
 )
 def test_a_torn_dvc_lock_names_nothing(torn: str) -> None:
-    assert dvc_files.locked_outs(torn) == dvc_files.locked(torn, "a", "outs") == {}
+    assert dvc_files.outs_in_lock(torn) == dvc_files.stage_files(torn, "a", "outs") == {}

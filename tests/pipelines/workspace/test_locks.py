@@ -40,7 +40,7 @@ def hold(root: Path, *more: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_run_is_told_who_holds_the_workspace_and_waits(tmp_path: Path) -> None:
+def test_a_second_run_waits_and_says_who_holds_the_workspace(tmp_path: Path) -> None:
     first = hold(tmp_path)
     said: list[str] = []
     entered = threading.Event()
@@ -60,7 +60,7 @@ def test_a_second_run_is_told_who_holds_the_workspace_and_waits(tmp_path: Path) 
     second.join()
 
 
-def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
+def test_a_killed_holder_blocks_no_other_run(tmp_path: Path) -> None:
     first = hold(tmp_path)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -152,7 +152,7 @@ def sleeping(request: pytest.FixtureRequest) -> Iterator[int]:
 PYTHON = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
-def test_a_dvc_that_nobody_has_reaped_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_dvc_that_is_a_zombie_is_not_waited_for(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     write_rwlock(tmp_path, holding(ended.pid))

@@ -109,7 +109,7 @@ def test_what_a_finished_command_left_running_is_ended(silent: bool) -> None:
     assert not group_lives(int(said[0]))
 
 
-def test_a_daemon_that_left_the_group_keeps_nobody_waiting() -> None:
+def test_a_daemon_that_left_the_group_is_not_waited_for() -> None:
     code = "import subprocess\nprint(subprocess.Popen(['sleep', '20'], start_new_session=True).pid)"
     said: list[str] = []
     started = time.monotonic()
