@@ -1,7 +1,6 @@
 """A revision → how the images of now differ from it: a table per class, examples, or JSON."""
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from pipelines.commands.console import show_lines, show_table
 from pipelines.formats import read_table
 from pipelines.workspace import revisions
 from pipelines.workspace.git import GitError
-from pipelines.workspace.processes import DVC, stage_environment
+from pipelines.workspace.processes import DVC, capture
 from pipelines.workspace.raw_data import check_root
 from pipelines.workspace.revisions import Revision
 
@@ -86,10 +85,7 @@ def _manifest(revision: Revision) -> pd.DataFrame:
         file = Path(folder) / "manifest.parquet"
         source = ["--rev", str(revision.commit), "--config", ".dvc/config", "."]
         command = [*DVC, "get", "--quiet", "--out", str(file), *source, str(artifacts.MANIFEST)]
-        done = subprocess.run(
-            command, env=stage_environment({}), capture_output=True, text=True, errors="replace"
-        )
-        if done.returncode == 0:
+        if capture(*command).returncode == 0:
             return pd.read_parquet(file, columns=KEYS)
     raise UserError(
         "the manifest of that revision is neither in DVC's cache nor in its remote; make it again "

@@ -13,7 +13,6 @@ changed file: DVC sees the change, too, or has never seen the file. The change m
 
 import json
 import logging
-import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from components.progress import track
 from pipelines import artifacts
 from pipelines.commands.console import show_lines
 from pipelines.workspace import dvc_files, healing, locks
-from pipelines.workspace.processes import DVC, stage_environment
+from pipelines.workspace.processes import DVC, capture
 from pipelines.workspace.raw_data import check_root
 
 log = logging.getLogger(__name__)
@@ -156,9 +155,7 @@ def _md5s(paths: Iterable[Path], what: str, count: int) -> list[str | None]:
 def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
     """Return the files of which DVC sees a change of inode, time or size; if DVC fails, all."""
     command = [*DVC, "--wait-for-lock", "data", "status", "--granular", "--json"]
-    done = subprocess.run(
-        command, env=stage_environment({}), capture_output=True, text=True, errors="replace"
-    )
+    done = capture(*command)
     if done.returncode != 0:
         reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
         log.warning(f"`dvc data status` fails, so no changed file counts as damaged: {reason}")

@@ -24,7 +24,7 @@ from components.words import size_text
 from pipelines import artifacts
 from pipelines.installed import differences, expected_versions
 from pipelines.workspace import locks
-from pipelines.workspace.processes import DVC, stage_environment
+from pipelines.workspace.processes import DVC, capture
 
 Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
@@ -251,11 +251,4 @@ def _read(root: Path) -> Params:
 
 
 def _run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        cwd=root,
-        env=stage_environment({}),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
+    return capture(*command, root=root, timeout_s=TIMEOUT_S)

@@ -81,7 +81,7 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
     show_table(title, columns, rows)
     hidden = len(verdict.comparison) - len(rows)
     if hidden:
-        show_lines(f"and {hidden} more classes, whose recall became less worse, or better")
+        show_lines(f"and {hidden} more classes, whose recall lost less, or gained")
 
 
 def _next_commands(number: int, decision: str) -> tuple[str, str, str]:

@@ -58,6 +58,7 @@ def _server(page: str) -> Iterator[subprocess.Popen[str]]:
     # Background jobs are for hosted servers; they would start more processes.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     LOG.parent.mkdir(parents=True, exist_ok=True)
+    log.debug(f"runs: {' '.join(command)}")
     before = signal.signal(signal.SIGTERM, _as_interrupt)
     with LOG.open("w") as output:
         process = subprocess.Popen(

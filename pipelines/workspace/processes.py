@@ -67,6 +67,22 @@ def run(
         raise CommandFailedError(_reason(command, status, last))
 
 
+def capture(
+    *command: str, root: Path = Path(), timeout_s: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends soon, in the folder `root`; return exit status, stdout and stderr."""
+    log.debug(f"runs: {' '.join(command)}")
+    return subprocess.run(
+        command,
+        cwd=root,
+        env=stage_environment({}),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+    )
+
+
 def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return this process' environment, its interpreter first on PATH and output unbuffered.
 

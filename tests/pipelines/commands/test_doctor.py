@@ -107,6 +107,16 @@ def test_uncommitted_changes_are_named(patient: Path) -> None:
     assert "params.yaml" in check.finding
 
 
+def test_a_repository_of_another_user_is_not_taken_for_none(
+    patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    check = doctor._git(patient)
+    assert check.status == "warn"
+    assert "dubious ownership" in check.finding
+    assert "git init" not in check.advice
+
+
 def test_a_misspelt_key_is_named(patient: Path) -> None:
     text = (patient / "params.yaml").read_text().replace("batch_size:", "batchsize:")
     (patient / "params.yaml").write_text(text)

@@ -139,6 +139,14 @@ def test_our_own_number_in_the_rwlock_is_a_dead_dvc_that_had_it_before(tmp_path:
     assert said == ["removed .dvc/tmp/rwlock, which a DVC that was killed has left"]
 
 
+def test_messages_go_to_the_logger_where_no_function_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rwlock(tmp_path, "")
+    with locks.hold(tmp_path, "a run"):
+        assert capsys.readouterr().out.startswith("removed .dvc/tmp/rwlock")
+
+
 @pytest.fixture
 def sleeping(request: pytest.FixtureRequest) -> Iterator[int]:
     """The number of a process that does nothing, of the program that the test names."""

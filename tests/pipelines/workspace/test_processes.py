@@ -37,6 +37,14 @@ def test_lines_arrive_while_the_command_runs() -> None:
     assert arrived[1] - arrived[0] > 0.4
 
 
+def test_lines_go_to_the_logger_where_no_function_is_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = [sys.executable, "-c", "print('first'); print('second')"]
+    processes.run(command, processes.stage_environment({}))
+    assert capsys.readouterr().out == "first\nsecond\n"
+
+
 def test_a_failing_command_is_quoted_by_its_own_sentence() -> None:
     code = "import sys; print('reading'); sys.exit('error: no data/raw. Received: nothing')"
     with pytest.raises(processes.CommandFailedError, match=r"^no data/raw. Received: nothing$"):
