@@ -27,6 +27,7 @@ from tests.pipelines.versioned import write
 ROOT = Path(__file__).parents[3]
 FOVEA = [sys.executable, "-m", "pipelines.commands.fovea"]
 COMMANDS = [
+    "init",
     "sample",
     "doctor",
     "review",
