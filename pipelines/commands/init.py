@@ -23,7 +23,7 @@ from pipelines.commands.card import FOLDER, card_text
 from pipelines.commands.console import show_lines
 from pipelines.commands.sample import digits
 from pipelines.workspace import dvc_files, locks
-from pipelines.workspace.processes import CommandFailedError, run, stage_environment
+from pipelines.workspace.git import GitError, git, reason
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _other_images() -> str | None:
     """Return in words which images are here that are not the demo's, or None."""
     demo = {path: _md5(content) for path, content in digits()}
     if RAW.is_symlink() or RAW.is_file():
-        return f"{RAW} is no plain folder"
+        return f"{RAW} is a link or a file"
     files = [path for path in sorted(RAW.rglob("*")) if path.is_symlink() or not path.is_dir()]
     for path in files:
         name = path.relative_to(RAW).as_posix()
@@ -110,7 +110,7 @@ def _copy_to_keep(text: str) -> Path | None:
     now = PARAMS.read_bytes()
     if now in (text.encode(), *(card.read_bytes() for card in FOLDER.glob("*.yaml"))):
         return None
-    if _git("status", "--porcelain", "--", str(PARAMS)) == []:  # as committed
+    if _git("status", "--porcelain", "--", str(PARAMS)) == "":  # as committed
         return None
     names = itertools.chain([".bak"], (f".bak{number}" for number in itertools.count(2)))
     copies = (PARAMS.with_name(f"{PARAMS}{name}") for name in names)
@@ -153,18 +153,15 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def _git(*arguments: str) -> list[str] | None:
-    """Run git and return its lines; None where it is not installed, or this is no repository."""
-    lines: list[str] = []
-    if shutil.which("git") is None:
-        return None
+def _git(*arguments: str) -> str | None:
+    """Return what git prints; None where git cannot answer, as outside of a repository."""
     try:
-        run(["git", *arguments], {**stage_environment({}), "LC_ALL": "C"}, lines.append)
-    except CommandFailedError as error:
-        if any("not a git repository" in line for line in lines):
-            return None
-        raise UserError(f"git refuses: {error}") from None
-    return lines
+        done = git(*arguments)
+    except GitError:
+        return None
+    if done.returncode != 0:
+        raise UserError(f"git {arguments[0]} fails; fix that first. Received: {reason(done)}")
+    return done.stdout
 
 
 def _next(card: str) -> str:
