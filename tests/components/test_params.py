@@ -107,7 +107,7 @@ def test_a_missing_file_says_where_to_run(tmp_path):
         read_params(tmp_path / "params.yaml")
 
 
-def test_several_mistakes_are_told_at_once(tmp_path):
+def test_several_mistakes_are_reported_at_once(tmp_path):
     text = TEXT.replace("dropout: 0.2", "dropout: 2").replace("batch_size: 32", "batch_size: 0")
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError, match=r"model\.dropout.*; train\.batch_size"):

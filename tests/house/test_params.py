@@ -1,4 +1,4 @@
-"""Rules 5 and 7: every value stands in params.yaml, once, and nothing of the environment does."""
+"""Rules 5 and 7: every value is in params.yaml, once, and nothing of the environment is."""
 
 import re
 import typing
