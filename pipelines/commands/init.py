@@ -49,9 +49,10 @@ def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> N
     with locks.hold(Path(), "fovea init"):
         leaving = _of_the_demo() if card == "photos" else []
         copy = _copy_to_keep(text)
-        show_lines(*_effects(leaving, card, copy))
-        if (leaving or copy is not None) and not agreed:
-            _ask()
+        if leaving or copy is not None:
+            show_lines(*_effects(leaving, card, copy))
+            if not agreed:
+                _ask()
         if copy is not None:
             _write(copy, PARAMS.read_bytes())
         _remove(leaving)
@@ -75,7 +76,7 @@ def _of_the_demo() -> list[Path]:
     """
     if (others := _other_images()) is not None:
         raise UserError(
-            f"this folder has other images than the demo's, and fovea init removes no such; edit "
+            "this folder has other images than the demo's, which fovea init does not remove; edit "
             f"{PARAMS}, or move {RAW}, {TRACKED} and {LOCK} away and run it again. "
             f"Received: {others}"
         )
