@@ -1,4 +1,8 @@
-"""Content → a file or folder that is either the old one or the new one, never half of one."""
+"""Content → a file or folder that is either the old one or the new one, never half of one.
+
+What is written goes to `.NAME.PID.part` beside its place, is synced to the disk and renamed. A part
+whose process is dead is a leftover of a kill, and the next write of the same path removes it.
+"""
 
 import glob
 import hashlib
@@ -16,14 +20,13 @@ import psutil
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it onto `path`.
 
-    The temporary path may be made a file or a folder. A folder replaces the old one as a whole, by
-    two renames, since POSIX has none that exchanges folders: for an instant `path` is missing, and
-    a process killed just then leaves it so until the next write, which brings the old one back.
-    After an error or Ctrl-C the temporary path is gone and `path` is what it was. What a killed
-    process left is removed by the next write of the same path.
+    The caller makes a file or a folder of it. A folder takes two renames, since POSIX has none that
+    exchanges folders: for an instant `path` is missing. A process that is killed just then leaves
+    it missing until the next write, which puts the old one back.
+    After an error or Ctrl-C the temporary path is gone and `path` is what it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _tidy(path)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -34,7 +37,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     finally:
-        _tidy(path)
+        _remove_leftovers(path)
 
 
 def sha256(path: Path) -> str:
@@ -43,26 +46,27 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _tidy(path: Path) -> None:
-    """Remove what this and dead processes left beside `path`; an old folder is put back if need be.
+def _remove_leftovers(path: Path) -> None:
+    """Remove what this process and dead ones left beside `path`.
 
-    What carries our own number may also be left from a container that was started again.
+    A part with the number of this process may also be older than it: in a container that was
+    started again processes get the same numbers.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        named = re.fullmatch(r"(\d+)(\.old)?", left.name[len(path.name) + 2 : -len(".part")])
-        if named is None or (int(named[1]) != os.getpid() and is_alive(int(named[1]))):
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        name = re.fullmatch(r"(\d+)(\.old)?", part.name[len(path.name) + 2 : -len(".part")])
+        if name is None or (int(name[1]) != os.getpid() and is_alive(int(name[1]))):
             continue
-        with suppress(FileNotFoundError):  # another process tidies up, too
-            if named[2] and not path.exists():
-                left.rename(path)
-            elif left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left)
+        with suppress(FileNotFoundError):  # another process may remove it at the same time
+            if name[2] and not path.exists():  # killed between the two renames of a folder
+                part.rename(path)
+            elif part.is_dir() and not part.is_symlink():
+                shutil.rmtree(part)
             else:
-                left.unlink()
+                part.unlink()
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process with this number runs, of any user.
+    """Return whether a process with this number runs, of any user.
 
     A zombie, which has ended and is not yet removed from the table of processes, does not run.
     """

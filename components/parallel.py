@@ -1,4 +1,17 @@
-"""A function and many inputs → its outputs in order, worked on by all cores, few at a time."""
+"""A function and many inputs → its outputs, computed on all cores.
+
+Guaranteed, by threads and by processes alike:
+
+- Outputs come in the order of the inputs, however long single ones take.
+- Few inputs are taken ahead of the output that is waited for, so memory is bounded: at most AHEAD
+  handfuls for each core, where a handful is what a worker is given at a time.
+- After an error, Ctrl-C or an early end of the loop no further input is begun, and the workers have
+  ended when control returns.
+- A worker process ends when its parent is killed.
+
+With two cores and the inputs a, b, c: both a and b are worked on at once. Should b be done first,
+its output waits until that of a was taken, and c begins meanwhile.
+"""
 
 import os
 import signal
@@ -18,32 +31,36 @@ from components.errors import UserError
 A = TypeVar("A")
 B = TypeVar("B")
 AHEAD = 3  # handfuls for each core: enough to keep it busy, few enough to bound the memory
-# Inputs handed over at a time. To a process that costs more, and what comes back is small.
+# Inputs in a handful. Handing one to a process costs more, and what comes back is small.
 TO_THREAD, TO_PROCESS = 4, 32
-_ended: Any = Event()  # of a worker process: its parent's
 START_S = 0.3  # what processes take to start; work that is done by then needs none
+# In a worker process: the parent's event by which it is asked to stop. Arguments of a task cannot
+# carry an event, so `_start_worker` puts it here.
+_stop: Any = Event()
 
 
 def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
     """Yield function(x) for every x in order.
 
-    For work in long steps that give way to each other (they release the GIL), as decoding does. On
-    an error or Ctrl-C what has not begun is dropped, so the end comes within one input.
+    For work in long steps during which other threads run (which release the GIL), as decoding does.
+
+    >>> list(in_threads(len, ["a", "bb", "ccc"]))
+    [1, 2, 3]
     """
-    ended = Event()
+    stop = Event()
 
     def work(handful: list[A]) -> list[B]:
-        return [function(x) for x in handful if not ended.is_set()]
+        return [function(x) for x in handful if not stop.is_set()]
 
-    yield from _in_order(ThreadPoolExecutor(cores()), work, inputs, TO_THREAD, ended)
+    yield from _run(ThreadPoolExecutor(cores()), work, inputs, TO_THREAD, stop)
 
 
 def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
     """Yield function(x) for every x in order; function, inputs and outputs must pickle.
 
-    For work in many short steps, among which threads would spend their time handing over the GIL.
-    Work begins here, and what takes longer than processes take to start goes on in them; they end
-    as threads do. Raises UserError where a process was killed.
+    For work in many short steps, in which threads would mostly wait for each other. It begins in
+    this process; only what takes longer than processes take to start goes on in them.
+    Raises UserError where a process was killed.
     """
     remaining = iter(inputs)
     begun_s = time.monotonic()
@@ -53,12 +70,13 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
             break
     else:
         return
-    context = get_context("forkserver")  # a plain fork would take locks of our threads along
-    context.set_forkserver_preload([_home(function)])
-    ended = context.Event()
-    pool = ProcessPoolExecutor(cores(), context, initializer=_serve, initargs=(ended,))
+    # A plain fork would copy locks that other threads hold at that moment, for ever locked there.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([_module_of(function)])
+    stop = context.Event()
+    pool = ProcessPoolExecutor(cores(), context, initializer=_start_worker, initargs=(stop,))
     try:
-        yield from _in_order(pool, partial(_each, function), remaining, TO_PROCESS, ended)
+        yield from _run(pool, partial(_work, function), remaining, TO_PROCESS, stop)
     except (BrokenProcessPool, MemoryError) as error:
         raise UserError(
             "a process that works on images was killed, most likely because memory ran out; free "
@@ -68,58 +86,66 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
 
 def cores() -> int:
     """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
+    if hasattr(os, "sched_getaffinity"):  # Linux, where a container may have a part of them
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _home(function: Callable[..., object]) -> str:
+def _module_of(function: Callable[..., object]) -> str:
     """Return the module of a function, or of what a `partial` calls."""
     return str(getattr(function, "func", function).__module__)
 
 
-def _in_order(
+def _run(
     pool: Executor,
     work: Callable[[list[A]], list[B]],
     inputs: Iterable[A],
     size: int,
-    ended: Any,
+    stop: Any,
 ) -> Iterator[B]:
-    """Hand out `size` inputs at a time; `ended`, an event, tells workers to drop what is left."""
+    """Yield the outputs of `work`, which is given `size` inputs at a time.
+
+    stop: an event that workers look at before each input; once it is set they begin no further one.
+    """
     remaining = iter(inputs)
 
     def handfuls() -> Iterator[list[A]]:
         while handful := list(islice(remaining, size)):
             yield handful
 
-    given = handfuls()
+    following = handfuls()
     try:
         waiting: deque[Future[list[B]]] = deque(
-            pool.submit(work, handful) for handful in islice(given, cores() * AHEAD)
+            pool.submit(work, handful) for handful in islice(following, cores() * AHEAD)
         )
         while waiting:
-            done = waiting.popleft().result()
-            waiting.extend(pool.submit(work, handful) for handful in islice(given, 1))
-            yield from done
+            # The oldest first, which keeps the order; a new handful takes its place at once.
+            outputs = waiting.popleft().result()
+            waiting.extend(pool.submit(work, handful) for handful in islice(following, 1))
+            yield from outputs
     finally:
-        ended.set()
+        # Reached at the end, by an error, and when the caller leaves the loop (GeneratorExit).
+        stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _each(function: Callable[[A], B], handful: list[A]) -> list[B]:
-    return [function(x) for x in handful if not _ended.is_set()]
+def _work(function: Callable[[A], B], handful: list[A]) -> list[B]:
+    return [function(x) for x in handful if not _stop.is_set()]
 
 
-def _serve(ended: Any) -> None:
-    """Leave Ctrl-C to the parent, which sets `ended`, and end when the parent dies."""
-    global _ended
-    _ended = ended
+def _start_worker(stop: Any) -> None:
+    """Leave Ctrl-C to the parent, which sets `stop`, and end when the parent dies."""
+    global _stop
+    _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_outlive_nobody, daemon=True).start()
+    Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _outlive_nobody() -> None:
-    """A worker waits for work on a pipe that stays open when its parent was killed."""
+def _end_with_parent() -> None:
+    """End this worker when its parent was killed.
+
+    It would wait for work for ever: its pipe stays open, as its siblings hold the other end, too.
+    """
     if parent := parent_process():
         parent.join()
     os._exit(1)

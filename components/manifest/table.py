@@ -108,6 +108,6 @@ def _check_recorded(root: Path, rows: pa.Table, recorded: Mapping[str, str]) -> 
         named = ", ".join(map(printable, sorted(changed)[:3])) + (", …" if len(changed) > 3 else "")
         raise UserError(
             f"{count_text(len(changed), 'file')} in {root} not as DVC has recorded: damaged, or "
-            "changed without DVC; `fovea data verify --heal` finds and repairs damage, and "
-            f"`dvc add {root}` takes changes that were meant. Received: {named}"
+            "changed without DVC; `fovea data verify --heal` finds and repairs damage, `dvc add "
+            f"{root}` accepts changes that were meant. Received: {named}"
         )

@@ -126,7 +126,7 @@ def test_sha256_is_that_of_the_bytes(tmp_path):
     assert sha256(tmp_path / "a").startswith("ba7816bf")
 
 
-def test_a_dead_process_that_nobody_has_reaped_is_dead(tmp_path):
+def test_a_dead_process_whose_parent_has_not_asked_for_its_exit_code_is_dead(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table
     assert not is_alive(child.pid)

@@ -1,4 +1,4 @@
-"""Work on all cores: in order, to the end or not at all, and nobody is left behind."""
+"""Work on all cores: in order, to the end or not at all, and no process is left behind."""
 
 import math
 import operator
