@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from components.errors import UserError, one_line
 from components.files import written_whole
 from components.images.formats import Fault
-from components.sources.tree import opened
+from components.sources.tree import open_plain
 
 Array = NDArray[Any]
 State = tuple[int, int, int, int]
 
 # A bound on what is unpacked onto the disk; an array that is stored plainly may have any size.
 MAX_UNPACKED_BYTES = 2 * 2**30
-# Blank pictures pack well, but beyond both of these an array is a bomb.
+# Blank pictures are compressed well, but an array beyond both of these is an attack (a zip bomb).
 MAX_RATIO, RATIO_FROM_BYTES = 200, 100 * 2**20
 KEPT = 3  # files and maps that are held open at a time: train, val and test
 LOCK = threading.Lock()  # else every thread would copy the same array
@@ -66,25 +66,25 @@ def stored_arrays(root: Path, file: str) -> Mapping[str | None, Stored]:
 
     Sizes in the headers are compared with the sizes in the file before any value is read.
     Raises UserError where the file is damaged, holds pickles or would unpack to too much; Fault as
-    `opened` does.
+    `open_plain` does.
     """
-    with opened(root, file) as descriptor, LOCK:
-        return _stored_arrays(root, file, _state(descriptor))
+    with open_plain(root, file) as descriptor, LOCK:
+        return _read_headers(root, file, _state(descriptor))
 
 
-def values(root: Path, stored: Stored) -> Array:
+def read_array(root: Path, stored: Stored) -> Array:
     """Read all of an array into memory. Raises UserError where the file is damaged."""
     with _open(root, stored.file) as stream, _open_array(stream, stored.member) as array:
         return npy.read_array(array, allow_pickle=False)
 
 
-def element(root: Path, stored: Stored, number: int, state: Path) -> bytes:
+def read_element(root: Path, stored: Stored, number: int, state: Path) -> bytes:
     """Return the bytes of one element, in C order.
 
     state: the folder below which arrays of an .npz are kept unpacked.
-    Raises UserError where the file is damaged, or the disk has no room; Fault as `opened` does.
+    Raises UserError where the file is damaged, or the disk has no room; Fault as `open_plain` does.
     """
-    with opened(root, stored.file) as descriptor, LOCK:
+    with open_plain(root, stored.file) as descriptor, LOCK:
         array = _map(root, stored, _state(descriptor), state)
     picture: bytes = array[number].tobytes()
     return picture
@@ -92,9 +92,9 @@ def element(root: Path, stored: Stored, number: int, state: Path) -> bytes:
 
 @lru_cache(maxsize=KEPT)
 def file_md5(root: Path, file: str, state: tuple[int, ...]) -> str:
-    """Return the md5 (hex) of a whole file below root, as DVC names files. Raises as `opened`.
+    """Return the md5 (hex) of a whole file below root, as DVC names files. Raises as `open_plain`.
 
-    state: what is known to change whenever the file does; the same file is not read twice.
+    state: values that change whenever the file does; the same file is not read twice.
     """
     return _digest(root, file, partial(hashlib.md5, usedforsecurity=False))
 
@@ -105,25 +105,25 @@ def _file_sha256(root: Path, file: str, state: State) -> str:
 
 
 def _digest(root: Path, file: str, algorithm: Any) -> str:
-    with opened(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
+    with open_plain(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def _state(descriptor: int) -> State:
-    """Return what changes whenever the file does, so that nothing outdated is kept."""
+    """Return what changes whenever the file does: keys of the caches below."""
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 @lru_cache(maxsize=KEPT)
-def _stored_arrays(root: Path, file: str, state: State) -> Mapping[str | None, Stored]:
+def _read_headers(root: Path, file: str, state: State) -> Mapping[str | None, Stored]:
     with _open(root, file) as stream:
         if not zipfile.is_zipfile(stream):
             stream.seek(0)
-            return {None: _stored(stream, file, None, state[0])}
+            return {None: _describe(stream, file, None, state[0])}
         with zipfile.ZipFile(stream) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            return {info.filename[:-4]: _stored_member(archive, info, file) for info in members}
+            return {info.filename[:-4]: _describe_member(archive, info, file) for info in members}
 
 
 @lru_cache(maxsize=KEPT)
@@ -171,8 +171,8 @@ def _unpack(root: Path, stored: Stored, copy: Path) -> None:
 
 @contextmanager
 def _open(root: Path, file: str) -> Iterator[IO[bytes]]:
-    """Open an array file; whatever NumPy or zipfile say of a bad one becomes one sentence."""
-    with opened(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
+    """Open an array file; errors that NumPy or zipfile raise for a bad one become UserError."""
+    with open_plain(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
         try:
             yield stream
         except (UserError, Fault):
@@ -195,7 +195,7 @@ def _open_array(stream: IO[bytes], member: str | None) -> Iterator[IO[bytes]]:
         yield array
 
 
-def _stored_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: str) -> Stored:
+def _describe_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: str) -> Stored:
     name = info.filename.removesuffix(".npy")
     packed = info.compress_type != zipfile.ZIP_STORED
     ratio = info.file_size / max(1, info.compress_size)
@@ -207,10 +207,10 @@ def _stored_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: str) -
             f"save it with np.savez, without compression. Received: {info.compress_size:,} packed"
         )
     with archive.open(info) as array:
-        return _stored(array, file, name, info.file_size)
+        return _describe(array, file, name, info.file_size)
 
 
-def _stored(stream: IO[bytes], file: str, member: str | None, size: int) -> Stored:
+def _describe(stream: IO[bytes], file: str, member: str | None, size: int) -> Stored:
     """Read the header of a .npy and compare what it promises with the `size` of all, in bytes."""
     shape, _, dtype = _read_header(stream)
     where = f"{member} in {file}" if member else file

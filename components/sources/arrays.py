@@ -13,15 +13,15 @@ from numpy.lib import format as npy
 from components.errors import UserError
 from components.images.formats import Fault
 from components.params.split import SPLITS
-from components.sources.array_files import Stored, element, stored_arrays, values
+from components.sources.array_files import Stored, read_array, read_element, stored_arrays
 from components.sources.listing import Entry
 from components.sources.tree import Tree
 from components.words import name_list
 
-# What people call pictures and their labels: split → the names of the two arrays.
+# How people name pictures and their labels: split → the names of the two arrays.
 FAMILIES: tuple[Mapping[str | None, tuple[str, str]], ...] = (
-    {side: (f"x_{side}", f"y_{side}") for side in SPLITS},
-    {side: (f"{side}_images", f"{side}_labels") for side in SPLITS},
+    {split: (f"x_{split}", f"y_{split}") for split in SPLITS},
+    {split: (f"{split}_images", f"{split}_labels") for split in SPLITS},
     {None: ("x", "y")},
     {None: ("images", "labels")},
 )
@@ -34,17 +34,21 @@ Arrays = Mapping[str, Stored]
 
 
 def array_file(path: str) -> str | None:
-    """Return the array file that a path names a picture of, None for the path of a plain file."""
+    """Return the array file that holds the picture of this path, None for that of a plain file.
+
+    >>> array_file("digits.npz/x_train/017"), array_file("cat/1.png")
+    ('digits.npz', None)
+    """
     if ".np" not in path.lower():
         return None
-    found = ELEMENT.fullmatch(path)
-    return (found[1] or found[4]) if found else None
+    parts = ELEMENT.fullmatch(path)
+    return (parts[1] or parts[4]) if parts else None
 
 
 def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
-    """Return an entry per picture of the array files right in `root`, sorted, and lines to tell.
+    """Return a sorted entry for each picture of the array files at the top, and lines for the log.
 
-    Raises UserError where there is none, where they do not fit together, or one is damaged.
+    Raises UserError where there are no arrays, where they do not fit together, or one is damaged.
     """
     arrays = _arrays(root, tree)
     pairs = _pairs(arrays)
@@ -53,10 +57,10 @@ def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
     for split, (pictures, labels) in pairs.items():
         _check_pictures(pictures, labels)
         names = _names(root, labels)
-        places = _numbers(len(names))
+        numbers = _numbers(len(names))
         entries += [
             Entry(f"{pictures.path}/{number}", name, None, split)
-            for number, name in zip(places, names, strict=True)
+            for number, name in zip(numbers, names, strict=True)
         ]
         if labels.dtype.kind in "iu":
             notes.append(f"labels in {labels.path} are whole numbers, taken as names")
@@ -69,43 +73,44 @@ def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
 def picture_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
     """Return one picture of an array file as the bytes of a .npy file that holds it alone.
 
-    Raises Fault as `opened` does, and missing or too_many_bytes; UserError where the array file
+    Raises Fault as `open_plain` does, and missing or too_many_bytes; UserError where the array file
     itself is damaged.
     """
-    found = ELEMENT.fullmatch(path)
-    assert found is not None, path
-    file, member, digits = found[1] or found[4], found[2], found[3] or found[5]
+    parts = ELEMENT.fullmatch(path)
+    assert parts is not None, path
+    file, member, digits = parts[1] or parts[4], parts[2], parts[3] or parts[5]
     stored = stored_arrays(root, file).get(member)
     if stored is None or not _is_number(digits, stored.shape[0] if stored.shape else 0):
         raise Fault("missing", f"{file} holds no such picture")
     if stored.element_bytes > max_bytes:
         raise Fault("too_many_bytes", f"{stored.element_bytes} bytes, above {max_bytes}")
-    found_values = element(root, stored, int(digits), state)
+    values = read_element(root, stored, int(digits), state)
     if stored.dtype.byteorder == ">":
-        found_values = np.frombuffer(found_values, stored.dtype).astype("<u2").tobytes()
-    return _head(stored.shape[1:], stored.dtype.str.replace(">", "<")) + found_values
+        values = np.frombuffer(values, stored.dtype).astype("<u2").tobytes()
+    return _header(stored.shape[1:], stored.dtype.str.replace(">", "<")) + values
 
 
 @lru_cache(maxsize=8)
-def _head(shape: tuple[int, ...], kind: str) -> bytes:
+def _header(shape: tuple[int, ...], kind: str) -> bytes:
     file = BytesIO()
     npy.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
     return file.getvalue()
 
 
-def _numbers(many: int) -> list[str]:
-    """Return the numbers of so many elements, of one width, so that they sort as they count."""
-    width = len(str(max(0, many - 1)))
-    return [f"{number:0{width}}" for number in range(many)]
+def _numbers(length: int) -> list[str]:
+    """Return the numbers of the elements with leading zeroes, so that text sorts like numbers."""
+    width = len(str(max(0, length - 1)))
+    return [f"{number:0{width}}" for number in range(length)]
 
 
-def _is_number(digits: str, many: int) -> bool:
-    """Tell whether these are digits of an element, in the one spelling that it has."""
-    return digits.isascii() and len(digits) == len(str(max(0, many - 1))) and int(digits) < many
+def _is_number(digits: str, length: int) -> bool:
+    """Return whether these are the digits of an element as `_numbers` writes them."""
+    width = len(str(max(0, length - 1)))
+    return digits.isascii() and len(digits) == width and int(digits) < length
 
 
 def _arrays(root: Path, tree: Tree) -> Arrays:
-    """Return the arrays right in `root` by name: those of one .npz, or one .npy each."""
+    """Return the arrays at the top of `root` by name: those of one .npz, or one .npy each."""
     packs, plain = tree.top(".npz"), tree.top(".npy")
     if len(packs) > 1 or (packs and plain) or not (packs or plain):
         raise UserError(
@@ -114,7 +119,7 @@ def _arrays(root: Path, tree: Tree) -> Arrays:
         )
     try:
         if packs:
-            return {str(name): one for name, one in stored_arrays(root, packs[0]).items()}
+            return {str(name): stored for name, stored in stored_arrays(root, packs[0]).items()}
         return {name[:-4]: stored_arrays(root, name)[None] for name in plain}
     except Fault as fault:
         raise UserError(
@@ -166,9 +171,9 @@ def _names(root: Path, labels: Stored) -> list[str]:
             f"{labels.path} must hold whole numbers or text, since a label names a class. "
             f"Received: {labels.dtype}"
         )
-    found = values(root, labels).ravel()
+    values = read_array(root, labels).ravel()
     try:
-        return [_name(value) for value in found.tolist()]
+        return [_name(value) for value in values.tolist()]
     except UnicodeError:
         raise UserError(
             f"{labels.path} must hold labels in UTF-8; save them as text, with "

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from components.errors import UserError
-from components.sources.listing import SIDES_BY_WORD, Entry, is_image, is_junk
+from components.sources.listing import SPLITS_BY_WORD, Entry, is_image, is_junk
 from components.sources.tree import Tree
 from components.words import printable
 
@@ -19,14 +19,14 @@ def class_folders(tree: Tree, group: Group) -> list[Entry]:
 def split_folders(tree: Tree, group: Group) -> list[Entry]:
     """Return an entry for each `<split>/<class>/**/<image>`.
 
-    Raises UserError where an image lies in a top folder that is not called as a split.
+    Raises UserError where an image is in a top folder that is not named after a split.
     """
     entries = []
     for path, steps in _images(tree):
-        if len(steps) > 1 and steps[0].lower() not in SIDES_BY_WORD:
+        if len(steps) > 1 and steps[0].lower() not in SPLITS_BY_WORD:
             raise UserError(
-                f"ingest.source.kind is split_folders, so folders at the top are called "
-                f"{', '.join(SIDES_BY_WORD)}; rename it or set another kind. "
+                f"ingest.source.kind is split_folders, so folders at the top are named "
+                f"{', '.join(SPLITS_BY_WORD)}; rename it or set another kind. "
                 f"Received: {printable(steps[0])}"
             )
         entries.append(_entry(path, steps[:1], steps[1:], group))
@@ -34,9 +34,10 @@ def split_folders(tree: Tree, group: Group) -> list[Entry]:
 
 
 def _images(tree: Tree) -> Iterator[tuple[str, list[str]]]:
-    """Yield path and its steps; what hides images counts as an image right in that folder.
+    """Yield each image's path, and the path's parts; hidden files are no images.
 
-    What is hidden or left by a file browser is none: `.ipynb_checkpoints` is no class.
+    A link to a folder, or a folder that cannot be listed, may hide images: it counts as one image
+    in that folder, so that it becomes a row with a fault.
     """
     closed = set(tree.closed)
     for path in sorted([*filter(is_image, tree.files), *closed]):
@@ -46,13 +47,15 @@ def _images(tree: Tree) -> Iterator[tuple[str, list[str]]]:
 
 
 def _entry(path: str, split: list[str], steps: list[str], group: Group) -> Entry:
-    """Make an entry of the folders above a picture, outermost first, and its own name.
+    """Make an entry of a picture.
 
-    A group is named with its class in front: `cat/1` and `dog/1` are two, since folders called 1,
-    2 or 2024 occur in every class by chance, and one group of all classes could not be split. It is
-    named without its split: a session that lies in train and in test is a leak, to be found.
+    split: the folder that names its split, or none. steps: the folders below that, and its name.
+
+    A group has its class in its name: `cat/1` and `dog/1` are two, since folders named 1, 2 or 2024
+    occur in every class by chance, and one group of all classes could not be split. It does not
+    have its split in its name: a group in train and in test is a leak, which must be found.
     """
     label = steps[0] if len(steps) > 1 else ""
     inner = group == "subfolder" and len(steps) > 2
-    side = SIDES_BY_WORD[split[0].lower()] if split and steps else None
-    return Entry(path, label, "/".join(steps[:-1]) if inner else None, side)
+    given_split = SPLITS_BY_WORD[split[0].lower()] if split and steps else None
+    return Entry(path, label, "/".join(steps[:-1]) if inner else None, given_split)

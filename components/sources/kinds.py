@@ -1,9 +1,9 @@
-"""What lies in a folder → which kind of source it is; where two are possible, a person decides."""
+"""What is in a folder → which kind of source it is; where two are possible, a person decides."""
 
 from pathlib import Path
 
 from components.errors import UserError
-from components.sources.listing import SIDES_BY_WORD, is_image, is_junk
+from components.sources.listing import SPLITS_BY_WORD, is_image, is_junk
 from components.sources.tree import Tree
 from components.words import name_list
 
@@ -24,12 +24,12 @@ def guess_kind(root: Path, tree: Tree) -> str:
     classes = {path.split("/")[0] for path in images}
     folders = f"images in {name_list(classes)}"
     if tables and arrays:
-        raise _unclear(root, ("table", "arrays"), name_list([*tables, *arrays]))
-    # One folder beside a table is where the images of the table lie.
+        raise _ambiguity(root, ("table", "arrays"), name_list([*tables, *arrays]))
+    # One folder beside a table holds the images of the table.
     if tables and len(classes) > 1:
-        raise _unclear(root, ("table", "class_folders"), f"{name_list(tables)}, and {folders}")
+        raise _ambiguity(root, ("table", "class_folders"), f"{name_list(tables)}, and {folders}")
     if arrays and classes:
-        raise _unclear(root, ("arrays", "class_folders"), f"{name_list(arrays)}, and {folders}")
+        raise _ambiguity(root, ("arrays", "class_folders"), f"{name_list(arrays)}, and {folders}")
     return "table" if tables else "arrays"
 
 
@@ -56,20 +56,20 @@ def check_unpacked(root: Path, tree: Tree) -> None:
 
 def _kind_of_folders(root: Path, tree: Tree) -> str:
     tops = [name for name in tree.top_folders() if not is_junk(name)]
-    splits = [name for name in tops if name.lower() in SIDES_BY_WORD]
+    splits = [name for name in tops if name.lower() in SPLITS_BY_WORD]
     nested = {path.split("/")[0] for path in tree.folders if "/" in path and not is_junk(path)}
     if tops and splits == tops and set(tops) <= nested:
         return "split_folders"
-    # Two classes called train and test are far less likely than a split that is not as we know it.
-    if len({SIDES_BY_WORD[name.lower()] for name in splits}) > 1:
+    # Folders named train and test are most likely a split, even where its layout is not ours.
+    if len({SPLITS_BY_WORD[name.lower()] for name in splits}) > 1:
         others = name_list(set(tops) - (set(splits) & nested))
-        found = f"{name_list(splits)}, but no class folders, or no split, in {others}"
-        raise _unclear(root, ("split_folders", "class_folders"), found)
+        received = f"{name_list(splits)}, but no class folders, or no split, in {others}"
+        raise _ambiguity(root, ("split_folders", "class_folders"), received)
     return "class_folders"
 
 
-def _unclear(root: Path, kinds: tuple[str, str], found: str) -> UserError:
+def _ambiguity(root: Path, kinds: tuple[str, str], received: str) -> UserError:
     return UserError(
         f"{root} can be read in two ways; set ingest.source.kind to {' or '.join(kinds)}. "
-        f"Received: {found}"
+        f"Received: {received}"
     )

@@ -1,4 +1,4 @@
-"""What lies in data/raw, whatever its form → a list of pictures with their labels, nothing read."""
+"""The list of pictures that every kind of source gives, with their labels; no picture is read."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from components.errors import UserError
 from components.words import printable
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-# Images, too, by what people call them. The decoder refuses most, by name; left out they would be
-# missing, and a class of them would be gone, without a word in any report.
+# Other image formats. The decoder refuses them, so each becomes a row with a fault; if they were not
+# listed, a class that has only such images would be gone without a word in any report.
 REFUSED = (".gif", ".tif", ".tiff", ".jfif", ".jpe", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 ENDINGS = (*EXTENSIONS, *REFUSED)
-# How people call the sides of a split, in folders and tables.
-SIDES_BY_WORD = {
+# How people name the splits, in folders and tables.
+SPLITS_BY_WORD = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -29,7 +29,7 @@ NOTHING: Mapping[str, str | None] = {}
 
 
 class Entry(NamedTuple):
-    """One picture: where its bytes are, and what its surroundings say of it.
+    """One picture: where its bytes are, and what its folder, table or array says of it.
 
     path: POSIX, below data/raw; the element of an array has `<file>/<array>/<number>` or
     `<file>/<number>`. label is empty where there is none. extras: further columns of a table.
@@ -46,9 +46,9 @@ class Entry(NamedTuple):
 class Listing:
     """All pictures of a source, sorted by path, each path once.
 
-    kind: as in `ingest.source.kind`, never auto. ignored: names of files that are no pictures.
-    columns: names of the extras, in the table's order. folders: those below the root that are real
-    folders, not links; what lies elsewhere is not there. notes: what is told, a line each.
+    kind: as in `ingest.source.kind`, never auto. ignored: paths of files that are no pictures.
+    columns: names of the extras, in the table's order. folders: those below the root, without links
+    to folders. notes: lines for the log.
     """
 
     kind: str
@@ -60,19 +60,23 @@ class Listing:
 
 
 def is_image(name: str) -> bool:
-    """Tell whether a file counts as a picture by its extension, in any case."""
+    """Return whether a file counts as a picture by its extension, in upper or lower case."""
     return name.lower().endswith(ENDINGS)
 
 
 def is_junk(name: str) -> bool:
-    """Tell whether a file or one of its folders is hidden, or left by a file browser."""
+    """Return whether a file or one of its folders is hidden, or was left by a file browser.
+
+    >>> is_junk("cat/.DS_Store"), is_junk("__MACOSX/cat/1.png"), is_junk("cat/1.png")
+    (True, True, False)
+    """
     return any(part.startswith(".") or part in JUNK for part in PurePosixPath(name).parts)
 
 
-def check_labels(entries: Iterable[Entry], mend: str) -> None:
+def check_labels(entries: Iterable[Entry], advice: str) -> None:
     """Raise UserError where there are fewer than two labels, or one is not a line of text.
 
-    mend: what to do, in words. A label names rows in reports, tables and logs, so a line break or
+    advice: what to do, in words. A label names rows in reports, tables and logs, so a line break or
     another control character in it breaks them; most often it is a lost quote in a table. A slash
     is fine, for no file is ever named after a label.
     """
@@ -83,9 +87,11 @@ def check_labels(entries: Iterable[Entry], mend: str) -> None:
             f"Received: {broken[0]!r}"
         )
     if len(labels) < 2:
-        found = f"images of class {printable(labels[0])} alone" if labels else "images of no class"
-        raise UserError(f"a classifier needs two classes or more; {mend}. Received: {found}")
+        classes = f"class {printable(labels[0])} alone" if labels else "no class"
+        raise UserError(
+            f"a classifier needs two classes or more; {advice}. Received: images of {classes}"
+        )
 
 
 def _is_line(label: str) -> bool:
-    return not any(category(sign) in ("Cc", "Zl", "Zp") for sign in label)
+    return not any(category(character) in ("Cc", "Zl", "Zp") for character in label)

@@ -1,4 +1,4 @@
-"""data/raw, in whatever form → the list of its pictures, and the bytes of each."""
+"""data/raw, in any form → the list of its pictures."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ from components.words import count_text, name_list, printable
 
 
 def open_source(root: Path, params: Source) -> Listing:
-    """List every picture below `root` with its label, without reading any.
+    """List every picture below `root` with its label, without reading one.
 
-    Raises UserError where there are none, or none with labels, where the form is not the one that
-    was asked for, or where `auto` cannot tell which of two it is.
+    Raises UserError where there are no pictures or no labels, where the folder does not have the
+    form that params ask for, and where `auto` finds two possible forms.
     """
     if not root.is_dir():
         raise UserError(
@@ -61,7 +61,7 @@ def _folders(root: Path, tree: Tree, params: Source, kind: str) -> Listing:
     check_labels(entries, layout)
     images = {entry.path for entry in entries}
     ignored = [path for path in tree.files if path not in images]
-    notes = [_found(kind.replace("_", " "), entries), *_told_ignored(ignored)]
+    notes = [_summary(kind.replace("_", " "), entries), *_ignored_notes(ignored)]
     return _listing(kind, tree, entries, ignored, notes)
 
 
@@ -77,14 +77,14 @@ def _table(root: Path, tree: Tree, params: Source) -> Listing:
         )
     check_labels(table.entries, f"list them in {root / name}")
     ignored = [path for path in tree.files if path not in listed and path != name]
-    notes = [_found(f"table {name}", table.entries), *table.notes]
+    notes = [_summary(f"table {name}", table.entries), *table.notes]
     if unlisted := [path for path in ignored if is_image(path) and not is_junk(path)]:
         some = name_list(unlisted)
         notes.append(
             f"{count_text(len(unlisted), 'image')} that {name} does not list left out ({some})"
         )
     others = [path for path in ignored if not is_image(path) or is_junk(path)]
-    notes += _told_ignored(others)
+    notes += _ignored_notes(others)
     return _listing("table", tree, table.entries, ignored, notes, table.columns)
 
 
@@ -92,7 +92,7 @@ def _arrays(root: Path, tree: Tree) -> Listing:
     entries, notes = array_entries(root, tree)
     check_labels(entries, "save arrays with two labels or more")
     ignored = [path for path in tree.files if path not in tree.top(*ARRAYS)]
-    notes = [_found("arrays", entries), *notes, *_told_ignored(ignored)]
+    notes = [_summary("arrays", entries), *notes, *_ignored_notes(ignored)]
     return _listing("arrays", tree, entries, ignored, notes)
 
 
@@ -108,16 +108,17 @@ def _listing(
     return Listing(kind, entries, tuple(ignored), columns, folders, tuple(notes))
 
 
-def _found(kind: str, entries: Sequence[Entry]) -> str:
-    """Say in one line what was found, so that a wrong guess is seen."""
+def _summary(kind: str, entries: Sequence[Entry]) -> str:
+    """Describe the source in one line, so that a person sees a wrong guess."""
     labels = {entry.label for entry in entries} - {""}
-    sides = {entry.given_split for entry in entries} - {None}
-    given = "".join(f", {side}" for side in SPLITS if side in sides)
+    splits = {entry.given_split for entry in entries}
+    given = "".join(f", {split}" for split in SPLITS if split in splits)
     classes = count_text(len(labels), "class", "classes")
     return f"{kind} ({count_text(len(entries), 'image')}, {classes}{given})"
 
 
-def _told_ignored(names: Sequence[str]) -> list[str]:
+def _ignored_notes(names: Sequence[str]) -> list[str]:
+    """Describe in a line or two the files that are no pictures."""
     junk = [name for name in names if is_junk(name)]
     others = [PurePosixPath(name) for name in sorted({*names} - {*junk})]
     notes = []

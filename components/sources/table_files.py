@@ -1,4 +1,7 @@
-"""A .csv, .parquet or .jsonl file → its columns and rows; a malformed one ends in one sentence."""
+"""A .csv, .parquet or .jsonl file → its columns and rows; a malformed one is refused by its line.
+
+Why not pyarrow or pandas for all three: docs/decisions/tables-by-hand.md.
+"""
 
 import codecs
 import csv
@@ -12,7 +15,7 @@ from typing import Any
 
 from components.errors import UserError, one_line
 from components.images.formats import Fault
-from components.sources.tree import opened, read_plain
+from components.sources.tree import open_plain, read_plain
 from components.words import name_list
 
 DELIMITERS = ",;\t"  # Excel writes semicolons where numbers have a decimal comma
@@ -52,7 +55,7 @@ def read_rows(root: Path, name: str, needed: Iterable[str]) -> Rows:
 
 
 def _csv_rows(root: Path, name: str, needed: list[str]) -> Rows:
-    text = _text(root / name, read_plain(root, name, sys.maxsize))
+    text = _decode_utf8(root / name, read_plain(root, name, sys.maxsize))
     headers = {delimiter: _csv_header(text, delimiter) for delimiter in DELIMITERS}
 
     def fits(delimiter: str) -> tuple[bool, int]:
@@ -65,7 +68,7 @@ def _csv_rows(root: Path, name: str, needed: list[str]) -> Rows:
 def _csv_header(text: str, delimiter: str) -> list[str]:
     try:
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-    except csv.Error:  # told when the rows are read
+    except csv.Error:  # raised again, as UserError, when the rows are read
         return []
 
 
@@ -80,13 +83,13 @@ def _csv_body(where: Path, text: str, delimiter: str) -> Iterator[Row]:
                 yield reader.line_num, dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise UserError(
-            f"{where} is not a sound table in line {reader.line_num}; mend it. Received: {error}"
+            f"{where} is not a sound table in line {reader.line_num}; correct it. Received: {error}"
         ) from None
 
 
 def _jsonl_rows(root: Path, name: str, needed: list[str]) -> Rows:
-    text = _text(root / name, read_plain(root, name, sys.maxsize))
-    lines = enumerate(text.split("\n"), start=1)  # splitlines would part at signs inside of text
+    text = _decode_utf8(root / name, read_plain(root, name, sys.maxsize))
+    lines = enumerate(text.split("\n"), start=1)  # splitlines would also split inside of text
     rows = [
         (number, _json_row(root / name, number, line)) for number, line in lines if line.strip()
     ]
@@ -102,7 +105,7 @@ def _json_row(where: Path, number: int, line: str) -> dict[str, Any]:
             json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{where} is not a sound table in line {number}; mend it. Received: {error}"
+            f"{where} is not a sound table in line {number}; correct it. Received: {error}"
         ) from None
     return row
 
@@ -112,35 +115,38 @@ def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
     from pyarrow import parquet
 
     try:
-        with opened(root, name) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
-            whole = parquet.ParquetFile(file)
-            _check_no_bytes(root / name, whole.schema_arrow)
-            table = whole.read()
-        table.validate(full=True)  # or text that is not UTF-8 comes up later
+        with open_plain(root, name) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+            parquet_file = parquet.ParquetFile(file)
+            _check_no_bytes(root / name, parquet_file.schema_arrow)
+            table = parquet_file.read()
+        table.validate(full=True)  # else text that is not UTF-8 fails later
     except (pa.ArrowException, OSError) as error:
         problem = one_line(error)
         raise UserError(
-            f"{root / name} is not a sound Parquet table; write it anew. Received: {problem}"
+            f"{root / name} is not a sound Parquet table; write it again. Received: {problem}"
         ) from None
     for at, name in enumerate(table.column_names):
-        table = table.set_column(at, name, _whole(table.column(at)))
+        table = table.set_column(at, name, _whole_numbers(table.column(at)))
     return list(table.column_names), _parquet_body(table)
 
 
-def _whole(column: Any) -> Any:
-    """Return whole numbers as such where gaps have made them floats, as pandas does."""
+def _whole_numbers(column: Any) -> Any:
+    """Return a column of floats as whole numbers where all are whole and some are missing.
+
+    pandas makes floats of whole numbers beside a gap: class 1 would become class 1.0.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not pa.types.is_floating(column.type):
         return column
-    filled = column.cast(pa.float64())
-    known = pc.if_else(pc.is_nan(filled), pa.scalar(None, pa.float64()), filled)
+    floats = column.cast(pa.float64())
+    known = pc.if_else(pc.is_nan(floats), pa.scalar(None, pa.float64()), floats)
     if not known.null_count:
         return column
     try:
         return known.cast(pa.int64())
-    except pa.ArrowInvalid:  # some have decimals
+    except pa.ArrowInvalid:  # they have decimals
         return column
 
 
@@ -162,7 +168,7 @@ def _parquet_body(table: Any) -> Iterator[Row]:
             yield number, dict(zip(table.column_names, values, strict=True))
 
 
-def _text(where: Path, data: bytes) -> str:
+def _decode_utf8(where: Path, data: bytes) -> str:
     """Decode UTF-8, with or without a byte order mark."""
     data = data.removeprefix(codecs.BOM_UTF8)
     try:

@@ -1,4 +1,4 @@
-"""Rows of a table of paths and labels → entries; what contradicts itself ends in one sentence."""
+"""Rows of a table of paths and labels → entries; rows that contradict each other are refused."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any
 
 from components.errors import UserError
 from components.params.ingest import Columns
-from components.sources.listing import SIDES_BY_WORD, Entry
+from components.sources.listing import SPLITS_BY_WORD, Entry
 from components.sources.table_files import Row, read_rows
 from components.words import count_text, name_list, printable
 
@@ -20,7 +20,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Table:
-    """Entries sorted by path, the names of further columns, and lines to tell."""
+    """Entries sorted by path, the names of further columns, and lines for the log."""
 
     entries: list[Entry]
     columns: tuple[str, ...]
@@ -30,8 +30,9 @@ class Table:
 def read_table(root: Path, name: str, columns: Columns) -> Table:
     """Read the table `name` in `root`; its paths are below `root`, too.
 
-    Files are not looked at: that one is missing shows when it is read. A row that is there twice
-    counts once. Raises UserError where it is no sound table, or contradicts itself.
+    The files need not exist; a missing one becomes a row with a fault when it is read. A row that
+    is in the table twice counts once. Raises UserError for a malformed table, and for rows that
+    contradict each other.
     """
     header, rows = read_rows(root, name, (columns.path, columns.label))
     _check_optional(root / name, header, columns)
@@ -46,14 +47,14 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
             _check_same(root / name, first, entry)
     if not entries:
         raise UserError(f"the table {root / name} has no row; list paths and labels. Received: 0")
-    notes = _told_numbers(root / name, entries.values())
+    notes = _number_notes(root / name, entries.values())
     if repeated:
         notes.append(f"{count_text(repeated, 'row')} of {name} repeat a path and are left out")
     return Table(sorted(entries.values(), key=lambda entry: entry.path), further, notes)
 
 
 def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> None:
-    """Raise UserError where a column is missing that somebody has named on purpose."""
+    """Raise UserError where a column is missing that params name, other than by its usual name."""
     for what in ("group", "split"):
         name = getattr(columns, what)
         if name != what and name not in header:
@@ -64,11 +65,11 @@ def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> Non
 
 
 def check_slashes(where: Path, paths: Iterable[str], files: Collection[str]) -> None:
-    """Raise UserError where a path has a backslash and is not the name of a file as it stands."""
+    """Raise UserError where a path has a backslash, unless a file really has that name."""
     for path in paths:
         if "\\" in path and path not in files:
             raise UserError(
-                f"folders in {where} must be parted by a slash, not a backslash; replace them. "
+                f"folders in {where} must be separated by a slash, not a backslash; replace them. "
                 f"Received: {printable(path)}"
             )
 
@@ -85,7 +86,7 @@ def _entry(where: str, row: Row, columns: Columns, further: Iterable[str]) -> En
 
 
 def _path(where: str, value: Any) -> str:
-    """Spell a path in the one way that a listing of the folder does."""
+    """Return a path as a listing of the folder writes it: without `.` and empty steps."""
     if not isinstance(value, str) or not value.strip():
         raise UserError(
             f"{where}: the path of an image is missing; fill it in. Received: {value!r}"
@@ -109,12 +110,12 @@ def _split(where: str, value: Any) -> str | None:
     word = _text(value)
     if word is None:
         return None
-    if word.lower() not in SIDES_BY_WORD:
+    if word.lower() not in SPLITS_BY_WORD:
         raise UserError(
-            f"{where}: a split is one of {', '.join(SIDES_BY_WORD)}; rename it, or name another "
+            f"{where}: a split is one of {', '.join(SPLITS_BY_WORD)}; rename it, or name another "
             f"column in ingest.source.columns.split. Received: {printable(word)}"
         )
-    return SIDES_BY_WORD[word.lower()]
+    return SPLITS_BY_WORD[word.lower()]
 
 
 def _text(value: Any) -> str | None:
@@ -129,25 +130,28 @@ def _text(value: Any) -> str | None:
 
 
 def _check_same(where: Path, first: Entry, second: Entry) -> None:
-    """Raise UserError where two rows of one path disagree on what decides about training."""
+    """Raise UserError where two rows of one path have another label, group or split."""
     for what in ("label", "group", "given_split"):
-        one, other = getattr(first, what), getattr(second, what)
-        if one != other:
+        before, after = getattr(first, what), getattr(second, what)
+        if before != after:
             raise UserError(
                 f"{where} names {printable(first.path)} twice, with another {what}; keep one row. "
-                f"Received: {printable(str(one))} and {printable(str(other))}"
+                f"Received: {printable(str(before))} and {printable(str(after))}"
             )
 
 
-def _told_numbers(where: Path, entries: Iterable[Entry]) -> list[str]:
-    """Tell that labels are numbers. Raises UserError where some of them are not whole."""
+def _number_notes(where: Path, entries: Iterable[Entry]) -> list[str]:
+    """Return a line for the log where all labels are whole numbers.
+
+    Raises UserError where all are numbers and not all are whole: then it is another column.
+    """
     labels = sorted({entry.label for entry in entries} - {""})
     if not labels or not all(NUMBER.fullmatch(label) for label in labels):
         return []
-    broken = [label for label in labels if not WHOLE.fullmatch(label)]
-    if broken:
+    decimals = [label for label in labels if not WHOLE.fullmatch(label)]
+    if decimals:
         raise UserError(
             f"the labels in {where} are numbers with decimals, and a label names a class; name "
-            f"another column in ingest.source.columns.label. Received: {broken[0]}"
+            f"another column in ingest.source.columns.label. Received: {decimals[0]}"
         )
     return [f"labels in {where.name} are whole numbers, taken as names"]

@@ -1,4 +1,4 @@
-"""A folder → what lies in it, and the bytes of its plain files; nothing outside of it is read."""
+"""A folder → what is in it, and the bytes of its plain files; nothing outside of it is read."""
 
 import errno
 import os
@@ -19,8 +19,8 @@ PASS = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 class Tree:
     """Paths below a folder, POSIX and relative to it, each tuple sorted.
 
-    files: all that is no folder: plain files, links, pipes, devices. folders: real ones.
-    closed: what hides files from us: folders that cannot be listed, and links to folders.
+    files: all but folders: plain files, links, pipes, devices. folders: without links to folders.
+    closed: what may hide files: folders that cannot be listed, and links to folders.
     """
 
     files: tuple[str, ...]
@@ -28,15 +28,16 @@ class Tree:
     closed: tuple[str, ...]
 
     def top(self, *suffixes: str) -> list[str]:
-        """Return the files right in the folder whose names end so, in any case; no hidden ones.
+        """Return the files at the top whose names end so, in upper or lower case.
 
-        macOS leaves a `._labels.csv` beside each `labels.csv` on a disk that is not its own.
+        Hidden ones are left out: macOS writes a `._labels.csv` beside each `labels.csv` on disks of
+        other systems.
         """
         here = (name for name in self.files if "/" not in name and not name.startswith("."))
         return [name for name in here if name.lower().endswith(suffixes)]
 
     def top_folders(self) -> list[str]:
-        """Return the real folders right in the folder."""
+        """Return the folders at the top."""
         return [name for name in self.folders if "/" not in name]
 
 
@@ -53,13 +54,13 @@ def scan(root: Path) -> Tree:
         here = waiting.pop()
         try:
             with os.scandir(f"{root}/{here}") as inside:
-                for each in inside:
-                    path = f"{here}/{each.name}" if here else each.name
-                    if each.is_dir(follow_symlinks=False):
+                for item in inside:
+                    path = f"{here}/{item.name}" if here else item.name
+                    if item.is_dir(follow_symlinks=False):
                         folders.append(path)
                         waiting.append(path)
                     else:
-                        hides = each.is_symlink() and each.is_dir()
+                        hides = item.is_symlink() and item.is_dir()
                         (closed if hides else files).append(path)
         except OSError as error:
             if not here:
@@ -72,11 +73,12 @@ def scan(root: Path) -> Tree:
 
 
 @contextmanager
-def opened(root: Path, path: str) -> Iterator[int]:
+def open_plain(root: Path, path: str) -> Iterator[int]:
     """Yield a descriptor of the plain file at `path` below `root`, open for reading.
 
-    Every folder on the way is entered by itself and must not be a link, so what is opened lies
-    below `root` whatever happens to the folders meanwhile. No pipe makes it wait.
+    Each folder on the way is opened relative to the one above it and must not be a link. So the file
+    is below `root`, even if somebody exchanges folders for links at the same time. A pipe is
+    refused without waiting for its other end.
 
     Raises Fault with the code outside, missing, symlink, not_a_file or unreadable.
     """
@@ -97,9 +99,9 @@ def opened(root: Path, path: str) -> Iterator[int]:
 def read_plain(root: Path, path: str, max_bytes: int) -> bytes:
     """Return the bytes of the plain file at `path` below `root`.
 
-    Raises Fault as `opened` does, and too_many_bytes where there are more than `max_bytes`.
+    Raises Fault as `open_plain` does, and too_many_bytes where there are more than `max_bytes`.
     """
-    with opened(root, path) as descriptor:
+    with open_plain(root, path) as descriptor:
         size = os.fstat(descriptor).st_size
         if size > max_bytes:
             raise Fault("too_many_bytes", f"{size} bytes, above max_bytes = {max_bytes}")
@@ -118,7 +120,7 @@ def _open(root: Path, path: str) -> int:
     here = None
     try:
         for folder in folders:
-            below = _entered(root, folder, here)
+            below = _open_folder(root, folder, here)
             if here is not None:
                 os.close(here)
             here = below
@@ -129,7 +131,7 @@ def _open(root: Path, path: str) -> int:
             os.close(here)
 
 
-def _entered(root: Path, folder: str, here: int | None) -> int:
+def _open_folder(root: Path, folder: str, here: int | None) -> int:
     """Open a folder in the folder `here`, or in `root`. Raises Fault where it is a link."""
     where = folder if here is not None else f"{root}/{folder}"
     try:

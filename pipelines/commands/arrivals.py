@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from components.errors import UserError
-from components.sources.listing import SIDES_BY_WORD, is_image
+from components.sources.listing import SPLITS_BY_WORD, is_image
 from components.words import count_text, name_list
 from pipelines.artifacts import RAW
 
@@ -121,7 +121,7 @@ def _is_layout(paths: Sequence[Parts]) -> bool:
     """
     top = [parts[0] for parts in paths if len(parts) == 1]
     folders = {parts[0] for parts in paths if len(parts) > 1}
-    if any(map(_is_table, top)) or any(folder.lower() in SIDES_BY_WORD for folder in folders):
+    if any(map(_is_table, top)) or any(folder.lower() in SPLITS_BY_WORD for folder in folders):
         return True
     return len(folders) > 1 and not any(map(is_image, top))
 
@@ -149,5 +149,5 @@ def _folders_of(name: str) -> list[str]:
 def _class(name: str) -> str:
     """Return the class folder of an image; the folder of a split, such as train/, is no class."""
     parts = PurePosixPath(name).parts[:-1]
-    below = parts[1:] if parts and parts[0].lower() in SIDES_BY_WORD else parts
+    below = parts[1:] if parts and parts[0].lower() in SPLITS_BY_WORD else parts
     return below[0] if below else ""
