@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.validation.folds import FOLDS, folds_of
+from components.validation.folds import FOLDS, fold_numbers
 from components.validation.shortcuts import MIN_IMAGES, find_shortcuts
 
 
@@ -113,7 +113,7 @@ def test_files_without_pixels_or_label_are_not_looked_at() -> None:
 def test_folds_hold_copies_together_and_every_label_in_each() -> None:
     labels = np.arange(600) % 3
     sets = [f"{number // 4}" for number in range(600)]
-    folds = pd.DataFrame({"label": labels, "set": sets, "fold": folds_of(labels, sets)})
+    folds = pd.DataFrame({"label": labels, "set": sets, "fold": fold_numbers(labels, sets)})
     assert (folds.groupby("set")["fold"].nunique() == 1).all()
     assert folds.groupby("label")["fold"].nunique().tolist() == [FOLDS] * 3
     assert folds["fold"].value_counts().between(110, 130).all()
