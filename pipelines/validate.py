@@ -28,15 +28,15 @@ log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest, validate: Validate) -> None:
-    """Part the manifest, write down why, and only then stop where an expectation says so."""
+    """Split the manifest, write the reasons, and only then stop where an expectation says so."""
     manifest = read_table(artifacts.MANIFEST)
     links = find_links(manifest, validate.near_duplicates)
     validation = check(manifest.drop(columns="fingerprint"), links, validate)
-    suspected = None
-    if validation.report.outcome != "stopped":  # else there are surer things to mend first
-        suspected = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
+    label_errors = None
+    if validation.report.outcome != "stopped":  # else there are certain errors to correct first
+        label_errors = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
     report = validation.report.tree()
-    report |= {"label_errors": suspected, "difference": _difference(manifest)}
+    report |= {"label_errors": label_errors, "difference": _difference(manifest)}
     write_table(artifacts.ACCEPTED, validation.accepted)
     write_table(artifacts.QUARANTINE, validation.quarantine)
     write_table(artifacts.DUPLICATES, links)

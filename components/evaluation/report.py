@@ -1,7 +1,7 @@
 """Metrics, history and mistakes of a classifier → one HTML page that needs nothing beside it."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ CARDS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc")
 
 @dataclass(frozen=True)
 class Subject:
-    """What was measured on what.
+    """The model and the data that the report is about.
 
     counts: images of each split, by class. model_id, data_id: sha256 of the model file and of the
     accepted images with their labels.
@@ -57,7 +57,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of one class that were taken for another; share of the class, from 0 to 1."""
+    """Images of one class that were predicted as another; share: of the class, from 0 to 1."""
 
     label: str
     predicted: str
@@ -81,11 +81,11 @@ def report(
         cards=CARDS,
         per_class=PER_CLASS,
         card_axis=_axis(metrics.headlines()[name] for name in CARDS),
-        class_axis=_axis(getattr(one, what) for one in metrics.classes for what in PER_CLASS),
-        weakest=min(_measured(metrics), key=lambda found: found.recall.value or 0),
+        class_axis=_axis(getattr(scores, key) for scores in metrics.classes for key in PER_CLASS),
+        weakest=_weakest_class(metrics),
         correct=sum(row[index] for index, row in enumerate(metrics.confusion)),
         matrix=metrics.confusion if len(metrics.classes) <= WIDEST_MATRIX else (),
-        confusions=sorted(_confusions(metrics), key=lambda found: -found.images)[:CONFUSIONS],
+        confusions=sorted(_confusions(metrics), key=lambda row: -row.images)[:CONFUSIONS],
         charts=history_charts(history),
         mistakes=[(mistake, data_uri(encode_png(mistake.pixels), "png")) for mistake in mistakes],
     )
@@ -112,22 +112,23 @@ class _Axis:
     low: float
 
     def percent(self, value: float) -> float:
-        """Return where a value lies along the axis, in percent of its length."""
+        """Return the position of a value on the axis, in percent of its length."""
         return round(100 * (value - self.low) / (1 - self.low), 2)
 
 
 def _axis(intervals: Iterable[Interval]) -> _Axis:
     """Return an axis that starts at the tenth below every interval, and at 0.9 at the latest."""
-    lows = [found.low for found in intervals if found.low is not None]
+    lows = [interval.low for interval in intervals if interval.low is not None]
     return _Axis(min(9, *(math.floor(10 * low) for low in lows)) / 10)
 
 
-def _measured(metrics: Metrics) -> Sequence[ClassMetrics]:
-    return [found for found in metrics.classes if found.recall.value is not None]
+def _weakest_class(metrics: Metrics) -> ClassMetrics:
+    scores = [scores for scores in metrics.classes if scores.recall.value is not None]
+    return min(scores, key=lambda scores: scores.recall.value or 0)
 
 
 def _confusions(metrics: Metrics) -> Iterator[Confusion]:
-    names = [found.name for found in metrics.classes]
+    names = [scores.name for scores in metrics.classes]
     for actual, row in enumerate(metrics.confusion):
         for predicted, images in enumerate(row):
             if images and actual != predicted:

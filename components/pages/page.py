@@ -1,7 +1,7 @@
-"""A template of a report and its values → one HTML page that needs nothing beside it.
+"""A template of a report and its values → one HTML page that needs no other file.
 
-Every report extends `frame.html.jinja`, which holds `style.css`; so all have one style: light and
-dark, fit for print, without a script.
+Every report extends `frame.html.jinja`, which includes `style.css`. So all have one style: light
+and dark, for print too, without a script.
 """
 
 import base64
@@ -32,8 +32,8 @@ def data_uri(content: bytes, kind: str) -> str:
 def render(template: Path, **values: Any) -> str:
     """Return the page; the same template and values give the same bytes.
 
-    Whatever is shown is escaped, unless a template says `safe`. A value that a template asks for
-    and is not given raises jinja2.UndefinedError.
+    Values are escaped unless a template says `safe`. A value that the template uses and that is
+    not given raises jinja2.UndefinedError.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -1,4 +1,4 @@
-"""A rule, what Great Expectations says of a table → what the rule found, for the report."""
+"""A rule, results of Great Expectations on a table → what the rule found, for the report."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""manifest, links → the manifest with the columns that expectations speak of."""
+"""manifest, links → the manifest with the columns that expectations check."""
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,9 @@ def add_measures(manifest: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
 
     shorter_px and longer_px: sides. side_factor: the root of an image's area, against that of the
     median image; null for a file that is no image. cluster: see `near_clusters`. labels_of_pixels,
-    labels_of_cluster: labels under which the same pixels, or pixels nearly the same, occur.
-    near_copy: 1 for all but the first image of a cluster. faulty and duplicate: 1.0 where a row is
-    so, else 0.0, so that their mean is a share.
+    labels_of_cluster: how many labels the same pixels, or nearly the same pixels, have. near_copy:
+    1 for all but the first image of a cluster. faulty and duplicate: 1.0 where true, else 0.0, so
+    that their mean is a share.
     """
     sides = manifest[["width", "height"]].astype(float)
     side = np.sqrt(sides["width"] * sides["height"]).where(manifest["pixels_id"].notna())

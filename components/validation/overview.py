@@ -1,6 +1,6 @@
 """manifest, links → the figures and lists that the validation report shows.
 
-Lists are cut to what a page can hold, and a count beside each says how long it is.
+Lists are cut to what a page can hold; a count beside the list says how long it is.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ LISTED = 100  # sets and links
 MEMBERS = 20  # of one set, and files of one fault
 COMMON = 20  # sizes
 
-# Fact → edges of its histogram, the same for all data, so that two reports can be compared. What
-# lies outside counts into the first or last bin.
+# Fact → edges of its histogram, the same for all data, so that two reports can be compared. Values
+# outside count into the first or last bin.
 SHARE = np.linspace(0, 1, 21)
 SIDE_PX = 2.0 ** np.arange(17)
 EDGES = {
@@ -36,7 +36,7 @@ EDGES = {
 def overview(manifest: pd.DataFrame) -> dict[str, Any]:
     """Return as plain values: faults, formats, modes, sizes, and a histogram of each fact.
 
-    A histogram has edges [n + 1], counts [n], the median, and in how many files there is no value.
+    A histogram has edges [n + 1], counts [n], the median, and the number of files without a value.
     """
     decoded = manifest[manifest["pixels_id"].notna()]
     sizes = decoded.groupby(["width", "height"]).size().sort_values(ascending=False, kind="stable")

@@ -6,7 +6,7 @@ from typing import Any
 
 from components.params.validate import Validate
 
-# Column of the share → what its offenders are called.
+# Column of a share → what its offenders do, in words.
 SHARES = {"faulty": "have a fault", "duplicate": "repeat the pixels of an earlier image"}
 
 Check = tuple[str, dict[str, Any]]
@@ -14,7 +14,7 @@ Check = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Rule:
-    """An expectation of ours: its words, and the kind and arguments of one or two of GX's."""
+    """A rule of params.yaml in words, and as kind and arguments of one or two GX expectations."""
 
     name: str
     words: str
@@ -28,10 +28,10 @@ def image_rules(params: Validate) -> list[Rule]:
 
 
 def class_rules(params: Validate) -> list[Rule]:
-    """List the expectations on classes: how many images each keeps, and how it is written."""
+    """List the expectations on classes: how many images are left, and how the label is written."""
     least = params.images_per_class.min
     checks = [
-        ("images_per_class", f"every class keeps {least} images", _between("images", least)),
+        ("images_per_class", f"every class has {least} images or more", _between("images", least)),
         (
             "label_slips",
             "labels differ in more than case and blanks",
@@ -42,12 +42,12 @@ def class_rules(params: Validate) -> list[Rule]:
 
 
 def shortcut_rule(params: Validate) -> Rule:
-    """Return the expectation on how well facts of the file tell a label.
+    """Return the expectation on how well facts of the file predict a label.
 
-    There is none on facts of the picture: a class may honestly be darker than the others.
+    There is none on facts of the picture: a class may really be darker than the others.
     """
     most = params.shortcuts.max_auc
-    words = f"size, aspect, bytes, format and mode tell no label with an AUC above {most}"
+    words = f"size, aspect, bytes, format and mode predict no label with an AUC above {most}"
     return _rule(params, "shortcuts", words, _between("file_auc", None, most))
 
 
@@ -70,7 +70,7 @@ def _file_rules(params: Validate) -> list[Rule]:
 
 
 def _picture_rules(params: Validate) -> list[Rule]:
-    """List the expectations on facts of decoded pictures; a file without any fails none."""
+    """List the expectations on facts of decoded pictures; a file without a picture fails none."""
     dark, bright, blurry = params.dark.min_p99, params.bright.max_p1, params.blurry.min_sharpness
     bits, contrast = params.low_information.min_entropy, params.uniform.min_contrast
     ratio, factor = params.odd_aspect.max_ratio, params.odd_size.max_factor
@@ -107,8 +107,8 @@ def _picture_rules(params: Validate) -> list[Rule]:
 def _copy_rules(params: Validate) -> list[Rule]:
     """List the expectations on copies and faults.
 
-    Conflicts go first, so that of contradicting copies none is left; exact copies before near ones,
-    so that the one left of each set is left by both.
+    Conflicts go first, so that no copy with a contradicting label is left; exact copies go before
+    near ones, so that both leave the same image of a set.
     """
     faults, copies = params.fault_share.max, params.duplicate_share.max
     checks = [
@@ -142,10 +142,10 @@ def _among(column: str, values: Sequence[str]) -> Check:
 
 
 def _between(column: str, least: float | None, most: float | None = None) -> Check:
-    """Expect least to most, both included; what is null has no value and is left alone."""
-    bounds = {"min_value": least, "max_value": most}
-    given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return "ExpectColumnValuesToBeBetween", {"column": column, **given}
+    """Expect least to most, both included; null has no value and fails nothing."""
+    limits = {"min_value": least, "max_value": most}
+    bounds = {name: limit for name, limit in limits.items() if limit is not None}
+    return "ExpectColumnValuesToBeBetween", {"column": column, **bounds}
 
 
 def _mean(column: str, most: float) -> Check:

@@ -25,5 +25,5 @@ def label_slips(labels: pd.Series) -> tuple[tuple[str, ...], ...]:
 
 
 def _fold(label: str) -> str:
-    """Return a label without case, blanks and differences of code points that look the same."""
+    """Return a label without case, blanks and with one form for code points that look the same."""
     return "".join(unicodedata.normalize("NFKC", label).casefold().split())

@@ -1,4 +1,4 @@
-"""What validation found → report.json, and the sentence that ends the run where it must."""
+"""What validation found → report.json, and the sentence that stops the run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ Outcome = Literal["passed", "passed with warnings", "quarantined", "stopped"]
 class ValidationReport:
     """What all expectations found, and how many images of each class are left.
 
-    before, after: images of each class. reasons: quarantined rows by reason. slips: labels that are
-    alike but for case and blanks. figures, copies: see components.validation.overview.
+    before, after: images of each class. reasons: quarantined rows by reason. slips: labels that
+    differ in case and blanks only. figures, copies: see components.validation.overview.
     """
 
     findings: tuple[Finding, ...]
@@ -35,26 +35,26 @@ class ValidationReport:
 
     @property
     def outcome(self) -> Outcome:
-        """Say what comes of it: a stop, rows taken out, warnings only, or nothing."""
-        if any(finding.stops for finding in self.findings) or len(self._left) < 2:
+        """Say what happens: a stop, rows are quarantined, warnings only, or nothing."""
+        if any(finding.stops for finding in self.findings) or len(self._classes_left) < 2:
             return "stopped"
         if self.reasons:
             return "quarantined"
         return "passed" if self.passed else "passed with warnings"
 
     @property
-    def _left(self) -> list[str]:
+    def _classes_left(self) -> list[str]:
         return [label for label, count in self.after.items() if count]
 
     def tree(self) -> dict[str, Any]:
         """Return the report as plain values."""
-        rows, kept = sum(self.before.values()), sum(self.after.values())
+        rows, accepted = sum(self.before.values()), sum(self.after.values())
         return {
             "passed": self.passed,
             "outcome": self.outcome,
             "rows": rows,
-            "accepted": kept,
-            "quarantined": rows - kept,
+            "accepted": accepted,
+            "quarantined": rows - accepted,
             "quarantined_by_reason": dict(self.reasons),
             "expectations": [finding.tree() for finding in self.findings],
             "classes": {
@@ -70,20 +70,20 @@ class ValidationReport:
     def check_may_go_on(self, where: object) -> None:
         """Raise UserError where an expectation stops the run or fewer than two classes are left.
 
-        where: the file that lists everything.
+        where: the file that has the whole report.
         """
         stops = [finding for finding in self.findings if finding.stops]
         if stops:
             received = "; ".join(map(self._sentence, stops))
             raise UserError(
-                f"{len(stops)} of {len(self.findings)} expectations stop the run; mend data/raw or "
-                f"change {', '.join(f'validate.{finding.name}' for finding in stops)} in "
-                f"params.yaml; all is listed in {where}. Received: {received}"
+                f"{len(stops)} of {len(self.findings)} expectations stop the run; correct data/raw "
+                f"or change {', '.join(f'validate.{finding.name}' for finding in stops)} in "
+                f"params.yaml; {where} lists all files. Received: {received}"
             )
-        if len(self._left) < 2:
+        if len(self._classes_left) < 2:
             raise UserError(
-                f"fewer than two classes are left after quarantine; mend data/raw; the reasons are "
-                f"listed in {where}. Received: {', '.join(self._left) or 'no image'}"
+                f"fewer than two classes are left after quarantine; correct data/raw; {where} has "
+                f"the reasons. Received: {', '.join(self._classes_left) or 'no image'}"
             )
 
     def _sentence(self, finding: Finding) -> str:

@@ -11,14 +11,14 @@ from components.images.png import encode_png
 from components.pages.page import data_uri
 
 SIDE_PX = 160
-TINY_PX = 64  # up to here a picture is shown pixel by pixel, as it is
+TINY_PX = 64  # up to this size a picture is shown pixel by pixel
 QUALITY = 80
 
 
 def thumbnail(pixels: Pixels, side: int = SIDE_PX) -> Pixels:
     """Return uint8 [h, w, 3] of uint8 [H, W, 3]: the longer side `side` pixels, the aspect kept.
 
-    What is not larger is returned as it is. A strip keeps one pixel of its shorter side.
+    A picture that is not larger is returned as it is. A strip keeps one pixel of its shorter side.
     """
     height, width, _ = pixels.shape
     if max(height, width) <= side:
@@ -30,7 +30,7 @@ def thumbnail(pixels: Pixels, side: int = SIDE_PX) -> Pixels:
 
 
 def picture_uri(pixels: Pixels) -> str:
-    """Return the data URI of a thumbnail: JPEG, or PNG where single pixels are to be seen.
+    """Return the data URI of a thumbnail: JPEG, or PNG where single pixels must be visible.
 
     Equal pixels give equal bytes: the transform is libjpeg's exact one for whole numbers.
     """
@@ -41,5 +41,5 @@ def picture_uri(pixels: Pixels) -> str:
 
 
 def is_tiny(pixels: Pixels) -> bool:
-    """True where a picture is so small that a page enlarges it, pixel by pixel."""
+    """True for a picture so small that a page enlarges it, pixel by pixel."""
     return bool(max(pixels.shape[:2]) <= TINY_PX)
