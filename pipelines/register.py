@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from components.evaluation.gate import Verdict
-from components.model.model_file import model_id, started_from
+from components.model.model_file import model_id, read_started_from
 from components.params.ingest import Ingest
 from components.params.prepare import Prepare
 from components.params.register import Register
@@ -50,7 +50,7 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
         len(classes),
         {
             **came_from.tags,
-            "started_from": started_from(artifacts.MODEL),
+            "started_from": read_started_from(artifacts.MODEL),
             **_verdict_tags(verdict, compared),
         },
         SHOWN,

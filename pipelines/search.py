@@ -61,9 +61,9 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
         return resolve_weights(written.model.model_copy(update={"weights": weights}))
 
     def objective(number: int, overrides: Overrides, report: Report) -> float:
-        hyperparameters = written.overridden(overrides)
+        hyperparameters = written.with_overrides(overrides)
         epochs = min(search.epochs, hyperparameters.train.finetune.epochs)
-        hyperparameters = hyperparameters.overridden({"train.finetune.epochs": epochs})
+        hyperparameters = hyperparameters.with_overrides({"train.finetune.epochs": epochs})
         with start_run(f"trial {number}", origin(), {"stage": "search"}, parent) as tracked:
             tracked.log_params(hyperparameters.model_dump())
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from components.files import sha256
 from components.label_errors.suspects import suspects
-from components.model.classifier import Classifier, build_classifier, warm_started
+from components.model.classifier import Classifier, build_classifier, warm_start_classifier
 from components.model.features import frozen_features
 from components.model.model_file import read_classifier
 from components.params.ingest import Ingest
@@ -71,4 +71,4 @@ def _classifier(params: LabelErrors) -> Classifier:
     file = resolve_weights(wanted)
     if file is None:
         return build_classifier(wanted, NAMELESS, params.size, RESIZE)
-    return warm_started(wanted, NAMELESS, params.size, RESIZE, read_classifier(file), "")
+    return warm_start_classifier(wanted, NAMELESS, params.size, RESIZE, read_classifier(file), "")

@@ -23,7 +23,7 @@ def run(seed: int, model: Model, train: Train) -> None:
     """Train one classifier; losses, rates and accuracy per epoch go to MLflow and history.csv."""
     with start_run("train", origin(), tags={"stage": "train"}) as tracked:
         found = read_tree(artifacts.HYPERPARAMETERS)
-        hyperparameters = Hyperparameters(model=model, train=train).overridden(found)
+        hyperparameters = Hyperparameters(model=model, train=train).with_overrides(found)
         tracked.log_params({"seed": seed, **hyperparameters.model_dump()})
         epochs = count(1)
 

@@ -21,23 +21,24 @@ from components.params.model import Model
 
 log = logging.getLogger(__name__)
 
-Pixels = Literal["signed", "imagenet", "caffe", "included"]
+PixelScale = Literal["signed", "imagenet", "caffe", "included"]
 COMPACT_MIN_SIZE = 8
 
 
 @dataclass(frozen=True)
 class Application:
-    """A Keras application: its constructor, how it wants its pixels, what it can take.
+    """A Keras application: its constructor, the scale of its pixels, the sizes and widths it takes.
 
-    pixels: `signed` is -1 to 1; `imagenet` subtracts mean and divides by deviation of ImageNet;
-    `caffe` is BGR less the mean; `included` means that the network does it itself.
+    pixels: `signed` is -1 to 1; `imagenet` subtracts the mean of ImageNet and divides by its
+    standard deviation; `caffe` is BGR minus the mean; `included` means that the network has layers
+    for it.
     imagenet: of ImageNet's weights, by width and by the size of the images that they were trained
     on, the `content_sha256`. None where Keras has a hash of the file, and checks it by itself.
     sizes: those that have weights of their own; any other takes the weights of 224.
     """
 
     constructor: str
-    pixels: Pixels
+    pixels: PixelScale
     min_size: int = 32
     widths: tuple[float, ...] = ()
     sizes: tuple[int, ...] = ()
@@ -102,7 +103,7 @@ APPLICATIONS = {
 def check_backbone(model: Model, size: int) -> None:
     """Raise UserError where the backbone is unknown or takes neither this size nor this width.
 
-    size: side of the square images in pixels. Imports no Keras, so it costs nothing.
+    size: side of the square images in pixels. Does not import Keras, so it takes no time.
     """
     if model.backbone == "compact":
         least = COMPACT_MIN_SIZE
@@ -142,10 +143,11 @@ def build_backbone(model: Model, size: int) -> Any:
 
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     if model.backbone == "compact":
-        features = _compact(scaled(images, "signed"), model.width)
+        features = _compact(scale_pixels(images, "signed"), model.width)
     else:
         application = APPLICATIONS[model.backbone]
-        features = _application(model, application, size)(scaled(images, application.pixels))
+        network = _application(model, application, size)
+        features = network(scale_pixels(images, application.pixels))
     return keras.Model(images, features, name="backbone")
 
 
@@ -240,8 +242,8 @@ def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         socket.setdefaulttimeout(timeout_s)
 
 
-def scaled(images: Any, pixels: Pixels) -> Any:
-    """Add the layers that turn uint8 pixels into what the network was trained on.
+def scale_pixels(images: Any, pixels: PixelScale) -> Any:
+    """Add the layers that bring uint8 pixels to the scale that the network was trained on.
 
     images: a Keras tensor uint8 [N, H, W, 3]. Returns float32 of the same shape.
     """

@@ -1,4 +1,4 @@
-"""Keras' backend → loaded, without the pages that TensorFlow's C++ parts write at start-up."""
+"""Import Keras and its backend, without the pages that TensorFlow writes at its start."""
 
 import os
 import sys
@@ -8,20 +8,20 @@ from contextlib import contextmanager
 
 
 def load_keras() -> None:
-    """Import Keras and find the devices; what native code says meanwhile is shown on failure only.
+    """Import Keras and find the devices; show what native code writes only if that fails.
 
-    TensorFlow 2.21 writes to file descriptor 2 whatever TF_CPP_MIN_LOG_LEVEL says.
+    TensorFlow 2.21 writes to file descriptor 2, and does not obey TF_CPP_MIN_LOG_LEVEL.
     """
     if "keras" in sys.modules:
         return
-    with _native_stderr_held():
+    with _hold_native_stderr():
         import keras
 
         keras.distribution.list_devices()
 
 
 @contextmanager
-def _native_stderr_held() -> Iterator[None]:
+def _hold_native_stderr() -> Iterator[None]:
     sys.stderr.flush()
     original = os.dup(2)
     with tempfile.TemporaryFile() as held:

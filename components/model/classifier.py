@@ -1,5 +1,6 @@
-"""Model params → a classifier: backbone + head, the whole function from uint8 pixels to
-probabilities, with the class names and the image size that it was trained for.
+"""Model params → a classifier: backbone and head, from uint8 pixels to probabilities.
+
+It holds the class names and the image size that it was trained for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,12 +20,12 @@ PREDICTION_BATCH = 64
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network with what must be known to use it.
+    """A network, and what must be known to use it.
 
-    model: keras.Model from uint8 [N, size, size, 3] to probabilities float32 [N, num_classes], of
+    model: keras.Model from uint8 [N, size, size, 3] to probabilities float32 [N, num_classes], with
     the layers `backbone`, `dropout`, `logits` and `probabilities`.
-    class_names: the label of every column.
-    size, resize: side in pixels, and the way images of other sizes are brought to it.
+    class_names: the label of each column.
+    size, resize: side of the images in pixels, and how images of other sizes are resized.
     started_from: `none`, `imagenet`, or the sha256 of the model whose weights it started from.
     """
 
@@ -41,14 +42,14 @@ class Classifier:
 
     @property
     def logits_model(self) -> Any:
-        """Return the same network (shared weights) as far as the logits."""
+        """Return the network from pixels to logits; the weights are shared."""
         import keras
 
         return keras.Model(self.model.input, self.model.get_layer("logits").output)
 
     @property
     def head(self) -> Any:
-        """Return the part from features to logits, with shared weights."""
+        """Return the network from features to logits; the weights are shared."""
         import keras
 
         features = keras.Input(self.backbone.output.shape[1:])
@@ -59,17 +60,17 @@ class Classifier:
 def build_classifier(
     model: Model, class_names: Sequence[str], size: int, resize: str
 ) -> Classifier:
-    """Build a classifier with random weights, or ImageNet's below a random head.
+    """Build a classifier with random weights, or with ImageNet's below a random head.
 
-    size: side of the square images in pixels; resize: how they were brought to it.
-    Raises UserError on a backbone, size, width or weights that cannot be had.
+    size: side of the square images in pixels; resize: how they were resized.
+    Raises UserError where the backbone, its size, width or weights are not available.
     """
     started_from = "imagenet" if model.weights == "imagenet" else "none"
     backbone = build_backbone(model, size)
-    return _with_head(backbone, model, class_names, resize, started_from)
+    return _add_head(backbone, model, class_names, resize, started_from)
 
 
-def warm_started(
+def warm_start_classifier(
     model: Model,
     class_names: Sequence[str],
     size: int,
@@ -77,9 +78,11 @@ def warm_started(
     source: Classifier,
     source_id: str,
 ) -> Classifier:
-    """Build a classifier on the backbone of `source`, and the head's columns of classes it knows.
+    """Build a classifier from the backbone of `source` and its head for the classes that it knows.
 
-    source_id: sha256 of the file that `source` was read from; `source` is used up.
+    Classes that `source` does not know get a random column in the head.
+    source_id: sha256 of the file that `source` was read from. Do not use `source` afterwards: the
+    new classifier has its layers.
     Raises UserError where its backbone is not the one that `model` names.
     """
     expected = build_backbone(model.model_copy(update={"weights": "none"}), size)
@@ -88,13 +91,13 @@ def warm_started(
     if size != source.size:
         expected.set_weights(backbone.get_weights())
         backbone = expected
-    backbone.trainable = True  # what was frozen when it was saved
-    classifier = _with_head(backbone, model, class_names, resize, source_id)
+    backbone.trainable = True  # layers may have been frozen when it was saved
+    classifier = _add_head(backbone, model, class_names, resize, source_id)
     _copy_known_classes(classifier, source)
     return classifier
 
 
-def _with_head(
+def _add_head(
     backbone: Any, model: Model, class_names: Sequence[str], resize: str, started_from: str
 ) -> Classifier:
     import keras
@@ -108,17 +111,22 @@ def _with_head(
     return Classifier(network, tuple(class_names), size, resize, started_from)
 
 
-def _check_same_architecture(expected: Any, found: Any, model: Model, source: Classifier) -> None:
-    """Weights of one shape are not enough once they are copied: layers without any matter, too.
+def _check_same_architecture(
+    expected: Any, backbone: Any, model: Model, source: Classifier
+) -> None:
+    """Raise UserError where the backbone is not the expected one.
 
-    Keras adds one to an EfficientNet with ImageNet's weights, for example.
+    The shapes of the weights must be equal. If weights are copied to another size, the kinds of all
+    layers must be equal, too, since some layers have no weights: to an EfficientNet with ImageNet's
+    weights Keras adds a Rescaling layer, for example.
     """
-    shapes = [[weight.shape for weight in each.get_weights()] for each in (expected, found)]
-    kinds = [[type(layer) for layer in leaves(each)] for each in (expected, found)]
+    networks = (expected, backbone)
+    shapes = [[weight.shape for weight in network.get_weights()] for network in networks]
+    kinds = [[type(layer) for layer in leaf_layers(network)] for network in networks]
     if shapes[0] != shapes[1] or (source.size != expected.input_shape[1] and kinds[0] != kinds[1]):
         raise UserError(
             "model.weights are of another backbone, width or size; name those they were trained "
-            f"with. Received: {source.model.name} of {found.count_params()} parameters at "
+            f"with. Received: {source.model.name} of {backbone.count_params()} parameters at "
             f"{source.size} px for {model.backbone} of {expected.count_params()} at "
             f"{expected.input_shape[1]} px"
         )
@@ -135,14 +143,14 @@ def _copy_known_classes(classifier: Classifier, source: Classifier) -> None:
     logits.set_weights([kernel, bias])
 
 
-def leaves(layer: Any) -> Iterator[Any]:
+def leaf_layers(layer: Any) -> Iterator[Any]:
     """Yield the layers of a network that hold no other layers, from the input up."""
     inner = getattr(layer, "layers", None)
     if inner is None:
         yield layer
     else:
         for part in inner:
-            yield from leaves(part)
+            yield from leaf_layers(part)
 
 
 def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -151,9 +159,9 @@ def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.flo
 
 
 def outputs(model: Any, inputs: NDArray[Any], shown: str = "") -> NDArray[np.float32]:
-    """Return what a keras.Model makes of the inputs, a batch in memory at a time.
+    """Return the outputs of a keras.Model, float32 [N, …]; one batch is in memory at a time.
 
-    shown: what to call this while showing its progress; nothing is shown without it.
+    shown: words for the progress bar; without them there is none.
     """
     starts = range(0, len(inputs), PREDICTION_BATCH)
     parts = [
@@ -164,7 +172,7 @@ def outputs(model: Any, inputs: NDArray[Any], shown: str = "") -> NDArray[np.flo
 
 
 def _padded_outputs(model: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
-    """Fill the last batch with zeros, for a batch of another length would be compiled anew."""
+    """Fill the last batch up with zeros: for another length Keras would compile a second time."""
     missing = PREDICTION_BATCH - len(batch)
     filled = np.pad(batch, [(0, missing)] + [(0, 0)] * (batch.ndim - 1))
     result: NDArray[np.float32] = model.predict_on_batch(filled)[: len(batch)]

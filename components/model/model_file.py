@@ -1,8 +1,8 @@
 """Classifier ⇄ a `.keras` file whose bytes depend on the weights alone.
 
-Keras writes the date and memory addresses (shared_object_id) into the archive, and the class names
-nowhere. Here the archive is written again with fixed dates, with addresses numbered in the order in
-which they appear, and with names, size and resizing in its metadata.
+Keras writes the date and memory addresses (shared_object_id) into the archive, so equal models have
+unequal files; and it writes no class names. So the archive is written a second time: with a fixed
+date, with numbers instead of addresses, and with class names, size and resizing in its metadata.
 """
 
 import json
@@ -22,7 +22,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
 
 
 def write_classifier(path: Path, classifier: Classifier) -> None:
-    """Write a classifier whole; equal weights give equal bytes."""
+    """Write a classifier; equal weights give equal bytes."""
     with written_whole(path) as temporary:
         saved = temporary.with_name(f"{temporary.name}.keras")
         try:
@@ -33,33 +33,33 @@ def write_classifier(path: Path, classifier: Classifier) -> None:
 
 
 def read_classifier(path: Path) -> Classifier:
-    """Read what `write_classifier` wrote. Runs no code from the file (Keras' safe mode).
+    """Read a file of `write_classifier`. Runs no code from the file (Keras' safe mode).
 
-    Raises UserError where the file is missing, damaged, or not a classifier of ours.
+    Raises UserError where the file is missing, damaged, or written by another program.
     """
     load_keras()
     import keras
 
-    with _damage_named(path):
+    with _report_damage(path):
         facts = _read_facts(path)
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         names = tuple(facts["class_names"])
         return Classifier(model, names, facts["size"], facts["resize"], facts["started_from"])
 
 
-def started_from(path: Path) -> str:
-    """Return what a saved classifier started from, without loading it: see `Classifier`."""
-    with _damage_named(path):
+def read_started_from(path: Path) -> str:
+    """Return `Classifier.started_from` of a file, without building the network."""
+    with _report_damage(path):
         return str(_read_facts(path)["started_from"])
 
 
 def model_id(path: Path) -> str:
-    """Return the sha256 of the file, by which runs and versions of a model are found."""
+    """Return the sha256 of the file; runs and versions of a model are found by it."""
     return sha256(path)
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
@@ -93,12 +93,16 @@ def _rewrite(saved: Path, destination: Path, facts: dict[str, Any]) -> None:
                 version = json.loads(content)["keras_version"]
                 content = json.dumps({"keras_version": version, "fovea": facts}).encode()
             elif name == "config.json":
-                content = numbered(content.decode()).encode()
+                content = number_objects(content.decode()).encode()
             new.writestr(zipfile.ZipInfo(name, EPOCH), content)
 
 
-def numbered(config: str) -> str:
-    """Replace the memory addresses in a Keras configuration by 1, 2, 3 … as they appear."""
+def number_objects(config: str) -> str:
+    """Replace the memory addresses in a Keras configuration by 1, 2, 3 … in order of appearance.
+
+    >>> number_objects('[{"shared_object_id": 140031}, {"shared_object_id": 139802}]')
+    '[{"shared_object_id": 1}, {"shared_object_id": 2}]'
+    """
     numbers: dict[str, int] = {}
 
     def number(match: re.Match[str]) -> str:

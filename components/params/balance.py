@@ -1,4 +1,4 @@
-"""Section `balance`: what is done about unequal class counts."""
+"""Section `balance`: what is done about classes of unequal size."""
 
 from typing import Literal
 
@@ -6,6 +6,6 @@ from components.params.section import Section
 
 
 class Balance(Section):
-    """What is done about unequal class counts, on the training split alone."""
+    """What is done about classes of unequal size, in the train split alone."""
 
     strategy: Literal["none", "class_weight", "oversample", "undersample"]

@@ -8,6 +8,6 @@ from components.params.section import Confidence, Count, Resamples, Section
 class Evaluate(Section):
     """What is measured on the test split."""
 
-    confidence: Confidence = Field(description="of every interval")
-    resamples: Resamples = Field(description="of the bootstrap")
-    mistakes: Count = Field(description="most confident mistakes shown as pictures")
+    confidence: Confidence = Field(description="of all intervals")
+    resamples: Resamples = Field(description="of the bootstrap that gives the intervals")
+    mistakes: Count = Field(description="how many of the most confident mistakes the report shows")

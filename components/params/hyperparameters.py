@@ -1,4 +1,4 @@
-"""Sections `model` and `train` together: what a search may change."""
+"""Sections `model` and `train` together: the values that a search may change."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from components.params.train import Train
 
 
 class Hyperparameters(Section):
-    """What a search may change: the two sections that only `search` and `train` read."""
+    """The values that a search may change: two sections, which only `search` and `train` read."""
 
     model: Model
     train: Train
@@ -24,8 +24,8 @@ class Hyperparameters(Section):
         rule = "nothing would be trained: raise train.finetune.epochs. Received: 0"
         return require(self, bool(self.train.finetune.epochs or (head and not fresh)), rule)
 
-    def overridden(self, overrides: Mapping[str, object]) -> "Hyperparameters":
-        """Return them with dotted names set anew, such as {"train.head.epochs": 3}.
+    def with_overrides(self, overrides: Mapping[str, object]) -> "Hyperparameters":
+        """Return a copy in which dotted names have new values, such as {"train.head.epochs": 3}.
 
         Raises UserError where a name is unknown or a value breaks a rule.
         """
@@ -35,10 +35,11 @@ class Hyperparameters(Section):
             node: Any = tree
             for part in path:
                 node = node.get(part) if isinstance(node, dict) else None
+            # An unknown section, an unknown key, or a key that is a section itself.
             if not isinstance(node, dict) or isinstance(node.get(key, {}), dict):
                 raise UserError(
-                    "only parameters of model and train can be searched, since the other stages "
-                    f"have run by then. Received: {name}"
+                    "only values of model and train can be searched, since the other stages run "
+                    f"before the search. Received: {name}"
                 )
             node[key] = value
         try:

@@ -10,5 +10,5 @@ from components.params.section import Section, Side
 class Prepare(Section):
     """Pixels as the network sees them."""
 
-    size: Side = Field(description="side of the square, pixels")
+    size: Side = Field(description="side of the square images, in pixels")
     resize: Literal["squash", "crop", "pad"]

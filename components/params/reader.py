@@ -1,4 +1,4 @@
-"""params.yaml → frozen, bounded params: every value stands in the file, once."""
+"""params.yaml → params that are checked and cannot change; every value is in the file, once."""
 
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,7 @@ from components.params.validate import Validate
 
 
 class Params(Section):
-    """The whole of params.yaml, a section a stage plus `seed` and `model`."""
+    """The whole of params.yaml: a section for each stage, `seed` and `model`."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     ingest: Ingest
@@ -47,21 +47,21 @@ class Params(Section):
         for name, values in self.search.space.items():
             for value in extremes(values):
                 try:
-                    written.overridden({name: value})
+                    written.with_overrides({name: value})
                 except UserError as error:
                     raise ValueError(f"search.space: {error}") from None
         return self
 
     def models_to_try(self) -> list[Model]:
-        """Return the model as written, and those a search may choose, dropout left aside.
+        """Return the model as written, and those that a search may choose; dropout is ignored.
 
-        Of a range both ends stand for all that lies between.
+        Of a range only the two ends are returned.
         """
         space = self.search.space if self.search.trials else {}
         names = [name for name in space if name.startswith("model.") and name != "model.dropout"]
         written = Hyperparameters(model=self.model, train=self.train)
         searched = [
-            written.overridden(dict(zip(names, values, strict=True))).model
+            written.with_overrides(dict(zip(names, values, strict=True))).model
             for values in product(*(extremes(space[name]) for name in names))
         ]
         return [self.model, *searched] if names else [self.model]
@@ -74,7 +74,7 @@ class Params(Section):
 def read_params(path: Path) -> Params:
     """Read and check params.yaml.
 
-    Raises UserError naming the key, the rule and what was received, before any work is done.
+    Raises UserError with the key, the rule and what was received.
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -94,7 +94,7 @@ def read_params(path: Path) -> Params:
 
 
 def _with_tuples(node: Any) -> Any:
-    """YAML has lists, frozen params have tuples."""
+    """Turn lists, which can change, into tuples."""
     if isinstance(node, dict):
         return {str(key): _with_tuples(value) for key, value in node.items()}
     return tuple(map(_with_tuples, node)) if isinstance(node, list) else node

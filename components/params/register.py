@@ -1,4 +1,4 @@
-"""Section `register`: how a new version is judged against the champion."""
+"""Section `register`: how a new version is compared with the champion."""
 
 from typing import Annotated, Literal
 
@@ -12,15 +12,17 @@ class Floors(Section):
 
     accuracy: Share
     balanced_accuracy: Share
-    recall: Share = Field(description="of every single class")
+    recall: Share = Field(description="of each class")
 
 
 class Register(Section):
-    """How a new version is judged against the champion."""
+    """How a new version is compared with the champion."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     promote: Literal["manual", "auto"]
-    confidence: Confidence = Field(description="of the comparison")
-    resamples: Resamples = Field(description="of the bootstrap")
-    max_recall_drop: Share = Field(description="of any class, against the champion")
+    confidence: Confidence = Field(description="of the intervals of differences")
+    resamples: Resamples = Field(description="of the bootstrap that gives the intervals")
+    max_recall_drop: Share = Field(
+        description="how much lower than the champion's the recall of a class may be"
+    )
     floors: Floors

@@ -1,4 +1,4 @@
-"""Section `search`: the Optuna study that looks for hyperparameters."""
+"""Section `search`: the Optuna study that chooses hyperparameters."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,17 +8,17 @@ from components.params.section import Count, Positive, Section, require
 
 
 class Choices(Section):
-    """A finite set to choose from."""
+    """A list of values to choose from."""
 
     choices: tuple[str | int | float | bool, ...] = Field(min_length=1)
 
 
 class Range(Section):
-    """Every number from low to high, evenly or evenly in the logarithm."""
+    """All numbers from low to high."""
 
     low: int | float
     high: int | float
-    log: bool = Field(description="sample evenly in the logarithm")
+    log: bool = Field(description="true: 0.001 to 0.01 is tried as often as 0.01 to 0.1")
 
     @model_validator(mode="after")
     def _possible(self) -> "Range":
@@ -27,7 +27,7 @@ class Range(Section):
 
 
 def _kind(values: Any) -> str:
-    """Tell by its keys which of the two is meant, so that an error speaks of that one alone."""
+    """Return whether the keys are those of a range or of choices, so that an error is about it."""
     given = values if isinstance(values, dict) else getattr(values, "__dict__", {})
     return "range" if "low" in given or "high" in given else "choices"
 
@@ -38,15 +38,17 @@ SpaceValues = Annotated[
 
 
 class Search(Section):
-    """The Optuna study that looks for hyperparameters before training."""
+    """The Optuna study that chooses hyperparameters before training."""
 
-    trials: Count = Field(description="0 leaves every value as written in this file")
+    trials: Count = Field(description="0: no search, every value is as written in this file")
     maximize: Literal["val_accuracy", "val_balanced_accuracy"]
-    epochs: Positive = Field(description="at most so many fine-tune epochs in a trial")
-    startup_trials: Positive = Field(description="random ones, before TPE guides and prunes")
+    epochs: Positive = Field(description="most fine-tune epochs of a trial")
+    startup_trials: Positive = Field(
+        description="random trials, before TPE chooses values and trials are pruned"
+    )
     space: dict[str, SpaceValues] = Field(description="dotted parameter name → what to try")
 
 
 def extremes(values: Choices | Range) -> tuple[object, ...]:
-    """Values that stand for all: if these keep a parameter's rules, so does what lies between."""
+    """Return the choices, or the ends of a range: if these keep a rule, all values keep it."""
     return values.choices if isinstance(values, Choices) else (values.low, values.high)

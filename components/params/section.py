@@ -1,4 +1,4 @@
-"""What every section of params.yaml is: frozen, bounded, without defaults."""
+"""The base of all sections of params.yaml: values cannot change, have bounds, have no defaults."""
 
 from typing import Annotated, TypeVar
 
@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 
 def require(section: S, holds: bool, rule: str) -> S:
-    """Return the section. Raises ValueError with the rule where it does not hold."""
+    """Return the section. Raises ValueError with the rule if it does not hold."""
     if not holds:
         raise ValueError(rule)
     return section

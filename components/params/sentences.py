@@ -1,17 +1,17 @@
-"""What pydantic says of broken rules → sentences that name key, rule and what was received."""
+"""pydantic's list of broken rules → sentences with the key, the rule and what was received."""
 
 from pydantic import ValidationError
 
 
 def broken_rules(error: ValidationError) -> list[str]:
-    """Say each broken rule once: key, rule, what was received."""
+    """Return a sentence for each key that breaks a rule."""
     sentences: dict[str, str] = {}
     for item in error.errors():
         keys = [str(key) for key in item["loc"]]
         if keys[:2] == ["search", "space"]:
-            del keys[3:4]  # which of the two kinds, which stands nowhere in the file
+            del keys[3:4]  # `range` or `choices`, pydantic's tag, which is no key of the file
         elif "labels" in keys:
-            del keys[keys.index("labels") + 1 :]  # which member of a union
+            del keys[keys.index("labels") + 1 :]  # the type that pydantic tried, no key either
         key = ".".join(keys) or "params"
         if item["type"] == "extra_forbidden":
             text = f"{key} is not a known key. Received: {item['input']!r}"

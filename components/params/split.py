@@ -1,4 +1,4 @@
-"""Section `split`: shares of images held out."""
+"""Section `split`: the shares of images that are held out for val and test."""
 
 from typing import Annotated, Literal
 
@@ -6,13 +6,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components.params.section import Section, require
 
-# In order of precedence: of two copies the one in the first of these splits stays.
+# Of two copies in different splits, the one in the earlier of these splits stays.
 SPLITS = ("train", "val", "test")
 
 
 def _check_not_one(folds: int) -> int:
     if folds == 1:
-        raise ValueError("one fold is no split; 0 asks for none, 2 and more for so many")
+        raise ValueError("folds must be 0, for none, or 2 and more")
     return folds
 
 
@@ -20,14 +20,15 @@ Folds = Annotated[int, Field(ge=0, le=100), AfterValidator(_check_not_one)]
 
 
 class Split(Section):
-    """Shares of images held out; the rest trains."""
+    """The shares of images that are held out for val and test; the rest is train."""
 
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
     given: Literal["ignore", "stop", "set_aside"] = Field(
-        description="a split that comes with the images: ignored, or kept, and what a leak does"
+        description="a split that comes with the images: ignore it; or keep it and, if it leaks, "
+        "stop or set images aside"
     )
-    folds: Folds = Field(description="0, or so many folds of the images outside of test")
+    folds: Folds = Field(description="number of folds of the images in train and val; 0 for none")
 
     @model_validator(mode="after")
     def _room_for_train(self) -> "Split":

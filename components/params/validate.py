@@ -1,4 +1,4 @@
-"""Section `validate`: expectations on the manifest, and what a failed one does."""
+"""Section `validate`: expectations on the manifest, and what happens if one fails."""
 
 from typing import Annotated, Literal
 
@@ -12,25 +12,25 @@ TableOnFail = Literal["stop", "warn"]
 
 
 class RowRule(Section):
-    """An expectation on single rows, which can be taken out."""
+    """An expectation on rows; those that fail can be quarantined."""
 
     on_fail: OnFail
 
 
 class TableRule(Section):
-    """An expectation on the whole table, where no single row is to blame."""
+    """An expectation on the whole table, which no single row fails."""
 
     on_fail: TableOnFail
 
 
 class Format(RowRule):
-    """Formats by content, whatever the extension says."""
+    """Allowed formats, by the content of the file and not by its extension."""
 
     allowed: tuple[Literal["jpeg", "png", "webp", "bmp", "npy"], ...] = Field(min_length=1)
 
 
 class Size(RowRule):
-    """Bounds on the shorter and the longer side, in pixels."""
+    """Bounds, in pixels: min_px for the shorter side, max_px for the longer side."""
 
     min_px: Positive
     max_px: Positive
@@ -47,103 +47,107 @@ class LabelKnown(RowRule):
 
 
 class ImagesPerClass(RowRule):
-    """Images that every class must have, counted after quarantine; takes out whole classes."""
+    """Least images of a class, counted after quarantine; smaller classes can be quarantined."""
 
     min: Positive
 
 
 class FaultShare(TableRule):
-    """Share of rows, from 0 to 1, that may have a fault; those are out already."""
+    """Largest share of rows with a fault, from 0 to 1; they are in quarantine in any case."""
 
     max: Share
 
 
 class DuplicateShare(RowRule):
-    """Share of rows, from 0 to 1, that may repeat earlier pixels; takes out all but the first."""
+    """Largest share of exact copies, from 0 to 1; all but the first can be quarantined."""
 
     max: Share
 
 
 class LabelSlips(TableRule):
-    """Labels that differ from another in case or blanks only, such as `Glass` and `glass `."""
+    """Labels that differ only in case or blanks, such as `Glass` and `glass `."""
 
 
 class Dark(RowRule):
     """Images of which nearly every pixel is dark."""
 
-    min_p99: Share = Field(description="99 % of an image's pixels may not all be darker than this")
+    min_p99: Share = Field(description="1 % of the pixels must be this bright or brighter")
 
 
 class Bright(RowRule):
     """Images of which nearly every pixel is bright."""
 
-    max_p1: Share = Field(description="99 % of an image's pixels may not all be brighter than this")
+    max_p1: Share = Field(description="1 % of the pixels must be this dark or darker")
 
 
 class Blurry(RowRule):
     """Images without an edge in focus."""
 
     min_sharpness: Annotated[float, Field(ge=0)] = Field(
-        description="of the strongest 1 % of edges, against the contrast; see images/facts.py"
+        description="of the strongest 1 % of edges, relative to the contrast; see images/facts.py"
     )
 
 
 class LowInformation(RowRule):
-    """Images of few grey levels."""
+    """Images with few grey levels."""
 
-    min_entropy: Annotated[float, Field(ge=0, le=8)] = Field(description="bits a pixel")
+    min_entropy: Annotated[float, Field(ge=0, le=8)] = Field(description="bits per pixel")
 
 
 class Uniform(RowRule):
     """Images of nearly one colour."""
 
-    min_contrast: Share = Field(description="standard deviation of the luma, on the scale 0–1")
+    min_contrast: Share = Field(description="standard deviation of the luma, from 0 to 1")
 
 
 class OddAspect(RowRule):
-    """Long strips."""
+    """Long, narrow images."""
 
-    max_ratio: Annotated[float, Field(ge=1)] = Field(description="longer side / shorter side")
+    max_ratio: Annotated[float, Field(ge=1)] = Field(
+        description="longer side divided by shorter side"
+    )
 
 
 class OddSize(RowRule):
     """Images much larger or smaller than the others."""
 
     max_factor: Annotated[float, Field(ge=1)] = Field(
-        description="of the median image's side, the root of its area, upwards and downwards"
+        description="how many times larger or smaller than the median; by the root of the area"
     )
 
 
 class Border(RowRule):
-    """Images with a frame of one colour, as of a letterbox."""
+    """Images with a frame of one colour, such as black bars."""
 
-    max_share: Share = Field(description="of the area")
+    max_share: Share = Field(description="of the area that is frame")
 
 
 class NearDuplicates(RowRule):
-    """Images that are nearly the same picture; takes out all but one of each set."""
+    """Images that are nearly the same picture; all but one of a set can be quarantined."""
 
-    min_similarity: Share = Field(description="from which on two images count as near copies")
-    turned: bool = Field(description="whether turned and mirrored copies count, too")
+    min_similarity: Share = Field(
+        description="two images of this similarity or more are near copies"
+    )
+    turned: bool = Field(description="true: turned and mirrored copies are near copies, too")
 
 
 class Shortcuts(TableRule):
-    """Labels that can be told from facts of the file, such as its size, instead of its content."""
+    """Labels that can be predicted from the file, such as its size, instead of its content."""
 
     max_auc: Annotated[float, Field(ge=0.5, le=1)] = Field(
-        description="area under the ROC curve of a label predicted from such facts, cross-validated"
+        description="area under the ROC curve of such a prediction, cross-validated"
     )
 
 
 class LabelErrors(Section):
-    """Labels that a classifier on frozen features disagrees with; listed, never taken out."""
+    """Labels that a classifier on frozen features disagrees with: listed, never quarantined."""
 
     backbone: str = Field(description="`none`, or a Keras application such as mobilenet_v2")
     width: Annotated[float, Field(gt=0, le=4)] = Field(description="multiplier on channel counts")
     weights: Weights = Field(
         description="imagenet, data/weights/NAME.keras, or models:/NAME/3#sha256=…"
     )
-    size: Side = Field(description="side of the square, pixels")
+    size: Side = Field(description="side of the square images, in pixels")
 
     @model_validator(mode="after")
     def _learned(self) -> "LabelErrors":
@@ -156,7 +160,7 @@ class LabelErrors(Section):
 
 
 class Validate(Section):
-    """Expectations on the manifest, and what a failed one does."""
+    """Expectations on the manifest, and what happens if one fails."""
 
     decodes: RowRule
     format: Format

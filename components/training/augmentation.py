@@ -1,7 +1,8 @@
 """A training image and a random generator → the same image, changed at random.
 
-The only door to albumentations. A `Compose` shared by threads races, so each thread has its own;
-seeded for every image, it changes an image in the same way whatever thread it meets.
+Only this module imports albumentations. If threads share a `Compose`, its random numbers depend on
+which thread is faster, so each thread has its own. It is seeded for every image, so an image is
+changed in the same way in whatever thread.
 """
 
 import threading
@@ -21,13 +22,13 @@ def build_augmentation(augmentation: Augmentation) -> Augment:
 
     The result depends on the two arguments alone.
     """
-    own = threading.local()
+    thread = threading.local()
 
     def augment(image: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
-        if not hasattr(own, "compose"):
-            own.compose = _compose(augmentation)
-        own.compose.set_random_seed(int(generator.integers(2**31)))
-        changed: NDArray[np.uint8] = own.compose(image=np.ascontiguousarray(image))["image"]
+        if not hasattr(thread, "compose"):
+            thread.compose = _compose(augmentation)
+        thread.compose.set_random_seed(int(generator.integers(2**31)))
+        changed: NDArray[np.uint8] = thread.compose(image=np.ascontiguousarray(image))["image"]
         return changed
 
     return augment

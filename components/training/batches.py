@@ -1,7 +1,9 @@
 """Images, labels and a balance plan → an endless, reproducible stream of training batches.
 
-The only door to Grain. Position i of the stream is always the same augmented image, whatever the
-number of threads: which image it is and how it is changed are functions of (seed, i).
+Guarantee: position i of the stream is always the same augmented image, whatever the number of
+threads: which image it is, and how it is changed, are functions of (seed, i).
+
+Only this module imports Grain.
 """
 
 from functools import lru_cache
@@ -22,35 +24,42 @@ def training_batches(
 
     size = balance.epoch_size
 
-    def load(place: int, generator: np.random.Generator) -> tuple[Any, ...]:
-        index = _epoch_order(place // size)[place % size]
+    def load(position: int, generator: np.random.Generator) -> tuple[Any, ...]:
+        index = order_of_epoch(position // size)[position % size]
         pixels, label = examples.inputs[index], examples.labels[index]
         changed = augment(pixels, generator) if augment else pixels
         return changed, label, balance.class_weights[label]
 
-    @lru_cache(maxsize=2)  # reading ahead crosses into the next epoch
-    def _epoch_order(epoch: int) -> NDArray[np.int64]:
+    @lru_cache(maxsize=2)  # reading ahead needs the next epoch, too
+    def order_of_epoch(epoch: int) -> NDArray[np.int64]:
         return epoch_order(examples.labels, balance.targets, np.random.default_rng([seed, epoch]))
 
-    # Shuffled by epoch_order, and never repeated: `repeat` would give every epoch the same
-    # augmentation.
-    places = grain.MapDataset.range(2**40).seed(seed)
-    batched = places.random_map(load).batch(batch_size)
+    # No `shuffle`, since epoch_order shuffles. No `repeat`, since it would change an image in the
+    # same way in every epoch.
+    positions = grain.MapDataset.range(2**40).seed(seed)
+    batched = positions.random_map(load).batch(batch_size)
     return batched.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4))
 
 
 def steps_per_epoch(balance: Balance, batch_size: int) -> int:
-    """Return how many batches are nearest to one epoch; at least 1."""
+    """Return the number of batches that is nearest to one epoch; at least 1."""
     return max(1, round(balance.epoch_size / batch_size))
 
 
 def epoch_order(
     labels: NDArray[np.int64], targets: NDArray[np.int64], generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw targets[c] indices of every class c, as evenly as can be, in random order.
+    """Draw targets[c] indices of every class c, in random order.
 
-    Over-sampling shows every image equally often before one is shown again; under-sampling draws
-    another part of a class in every epoch, so that no image is lost.
+    If a class has fewer images than its target (over-sampling), every image is drawn before an
+    image is drawn again. If it has more (under-sampling), every epoch draws another part of them,
+    so that no image is lost.
+
+    Class 0 has two images, class 1 has one:
+
+    >>> labels, targets = np.array([0, 0, 1]), np.array([2, 2])
+    >>> sorted(epoch_order(labels, targets, np.random.default_rng(0)).tolist())
+    [0, 1, 2, 2]
     """
     drawn = []
     for label, target in enumerate(targets):

@@ -1,4 +1,4 @@
-"""Epochs as they are measured → the weights of the best one, and when to stop."""
+"""The figures of each epoch → the weights of the best epoch, and when to stop."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +13,10 @@ Row = dict[str, Any]
 
 @dataclass
 class BestEpoch:
-    """The best epoch so far, over all phases.
+    """The best epoch so far, of all phases.
 
-    model: the keras.Model whose weights are kept. row: what was measured in that epoch.
+    model: the keras.Model whose weights are kept. row: the figures of that epoch. waited: epochs
+    since then, in this phase.
     """
 
     model: Any
@@ -26,11 +27,11 @@ class BestEpoch:
     waited: int = 0
 
     def new_phase(self) -> None:
-        """Begin to wait anew; what was best before stays to be beaten."""
+        """Reset the patience; the best epoch of the phases before stays the best so far."""
         self.waited = 0
 
     def update(self, row: Row) -> bool:
-        """Take the epoch into account; return whether to stop."""
+        """Keep the weights if this epoch is the best so far; return whether to stop."""
         value = row[self.rule.monitor]
         value = -value if self.rule.monitor == "val_loss" else value
         if value > self.value:

@@ -12,10 +12,9 @@ Loss = Callable[[Any, Any], Any]
 
 
 def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
-    """Return the loss that `train.loss` names.
+    """Return the loss that `train.loss` names: (labels int [N], logits float [N, C]) → float [N].
 
-    log_priors: float32 [num_classes], natural log of the training frequencies.
-    The loss maps (labels int [N], logits float [N, num_classes]) to float [N].
+    log_priors: float32 [C], natural logarithm of the share of each class in training.
     """
     if train.loss == "focal":
         return focal(train.focal_gamma, train.label_smoothing)
@@ -35,12 +34,12 @@ def cross_entropy(label_smoothing: float) -> Loss:
 
 
 def focal(gamma: float, label_smoothing: float) -> Loss:
-    """Cross-entropy in which easy images weigh (1 - p)^gamma (Lin et al., 2017, eq. 4)."""
+    """Cross-entropy times (1 - p)^gamma, so easy images count less (Lin et al., 2017, eq. 4)."""
     from keras import ops
 
     def loss(labels: Any, logits: Any) -> Any:
         log_probabilities = ops.log_softmax(logits)
-        # Not down to 0: there the slope of a root, gamma < 1, is infinite.
+        # Never 0: with gamma < 1 the slope of the power is infinite there.
         weights = ops.maximum(1.0 - ops.exp(log_probabilities), 1e-7) ** gamma
         targets = _targets(labels, logits, label_smoothing)
         return -ops.sum(targets * weights * log_probabilities, -1)
@@ -51,7 +50,7 @@ def focal(gamma: float, label_smoothing: float) -> Loss:
 def logit_adjusted(log_priors: NDArray[np.float32], tau: float, label_smoothing: float) -> Loss:
     """Cross-entropy on logits shifted by tau * log prior (Menon et al., 2021, eq. 10).
 
-    log_priors: float32 [num_classes], natural log of the training frequencies.
+    log_priors: float32 [C], natural logarithm of the share of each class in training.
     """
     shift = tau * log_priors
     plain = cross_entropy(label_smoothing)

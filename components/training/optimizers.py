@@ -1,4 +1,4 @@
-"""A phase of training → its optimizer: how large a step is, and when."""
+"""A phase of training → its optimizer and the learning rate of each step."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from components.training.phases import Phase
 def build_optimizer(phase: Phase, weight_decay: float, steps: int) -> Any:
     """Build AdamW (Loshchilov and Hutter, 2019): linear warm-up, then half a cosine down to 0.
 
-    steps: batches in an epoch. Biases and the scales of normalisation layers do not decay.
+    steps: batches in an epoch. Biases and the parameters of normalisation layers have no decay.
     """
     import keras
 

@@ -1,7 +1,7 @@
 """Classifier and data → the phases in which it is trained.
 
-LP-FT (Kumar et al., 2022): the head on features of the frozen backbone, then the upper share of the
-backbone together with the head at a small rate.
+LP-FT (Kumar et al., 2022): first the head, on features of the frozen backbone; then the head and
+the upper layers of the backbone, with a small learning rate.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.model.classifier import Classifier, leaves
+from components.model.classifier import Classifier, leaf_layers
 from components.model.features import frozen_features
 from components.params.train import Train
 from components.training.augmentation import Augment, build_augmentation
@@ -18,9 +18,10 @@ from components.training_set.examples import Data, Examples
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of training: a network that ends in logits, what it sees, and how fast it learns.
+    """A part of training: a network that gives logits, its examples, and its learning rate.
 
-    augment: None where the inputs are features. warmup: share of the steps in which the rate rises.
+    augment: None if the inputs are features. warmup: share of the steps in which the learning rate
+    rises.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Phase:
 def phases(
     classifier: Classifier, data: Data, train: Train, pretrained: bool, cache: Path
 ) -> Iterator[Phase]:
-    """Yield the phases; a generator, since features and freezing must wait for their turn."""
+    """Yield the phases. Run a phase before the next is drawn, which sets what is frozen."""
     head, finetune = train.head, train.finetune
     if pretrained and head.epochs:
         seen = frozen_features(classifier, data.train, f"{data.content}/train", cache)
@@ -52,13 +53,13 @@ def phases(
 
 
 def freeze(backbone: Any, unfreeze: float, hold_normalization: bool) -> None:
-    """Make the upper share `unfreeze` of the layers with weights trainable, and no other.
+    """Make the upper share `unfreeze` of the layers with weights trainable, and freeze the others.
 
-    hold_normalization: keep BatchNormalization frozen, which holds it in inference mode: statistics
-    of small batches would ruin what it learned on millions of images.
+    hold_normalization: keep BatchNormalization frozen, so that it is in inference mode. Otherwise
+    the statistics of small batches replace those of the millions of images of pretraining.
     """
-    layers = [layer for layer in leaves(backbone) if layer.weights]
+    layers = [layer for layer in leaf_layers(backbone) if layer.weights]
     first = round(len(layers) * (1 - unfreeze))
     for position, layer in enumerate(layers):
-        held = hold_normalization and type(layer).__name__ == "BatchNormalization"
-        layer.trainable = position >= first and not held
+        hold = hold_normalization and type(layer).__name__ == "BatchNormalization"
+        layer.trainable = position >= first and not hold

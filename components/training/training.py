@@ -1,6 +1,6 @@
-"""Classifier, examples and a plan → the same classifier, trained, and its history.
+"""Hyperparameters and data → a trained classifier and its history.
 
-The best epoch of all phases is the one kept.
+The weights are those of the best epoch of all phases.
 """
 
 import logging
@@ -16,7 +16,7 @@ import numpy as np
 
 from components.errors import UserError
 from components.model.backend import load_keras
-from components.model.classifier import Classifier, build_classifier, outputs, warm_started
+from components.model.classifier import Classifier, build_classifier, outputs, warm_start_classifier
 from components.model.model_file import model_id, read_classifier
 from components.model.recall import balanced_accuracy
 from components.params.hyperparameters import Hyperparameters
@@ -34,12 +34,15 @@ OnEpoch = Callable[[Row], None]
 
 
 class TrainingFailedError(UserError):
-    """These hyperparameters cannot be trained; others may."""
+    """Training fails with these hyperparameters; with others it may succeed."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A classifier at its best epoch; the history, a row an epoch; the best epoch's row."""
+    """A classifier with the weights of its best epoch.
+
+    history: the rows of all epochs. best: the row of the best epoch.
+    """
 
     classifier: Classifier
     history: tuple[Row, ...]
@@ -54,27 +57,27 @@ def train_classifier(
     on_epoch: OnEpoch,
     cache: Path,
 ) -> Trained:
-    """Build a classifier, start it from `weights`, and train it; equal arguments, equal weights.
+    """Build a classifier and train it; on a CPU equal arguments give equal weights.
 
-    weights: a `.keras` file to start from; None for what hyperparameters.model.weights says.
-    on_epoch: is given each row as it is measured, and may end training by raising. A row holds
+    weights: a `.keras` file to start from; None if hyperparameters.model.weights is no file.
+    on_epoch: called with the row of each epoch; it may end training by raising. A row has the keys
     phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy, learning_rate.
-    cache: folder in which the features of frozen backbones are kept.
-    Raises TrainingFailedError where the loss is no longer a number or the memory does not suffice,
-    and UserError where the classifier cannot be built or started.
+    cache: the folder for the features of frozen backbones.
+    Raises TrainingFailedError where the loss is no longer a number or the memory is too small, and
+    UserError where the classifier cannot be built or started.
     """
     load_keras()
     import keras
 
-    keras.backend.clear_session()  # names of layers begin anew, else equal networks differ
+    keras.backend.clear_session()  # else layers are numbered on, and equal networks differ
     keras.utils.set_random_seed(seed)
-    model, wanted = hyperparameters.model, (data.class_names, data.size, data.resize)
+    model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
     if weights:
         source = read_classifier(weights)
-        classifier = warm_started(model, *wanted, source, model_id(weights))
+        classifier = warm_start_classifier(model, *images, source, model_id(weights))
     else:
-        classifier = build_classifier(model, *wanted)
-    # Fresh weights need no protection: no head phase, and batch normalisation must learn.
+        classifier = build_classifier(model, *images)
+    # Random weights need no head phase, and their batch normalisation must learn.
     pretrained = model.weights != "none"
     return _fit(classifier, data, hyperparameters.train, pretrained, seed, on_epoch, cache)
 
@@ -91,14 +94,14 @@ def _fit(
     best = BestEpoch(classifier.model, train.early_stopping)
     history: list[Row] = []
 
-    def report(row: Row) -> None:
-        log.info("" + "  ".join(f"{key} {_short(value)}" for key, value in row.items()))
+    def keep(row: Row) -> None:
+        log.info("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
         history.append(row)
         on_epoch(row)
 
-    with _memory_errors_named(train.batch_size):
+    with _report_lack_of_memory(train.batch_size):
         for phase in phases(classifier, data, train, pretrained, cache):
-            _run_phase(phase, data.balance, train, seed, best, report)
+            _run_phase(phase, data.balance, train, seed, best, keep)
             best.restore()
     log.info(f"kept {best.row['phase']} epoch {best.row['epoch']} of {len(history)}")
     return Trained(classifier, tuple(history), best.row)
@@ -110,7 +113,7 @@ def _run_phase(
     train: Train,
     seed: int,
     best: BestEpoch,
-    report: OnEpoch,
+    on_epoch: OnEpoch,
 ) -> None:
     import keras
 
@@ -120,21 +123,21 @@ def _run_phase(
     phase.model.compile(optimizer, loss, metrics=["accuracy"])
     best.new_phase()
 
-    def end(epoch: int, logs: dict[str, float]) -> None:
+    def end_epoch(epoch: int, logs: dict[str, float]) -> None:
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         measured = {"loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
         measured |= _measure(phase.model, phase.val, loss) | {"learning_rate": rate}
         row = {"phase": phase.name, "epoch": epoch + 1, **measured}
         _require_number(row)
         phase.model.stop_training = best.update(row)
-        report(row)
+        on_epoch(row)
 
     phase.model.fit(
         training_batches(phase.train, balance, train.batch_size, seed, phase.augment),
         epochs=phase.epochs,
         steps_per_epoch=steps,
         shuffle=False,  # the stream is shuffled already
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end)],
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
         verbose=1 if sys.stdout.isatty() else 0,
     )
 
@@ -149,15 +152,18 @@ def _require_number(row: Row) -> None:
 
 
 @contextmanager
-def _memory_errors_named(batch_size: int) -> Iterator[None]:
-    """Every backend has an error of its own for a lack of memory, but all say these words."""
+def _report_lack_of_memory(batch_size: int) -> Iterator[None]:
+    """Turn a lack of memory into a TrainingFailedError.
+
+    Each backend has another error for it, but the text of all has one of these words.
+    """
     try:
         yield
     except Exception as error:
         if not re.search("RESOURCE_EXHAUSTED|ResourceExhausted|out of memory", repr(error)):
             raise
         raise TrainingFailedError(
-            f"the device's memory does not suffice; lower train.batch_size or prepare.size. "
+            f"the memory of the device is too small; lower train.batch_size or prepare.size. "
             f"Received: train.batch_size: {batch_size}"
         ) from None
 

@@ -24,7 +24,7 @@ TEXT = DIGITS.read_text()
         (
             "model.dropout:",
             "prepare.size:",
-            r"only parameters of model and train .*Received: prepare\.size",
+            r"only values of model and train .*Received: prepare\.size",
         ),
         ("low: 0.0005, high: 0.01", "low: 0.1, high: 0.01", r"low must be below high"),
         ("low: 0.00001,", "low: 0,", r"a log range must start above 0"),
@@ -121,7 +121,7 @@ def test_params_cannot_be_changed(params):
 
 def test_overrides_reach_nested_values(params):
     written = Hyperparameters(model=params.model, train=params.train)
-    changed = written.overridden({"train.head.epochs": 3, "model.width": 2.0})
+    changed = written.with_overrides({"train.head.epochs": 3, "model.width": 2.0})
     assert (changed.train.head.epochs, changed.model.width) == (3, 2.0)
     assert written.train.head.epochs == params.train.head.epochs
 
@@ -129,5 +129,5 @@ def test_overrides_reach_nested_values(params):
 @pytest.mark.parametrize("name", ["train.head", "train", "model.nothing", "train.loss.deeper"])
 def test_an_override_of_what_is_no_value_is_refused(params, name):
     written = Hyperparameters(model=params.model, train=params.train)
-    with pytest.raises(UserError, match="only parameters of model and train"):
-        written.overridden({name: 1})
+    with pytest.raises(UserError, match="only values of model and train"):
+        written.with_overrides({name: 1})

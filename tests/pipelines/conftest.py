@@ -61,4 +61,4 @@ def prepared(
     balance.run(params.balance)
     write_tree(artifacts.HYPERPARAMETERS, {"model.dropout": 0.4})
     written = Hyperparameters(model=params.model, train=params.train)
-    return written.overridden({"model.width": 0.35, "train.finetune.epochs": 2})
+    return written.with_overrides({"model.width": 0.35, "train.finetune.epochs": 2})

@@ -46,7 +46,7 @@ def test_damaged_pixels_are_not_trained_on(prepared, side):
 
 
 def test_a_training_that_fails_leaves_no_model_and_a_failed_run(prepared):
-    wild = prepared.overridden({"train.finetune.learning_rate": 1e30})
+    wild = prepared.with_overrides({"train.finetune.learning_rate": 1e30})
     with pytest.raises(UserError, match="no longer a number"):
         train.run(17, wild.model, wild.train)
     assert not artifacts.MODEL.exists()

@@ -14,7 +14,7 @@ from components.model.backbones import (
     APPLICATIONS,
     build_backbone,
     check_backbone,
-    scaled,
+    scale_pixels,
 )
 
 FILE = "mobilenet_2_5_224_tf_no_top.h5"
@@ -111,7 +111,7 @@ def test_pixels_are_scaled_as_the_network_was_trained(name):
     theirs = importlib.import_module(f"keras.applications.{package}").preprocess_input
     pixels = np.random.default_rng(1).integers(0, 256, (2, 5, 5, 3), np.uint8)
     images = keras.Input((5, 5, 3), dtype="uint8")
-    ours = keras.Model(images, scaled(images, APPLICATIONS[name].pixels))
+    ours = keras.Model(images, scale_pixels(images, APPLICATIONS[name].pixels))
     expected = theirs(pixels.astype(np.float32))
     np.testing.assert_allclose(ours.predict_on_batch(pixels), expected, atol=1e-4)
 

@@ -23,6 +23,6 @@ def data() -> Data:
 @pytest.fixture
 def hyperparameters(params) -> Hyperparameters:
     written = Hyperparameters(model=params.model, train=params.train)
-    return written.overridden(
+    return written.with_overrides(
         {"model.width": 0.35, "train.batch_size": 12, "train.finetune.epochs": 2}
     )

@@ -37,7 +37,7 @@ def test_another_seed_gives_other_weights(hyperparameters, train_here, data):
 
 
 def test_training_learns_to_tell_colours_apart(hyperparameters, train_here, data):
-    longer = hyperparameters.overridden({"train.finetune.epochs": 12})
+    longer = hyperparameters.with_overrides({"train.finetune.epochs": 12})
     classifier = train_here(longer).classifier
     predicted = predict(classifier, data.val.inputs).argmax(axis=1)
     assert np.mean(predicted == data.val.labels) > 0.9
@@ -65,7 +65,7 @@ def scripted(monkeypatch):
 
 def test_the_best_epoch_is_the_one_kept(hyperparameters, train_here, scripted):
     seen = scripted(1.0, 0.5, 2.0, 3.0)
-    trained = train_here(hyperparameters.overridden({"train.finetune.epochs": 4}))
+    trained = train_here(hyperparameters.with_overrides({"train.finetune.epochs": 4}))
     assert trained.best["epoch"] == 2
     for kept, measured in zip(trained.classifier.model.get_weights(), seen[1], strict=True):
         np.testing.assert_array_equal(kept, measured)
@@ -74,7 +74,7 @@ def test_the_best_epoch_is_the_one_kept(hyperparameters, train_here, scripted):
 def test_fine_tuning_that_harms_is_undone(hyperparameters, train_here, scripted, tmp_path):
     write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
     source = read_classifier(tmp_path / "first.keras").backbone.get_weights()
-    warm = hyperparameters.overridden(
+    warm = hyperparameters.with_overrides(
         {"model.weights": "data/weights/first.keras", "train.head.epochs": 1}
     )
     scripted(0.5, 1.0, 2.0)
@@ -88,7 +88,7 @@ def test_fine_tuning_that_harms_is_undone(hyperparameters, train_here, scripted,
 def test_patience_counts_epochs_without_improvement(hyperparameters, train_here, scripted):
     scripted(1.0, 2.0, 2.0, 2.0, 2.0, 2.0)
     patient = {"train.finetune.epochs": 6, "train.early_stopping.patience": 3}
-    assert len(train_here(hyperparameters.overridden(patient)).history) == 4
+    assert len(train_here(hyperparameters.with_overrides(patient)).history) == 4
 
 
 def test_fine_tuning_holds_batch_normalisation_and_trains_the_rest(
@@ -96,7 +96,7 @@ def test_fine_tuning_holds_batch_normalisation_and_trains_the_rest(
 ):
     write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
     before = {w.path: w.numpy() for w in read_classifier(tmp_path / "first.keras").backbone.weights}
-    warm = hyperparameters.overridden(
+    warm = hyperparameters.with_overrides(
         {"model.weights": "data/weights/first.keras", "train.head.epochs": 0}
     )
     after = train_here(warm, weights=tmp_path / "first.keras").classifier.backbone.weights
@@ -146,7 +146,7 @@ def phase(data):
 
 
 def test_patience_ends_a_phase_early(hyperparameters, train_here):
-    stuck = hyperparameters.overridden(
+    stuck = hyperparameters.with_overrides(
         {
             "train.finetune.epochs": 30,
             "train.finetune.learning_rate": 1e-9,
@@ -164,9 +164,9 @@ def test_without_weights_there_is_no_head_phase(hyperparameters, train_here):
 def test_a_warm_start_trains_the_head_first_and_keeps_what_was_learned(
     hyperparameters, train_here, data, tmp_path
 ):
-    longer = hyperparameters.overridden({"train.finetune.epochs": 12})
+    longer = hyperparameters.with_overrides({"train.finetune.epochs": 12})
     write_classifier(tmp_path / "first.keras", train_here(longer).classifier)
-    warm = hyperparameters.overridden(
+    warm = hyperparameters.with_overrides(
         {
             "model.weights": "data/weights/first.keras",
             "train.head.epochs": 2,
@@ -181,7 +181,7 @@ def test_a_warm_start_trains_the_head_first_and_keeps_what_was_learned(
 
 def test_a_warm_start_from_another_architecture_is_refused(hyperparameters, train_here, tmp_path):
     write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
-    wider = hyperparameters.overridden(
+    wider = hyperparameters.with_overrides(
         {"model.width": 1.0, "model.weights": "data/weights/first.keras"}
     )
     with pytest.raises(UserError, match="of another backbone, width or size"):
@@ -190,7 +190,7 @@ def test_a_warm_start_from_another_architecture_is_refused(hyperparameters, trai
 
 def test_features_are_computed_once_and_kept(hyperparameters, train_here, data, tmp_path):
     write_classifier(tmp_path / "first.keras", train_here(hyperparameters).classifier)
-    warm = hyperparameters.overridden(
+    warm = hyperparameters.with_overrides(
         {"model.weights": "data/weights/first.keras", "train.head.epochs": 1}
     )
 
@@ -207,11 +207,13 @@ def test_features_are_computed_once_and_kept(hyperparameters, train_here, data, 
 def test_a_backbone_that_scales_pixels_otherwise_has_other_features(
     hyperparameters, train_here, data, tmp_path, monkeypatch
 ):
-    warm = hyperparameters.overridden({"model.weights": "data/weights/first.keras"})
-    build = backbones.scaled
+    warm = hyperparameters.with_overrides({"model.weights": "data/weights/first.keras"})
+    build = backbones.scale_pixels
     keys = set()
     for pixels in ("signed", "included"):
-        monkeypatch.setattr(backbones, "scaled", lambda images, _, how=pixels: build(images, how))
+        monkeypatch.setattr(
+            backbones, "scale_pixels", lambda images, _, how=pixels: build(images, how)
+        )
         keras.backend.clear_session()
         keras.utils.set_random_seed(1)
         classifier = build_classifier(warm.model, data.class_names, 8, "squash")
@@ -221,7 +223,7 @@ def test_a_backbone_that_scales_pixels_otherwise_has_other_features(
 
 
 def test_a_loss_that_is_no_number_ends_training_with_advice(hyperparameters, train_here):
-    wild = hyperparameters.overridden(
+    wild = hyperparameters.with_overrides(
         {"train.finetune.learning_rate": 10.0, "train.finetune.epochs": 30, "train.weight_decay": 1}
     )
     wild = wild.model_copy(
