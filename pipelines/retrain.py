@@ -4,14 +4,14 @@ Prefect says when, where and how often to try again, and shows it. It knows no o
 and caches nothing, so the flow and `dvc repro` leave the same dvc.lock.
 """
 
-import argparse
-import signal
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import yaml
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -23,8 +23,16 @@ from components.errors import UserError
 from pipelines import artifacts, outcome
 from pipelines.formats import read_tree
 from pipelines.workspace import locks, processes
-from pipelines.workspace.environment import quiet_vendors
-from pipelines.workspace.foreground import end_with_parent, run_apart
+from pipelines.workspace.commits import commit_files, prepare_commits
+from pipelines.workspace.messages import LOGGERS
+from pipelines.workspace.starting_weights import PARAMS, write_champion
+
+# By name: the file of a deployment is loaded under another one. Prefect sends these lines to the
+# task run that they belong to (PREFECT_LOGGING_EXTRA_LOGGERS).
+log = logging.getLogger("pipelines.retrain")
+
+# What the stages change among the files that git tracks: DVC adds new images by itself.
+RESULTS = (Path("dvc.lock"), Path("data/raw.dvc"))
 
 # Should another DVC be at work in a second terminal, wait for it instead of failing after 3 s.
 DVC = (*processes.DVC, "--wait-for-lock")
@@ -38,24 +46,37 @@ NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
 
 
 @flow(persist_result=False)
-def retrain(pull: bool = False, push: bool = False) -> State[None]:
+def retrain(
+    pull: bool = False,
+    push: bool = False,
+    start_from: Literal["champion"] | None = None,
+    branch: str | None = None,
+    commit: bool = True,
+) -> State[None]:
     """Run every stage of dvc.yaml that must run, alone in this workspace.
 
     pull, push: fetch data and results from the DVC remote before, send them there afterwards. The
     log says so where there is no default remote; then neither is done.
+    start_from: write the champion's version into params.yaml first. With `commit` that is
+    committed before the stages run, and dvc.lock after them; with `branch` on that new branch.
     Returns Completed, or Failed with one sentence: the failed stage's own, where it has one.
     """
+    _log_every_line()
     try:
         stages = read_stages(Path("dvc.yaml"))
-        say = get_run_logger().info
-        with locks.hold(Path(), f"flow run {flow_run.name}", say) as lock:
-            # Found out and told now, not after hours of training.
+        with locks.hold(Path(), f"flow run {flow_run.name}") as lock:
+            # What must fail fails now, not after hours of training.
             connected = (pull or push) and has_remote(lock)
+            commits = commit and start_from is not None and prepare_commits(PARAMS, branch)
             if pull and connected:
                 _run(transfer, "pull", lock)
+            if start_from is not None:
+                _start_from_champion(commits)
             for stage in stages:
                 _run(repro, stage, lock)
             show_outcome()
+            if commits:
+                commit_files(RESULTS, "What the stages wrote when they ran again")
             if push and connected:
                 _run(transfer, "push", lock)
     except (UserError, processes.CommandFailedError) as error:
@@ -110,7 +131,7 @@ def has_remote(lock: int) -> bool:
     except processes.CommandFailedError as error:
         if NO_REMOTE not in str(error):
             raise
-        get_run_logger().warning(
+        log.warning(
             "pull and push are skipped, for no default DVC remote is set; "
             "`dvc remote add --default NAME URL` sets one"
         )
@@ -127,7 +148,7 @@ def show_outcome() -> None:
     text = outcome.outcome_markdown(verdict, artifacts.REPORT, mlflow_run())
     create_table_artifact(metrics, key="retrain-metrics", description=text)
     create_markdown_artifact(text, key="retrain-outcome")
-    get_run_logger().info(text)
+    log.info(text)
 
 
 def mlflow_run() -> str:
@@ -148,35 +169,6 @@ def mlflow_run() -> str:
     return f"{page} on the page that `fovea ui` opens"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the flow at once; a failure ends in one sentence and exit status 1."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.retrain",
-        description="Run the Prefect flow now. Without PREFECT_API_URL a server is started for it.",
-        epilog="example: python -m pipelines.retrain --pull",
-    )
-    parser.add_argument("--pull", action="store_true", help="`dvc pull` first, if a remote is set")
-    parser.add_argument("--push", action="store_true", help="`dvc push` last, if a remote is set")
-    parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if not options.apart:
-        given = sys.argv[1:] if arguments is None else arguments
-        status = run_apart([sys.executable, "-m", "pipelines.retrain", "--apart", *given])
-        if status == 130:
-            print("retrain interrupted; run it again to go on", file=sys.stderr)  # noqa: T201
-        return status
-    quiet_vendors()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a background shell
-    end_with_parent()
-    try:
-        state = retrain(pull=options.pull, push=options.push, return_state=True)
-    except KeyboardInterrupt:
-        return 130
-    if not state.is_completed():
-        print(f"error: {state.message}", file=sys.stderr)  # noqa: T201
-    return 0 if state.is_completed() else 1
-
-
 def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> None:
     """Run a task under the name of what it does; raise CommandFailedError where it failed."""
     state = step.with_options(name=name, task_run_name=name)(name, lock, return_state=True)
@@ -191,17 +183,32 @@ def _dvc(*arguments: str, lock: int) -> None:
     it came first in the moment between looking and starting.
     """
     environment = processes.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
-    say = get_run_logger().info
     for last in [False] * (BUSY_TRIES - 1) + [True]:
-        locks.wait_for_dvc(Path(), say)
+        locks.wait_for_dvc(Path())
         try:
-            return processes.run([*DVC, *arguments], environment, say, keep_open=[lock])
+            return processes.run([*DVC, *arguments], environment, keep_open=[lock])
         except processes.CommandFailedError as error:
             if last or BUSY not in str(error):
                 raise
-            say("another DVC was faster; waiting for it")
+            log.info("another DVC was faster; waiting for it")
     return None
 
 
+def _start_from_champion(commits: bool) -> None:
+    """Write the champion into params.yaml; committed before a stage runs, no run is dirty by it."""
+    version = write_champion()
+    if version is not None and commits:
+        message = f"Training starts from version {version.number} of {version.name}, the champion"
+        commit_files([PARAMS], message)
+
+
+def _log_every_line() -> None:
+    """Let the lines of the stages through where nothing else set a level, as below a worker."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit("error: `python -m pipelines.retrain` is now `fovea retrain`, with the same options")

@@ -6,7 +6,7 @@ A command imports what it needs when it runs, so that `fovea --help` answers at 
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -106,6 +106,35 @@ def init(
     from pipelines.commands.init import init as start
 
     start(card.value, name, floors, gpu, agreed=yes)
+
+
+@app.command(epilog="Example: fovea retrain --pull --push, or fovea retrain --from champion")
+def retrain(
+    pull: Annotated[bool, typer.Option("--pull", help="Run `dvc pull` before.")] = False,
+    push: Annotated[bool, typer.Option("--push", help="Run `dvc push` afterwards.")] = False,
+    start_from: Annotated[
+        Literal["champion"] | None,
+        typer.Option("--from", help="Write its version into params.yaml, and commit that."),
+    ] = None,
+    branch: Annotated[
+        str | None, typer.Option("--branch", metavar="NAME", help="Commit on a new branch.")
+    ] = None,
+    no_commit: Annotated[
+        bool, typer.Option("--no-commit", help="Write params.yaml, but commit nothing.")
+    ] = False,
+    apart: Annotated[bool, typer.Option("--apart", hidden=True)] = False,
+) -> None:
+    """Run every stage that must run, as a Prefect flow with a task run per stage.
+
+    `dvc repro` gives the same results. The flow waits for a workspace that is
+    in use, tries the network again, and shows each stage on Prefect's page.
+    With --from champion params.yaml is committed before the stages run, and
+    dvc.lock after them; nothing else is. Exits with 1 if a stage fails.
+    """
+    from pipelines.commands.retrain import Options, start, start_apart
+
+    options = Options(pull, push, start_from, branch, not no_commit)
+    raise typer.Exit(start(options) if apart else start_apart(options))
 
 
 @app.command(epilog="Example: fovea sample digits")

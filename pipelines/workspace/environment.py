@@ -12,6 +12,9 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "NO_ALBUMENTATIONS_UPDATE": "1",
+    # What the code logs goes to the task run that it belongs to, and outside of one nowhere.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "components,pipelines",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's start-up notes
     "ABSL_MIN_LOG_LEVEL": "2",

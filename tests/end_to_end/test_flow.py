@@ -10,7 +10,7 @@ from tests.end_to_end.test_repro import STAGES
 def test_the_flow_gives_what_dvc_repro_gives(clone, first_generation, tmp_path):
     folder = clone("flow")
     home = str(tmp_path / "prefect")
-    printed = run(folder, "python -m pipelines.retrain", PREFECT_HOME=home)
+    printed = run(folder, "fovea retrain", PREFECT_HOME=home)
 
     for same in ("dvc.lock", "data/evaluate/predictions.parquet", "data/train/model.keras"):
         assert filecmp.cmp(folder / same, first_generation / same, shallow=False), same

@@ -5,7 +5,8 @@ import re
 import shlex
 
 from components.model.model_file import model_id
-from tests.end_to_end.conftest import IMAGES_PER_CLASS, edit_params, run, write_digits
+from components.params.reader import read_params
+from tests.end_to_end.conftest import IMAGES_PER_CLASS, run, write_digits
 
 ASK = """
 import json
@@ -29,7 +30,7 @@ def rows(printed):
     return [[cell.strip() for cell in cells[1:-1]] for cells in split if len(cells) > 2]
 
 
-def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued):
+def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued, tmp_path):
     folder = continued
     run(folder, "dvc repro -f -s evaluate && dvc repro -f -s register")
     first = model_id(folder / "data/train/model.keras")
@@ -38,9 +39,17 @@ def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued):
     assert registry(folder)[0] == {"champion": 1}
 
     write_digits(folder, IMAGES_PER_CLASS, IMAGES_PER_CLASS + 5)
-    run(folder, "dvc add -q data/raw")
-    edit_params(folder, {"model": {"weights": "models:/digits@champion"}})
-    assert "phase head" in run(folder, "dvc repro")
+    run(folder, "dvc add -q data/raw && git commit -qm 'more images' data/raw.dvc")
+    home = str(tmp_path / "prefect")
+    assert "phase head" in run(folder, "fovea retrain --from champion", PREFECT_HOME=home)
+    weights = f"models:/digits/1#sha256={first}"
+    assert read_params(folder / "params.yaml").model.weights == weights
+    assert run(folder, "git log -2 --format=%s").splitlines() == [
+        "What the stages wrote when they ran again",
+        "Training starts from version 1 of digits, the champion",
+    ]
+    assert run(folder, "git status --porcelain") == ""
+    assert run(folder, "dvc status") == "Data and pipelines are up to date.\n"
     verdict = json.loads((folder / "data/register/verdict.json").read_text())
     assert (verdict["version"], verdict["champion"]) == (2, 1)
     second = model_id(folder / "data/train/model.keras")
@@ -79,4 +88,6 @@ def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued):
         (f"promote 2{' (override)' * rejected}", "1 → 2", "more images"),
         ("rollback 2", "2 → 1", "complaints from the field"),
     ]
-    assert f"models:/digits/1 ({first})" in run(folder, "fovea explain 2")
+    explained = run(folder, "fovea explain 2")
+    assert f"models:/digits/1 ({first})" in explained
+    assert re.search(r"uncommitted changes\W+no\b", explained)

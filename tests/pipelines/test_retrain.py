@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.errors import UserError
 from components.files import sha256
+from components.registry.promotion import promote
+from components.registry.versions import find_version, register_version
 from components.tracking import runs
 from pipelines.workspace import locks, processes
 from tests.components.origins import ORIGIN
@@ -21,6 +25,8 @@ from tests.pipelines.processes import group_lives
 
 Make = Callable[[str], Path]
 SOURCE = Path(__file__).parents[2]
+CARD = (SOURCE / "params.yaml").read_text()
+FOVEA_RETRAIN = [sys.executable, "-m", "pipelines.commands.fovea", "retrain"]
 
 THREE = """
   ingest: {cmd: echo reading && cp dvc.yaml a, outs: [a]}
@@ -43,7 +49,7 @@ SLOW = """
 """  # noqa: E501
 
 
-def run_flow(**parameters: bool) -> Any:
+def run_flow(**parameters: bool | str) -> Any:
     from pipelines.retrain import retrain
 
     return retrain(**parameters, return_state=True)
@@ -254,8 +260,9 @@ def test_ctrl_c_in_a_terminal_ends_the_flow_and_its_temporary_server(
 ) -> None:
     root = workspace_of(SLOW)
     own = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    own["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"  # as pyproject.toml says
     flow = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.retrain"],
+        FOVEA_RETRAIN,
         env=own | {"PYTHONPATH": str(SOURCE), "PREFECT_HOME": str(tmp_path_factory.mktemp("home"))},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -285,6 +292,95 @@ def test_a_flow_waits_for_a_dvc_that_somebody_started_by_hand(
     assert by_hand.returncode in (0, 255)  # DVC itself does not wait
 
 
+COPYING = """
+  train: {cmd: "git log -1 --format=%s > model && git status --porcelain >> model", outs: [model]}
+"""
+
+
+@pytest.fixture
+def champion(
+    workspace_of: Make, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, str]:
+    """A git repository whose one stage writes down git's state; version 1 is the champion."""
+    root = workspace_of(COPYING)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "Ann")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "ann@localhost")
+    shutil.copy(empty_store, root / "mlflow.db")
+    (root / "params.yaml").write_text(CARD)
+    (root / "model.keras").write_bytes(b"one")
+    with runs.start_run("train", ORIGIN, {}) as run:
+        pass
+    pixels = np.zeros((1, 4, 4, 3), np.uint8)
+    register_version("digits", root / "model.keras", run, pixels, 2, {})
+    promote("digits", "1", "first", "Ann")
+    (root / ".gitignore").write_text(".fovea\nmlflow.db*\nmlruns\nmodel*\n.dvc/tmp\n.dvc/cache\n")
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "by hand")
+    return root, find_version("digits", "1").reference
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_from_champion_is_committed_before_the_stages_run_and_dvc_lock_after_them(
+    champion: tuple[Path, str],
+) -> None:
+    root, reference = champion
+    (root / "half.py").write_text("not ready\n")
+    assert run_flow(start_from="champion", branch="warm").is_completed()
+    first = "Training starts from version 1 of digits, the champion"
+    assert (root / "model").read_text() == f"{first}\n?? half.py\n"
+    assert (root / "params.yaml").read_text() == CARD.replace("none # [", f"{reference} # [")
+    assert git("log", "--format=%s", "--name-only", "main..warm").split("\n\n") == [
+        "What the stages wrote when they ran again",
+        f"dvc.lock\n{first}",
+        "params.yaml\n",
+    ]
+    assert git("branch", "--show-current") == "warm\n"
+    assert git("status", "--porcelain") == "?? half.py\n"
+
+    assert run_flow(start_from="champion").is_completed()  # nothing is new, so nothing is committed
+    assert git("rev-list", "--count", "main..warm") == "2\n"
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_with_no_commit_the_version_is_written_and_without_from_nothing_is(
+    champion: tuple[Path, str],
+) -> None:
+    root, reference = champion
+    assert run_flow().is_completed()
+    assert (root / "params.yaml").read_text() == CARD
+    assert run_flow(start_from="champion", commit=False).is_completed()
+    assert reference in (root / "params.yaml").read_text()
+    assert git("log", "--format=%s") == "by hand\n"
+
+
+def test_options_that_contradict_each_other_are_refused_before_the_flow(tmp_path: Path) -> None:
+    for options, sentence in {
+        ("--branch", "warm"): "need it. Received: --branch alone",
+        ("--no-commit",): "need it. Received: --no-commit alone",
+        ("--from", "champion", "--branch", "warm", "--no-commit"): "leave --branch or --no-commit",
+    }.items():
+        done = subprocess.run([*FOVEA_RETRAIN, *options], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert sentence in done.stderr
+
+
+def test_the_command_of_before_is_answered_by_the_new_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.retrain", "--pull"], capture_output=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        b"error: `python -m pipelines.retrain` is now `fovea retrain`, with the same options"
+    )
+
+
 def test_outside_of_a_repository_one_sentence_says_so(tmp_path: Path) -> None:
     from pipelines.retrain import read_stages
 
@@ -298,7 +394,7 @@ def test_outside_of_a_repository_one_sentence_says_so(tmp_path: Path) -> None:
 def start_flow(api: str, *options: str) -> "subprocess.Popen[str]":
     extra = {"PREFECT_API_URL": api, "PYTHONPATH": str(SOURCE)}
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.retrain", *options],
+        [*FOVEA_RETRAIN, *options],
         env=processes.stage_environment(extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -307,7 +403,7 @@ def start_flow(api: str, *options: str) -> "subprocess.Popen[str]":
 
 
 def wait_for_group(root: Path) -> int:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (root / "group").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.1)

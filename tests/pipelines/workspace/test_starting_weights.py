@@ -1,0 +1,107 @@
+"""The champion's version goes into params.yaml, and nothing else there changes."""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from components.errors import UserError
+from components.registry.promotion import promote
+from components.registry.versions import find_version, register_version
+from components.tracking.connection import client
+from components.tracking.runs import start_run
+from pipelines.workspace.starting_weights import WEIGHTS, with_value, write_champion
+from tests.components.origins import ORIGIN
+
+CARD = (Path(__file__).parents[3] / "params.yaml").read_text()
+REFERENCE = f"models:/digits/3#sha256={'0123456789abcdef' * 4}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (CARD, CARD.replace("  weights: none #", f"  weights: {REFERENCE} #")),
+        ("model:\n  weights: 'none'  # why\n", f"model:\n  weights: {REFERENCE}  # why\n"),
+        ("model: {weights: none, x: 1}\n", f"model: {{weights: {REFERENCE}, x: 1}}\n"),
+        ("a: 1\r\nmodel:\r\n  weights: b\r\n", f"a: 1\r\nmodel:\r\n  weights: {REFERENCE}\r\n"),
+        ('{"model": {"weights": "ü"}}', f'{{"model": {{"weights": {REFERENCE}}}}}'),
+        ("model:\n  weights: models:/digits@champion\n", f"model:\n  weights: {REFERENCE}\n"),
+    ],
+)
+def test_one_value_changes_and_comments_and_layout_stay(before: str, after: str) -> None:
+    assert with_value(before, WEIGHTS, REFERENCE) == after
+    assert yaml.safe_load(after)["model"]["weights"] == REFERENCE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: 3\n",
+        "weights: none\n",
+        "model:\n  weights:\n",
+        "model:\n  weights: {a: 1}\n",
+        "other: &w none\nmodel:\n  weights: *w\n",
+        "- model\n",
+        "",
+    ],
+)
+def test_a_value_that_cannot_be_changed_alone_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=f"one plain value at model.weights: write {REFERENCE}"):
+        with_value(text, WEIGHTS, REFERENCE)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the card of this repository, and a store with two versions of digits."""
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        if "TELEMETRY" not in name:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.getLogger("pipelines"), "propagate", True)
+    shutil.copy(empty_store, "mlflow.db")
+    Path("params.yaml").write_text(CARD)
+    for content in (b"one", b"two"):
+        Path("model.keras").write_bytes(content)
+        with start_run("train", ORIGIN, {}) as run:
+            pass
+        register_version(
+            "digits", Path("model.keras"), run, np.zeros((1, 4, 4, 3), np.uint8), 2, {}
+        )
+    return tmp_path
+
+
+def test_the_champion_is_written_once_and_a_moved_alias_again(
+    workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert write_champion() is None
+    assert "digits has no champion; training starts from what params.yaml says: none" in caplog.text
+    assert Path("params.yaml").read_text() == CARD
+
+    promote("digits", "1", "first", "Ann")
+    version = write_champion()
+    assert version is not None
+    assert version.number == 1
+    written = Path("params.yaml").read_text()
+    assert written == CARD.replace("weights: none #", f"weights: {version.reference} #")
+    write_champion()
+    assert "names the champion of digits already, version 1" in caplog.text
+    assert Path("params.yaml").read_text() == written
+
+    promote("digits", "2", "better", "Ann")
+    write_champion()
+    moved = find_version("digits", "2").reference
+    assert Path("params.yaml").read_text() == written.replace(version.reference, moved)
+
+
+def test_a_champion_that_cannot_be_loaded_leaves_params_yaml_as_it_is(workspace: Path) -> None:
+    promote("digits", "1", "first", "Ann")
+    shutil.rmtree(".fovea")
+    uri = client().get_model_version_download_uri("digits", "1")
+    (Path(uri.removeprefix("file://")) / "data/model.keras").write_bytes(b"rubbish")
+    with pytest.raises(UserError, match="was changed since it was registered"):
+        write_champion()
+    assert Path("params.yaml").read_text() == CARD
