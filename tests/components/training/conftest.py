@@ -7,7 +7,7 @@ from components.params.hyperparameters import Hyperparameters
 from components.training_set.examples import Balance, Data, Examples
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data() -> Data:
     generator = np.random.default_rng(1)
     labels = np.arange(36, dtype=np.int64) % 3
@@ -20,7 +20,7 @@ def data() -> Data:
     return Data(train, val, balance, ("blue", "green", "red"), 8, "squash", "36 images")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hyperparameters(params) -> Hyperparameters:
     written = Hyperparameters(model=params.model, train=params.train)
     return written.with_overrides(
