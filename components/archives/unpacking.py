@@ -32,7 +32,7 @@ from components.sources.listing import is_junk
 
 ARCHIVE = re.compile(r"\.(zip|tar|tar\.(gz|bz2|xz)|tgz|tbz2?|txz)$", re.IGNORECASE)
 OTHER_ARCHIVE = re.compile(r"\.(7z|rar|zst|tzst|lz4?|gz|bz2|xz|cab|iso)$", re.IGNORECASE)
-# Longer names cannot be written on Linux or macOS.
+# Linux and macOS have no longer names.
 NAME_BYTES = 255
 BROKEN = (
     zipfile.BadZipFile,
@@ -47,7 +47,7 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may unpack to. The room on the disk is the nearer bound for most."""
+    """What an archive may unpack to. The room on the disk is the nearer bound for most archives."""
 
     members: int  # files and folders
     member_bytes: int
@@ -68,7 +68,7 @@ LIMITS = Limits(
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What lies below the folder now, and what was left out as no part of a data set."""
+    """The files below the folder, and the names of those that are no part of a data set."""
 
     sums: dict[str, str]  # POSIX path → sha256 of the bytes as they came out of the archive
     skipped: tuple[str, ...]
@@ -91,7 +91,7 @@ def announced_bytes(archive: Path) -> int:
     """Return at least how many bytes the archive says it unpacks to, found without unpacking."""
     if not _is_zip(archive):
         return archive.stat().st_size
-    with _one_sentence(archive), zipfile.ZipFile(archive) as members:
+    with _as_user_error(archive), zipfile.ZipFile(archive) as members:
         return sum(info.file_size for info in members.infolist())
 
 
@@ -105,7 +105,7 @@ def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
     size = archive.stat().st_size
     sums: dict[str, str] = {}
     skipped: list[str] = []
-    with _one_sentence(archive), archive.open("rb") as file:
+    with _as_user_error(archive), archive.open("rb") as file:
         members = zip_members(file) if _is_zip(archive) else tar_members(file)
         work = _write_files(_count(members, limits, size), folder, sums, skipped)
         steps = _mebibytes(file, size, work)
@@ -179,7 +179,8 @@ def _plain_name(name: str) -> str:
 
 
 @contextmanager
-def _one_sentence(archive: Path) -> Iterator[None]:
+def _as_user_error(archive: Path) -> Iterator[None]:
+    """Raise UserError for what is wrong with the archive; errors of the disk pass through."""
     try:
         yield
     except RefusedError as error:
@@ -192,7 +193,7 @@ def _one_sentence(archive: Path) -> Iterator[None]:
         ) from None
     except (*BROKEN, OSError) as error:
         if isinstance(error, OSError) and not _is_damage(error):
-            raise  # a full disk and the like is no fault of the archive
+            raise  # a full disk, for example
         raise UserError(
             f"{archive} is damaged, or not what its name says; fetch it again. Received: {error}"
         ) from None

@@ -1,7 +1,16 @@
 """Two manifests → what changed from the old one to the new one, image by image and per class.
 
-Images are told apart by their bytes (image_id), so a renamed file is no new image. Copies count:
-of three equal files that became two, one is removed.
+An image is identified by its bytes (image_id), so a renamed file is no new image. Copies count:
+where three equal files became two, one is removed.
+
+Rows of the two manifests are matched in passes, the surest first (KINDS); rows that a pass has
+matched are left out of the next. With three images in the old manifest and three in the new one,
+
+    old: cat/1.png A   cat/2.png B   dog/3.png C        (A, B and C are their bytes)
+    new: cat/1.png A   dog/2.png B   dog/3.png D
+
+cat/1.png is unchanged, cat/2.png is relabelled to dog/2.png (the same bytes), and dog/3.png is
+changed (the same path).
 """
 
 from collections.abc import Mapping
@@ -12,8 +21,8 @@ from typing import Any
 import pandas as pd
 
 KEYS = ["path", "label", "image_id"]
-# What is looked for, in this order, among the rows that nothing before has matched: a row of the
-# old manifest and one of the new belong together where these columns agree.
+# The passes, in this order: a row of the old manifest and one of the new match where these columns
+# are equal.
 KINDS = {
     "unchanged": ["path", "label", "image_id"],
     "relabelled_in_place": ["path", "image_id"],
@@ -76,7 +85,7 @@ class Difference:
         return table.rename_axis("label").reset_index()
 
     def tree(self, examples: int = EXAMPLES) -> dict[str, Any]:
-        """Return it for a JSON report: counts, the first examples of each kind, and per class."""
+        """Return the difference for a JSON report: counts, first examples of each kind, classes."""
         kinds = {
             kind: {"images": len(table), "examples": _records(table.head(examples))}
             for kind, table in self.tables.items()
@@ -88,48 +97,48 @@ def difference(old: pd.DataFrame, new: pd.DataFrame) -> Difference:
     """Compare two manifests; of each only the columns path, label and image_id are read.
 
     Rows without an image_id (files that could not be read) are compared by path and label alone.
-    Of equally good matches the first by path is taken.
+    Where several rows match equally well, they are paired in the order of their paths.
     """
     before, after = _rows(old), _rows(new)
-    left, right, found = before, after, {}
+    left, right, matches = before, after, {}
     for kind, columns in KINDS.items():
         pairs = _pairs(left, right, columns)
         left, right = left.drop(pairs["old_row"]), right.drop(pairs["row"])
-        found[kind] = pairs[["path", "label", "old_path", "old_label"]]
-    relabelled = pd.concat([found["relabelled_in_place"], found["relabelled"]])
+        matches[kind] = pairs[["path", "label", "old_path", "old_label"]]
+    relabelled = pd.concat([matches["relabelled_in_place"], matches["relabelled"]])
     return Difference(
-        unchanged=len(found["unchanged"]),
-        added=_sorted(right[["path", "label"]]),
-        removed=_sorted(left[["path", "label"]]),
-        moved=_sorted(found["moved"]),
-        relabelled=_sorted(relabelled),
-        changed=_sorted(found["changed"]),
+        unchanged=len(matches["unchanged"]),
+        added=_sort(right[["path", "label"]]),
+        removed=_sort(left[["path", "label"]]),
+        moved=_sort(matches["moved"]),
+        relabelled=_sort(relabelled),
+        changed=_sort(matches["changed"]),
         before=_count(before["label"]).to_dict(),
         after=_count(after["label"]).to_dict(),
     )
 
 
 def _rows(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Keep the columns that count, as text sorted by path; what is null becomes empty."""
+    """Return the compared columns as text, sorted by path; null becomes empty."""
     rows = manifest[KEYS].astype("object").where(manifest[KEYS].notna(), "").astype("str")
     return rows.sort_values(KEYS, kind="stable", ignore_index=True)
 
 
 def _pairs(old: pd.DataFrame, new: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Match rows that agree in `columns`, the n-th of equal ones with the n-th."""
-    if "path" not in columns:  # without bytes nothing says that two paths are one image
+    if "path" not in columns:  # two unreadable files at two paths are not the same image
         old, new = old[old["image_id"] != ""], new[new["image_id"] != ""]
-    sides = [
-        side.assign(nth=side.groupby(columns, sort=False).cumcount(), row=side.index)
-        for side in (old.rename_axis(None), new.rename_axis(None))
-    ]
-    kept = [*columns, "nth"]
-    left = sides[0].rename(columns={name: f"old_{name}" for name in ("row", *KEYS)})
-    left[columns] = sides[0][columns]
-    return sides[1].merge(left, on=kept, how="inner")
+    # nth: of copies, which have equal columns, the first is paired with the first, and so on.
+    old, new = (
+        rows.assign(nth=rows.groupby(columns, sort=False).cumcount(), row=rows.index)
+        for rows in (old.rename_axis(None), new.rename_axis(None))
+    )
+    renamed = old.rename(columns={name: f"old_{name}" for name in ("row", *KEYS)})
+    renamed[columns] = old[columns]
+    return new.merge(renamed, on=[*columns, "nth"], how="inner")
 
 
-def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+def _sort(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(list(table.columns), ignore_index=True)
 
 

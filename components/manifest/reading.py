@@ -1,4 +1,4 @@
-"""A listing → what is known of its pictures, from memory where it holds, else by reading them."""
+"""A listing → a row for each picture: from the cache where its file did not change, else read."""
 
 import hashlib
 import logging
@@ -33,8 +33,8 @@ SCHEMA = pa.schema(
     # Large: with 768 bytes a picture, three million are more than the 2 GiB of a plain column.
     + [(name, ARROW.get(kind, pa.large_binary())) for name, kind in COLUMNS.items()]
 )
-# A file that was changed a moment before it was read may be changed again within the same tick of
-# the clock behind its mtime, and nothing would tell. So it is read the next time, too.
+# A clock behind mtime ticks every few milliseconds. A file that was written just before it was read
+# may be written again in the same tick, and mtime would not show it. So it is read once more.
 SETTLED_NS = 50_000_000
 
 COMMIT_S = 5.0  # between commits, at most: what a kill can cost
@@ -48,12 +48,12 @@ def read_pictures(
 ) -> pa.Table:
     """Return a row with SCHEMA's columns for every entry, in their order.
 
-    path is spelled as `spelled` says. md5 is that of the file, None where it could not be read.
+    path is written by `escape_name`. md5 is that of the file, None where it could not be read.
     folder: where arrays of an .npz are unpacked.
     """
     paths = [entry.path for entry in listing.entries]
     states = _states(root, paths, listing.folders)
-    places = cache.find(pa.array(map(spelled, paths), pa.string()), np.array(states, np.int64))
+    places = cache.find(pa.array(map(escape_name, paths), pa.string()), np.array(states, np.int64))
     new = np.flatnonzero(places < 0)
     log.info(f"{len(new):,} images to read, {len(paths) - len(new):,} known already")
     fresh = [cache.rows]
@@ -61,26 +61,30 @@ def read_pictures(
         cache.add(batch)
         fresh.append(pa.Table.from_batches([batch]))
     places[new] = cache.rows.num_rows + np.arange(len(new))
-    rows = _arranged(pa.concat_tables(fresh), places)
+    rows = _arrange(pa.concat_tables(fresh), places)
     cache.drop_all_but(rows.column("path"))
     return rows.select(SCHEMA.names)
 
 
-def spelled(name: str) -> str:
-    r"""Write out what is not UTF-8 in a name (\udcff), so that tables can hold it."""
+def escape_name(name: str) -> str:
+    r"""Escape what is not UTF-8 in a name, so that tables can hold it.
+
+    >>> escape_name("cat/\udcff.png")
+    'cat/\\udcff.png'
+    """
     return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[State]:
     """Return STATE of the file of each picture; UNKNOWN for what is no plain file below `root`.
 
-    folders: the real ones, for a path through a link leads elsewhere.
+    folders: those below `root`. A path through a link is in none of them, and leads elsewhere.
     """
 
     below = os.fspath(root)
 
     def state_of(file: str) -> State:
-        inside = file.rpartition("/")[0] in folders and (file.isascii() or spelled(file) == file)
+        inside = file.rpartition("/")[0] in folders and escape_name(file) == file
         return _state(f"{below}/{file}") if inside else UNKNOWN
 
     of_array = lru_cache(maxsize=None)(state_of)
@@ -93,20 +97,20 @@ def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[S
 
 def _state(file: str) -> State:
     try:
-        found = os.lstat(file)
-    except (OSError, ValueError):  # not there, or a name with a zero byte
+        status = os.lstat(file)
+    except (OSError, ValueError):  # it is missing, or its name has a zero byte
         return UNKNOWN
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return UNKNOWN
-    inode = found.st_ino & (2**63 - 1)  # unsigned, and kept with a sign
-    return found.st_size, found.st_mtime_ns, inode
+    inode = status.st_ino & (2**63 - 1)  # has 64 bits, and int64 has 63 beside the sign
+    return status.st_size, status.st_mtime_ns, inode
 
 
 def _read(
     root: Path, files: Sequence[tuple[str, State]], params: Decode, folder: Path
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of rows with the columns of SCHEMA and STATE."""
-    # An array file is loaded once; processes would each load it.
+    # An array file is unpacked and mapped once by threads; each process would hash it first.
     at_once = in_threads if any(array_file(path) for path, _ in files[:1]) else in_processes
     rows: Iterable[dict[str, Any]] = at_once(partial(_row, root, params, folder), files)
     if files:
@@ -121,7 +125,7 @@ def _read(
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Gather rows until they are worth a commit; large images do not come by the thousand."""
+    """Gather rows into batches of BATCH, or fewer where these take longer than COMMIT_S."""
     batch: list[dict[str, Any]] = []
     begun_s = time.monotonic()
     for row in rows:
@@ -133,8 +137,8 @@ def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
-def _arranged(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
-    """Return the rows at these places: in runs where they are long, which copies none."""
+def _arrange(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
+    """Return the rows at these places. Long runs are slices, which copies nothing."""
     starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
     if len(starts) > len(places) / LONG_RUN:
         return rows.take(pa.array(places))
@@ -146,21 +150,22 @@ def _arranged(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
 def _row(root: Path, params: Decode, folder: Path, picture: tuple[str, State]) -> dict[str, Any]:
     path, state = picture
     begun_ns = time.time_ns()
-    row: dict[str, Any] = {"path": spelled(path), "bytes": 0}
+    row: dict[str, Any] = {"path": escape_name(path), "bytes": 0}
     try:
         data = read_bytes(root, path, params.max_bytes, folder)
         file = file_of(root, path)
         md5 = _md5(data) if file == path else file_md5(root, file, state)
-    except Fault as fault:  # not remembered: nothing was read, and nothing is saved
-        return row | facts_of(fault.facts) | {"fault": fault.code} | _named(UNKNOWN)
+    except Fault as fault:  # nothing was read, so a row in the cache would save nothing
+        return row | facts_of(fault.facts) | {"fault": fault.code} | _state_columns(UNKNOWN)
     if row["path"] != path:
         known = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
-        return row | known | {"fault": "unreadable_name"} | _named(UNKNOWN)
+        return row | known | {"fault": "unreadable_name"} | _state_columns(UNKNOWN)
     lasts = state[1] < begun_ns - SETTLED_NS and _state(f"{root}/{file}") == state
-    return row | {"md5": md5} | image_row(data, params) | _named(state if lasts else UNKNOWN)
+    state = state if lasts else UNKNOWN
+    return row | {"md5": md5} | image_row(data, params) | _state_columns(state)
 
 
-def _named(state: State) -> dict[str, int]:
+def _state_columns(state: State) -> dict[str, int]:
     return dict(zip(STATE.names, state, strict=True))
 
 

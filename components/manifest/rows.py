@@ -15,7 +15,7 @@ from components.images.fingerprints import fingerprint
 from components.images.formats import Facts, Fault
 from components.params.ingest import Decode
 
-# What a row is a function of, beside the bytes: these modules, here, and these packages.
+# A row is a function of the bytes, `ingest.decode`, these modules and these packages.
 MODULES = (
     "images/decoder",
     "images/facts",
@@ -60,9 +60,9 @@ COLUMNS = {
 
 
 def image_row(data: bytes, params: Decode) -> dict[str, Any]:
-    """Return what is known of an image file, by COLUMNS; what is not known is left out.
+    """Return column → value of an image file; columns without a value are left out.
 
-    A bad image has a code in `fault`, its hash, and what facts could be told.
+    A bad image has a code in `fault`, its hash, and those facts that could be read.
     """
     row: dict[str, Any] = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
     try:
@@ -88,9 +88,9 @@ def pixels_id(pixels: Pixels) -> str:
 
 
 def recipe(params: Decode) -> str:
-    """Return the sha256 (hex) of all that decides about rows beside the bytes.
+    """Return the sha256 (hex) of all that decides about a row beside the bytes of its file.
 
-    A row that was made by the same recipe from the same bytes is the same.
+    The same bytes and the same recipe give the same row.
     """
     rooms = Path(__file__).parents[1]
     made_of = {

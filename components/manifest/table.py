@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from components.errors import UserError
 from components.manifest.cache import open_cache
-from components.manifest.reading import SCHEMA, read_pictures, spelled
+from components.manifest.reading import SCHEMA, escape_name, read_pictures
 from components.manifest.rows import COLUMNS as OF_IMAGE
 from components.manifest.rows import recipe
 from components.params.ingest import Ingest
@@ -59,7 +59,7 @@ def build_manifest(
 
 
 def as_manifest(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Give rows the columns and types of a manifest; what a row does not say is null."""
+    """Return rows as a table with the columns and types of a manifest; missing values are null."""
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -76,14 +76,14 @@ def _manifest(listing: Listing, rows: pa.Table) -> pd.DataFrame:
     entries = listing.entries
     columns: dict[str, Any] = {
         "path": rows.column("path").to_pandas(),
-        "label": [spelled(entry.label) for entry in entries],
-        "group": [entry.group and spelled(entry.group) for entry in entries],
+        "label": [escape_name(entry.label) for entry in entries],
+        "group": [entry.group and escape_name(entry.group) for entry in entries],
         "given_split": [entry.given_split for entry in entries],
     }
-    # One chunk each: how rows came here must not show in the file that is written.
+    # One chunk for each column: else the written file shows in which batches rows were read.
     for name in OF_IMAGE:
-        one = pa.chunked_array([rows.column(name).combine_chunks()])
-        columns[name] = one.to_pandas(types_mapper=TYPES.get)
+        column = pa.chunked_array([rows.column(name).combine_chunks()])
+        columns[name] = column.to_pandas(types_mapper=TYPES.get)
     further = {name: [entry.extras.get(name) for entry in entries] for name in listing.columns}
     return pd.DataFrame(columns | further).astype(COLUMNS | dict.fromkeys(further, "str"))
 

@@ -25,7 +25,7 @@ def split_folders(tree: Tree, group: Group) -> list[Entry]:
     for path, steps in _images(tree):
         if len(steps) > 1 and steps[0].lower() not in SPLITS_BY_WORD:
             raise UserError(
-                f"ingest.source.kind is split_folders, so folders at the top are named "
+                f"ingest.source.kind is split_folders, so folders at the top are called "
                 f"{', '.join(SPLITS_BY_WORD)}; rename it or set another kind. "
                 f"Received: {printable(steps[0])}"
             )

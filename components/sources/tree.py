@@ -77,7 +77,7 @@ def open_plain(root: Path, path: str) -> Iterator[int]:
     """Yield a descriptor of the plain file at `path` below `root`, open for reading.
 
     Each folder on the way is opened relative to the one above it and must not be a link. So the
-    file is below `root`, even if somebody exchanges folders for links at the same time. A pipe is
+    file is below `root`, even if folders are exchanged for links at the same time. A pipe is
     refused without waiting for its other end.
 
     Raises Fault with the code outside, missing, symlink, not_a_file or unreadable.
