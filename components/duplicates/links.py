@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from components.duplicates.connected import connected_sets
 from components.duplicates.hashing import candidate_pairs
-from components.images.fingerprints import GRID, compare, spectra, stacked
+from components.images.fingerprints import GRID, compare, spectra, stack
 from components.params.validate import NearDuplicates
 
 LINK_COLUMNS = {
@@ -114,7 +114,7 @@ def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
     the frames of a video, costs about ENOUGH links an image, and not a link for each of its pairs.
     """
     known = images[images["fingerprint"].notna()]
-    samples = stacked(known["fingerprint"])
+    samples = stack(known["fingerprint"])
     required = _required(known, params.min_similarity)
     rows, seen = len(known), np.empty(0, np.int64)
     copies = np.zeros(rows, np.int64)

@@ -1,18 +1,19 @@
 """Bytes of an image file → uint8 RGB pixels, or a named fault: the one decoder.
 
-Training, evaluation and serving all read images here, so none of them can see other pixels than
-the rest. Every rule that a decoder may settle silently is settled here in the open, or in
-`ingest.decode` of params.yaml, where a case can be refused instead:
+Training, evaluation and serving all read images here, so all of them see the same pixels. Decoders
+differ in the cases below, mostly without a word. Here each has one rule; `ingest.decode` of
+params.yaml can change some rules, or refuse the case:
 
 - The format is what the bytes say; the extension is not looked at.
 - The orientation is that of EXIF, and is applied.
-- 16-bit channels keep their high byte (value >> 8). Pillow does so to colour and cannot be asked
-  for more, so grey, which Pillow keeps at 16 bits, gets the same rule.
-- Transparency, of a palette too, is laid over `background`; `drop` shows the colours under it.
-- Grey is repeated, a palette expanded, CMYK converted by Pillow's formula; a colour profile is
-  ignored or, with `srgb`, applied.
-- A JPEG with further pictures behind the first (MPO: depth and gain maps of phones) is its first
-  picture. An animated PNG or WebP has no picture that stands for it and is a fault.
+- 16-bit channels keep their high byte (value >> 8). Pillow does so with colour and gives no choice,
+  so grey, which Pillow keeps at 16 bits, gets the same rule.
+- A transparent picture, also one with a palette, is put on `background`; `drop` ignores the
+  transparency and shows the stored colours.
+- Grey is repeated in three channels, a palette expanded, CMYK converted by Pillow's formula; a
+  colour profile is ignored or, with `srgb`, applied.
+- Of a JPEG with several pictures (MPO: depth and gain maps of phones) the first one is taken. An
+  animated PNG or WebP is a fault, since no frame represents the others.
 """
 
 import io
@@ -36,7 +37,7 @@ from components.images.headers import (
     read_png,
     read_webp,
 )
-from components.images.jpeg import is_harmless, picture_alone, read_jpeg
+from components.images.jpeg import is_harmless, read_jpeg, without_metadata
 from components.images.npy import read_npy
 from components.images.refusals import GREY, check_kind, check_size, check_transparency
 from components.params.ingest import Decode
@@ -53,18 +54,18 @@ HEADERS: dict[str, Callable[[bytes], Header]] = {
     "npy": read_npy,
 }
 
-# Called directly: `Pillow.open` registers them lazily, which is not made for threads, and warns of
-# every image above its own 89 megapixels, where only `ingest.decode.max_pixels` is to decide.
+# Called directly: `Pillow.open` loads them at the first use, which is not safe in threads, and
+# warns of images above 89 megapixels; here only `ingest.decode.max_pixels` decides.
 READERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
     "png": PngImagePlugin.PngImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
 }
 
-# Colours that sRGB has stay what they are, whatever the maker of a profile thinks pleasing, which
-# is what the perceptual intent asks. Profiles of cameras and screens know no difference.
+# Leaves colours that sRGB has as they are. The perceptual intent would change them all, as the
+# maker of the profile liked. For profiles of cameras and screens both are the same.
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
-SRGB_TOLERANCE = 2  # levels of 255, for what makers of sRGB profiles round in their own ways
+SRGB_TOLERANCE = 2  # levels of 255: sRGB profiles differ by so much through rounding
 
 # EXIF orientation → the grid of pixels as stored to the grid upright (EXIF 2.32, tag 0x0112).
 UPRIGHT: dict[int, Callable[[NDArray[np.void]], NDArray[np.void]]] = {
@@ -97,21 +98,21 @@ def decode(data: bytes, params: Decode) -> Image:
     """
     if not data:
         raise Fault("empty_file", "the file has no bytes")
-    named = name_format(data)
-    if named is None:
+    format_name = name_format(data)
+    if format_name is None:
         raise Fault("not_an_image", describe(data))
-    if named not in HEADERS:
-        text = f"{named} is not among {', '.join(HEADERS)}"
-        raise Fault("unsupported_format", text, Facts(format=named))
-    facts, cut = Facts(format=named), False
+    if format_name not in HEADERS:
+        text = f"{format_name} is not among {', '.join(HEADERS)}"
+        raise Fault("unsupported_format", text, Facts(format=format_name))
+    facts, cut = Facts(format=format_name), False
     try:
-        header = HEADERS[named](data)
+        header = HEADERS[format_name](data)
         facts, cut = header.facts, header.cut
         check_size(facts, params)
         return _decode(data, header, params)
     except Fault as fault:
         raise Fault(fault.code, fault.text, fault.facts if fault.facts.format else facts) from None
-    except MemoryError:  # of the machine, after the size was checked; no word about the bytes
+    except MemoryError:  # the size was checked, so the machine is too small, not the image bad
         raise
     except Pillow.DecompressionBombError as error:  # a WebP's reader has a cap of its own
         raise Fault("too_many_pixels", str(error), facts) from None
@@ -124,12 +125,12 @@ def resize(pixels: Pixels, size: int, how: Literal["squash", "crop", "pad"]) -> 
     """Return uint8 [size, size, 3] of uint8 [H, W, 3], antialiased.
 
     squash ignores the aspect, crop takes the central square, pad adds black at the shorter sides.
-    Bilinear over the whole footprint of a target pixel, as networks on ImageNet are trained; it
-    cannot ring, unlike bicubic, where a small image is enlarged.
+    Bilinear with antialiasing, as networks on ImageNet are trained; unlike bicubic it makes no
+    bright or dark seams where a small image is enlarged.
     """
     image = Pillow.fromarray(pixels)
     box = _central_square(image.size) if how == "crop" else None
-    target = _fitted(image.size, size) if how == "pad" else (size, size)
+    target = _fitted_size(image.size, size) if how == "pad" else (size, size)
     image = image.resize(target, Pillow.Resampling.BILINEAR, box=box)
     if how == "pad":
         square = Pillow.new("RGB", (size, size))
@@ -142,9 +143,9 @@ def _decode(data: bytes, header: Header, params: Decode) -> Image:
     facts = header.facts
     check_kind(facts, params)
     colours = _colours(header, params)
-    pixels = _turbo(data, header) if facts.format == "jpeg" else None
+    pixels = _decode_jpeg(data, header) if facts.format == "jpeg" else None
     if pixels is None or facts.mode == "CMYK" or colours is not None:
-        image = _opened(data, header) if pixels is None else _as_pillow(pixels, facts)
+        image = _open(data, header) if pixels is None else _as_pillow(pixels, facts)
         facts = replace(facts, mode=facts.mode or image.mode)
         check_kind(facts, params)
         image.load()
@@ -152,21 +153,21 @@ def _decode(data: bytes, header: Header, params: Decode) -> Image:
             raise Fault("damaged", "rows of its picture are missing")
         pixels = np.asarray(_rgb(image, facts, colours, params), dtype=np.uint8)
     if facts.orientation in UPRIGHT:
-        pixels = _upright(pixels, facts.orientation)
+        pixels = _turn_upright(pixels, facts.orientation)
     height, width = pixels.shape[:2]
     return Image(pixels=pixels, **vars(replace(facts, width=width, height=height)))
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
+def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     grid = pixels.view("V3")[..., 0]  # copying pixels takes half as long as copying their bytes
     return np.ascontiguousarray(UPRIGHT[orientation](grid))[..., None].view(np.uint8)
 
 
-def _turbo(data: bytes, header: Header) -> Pixels | None:
+def _decode_jpeg(data: bytes, header: Header) -> Pixels | None:
     """Decode a JPEG: uint8 [H, W, 3], or [H, W, 4] for CMYK; None where Pillow has to.
 
-    libjpeg-turbo as it is in Pillow too, but every warning of damage ends it. The array is what it
-    has written into, without a copy, and no larger than the header that was checked.
+    Pillow has the same libjpeg-turbo, but ignores its warnings of damage, and here they are faults.
+    It writes straight into an array of the size that the header says, which was checked before.
     """
     facts = header.facts
     space = "CMYK" if facts.mode == "CMYK" else "RGB"
@@ -183,34 +184,35 @@ def _turbo(data: bytes, header: Header) -> Pixels | None:
 
 
 def _as_pillow(pixels: Pixels, facts: Facts) -> Pillow.Image:
-    """Take over what was decoded of a JPEG. CMYK is stored as Adobe does, upside down."""
+    """Return a decoded JPEG as Pillow's image. CMYK in JPEG is inverted, as Adobe stores it."""
     if facts.mode == "CMYK":
         size = (pixels.shape[1], pixels.shape[0])
         return Pillow.frombuffer("CMYK", size, pixels, "raw", "CMYK;I", 0, 1)
     return Pillow.fromarray(pixels[..., 0] if facts.mode == "L" else pixels)
 
 
-def _opened(data: bytes, header: Header) -> Pillow.Image:
-    """Hand Pillow the picture, which it does not decode yet; values of a .npy file are there."""
+def _open(data: bytes, header: Header) -> Pillow.Image:
+    """Open the picture with Pillow, which decodes it later; a .npy file is decoded already."""
     facts = header.facts
     if header.values is not None:
         return Pillow.fromarray(header.values)
     if facts.format == "jpeg":
-        image: Pillow.Image = JpegImagePlugin.JpegImageFile(io.BytesIO(picture_alone(data)))
+        image: Pillow.Image = JpegImagePlugin.JpegImageFile(io.BytesIO(without_metadata(data)))
     else:
         image = READERS[facts.format or ""](io.BytesIO(header.picture))
     if image.size != (facts.width, facts.height):
         raise Fault("damaged", "its parts disagree about its size")
     key = image.info.get("transparency")
     if image.mode == "L" and facts.bit_depth in (2, 4) and isinstance(key, int):
-        image.info["transparency"] = key * (255 // (2**facts.bit_depth - 1))  # as Pillow forgets
+        # Pillow scales the grey of 2 and 4 bits to 8, but not the transparent value.
+        image.info["transparency"] = key * (255 // (2**facts.bit_depth - 1))
     return image
 
 
 def _ends_black(image: Pillow.Image) -> bool:
-    """Tell whether one of the last two rows is nothing but zeroes, as rows that Pillow lacked are.
+    """Return whether one of the last two rows is all zeroes: rows that were missing are so.
 
-    Of an interlaced picture the last row but one may be the last to come.
+    Two, since in an interlaced picture the last row but one may be stored last.
     """
     width, height = image.size
     rows = (image.crop((0, row, width, row + 1)) for row in range(max(0, height - 2), height))
@@ -226,7 +228,7 @@ def _rgb(
     if facts.bit_depth == 16:
         image = _eight_bit(image, params)
     if colours is not None:
-        image = _converted(image, colours)
+        image = _convert_colours(image, colours)
     if params.alpha == "drop":
         image.info.pop("transparency", None)
         return image.convert("RGB")
@@ -240,10 +242,10 @@ def _rgb(
 
 
 def _eight_bit(image: Pillow.Image, params: Decode) -> Pillow.Image:
-    """Bring grey to 8 bits as Pillow has brought colour, and a transparent grey value to alpha.
+    """Reduce grey to 8 bits as Pillow has done with colour; make a transparent grey value alpha.
 
-    A transparent 16-bit colour can no longer be told from its neighbours and counts as opaque,
-    unless it is refused.
+    A transparent 16-bit colour was reduced with the others, so its pixels cannot be found any more:
+    they count as opaque, unless transparency is refused.
     """
     key = image.info.pop("transparency", None)
     if not image.mode.startswith("I"):
@@ -257,10 +259,10 @@ def _eight_bit(image: Pillow.Image, params: Decode) -> Pillow.Image:
 
 
 def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | None:
-    """Return what brings the colours to sRGB; None where they are there, or are taken to be.
+    """Return the conversion of the colours to sRGB; None where there is nothing to convert.
 
-    A broken profile is ignored, as viewers do, and like a broken EXIF block: the picture is sound.
-    Where profiles are refused it is refused too, since nobody knows what was meant.
+    A broken profile is ignored, as viewers do, since the picture itself is sound. Where profiles
+    are refused, a broken one is refused, too, since the colours are unknown.
     """
     if params.icc_profile == "ignore" or not header.icc:
         return None
@@ -279,7 +281,7 @@ def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | Non
 
 @lru_cache(maxsize=8)  # the images of a data set share a few profiles; building one takes a while
 def _transform(profile: bytes, stored: str) -> ImageCms.ImageCmsTransform | None:
-    """Return the way from a profile to sRGB, None where both are the same within rounding.
+    """Return the conversion from a profile to sRGB, None where both are the same within rounding.
 
     stored: the mode of the image, L, RGB or CMYK. Raises OSError or PyCMSError for a profile that
     is broken, or made for another mode.
@@ -302,8 +304,8 @@ def _transform(profile: bytes, stored: str) -> ImageCms.ImageCmsTransform | None
     return transform if change.max() > SRGB_TOLERANCE else None
 
 
-def _converted(image: Pillow.Image, colours: ImageCms.ImageCmsTransform) -> Pillow.Image:
-    """Convert the colours and keep the transparency, which profiles do not know."""
+def _convert_colours(image: Pillow.Image, colours: ImageCms.ImageCmsTransform) -> Pillow.Image:
+    """Convert the colours and keep the transparency, which a profile says nothing about."""
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     image.info.pop("transparency", None)
     converted = image.convert(colours.input_mode)
@@ -320,7 +322,7 @@ def _central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
     return left, top, left + side, top + side
 
 
-def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+def _fitted_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     """Scale a size so that its longer side is `side`, the other at least one pixel."""
     scale = side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

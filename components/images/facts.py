@@ -3,12 +3,13 @@
 They are measured once, while the pixels are in memory, so that a threshold moves without reading an
 image again. Each is measured at the size that keeps its meaning and bounds its cost:
 
-- What is a share of pixels, on a regular grid of them, unfiltered: a sample has the distribution of
-  the whole, an average has not. Luma on 2^17 pixels at most, colour and border on 2^12.
-- Sharpness with the longer side at 128 pixels, so that a picture saved at another resolution
-  keeps it; a smaller one is measured as it is.
+- Facts that are shares of pixels: on every n-th pixel of every n-th row, without filtering, since a
+  sample has the distribution of the whole picture and an average does not. At most 2^17 pixels of
+  luma, 2^12 of colour and border.
+- Sharpness: with the longer side at 128 pixels, so that it is the same for a picture that is saved
+  at another resolution; a smaller picture is measured as it is.
 
-Counts are of whole numbers, so processors with other instructions come to the same facts.
+Counts are of whole numbers, so all processors give the same facts.
 """
 
 import math
@@ -22,9 +23,9 @@ Pixels = NDArray[np.uint8]
 
 LUMA_PX = 2**17
 COLOUR_PX = 2**12
-# Of 633 photographs, threshold where 99 % of their blurred copies (Gaussian, 1/64 of the side) are
-# found: at 64 pixels 2 % of the sharp ones are taken for blurred, at 128 0.2 %, and at 256, where
-# noise looks like edges, 12 % as soon as the blurred ones have some.
+# Measured on 633 photographs, with a threshold that finds 99 % of their blurred copies (Gaussian,
+# 1/64 of the side): at 64 pixels 2 % of the sharp ones count as blurred, at 128 pixels 0.2 %. At
+# 256 noise looks like edges: 12 %, as soon as the blurred copies have some noise.
 SHARPNESS_SIDE_PX = 128
 MIN_RANGE = 4  # grey levels; a flatter picture has noise instead of edges
 FRAME_TOLERANCE = 5  # grey levels in each channel; what JPEG does to one colour
@@ -45,12 +46,12 @@ def measure(pixels: Pixels, luma: NDArray[np.uint8]) -> dict[str, float]:
     brightness, brightness_p1, brightness_p99: mean and percentiles of the luma (Rec. 601), 0–1.
     contrast: standard deviation of the luma, 0–0.5. entropy: of its histogram, 0–8 bits a pixel.
     saturation: mean S of HSV, 0–1. aspect: width / height.
-    sharpness: the strongest 1 % of its edges, against its contrast; see `_sharpness`.
+    sharpness: the strongest 1 % of its edges, divided by its contrast; see `_sharpness`.
     border_share: share of the area in a frame of one colour; 1 for a picture of one colour.
     """
     height, width, _ = pixels.shape
-    luma = _grid(luma, LUMA_PX)
-    colours = _grid(pixels, COLOUR_PX)
+    luma = _sample(luma, LUMA_PX)
+    colours = _sample(pixels, COLOUR_PX)
     counts = _counts(luma, 256)
     total = counts.sum()
     mean, mean_square = counts @ POWERS / total
@@ -69,8 +70,8 @@ def measure(pixels: Pixels, luma: NDArray[np.uint8]) -> dict[str, float]:
     return {name: round(float(value), 6) + 0.0 for name, value in facts.items()}  # 0.0, not -0.0
 
 
-def _grid(pixels: Pixels, most: int) -> NDArray[Any]:
-    """Take every nth pixel of every nth row, so that no more than `most` are left."""
+def _sample(pixels: Pixels, most: int) -> NDArray[Any]:
+    """Return every n-th pixel of every n-th row, with n so large that at most `most` are left."""
     height, width = pixels.shape[:2]
     step = math.isqrt((height * width - 1) // most) + 1
     if step == 1:
@@ -85,25 +86,27 @@ def _counts(levels: NDArray[Any], bins: int) -> NDArray[np.float64]:
 
 
 def _percentiles(counts: NDArray[np.float64], shares: list[float]) -> list[int]:
-    """Return the smallest levels that these shares of all that was counted do not exceed."""
+    """Return for each share the smallest level up to which at least that share of pixels is."""
     upto = counts.cumsum()
     levels: list[int] = upto.searchsorted([share * upto[-1] for share in shares]).tolist()
     return levels
 
 
 def _sharpness(luma: NDArray[Any], luma_range: int) -> float:
-    """99th percentile of the absolute Laplacian, in units of the luma's range (1st to 99th).
+    """Return the 99th percentile of the absolute Laplacian, divided by the luma's range.
 
-    The Laplacian as a measure of focus: Pech-Pacheco et al., 2000. Its percentile instead of its
-    variance, since a sharp object before a plain wall is sharp; against the range, since a dark
-    picture is not a blurred one.
+    luma_range: between the 1st and 99th percentile, in grey levels.
+
+    The Laplacian measures focus (Pech-Pacheco et al., 2000). A percentile instead of the variance,
+    since a sharp object before a plain wall is sharp; divided by the range, since a dark picture is
+    not a blurred one.
     """
-    edges = np.abs(cv2.Laplacian(_reduced(luma), cv2.CV_16S)).ravel()
+    edges = np.abs(cv2.Laplacian(_reduce(luma), cv2.CV_16S)).ravel()
     at = math.ceil(0.99 * len(edges)) - 1
     return float(np.partition(edges, at)[at]) / max(luma_range, MIN_RANGE)
 
 
-def _reduced(luma: NDArray[Any]) -> NDArray[Any]:
+def _reduce(luma: NDArray[Any]) -> NDArray[Any]:
     """Average to a longer side of SHARPNESS_SIDE_PX; smaller pictures are not enlarged."""
     height, width = luma.shape
     scale = SHARPNESS_SIDE_PX / max(height, width)
@@ -114,9 +117,10 @@ def _reduced(luma: NDArray[Any]) -> NDArray[Any]:
 
 
 def _border_share(pixels: NDArray[Any]) -> float:
-    """Share outside of the smallest box around all that has not the colour of a corner.
+    """Return the share of the area outside the smallest box that holds every other colour.
 
-    Any bar or frame of one colour has the first or the last pixel.
+    "Other" than that of the first pixel, or of the last one: a bar or frame of one colour always
+    has one of the two.
     """
     height, width, _ = pixels.shape
     shares: list[float] = []

@@ -1,8 +1,8 @@
-"""First bytes of a file → the name of its format; Facts and Fault, what is said of an image."""
+"""First bytes of a file → the name of its format; Facts and Fault: what the decoder reports."""
 
 from dataclasses import dataclass
 
-# First bytes → format. Which of them are read stands in images.py; the others are only named.
+# First bytes → format. decoder.HEADERS lists those that are read; the others are named in a fault.
 SIGNATURES = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -24,7 +24,7 @@ SIGNATURES = (
 )
 BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heic"}
 
-# First bytes, in small letters → what often lies in the place of an image.
+# First bytes, in lower case → what often has the name of an image.
 MISTAKEN = (
     (b"version https://git-lfs", "a Git LFS pointer; `git lfs pull` fetches the file itself"),
     (b"<!doctype html", "a web page (HTML), perhaps the error page of a download"),
@@ -52,7 +52,7 @@ class Facts:
 
 
 class Fault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """Why bytes are not an image we take: a code for tables, a text for people, and the facts."""
+    """Why an image is refused: a code for tables, a text for people, and the facts known so far."""
 
     def __init__(self, code: str, text: str, facts: Facts | None = None) -> None:
         super().__init__(text)
@@ -62,9 +62,12 @@ class Fault(Exception):  # noqa: N818 (a finding about data, not an error of our
 
 
 def name_format(data: bytes) -> str | None:
-    """Name the format that bytes are in, whether we take it or not; None where they are no image.
+    """Return the name of the image format of these bytes, None where they are no image.
 
-    `BM`, two letters, begin many a text as well: a BMP has a byte among its first that no text has.
+    A text may begin with the letters `BM`, too; the first bytes of a BMP are never all printable.
+
+    >>> name_format(b"GIF89a"), name_format(b"BM is a text that starts so")
+    ('gif', None)
     """
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
@@ -78,11 +81,11 @@ def name_format(data: bytes) -> str | None:
 
 
 def describe(data: bytes) -> str:
-    """Say to people what bytes are that are no image."""
+    """Return in words what these bytes are; they are no image."""
     start = data[:64].lstrip().lower()
-    known = next((what for first, what in MISTAKEN if start.startswith(first)), None)
-    if known is not None:
-        return f"it is {known}"
+    mistake = next((what for first, what in MISTAKEN if start.startswith(first)), None)
+    if mistake is not None:
+        return f"it is {mistake}"
     if data[4:8] == b"ftyp":
         return f"it is a video or another file of the MP4 family ({data[8:12]!r})"
     if data.count(0) == len(data):

@@ -1,4 +1,13 @@
-"""Bytes of a JPEG → what they say of its picture; warnings of its decoder → damage or harmless.
+"""Bytes of a JPEG → its header; a warning of its decoder → whether the pixels are right.
+
+Guaranteed: `read_jpeg` returns a Header only of a file that has a frame of a kind that is decoded,
+at least one scan and its end mark; of all others `decode` makes a Fault. The work is
+bounded: MAX_PARTS segments, MAX_SCANS scans.
+
+A JPEG is a chain of segments, each with a marker (0xFF and one byte) and, but for the scans' data,
+a length. Three pictures: one whose EOI marker (end of image) is missing is truncated; one with 200
+scans of a few bytes each is refused as too_many_parts, as each scan costs a pass over all pixels;
+and one with a second picture behind its EOI marker is taken, its first picture alone.
 
 T.81 is the standard of JPEG: ITU-T Recommendation T.81 (1992).
 """
@@ -24,18 +33,19 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 DCT_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # sequential and progressive; not lossless
 JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
-PICTURES = 0xB001  # CIPA DC-007: how many pictures a JPEG holds
-MAX_SCANS = 100  # each takes 20 ms for 50 megapixels, however few its bytes; writers make ten
+PICTURES = 0xB001  # tag of the number of pictures in the file (CIPA DC-007)
+MAX_SCANS = 100  # each takes 20 ms for 50 megapixels, however few its bytes; programs write ten
 
-# What libjpeg-turbo warns of although every pixel is right: header fields that nothing depends on
-# ("there are some baseline files out there" without SOS parameters, its source says), and a broken
-# colour profile. And it has no name for rare samplings, which is no word about the bytes.
+# Warnings of libjpeg-turbo after which every pixel is right: about header fields that nothing
+# depends on (its source knows "some baseline files out there" without SOS parameters), about a
+# broken colour profile, and about a rare subsampling, which simplejpeg has no name for.
 HARMLESS = re.compile(
     r"JFIF revision|Adobe color transform|SOS parameters for sequential|bad ICC|subsampling level"
 )
-# Bytes that a scan did not need are the commonest trace of damage within it: decoding went on out
-# of step, and came to the end too early. Only zeroes are padding, as some cameras write it: the
-# last byte of a scan is filled up with ones (T.81, F.1.2.3), so zeroes cannot belong to it.
+# Bytes that are left over at the end of a scan are the most frequent sign of damage within it:
+# after it the decoder reads at the wrong bit and reaches the last pixel too early. Only a few
+# zeroes are harmless, which some cameras write: the last byte of a scan ends in ones (T.81,
+# F.1.2.3), so a byte of zeroes cannot belong to it.
 SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 MAX_PADDING = 16
 
@@ -48,7 +58,7 @@ def read_jpeg(data: bytes) -> Header:
         scans += marker == SOS
         if scans > MAX_SCANS:
             raise Fault("too_many_parts", f"more than {MAX_SCANS} scans over one picture")
-        if marker in FRAMES and not frame:
+        if marker in FRAMES and not frame:  # of several the first counts
             frame = data[start - 3 : end]
         elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start):
             exif = view[start:end]
@@ -71,23 +81,23 @@ def read_jpeg(data: bytes) -> Header:
         frames=frames,
         orientation=orientation(exif),
     )
-    return Header(facts=facts, icc=_in_order(icc), end=end)
+    return Header(facts=facts, icc=_sort_profile(icc), end=end)
 
 
 def is_harmless(warning: str, data: bytes, end: int) -> bool:
-    """Tell whether a warning of libjpeg-turbo leaves every pixel as it should be.
+    """Return whether every pixel is right although libjpeg-turbo gave this warning.
 
-    end: the byte at which the picture ends, where its EOI marker stands.
+    end: the byte at which the picture's EOI marker is.
     """
-    found = SURPLUS.search(warning)
-    if found is None:
+    surplus = SURPLUS.search(warning)
+    if surplus is None:
         return HARMLESS.search(warning) is not None
-    count = int(found[1])
+    count = int(surplus[1])
     return count <= MAX_PADDING and not any(data[end - count : end])
 
 
-def picture_alone(data: bytes) -> bytes:
-    """Return a JPEG without its EXIF, its colour profile and its list of further pictures."""
+def without_metadata(data: bytes) -> bytes:
+    """Return a JPEG without EXIF, colour profile and further pictures (segments APP1 and APP2)."""
     kept, begin = list[memoryview](), 0
     for marker, start, end in _segments(data):
         if marker in (APP1, APP2):
@@ -99,28 +109,30 @@ def picture_alone(data: bytes) -> bytes:
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield each segment of a JPEG: its marker, where its content starts and where it ends.
 
-    The last is EOI, where the picture ends; there a file may go on with anything.
+    The last one is EOI, the end of the picture; the file may go on behind it with anything.
     """
     position = 2
     for _ in range(MAX_PARTS):
-        found = MARKER.search(data, position)
-        if found is None:
+        match = MARKER.search(data, position)  # passes over the data of a scan, too
+        if match is None:
             raise Fault("truncated", "its end is missing (no EOI marker)")
-        marker, start = data[found.start(1)], found.end() + 2
+        marker, start = data[match.start(1)], match.end() + 2
         if marker == EOI:
-            yield marker, found.start(), found.start()
+            yield marker, match.start(), match.start()
             return
-        position = found.end() + int.from_bytes(data[found.end() : start])
+        position = match.end() + int.from_bytes(data[match.end() : start])
+        # A length counts its own two bytes, so one below 2 is wrong as well.
         if position < start or position > len(data):
             raise overrun(f"segment 0x{marker:02x}", data.find(b"\xff\xd9", start) < 0)
         yield marker, start, position
     raise Fault("too_many_parts", f"more than {MAX_PARTS} segments")
 
 
-def _in_order(icc: list[memoryview]) -> tuple[memoryview, ...]:
-    """Sort the pieces of a profile, which start with their number and how many they are.
+def _sort_profile(icc: list[memoryview]) -> tuple[memoryview, ...]:
+    """Return the pieces of a colour profile in their order, without their numbers.
 
-    Returns one empty piece where some are missing.
+    A piece begins with two bytes: its number, from 1, and how many pieces there are. Where pieces
+    are missing, there twice, or more than a byte can count, the profile is one empty piece.
     """
     numbered = {bytes(piece[:2]): piece[2:] for piece in icc}
     wanted = (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from components.images.formats import Facts, Fault
 from components.images.headers import Header
 
-HEADER_BYTES = 16_384  # that of a picture has 118; NumPy itself reads no more than 10,000
+HEADER_BYTES = 16_384  # a picture's header has 118; NumPy itself reads no more than 10,000
 BIT_DEPTHS = {"bool": 1, "uint8": 8, "uint16": 16}
 MODES = {(): "L", (1,): "L", (3,): "RGB", (4,): "RGBA"}
 EXPECTED = "bool, uint8 or uint16 [height, width] or [height, width, 1, 3 or 4]"
@@ -21,7 +21,7 @@ def read_npy(data: bytes) -> Header:
 
     Raises Fault: truncated, damaged, or not_an_image for an array of other values or another shape.
     """
-    shape, fortran, dtype, start = _described(data)
+    shape, fortran, dtype, start = _read_header(data)
     if dtype.name not in BIT_DEPTHS or len(shape) < 2 or shape[2:] not in MODES:
         raise Fault("not_an_image", f"an array of {dtype} {list(shape)}, not of {EXPECTED}")
     stored, needed = len(data) - start, math.prod(shape) * dtype.itemsize
@@ -42,8 +42,8 @@ def read_npy(data: bytes) -> Header:
     return Header(facts=facts, values=_eight_bit(values))
 
 
-def _described(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", int]:
-    """Return shape, order, type and first byte of the values, as the header describes them."""
+def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", int]:
+    """Return shape, whether in Fortran's order, type and first byte of the values."""
     file = io.BytesIO(data[:HEADER_BYTES])
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -52,7 +52,7 @@ def _described(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", int
     try:
         read = readers[np.lib.format.read_magic(file)]
         shape, fortran, dtype = read(file)
-    except Exception:  # its text is parsed as Python is, which can fail in every way
+    except Exception:  # NumPy parses the header as Python text, which raises many types of errors
         cut = len(data) < 12 or len(data) < 10 + int.from_bytes(data[8:10], "little")
         text = "its header is not one that NumPy writes"
         raise Fault("truncated" if cut else "damaged", text) from None

@@ -1,4 +1,4 @@
-"""Facts of an image, params → nothing, or the fault for which it is not decoded."""
+"""Facts of an image, params → a Fault where the image is refused before it is decoded."""
 
 from components.images.formats import Facts, Fault
 from components.params.ingest import Decode
@@ -7,7 +7,7 @@ GREY = frozenset({"1", "L", "LA", "I;16"})  # Pillow's modes with one channel of
 
 
 def check_size(facts: Facts, params: Decode) -> None:
-    """Raise Fault where a picture is empty, too large, or one of many: damaged, … animated."""
+    """Raise Fault for a picture without pixels, with too many, or with several frames."""
     width, height, frames = facts.width or 0, facts.height or 0, facts.frames or 0
     if min(width, height) < 1:
         raise Fault("damaged", f"its header says {width} × {height} pixels")
@@ -21,7 +21,7 @@ def check_size(facts: Facts, params: Decode) -> None:
 def check_kind(facts: Facts, params: Decode) -> None:
     """Raise Fault where params refuse what a file stores; the code is the key of the params.
 
-    An image is grey, or has a palette, by what its file stores, whatever colours it shows.
+    What the file stores decides: a grey picture that is stored as RGB is not grey here.
     """
     cases = (
         ("sixteen_bit", facts.bit_depth == 16, "16 bits a channel"),

@@ -10,7 +10,7 @@ import pytest
 
 from components.duplicates.links import LINK_COLUMNS, clusters, find_links, label_counts
 from components.images.decoder import Pixels, decode
-from components.images.fingerprints import BYTES, compare, spectra, stacked
+from components.images.fingerprints import BYTES, compare, spectra, stack
 from components.manifest.rows import pixels_id
 from components.params.reader import Params
 from components.params.validate import NearDuplicates
@@ -121,7 +121,7 @@ def test_light_grain_and_corners_leave_a_fingerprint_alike() -> None:
     cornered[-20:, -80:] = 255
     for other in (dimmed, cornered):
         prints = [fingerprint(scene(5)) or b"", fingerprint(other) or b""]
-        first, second = spectra(stacked(prints))[:, None]
+        first, second = spectra(stack(prints))[:, None]
         assert compare(first, second, turned=False).similarity[0] > 0.95
 
 
