@@ -1,8 +1,8 @@
 """A zip or tar → its members one after the other: name, size and a way to read the bytes.
 
 Python's zipfile and tarfile do the reading. They give no more bytes of a member than its header
-announces, so whoever adds up the sizes knows what will come before it comes. What else a stranger's
-archive may do to them is refused here: links, devices, encryption, headers that fill the memory.
+announces, so the sum of the sizes bounds what will be written. The rest of what a hostile archive
+may do is refused here: links, devices, encryption, headers that fill the memory.
 """
 
 import bz2

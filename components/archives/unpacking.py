@@ -152,8 +152,10 @@ def _write(member: Member, path: Path) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("xb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        both = "stands for a file and a folder, or for two files where case does not count"
-        raise RefusedError(f"a name that {both}. Received: {member.name!r}") from None
+        raise RefusedError(
+            "a file and a folder have one name, or two files differ in upper and lower case only, "
+            f"which are the same on this disk; rename one. Received: {member.name!r}"
+        ) from None
     with file, member.open() as content:
         while chunk := content.read(CHUNK):
             digest.update(chunk)

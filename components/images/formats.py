@@ -36,7 +36,7 @@ MISTAKEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of an image; None where its bytes were too bad to tell.
+    """What is known of an image; None where its bytes do not say it.
 
     width and height are in pixels, upright for a decoded image, as stored for a faulty one; mode
     is Pillow's; bit_depth counts one channel; orientation is the EXIF value, 1 where there is none.

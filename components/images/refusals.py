@@ -15,7 +15,7 @@ def check_size(facts: Facts, params: Decode) -> None:
         text = f"{width} × {height} pixels, above ingest.decode.max_pixels = {params.max_pixels}"
         raise Fault("too_many_pixels", text)
     if frames > 1 and facts.format != "jpeg":
-        raise Fault("animated", f"{frames} frames, none of which stands for the others")
+        raise Fault("animated", f"{frames} frames, none of which represents the others")
 
 
 def check_kind(facts: Facts, params: Decode) -> None:

@@ -10,8 +10,8 @@ from components.errors import UserError
 from components.words import printable
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-# Other image formats. The decoder refuses them, so each becomes a row with a fault. Were they not
-# listed, a class that has only such images would be gone without a word in any report.
+# Other image formats. The decoder refuses them, so each becomes a row with a fault. If they were
+# not listed, a class that has only such images would be gone without a word in any report.
 REFUSED = (".gif", ".tif", ".tiff", ".jfif", ".jpe", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 ENDINGS = (*EXTENSIONS, *REFUSED)
 # How people name the splits, in folders and tables.

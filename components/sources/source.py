@@ -79,9 +79,9 @@ def _table(root: Path, tree: Tree, params: Source) -> Listing:
     ignored = [path for path in tree.files if path not in listed and path != name]
     notes = [_summary(f"table {name}", table.entries), *table.notes]
     if unlisted := [path for path in ignored if is_image(path) and not is_junk(path)]:
-        some = name_list(unlisted)
+        names = name_list(unlisted)
         notes.append(
-            f"{count_text(len(unlisted), 'image')} that {name} does not list left out ({some})"
+            f"{count_text(len(unlisted), 'image')} that {name} does not list left out ({names})"
         )
     others = [path for path in ignored if not is_image(path) or is_junk(path)]
     notes += _ignored_notes(others)

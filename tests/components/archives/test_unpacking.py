@@ -50,8 +50,8 @@ def zip_info(name: str, mode: int = 0, compression: int = zipfile.ZIP_DEFLATED) 
 
 def tarred(path: Path, members: Members) -> Path:
     with tarfile.open(path, "w") as archive:
-        for each, content in members:
-            info = tarfile.TarInfo(each) if isinstance(each, str) else each
+        for member, content in members:
+            info = tarfile.TarInfo(member) if isinstance(member, str) else member
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return path
@@ -195,7 +195,7 @@ def test_names_that_differ_in_case_only_are_two_files(tmp_path: Path, folder: Pa
     assert len(unpack(archive, folder).sums) == 2
 
 
-def test_what_file_browsers_leave_is_not_unpacked_but_told(tmp_path: Path, folder: Path) -> None:
+def test_what_file_browsers_leave_is_not_unpacked_but_listed(tmp_path: Path, folder: Path) -> None:
     junk = ["__MACOSX/cat/._1.png", "cat/.DS_Store", "Thumbs.db", ".git/config", "a/desktop.ini"]
     archive = zipped(tmp_path / "mac.zip", [(name, b"x") for name in ["cat/1.png", *junk]])
     unpacked = unpack(archive, folder)
@@ -204,7 +204,7 @@ def test_what_file_browsers_leave_is_not_unpacked_but_told(tmp_path: Path, folde
     assert [path for path in folder.rglob("*") if path.is_file()] == [folder / "cat/1.png"]
 
 
-def test_junk_is_told_by_any_part_of_a_path() -> None:
+def test_junk_is_known_by_any_part_of_a_path() -> None:
     assert is_junk("cat/.hidden/1.png")
     assert not is_junk("cat/1.hidden.png")
 
@@ -223,8 +223,8 @@ def test_a_zip_that_lies_about_its_size_is_damaged_not_believed(
     tmp_path: Path, folder: Path
 ) -> None:
     archive = zipped(tmp_path / "lie.zip", [("a.npy", bytes(2**20))])
-    told = (2**20).to_bytes(4, "little")
-    archive.write_bytes(archive.read_bytes().replace(told, (100).to_bytes(4, "little")))
+    announced = (2**20).to_bytes(4, "little")
+    archive.write_bytes(archive.read_bytes().replace(announced, (100).to_bytes(4, "little")))
     assert "damaged" in refused(archive, folder)
     assert announced_bytes(archive) == 100
 
@@ -243,7 +243,7 @@ def test_small_files_that_shrink_well_are_no_bomb(tmp_path: Path, folder: Path) 
 
 
 @pytest.mark.parametrize(
-    ("limits", "told"),
+    ("limits", "sentence"),
     [
         ({"members": 2}, "more files"),
         ({"member_bytes": 5}, "far more"),
@@ -253,19 +253,19 @@ def test_small_files_that_shrink_well_are_no_bomb(tmp_path: Path, folder: Path) 
 @pytest.mark.parametrize("make", [zipped, tarred])
 def test_every_limit_holds(
     limits: dict[str, int],
-    told: str,
+    sentence: str,
     make: Callable[[Path, Members], Path],
     tmp_path: Path,
     folder: Path,
 ) -> None:
     suffix = "zip" if make is zipped else "tar"
     archive = make(tmp_path / f"three.{suffix}", [(f"{n}.png", b"xxxxxx"[n:]) for n in range(3)])
-    assert told in refused(archive, folder, **limits)
+    assert sentence in refused(archive, folder, **limits)
 
 
 def test_folders_count_as_members_and_are_not_made(tmp_path: Path, folder: Path) -> None:
     names = [tar_info(f"{n}", tarfile.DIRTYPE) for n in range(3 * HEADER_BYTES // 512)]
-    archive = tarred(tmp_path / "folders.tar", [(each, b"") for each in names])
+    archive = tarred(tmp_path / "folders.tar", [(info, b"") for info in names])
     assert unpack(archive, folder).sums == {}
     assert list(folder.iterdir()) == []
     assert "more files" in refused(archive, folder, members=9)

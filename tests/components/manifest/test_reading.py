@@ -26,7 +26,7 @@ from components.sources.source import open_source
 from tests.cards import DIGITS
 
 ROOT = Path(__file__).parents[3]
-Told = Callable[..., tuple[int, int]]
+IngestCounts = Callable[..., tuple[int, int]]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def ingest(params: Params) -> Ingest:
 
 @pytest.fixture
 def raw(digits_folder: Path, tmp_path: Path) -> Path:
-    """200 digits and some faults, at rest."""
+    """200 digits and some faults, all written a while ago."""
     raw = Path(shutil.copytree(digits_folder, tmp_path / "raw"))
     (raw / "3/empty.png").touch()
     (raw / "4/page.png").write_text("<html>")
@@ -45,7 +45,9 @@ def raw(digits_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def told(raw: Path, ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Told:
+def ingest_counts(
+    raw: Path, ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> IngestCounts:
     """A function that ingests, requires the manifest of a run without memory, and returns how many
     images were read and how many were known."""
 
@@ -75,33 +77,35 @@ def first(raw: Path, label: str) -> Path:
     return min((raw / label).iterdir())
 
 
-def test_a_second_time_nothing_is_read(told: Told) -> None:
-    assert told() == (202, 0)
-    assert told() == (0, 202)
+def test_a_second_time_nothing_is_read(ingest_counts: IngestCounts) -> None:
+    assert ingest_counts() == (202, 0)
+    assert ingest_counts() == (0, 202)
 
 
-def test_what_has_just_been_written_is_read_the_next_time_too(raw: Path, told: Told) -> None:
-    told()
+def test_what_has_just_been_written_is_read_the_next_time_too(
+    raw: Path, ingest_counts: IngestCounts
+) -> None:
+    ingest_counts()
     for number in range(20):
         shutil.copy(first(raw, "1"), raw / f"1/new{number}.png")
-    read, known = told()
+    read, known = ingest_counts()
     assert (read, known) == (20, 202)
-    assert told()[0] <= 20
+    assert ingest_counts()[0] <= 20
 
 
-def test_only_new_and_changed_files_are_read(raw: Path, told: Told) -> None:
-    told()
+def test_only_new_and_changed_files_are_read(raw: Path, ingest_counts: IngestCounts) -> None:
+    ingest_counts()
     first(raw, "0").rename(raw / "0/renamed.png")
     first(raw, "1").unlink()
     first(raw, "2").write_bytes(first(raw, "5").read_bytes())
     shutil.copy(first(raw, "6"), raw / "7/copy.png")
     settle()
-    assert told() == (3, 199)
-    assert told() == (0, 202)
+    assert ingest_counts() == (3, 199)
+    assert ingest_counts() == (0, 202)
 
 
-def test_a_change_that_keeps_the_size_is_seen(raw: Path, told: Told) -> None:
-    told()
+def test_a_change_that_keeps_the_size_is_seen(raw: Path, ingest_counts: IngestCounts) -> None:
+    ingest_counts()
     path = first(raw, "8")
     data, before = bytearray(path.read_bytes()), path.stat()
     data[-20] ^= 1
@@ -109,16 +113,18 @@ def test_a_change_that_keeps_the_size_is_seen(raw: Path, told: Told) -> None:
     after = path.stat()
     assert (after.st_size, after.st_ino) == (before.st_size, before.st_ino)
     settle()
-    assert told() == (1, 201)
+    assert ingest_counts() == (1, 201)
 
 
-def test_the_same_files_linked_into_another_tree_are_known(raw: Path, told: Told) -> None:
-    told()
+def test_the_same_files_linked_into_another_tree_are_known(
+    raw: Path, ingest_counts: IngestCounts
+) -> None:
+    ingest_counts()
     shutil.copytree(raw, raw.with_name("linked"), copy_function=os.link)
     shutil.rmtree(raw)
     raw.with_name("linked").rename(raw)
     settle()
-    assert told() == (0, 202)
+    assert ingest_counts() == (0, 202)
 
 
 def test_any_number_of_cores_gives_the_same_manifest(
@@ -131,13 +137,13 @@ def test_any_number_of_cores_gives_the_same_manifest(
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
 
 
-def test_another_file_in_its_place_is_seen(raw: Path, told: Told) -> None:
-    told()
+def test_another_file_in_its_place_is_seen(raw: Path, ingest_counts: IngestCounts) -> None:
+    ingest_counts()
     shutil.copy2(first(raw, "8"), raw / "8/other")
     settle()
     (raw / "8/other").replace(first(raw, "8"))
     settle()
-    assert told() == (1, 201)
+    assert ingest_counts() == (1, 201)
 
 
 def test_a_link_in_place_of_a_known_folder_is_a_fault_again(
@@ -158,13 +164,17 @@ def test_a_link_in_place_of_a_known_folder_is_a_fault_again(
     assert set(again["fault"]) == {"symlink"}
 
 
-def test_other_rules_of_the_decoder_read_everything(told: Told, ingest: Ingest) -> None:
-    told()
+def test_other_rules_of_the_decoder_read_everything(
+    ingest_counts: IngestCounts, ingest: Ingest
+) -> None:
+    ingest_counts()
     decode = ingest.decode.model_copy(update={"grey": "refuse"})
-    assert told(ingest.model_copy(update={"decode": decode})) == (202, 0)
+    assert ingest_counts(ingest.model_copy(update={"decode": decode})) == (202, 0)
 
 
-def test_new_labels_read_nothing(raw: Path, told: Told, ingest: Ingest, tmp_path: Path) -> None:
+def test_new_labels_read_nothing(
+    raw: Path, ingest_counts: IngestCounts, ingest: Ingest, tmp_path: Path
+) -> None:
     root = tmp_path / "table"
     shutil.copytree(raw, root / "images")
     paths = [str(path.relative_to(root)) for path in root.rglob("*.png")]
@@ -174,18 +184,20 @@ def test_new_labels_read_nothing(raw: Path, told: Told, ingest: Ingest, tmp_path
     for swap, expected in ((0, (202, 0)), (1, (0, 202))):
         lines = [f"{path},{'ab'[(n + swap) % 2]},{n}" for n, path in enumerate(paths)]
         (root / "labels.csv").write_text("\n".join(["path,label,number", *lines]))
-        assert told(tabled, root) == expected
+        assert ingest_counts(tabled, root) == expected
 
 
-def test_an_array_file_is_known_as_a_whole(told: Told, ingest: Ingest, tmp_path: Path) -> None:
+def test_an_array_file_is_known_as_a_whole(
+    ingest_counts: IngestCounts, ingest: Ingest, tmp_path: Path
+) -> None:
     root = tmp_path / "arrays"
     root.mkdir()
     for seed in (1, 2):
         pictures = np.random.default_rng(seed).integers(0, 256, (30, 9, 9), dtype=np.uint8)
         np.savez(root / "data.npz", x=pictures, y=np.arange(30) % 3)
         settle()
-        assert told(ingest, root) == (30, 0)
-        assert told(ingest, root) == (0, 30)
+        assert ingest_counts(ingest, root) == (30, 0)
+        assert ingest_counts(ingest, root) == (0, 30)
 
 
 def test_a_file_that_vanishes_after_it_was_listed_is_missing(raw: Path, ingest: Ingest) -> None:
@@ -229,11 +241,11 @@ def test_a_killed_run_goes_on_where_it_was(
     digits_folder: Path, ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw, state = tmp_path / "raw", tmp_path / "state"
-    some = [path for label in "01" for path in sorted((digits_folder / label).iterdir())]
+    digits = [path for label in "01" for path in sorted((digits_folder / label).iterdir())]
     for label in ("0", "1"):
         (raw / label).mkdir(parents=True)
         for number in range(1500):
-            os.link(some[number % len(some)], raw / label / f"{number}.png")
+            os.link(digits[number % len(digits)], raw / label / f"{number}.png")
     settle()
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; "

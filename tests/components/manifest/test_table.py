@@ -124,7 +124,7 @@ def test_a_name_that_is_not_utf8_is_a_fault(raw: Path, ingest: Ingest) -> None:
     assert (fox["label"], fox["fault"]) == (r"f\udcf6x", "unreadable_name")
 
 
-def test_what_was_found_and_what_was_not_is_told(
+def test_what_was_found_and_what_was_not_is_logged(
     raw: Path, ingest: Ingest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (raw / "README.txt").touch()
@@ -159,12 +159,14 @@ def test_a_table_gives_labels_groups_splits_and_more(raw: Path, ingest: Ingest) 
     )
     manifest = build_manifest(raw, ingest)
     assert list(manifest.columns) == [*COLUMNS, "camera", "shelf"]
-    told = manifest.set_index("path")[["label", "group", "given_split", "camera", "shelf", "fault"]]
-    assert told.fillna("-").to_dict("index") == {
-        "../raw/cat/1.PNG": dict(zip(told, "a-----", strict=True)) | {"fault": "outside"},
-        "cat/1.PNG": dict(zip(told, "b--x--", strict=True)),
-        "cat/dog/3.jpg": dict(zip(told, ["a", "g", "train", "-", "7", "-"], strict=True)),
-        "cat/gone.png": dict(zip(told, ["a", "-", "test", "x", "-", "missing"], strict=True)),
+    columns = manifest.set_index("path")[
+        ["label", "group", "given_split", "camera", "shelf", "fault"]
+    ]
+    assert columns.fillna("-").to_dict("index") == {
+        "../raw/cat/1.PNG": dict(zip(columns, "a-----", strict=True)) | {"fault": "outside"},
+        "cat/1.PNG": dict(zip(columns, "b--x--", strict=True)),
+        "cat/dog/3.jpg": dict(zip(columns, ["a", "g", "train", "-", "7", "-"], strict=True)),
+        "cat/gone.png": dict(zip(columns, ["a", "-", "test", "x", "-", "missing"], strict=True)),
     }
 
 

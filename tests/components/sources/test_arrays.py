@@ -239,7 +239,7 @@ def test_a_folder_may_be_called_like_an_array_file(tmp_path: Path) -> None:
     assert read_bytes(tmp_path, "cat.npy/01", MANY, tmp_path / STATE) == b"plain"
 
 
-def test_a_file_written_anew_is_seen_at_once(tmp_path: Path, source: Source) -> None:
+def test_a_file_written_again_is_seen_at_once(tmp_path: Path, source: Source) -> None:
     for value in (1, 2):
         full = np.full_like(X, value)
         entry = listing_of(tmp_path, source, np.savez_compressed, images=full, labels=Y).entries[0]

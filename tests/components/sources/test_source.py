@@ -187,13 +187,13 @@ def test_what_cannot_be_trained_on_ends_in_one_sentence(
     assert sentence in refused(fill(tmp_path, *names), source)
 
 
-def test_names_that_cannot_be_printed_are_written_out_in_what_is_told(
+def test_names_that_cannot_be_printed_are_written_out_in_what_is_logged(
     tmp_path: Path, source: Source
 ) -> None:
     fill(tmp_path, "cat/1.png", "dog/1.png", "cat/a.new\nline")
     (tmp_path / "cat" / os.fsdecode(b"x.\xff")).touch()
-    told = open_source(tmp_path, source).notes[1]
-    assert told == (
+    note = open_source(tmp_path, source).notes[1]
+    assert note == (
         "2 files ignored that are not images by extension (1 × .\\udcff, 1 × .new\\nline)"
     )
     error = refused(fill(tmp_path, "train/cat/1.png", "tests\n/1.png", "val/1.png"), source)
@@ -211,7 +211,7 @@ def test_labels_of_any_script_are_kept(tmp_path: Path, source: Source) -> None:
     assert {entry.label for entry in open_source(tmp_path, source).entries} == set(labels)
 
 
-def test_links_to_folders_are_told_as_what_they_hide(tmp_path: Path, source: Source) -> None:
+def test_links_to_folders_are_logged_as_what_they_hide(tmp_path: Path, source: Source) -> None:
     raw = fill(tmp_path / "raw", "cat/1.png", "dog/1.png")
     fill(tmp_path / "outside", "secret.png")
     (raw / "fox").symlink_to(tmp_path / "outside", target_is_directory=True)
@@ -326,13 +326,13 @@ except UserError as error:
 
 
 def as_nobody(raw: Path) -> list[str]:
-    """What somebody without rights sees of a folder."""
+    """What a user without rights sees of a folder."""
     if os.getuid() != 0:
-        pytest.skip("needs root, to become somebody without rights")
+        pytest.skip("needs root, to become a user without rights")
     code = AS_NOBODY.format(root=str(ROOT), raw=str(raw))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if "PermissionError" in done.stderr:
-        pytest.skip(f"cannot become somebody without rights here: {done.stderr.splitlines()[-1]}")
+        pytest.skip(f"cannot become a user without rights here: {done.stderr.splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

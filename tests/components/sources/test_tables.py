@@ -199,7 +199,7 @@ def test_a_bad_parquet_ends_in_one_sentence(raw: Path, source: Source) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
-def test_whole_numbers_become_text_and_are_told(suffix: str, raw: Path, source: Source) -> None:
+def test_whole_numbers_become_text_and_are_logged(suffix: str, raw: Path, source: Source) -> None:
     write(raw, suffix, [{"path": f"a/{n}.png", "label": n} for n in (1, 2)])
     listing = open_source(raw, source)
     assert labels(listing) == {"a/1.png": "1", "a/2.png": "2"}
@@ -217,7 +217,7 @@ def test_whole_labels_stay_whole_beside_an_empty_one(
     assert labels(open_source(raw, source)) == found
 
 
-def test_a_row_that_is_there_twice_counts_once_and_is_told(raw: Path, source: Source) -> None:
+def test_a_row_that_is_there_twice_counts_once_and_is_logged(raw: Path, source: Source) -> None:
     csv(raw, "path,label\na/1.png,cat\na/2.png,dog\na//1.png,cat\n")
     listing = open_source(raw, source)
     assert len(listing.entries) == 2
@@ -229,7 +229,7 @@ def test_an_empty_label_is_left_to_the_check_of_labels(raw: Path, source: Source
     assert labels(open_source(raw, source))["a/3.png"] == ""
 
 
-def test_images_that_are_not_listed_are_told(raw: Path, source: Source) -> None:
+def test_images_that_are_not_listed_are_logged(raw: Path, source: Source) -> None:
     (raw / "a/notes.txt").touch()
     csv(raw, "path,label\na/1.png,cat\na/2.png,dog\n")
     listing = open_source(raw, source)
