@@ -17,7 +17,7 @@ import psutil
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def write_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it onto `path`.
 
     The caller makes a file or a folder of it. A folder takes two renames, since POSIX has none that

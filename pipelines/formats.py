@@ -14,7 +14,7 @@ import pyarrow as pa
 import yaml
 
 from components.errors import UserError, one_line
-from components.files import written_whole
+from components.files import write_whole
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table without its index, as Parquet or CSV: the path's suffix decides."""
-    with written_whole(path) as temporary:
+    with write_whole(path) as temporary:
         if path.suffix == ".csv":
             table.to_csv(temporary, index=False, lineterminator="\n")
         else:
@@ -59,7 +59,7 @@ def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text."""
-    with written_whole(path) as temporary:
+    with write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from components.duplicates.links import find_links
-from components.files import written_whole
+from components.files import write_whole
 from components.images.decoder import Pixels, decode
 from components.images.formats import Fault
 from components.manifest.difference import difference
@@ -43,7 +43,7 @@ def run(ingest: Ingest, validate: Validate) -> None:
     write_tree(artifacts.VALIDATION_REPORT, report)
     pictures = dict(_pictures(picture_paths(report), ingest.decode))
     write_text(artifacts.VALIDATION_PAGE, page(report, pictures))
-    with written_whole(artifacts.DATA_DOCS) as folder:
+    with write_whole(artifacts.DATA_DOCS) as folder:
         for name, content in validation.docs.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content, encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.files import written_whole
+from components.files import write_whole
 from components.model.classifier import Classifier, outputs
 from components.model.model_file import number_objects
 from components.training_set.examples import Examples
@@ -29,7 +29,7 @@ def frozen_features(
     if not path.exists():
         shown = f"features of {len(examples)} images through the frozen backbone, batches"
         features = outputs(classifier.backbone, examples.inputs, shown)
-        with written_whole(path) as temporary, temporary.open("wb") as file:
+        with write_whole(path) as temporary, temporary.open("wb") as file:
             np.save(file, features)
     stored: NDArray[np.float32] = np.load(path)
     return Examples(stored, examples.labels)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError, one_line
-from components.files import sha256, written_whole
+from components.files import sha256, write_whole
 from components.model.backend import load_keras
 from components.model.classifier import Classifier
 
@@ -23,7 +23,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
 
 def write_classifier(path: Path, classifier: Classifier) -> None:
     """Write a classifier; equal weights give equal bytes."""
-    with written_whole(path) as temporary:
+    with write_whole(path) as temporary:
         saved = temporary.with_name(f"{temporary.name}.keras")
         try:
             classifier.model.save(saved)

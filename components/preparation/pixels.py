@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from components.errors import UserError
-from components.files import written_whole
+from components.files import write_whole
 from components.images.decoder import Pixels, decode, resize
 from components.images.formats import Fault
 from components.parallel import in_threads
@@ -51,7 +51,7 @@ def prepare_images(
     # Written in order, not through a memory map: a map that outgrows its disk kills the process.
     with (
         TemporaryDirectory() if state is None else nullcontext(state) as folder,
-        written_whole(destination) as temporary,
+        write_whole(destination) as temporary,
         temporary.open("wb") as file,
     ):
         prepared = in_threads(partial(_prepared, root, Path(folder), ingest, prepare), pairs)

@@ -23,7 +23,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from components.errors import UserError, one_line
-from components.files import written_whole
+from components.files import write_whole
 from components.images.formats import Fault
 from components.sources.tree import open_plain
 
@@ -163,7 +163,7 @@ def _unpack(root: Path, stored: Stored, copy: Path) -> None:
     with (
         _open(root, stored.file) as stream,
         _open_array(stream, stored.member) as array,
-        written_whole(copy) as temporary,
+        write_whole(copy) as temporary,
         temporary.open("wb") as file,
     ):
         shutil.copyfileobj(array, file)

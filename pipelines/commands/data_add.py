@@ -1,6 +1,6 @@
 """A folder, file or archive → data/raw, whole or not at all, tracked by DVC.
 
-The new data/raw is built beside the old one and then takes its place (`written_whole`).
+The new data/raw is built beside the old one and then takes its place (`write_whole`).
 
 Files that are in data/raw already are hard-linked into the new one. DVC knows a file by inode, time
 and size, so it need not read these again.
@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from components.archives.unpacking import LIMITS, announced_bytes, is_archive, unpack
 from components.errors import UserError
-from components.files import sha256, written_whole
+from components.files import sha256, write_whole
 from components.parallel import in_threads
 from components.progress import track
 from components.sources.listing import is_junk
@@ -70,7 +70,7 @@ def add_images(path: Path, into: str = "", replace_others: bool = False) -> None
     folder = arrivals.folder_below(into)
     source = _source(path)
     with locks.hold(Path(), f"fovea data add {path}") as lock:
-        with _as_user_error(path), written_whole(RAW) as staged:
+        with _as_user_error(path), write_whole(RAW) as staged:
             existing = _existing()
             staged.mkdir()
             arrival = _arrival(source, path.name, folder, staged / INCOMING)
@@ -79,7 +79,7 @@ def add_images(path: Path, into: str = "", replace_others: bool = False) -> None
             _copy_new(arrival, plan, staged)
             if (staged / INCOMING).exists():
                 shutil.rmtree(staged / INCOMING)
-            os.sync()  # all files at once is quicker than `written_whole` file by file
+            os.sync()  # all files at once is quicker than `write_whole` file by file
         track_with_dvc(RAW, keep_open=[lock])
     log.info(arrivals.summary(plan.new, len(plan.replaced), len(plan.known), arrival.skipped))
     for line in arrivals.alike_names(plan.new, existing):

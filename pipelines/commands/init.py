@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from components.errors import UserError
-from components.files import written_whole
+from components.files import write_whole
 from components.sources.listing import is_junk
 from pipelines.artifacts import RAW
 from pipelines.commands.card import FOLDER, card_text
@@ -150,7 +150,7 @@ def _remove(paths: Sequence[Path]) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with written_whole(path) as temporary:
+    with write_whole(path) as temporary:
         temporary.write_bytes(content)
 
 

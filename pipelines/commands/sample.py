@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from components.errors import UserError
-from components.files import written_whole
+from components.files import write_whole
 from components.progress import track
 from pipelines import artifacts
 from pipelines.workspace.raw_data import check_root, track_with_dvc
@@ -25,7 +25,7 @@ def write_sample(name: str) -> None:
     check_root()
     _check_free(artifacts.RAW)
     images = SAMPLES[name]()
-    with written_whole(artifacts.RAW) as folder:
+    with write_whole(artifacts.RAW) as folder:
         for path, content in track(images, f"sample {name}", total=IMAGES[name]):
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)

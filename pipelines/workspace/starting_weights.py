@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from components.errors import UserError
-from components.files import written_whole
+from components.files import write_whole
 from components.registry.versions import Version, champion, download
 from components.tracking.connection import connect
 
@@ -40,7 +40,7 @@ def write_champion() -> Version | None:
     if changed == text:
         log.info(f"params.yaml names the champion of {name} already, version {version.number}")
         return version
-    with written_whole(PARAMS) as temporary:
+    with write_whole(PARAMS) as temporary:
         temporary.write_bytes(changed.encode())
     log.info(f"params.yaml: model.weights is now the champion, {version.reference}")
     return version

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from components.files import is_alive, sha256, written_whole
+from components.files import is_alive, sha256, write_whole
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(OSError, match="disk"), written_whole(tmp_path / "a.txt") as temporary:
+    with pytest.raises(OSError, match="disk"), write_whole(tmp_path / "a.txt") as temporary:
         temporary.write_text("ne")
         raise OSError("disk full")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
@@ -22,7 +22,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
     (tmp_path / "a.txt").write_text("old")
-    with written_whole(tmp_path / "a.txt") as temporary:
+    with write_whole(tmp_path / "a.txt") as temporary:
         temporary.write_text("new")
         assert (tmp_path / "a.txt").read_text() == "old"
     assert (tmp_path / "a.txt").read_text() == "new"
@@ -31,14 +31,14 @@ def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
 def test_a_folder_replaces_the_old_folder_as_a_whole(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "old.html").write_text("old")
-    with written_whole(tmp_path / "docs") as temporary:
+    with write_whole(tmp_path / "docs") as temporary:
         temporary.mkdir()
         (temporary / "new.html").write_text("new")
     assert [path.name for path in (tmp_path / "docs").iterdir()] == ["new.html"]
 
 
 def test_missing_folders_are_made(tmp_path):
-    with written_whole(tmp_path / "a" / "b" / "c.txt") as temporary:
+    with write_whole(tmp_path / "a" / "b" / "c.txt") as temporary:
         temporary.write_text("x")
     assert (tmp_path / "a" / "b" / "c.txt").read_text() == "x"
 
@@ -57,15 +57,15 @@ def names(folder):
 def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
     code = (
         "import os, pathlib, signal\n"
-        "from components.files import written_whole\n"
-        "with written_whole(pathlib.Path('a.txt')) as temporary:\n"
+        "from components.files import write_whole\n"
+        "with write_whole(pathlib.Path('a.txt')) as temporary:\n"
         "    temporary.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     assert len(names(tmp_path)) == 1
-    with written_whole(tmp_path / "a.txt") as temporary:
+    with write_whole(tmp_path / "a.txt") as temporary:
         temporary.write_text("new")
     assert names(tmp_path) == ["a.txt"]
 
@@ -75,14 +75,14 @@ def test_only_what_is_dead_and_has_this_name_is_removed(tmp_path, dead):
     kept = [f".a.txt.{os.getppid()}.part", f".b.txt.{dead}.part", ".a.txt.mine.part"]
     for name in kept:
         (tmp_path / name).touch()
-    with written_whole(tmp_path / "a.txt") as temporary:
+    with write_whole(tmp_path / "a.txt") as temporary:
         temporary.write_text("new")
     assert names(tmp_path) == sorted([*kept, "a.txt"])
 
 
 def test_a_leftover_under_our_own_number_is_not_taken_for_ours(tmp_path):
     (tmp_path / f".docs.{os.getpid()}.part").mkdir()
-    with written_whole(tmp_path / "docs") as temporary:
+    with write_whole(tmp_path / "docs") as temporary:
         temporary.mkdir()
     assert names(tmp_path) == ["docs"]
 
@@ -93,7 +93,7 @@ def test_killed_between_the_two_renames_the_old_folder_comes_back_with_the_next_
     (tmp_path / f".docs.{dead}.old.part").mkdir()
     (tmp_path / f".docs.{dead}.old.part" / "old.html").touch()
     (tmp_path / f".docs.{dead}.part").mkdir()
-    with pytest.raises(OSError, match="disk"), written_whole(tmp_path / "docs"):
+    with pytest.raises(OSError, match="disk"), write_whole(tmp_path / "docs"):
         raise OSError("disk full")
     assert names(tmp_path) == ["docs"]
     assert names(tmp_path / "docs") == ["old.html"]
@@ -108,7 +108,7 @@ def test_the_old_folder_is_deleted_only_once_the_new_one_is_in_place(tmp_path, m
         really(path)
 
     monkeypatch.setattr(shutil, "rmtree", watched)
-    with written_whole(tmp_path / "docs") as temporary:
+    with write_whole(tmp_path / "docs") as temporary:
         temporary.mkdir()
         (temporary / "new.html").touch()
     assert deleted == [(f".docs.{os.getpid()}.old.part", ["new.html"])]
@@ -131,7 +131,7 @@ def test_a_dead_process_whose_parent_has_not_asked_for_its_exit_code_is_dead(tmp
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table
     assert not is_alive(child.pid)
     (tmp_path / f".a.txt.{child.pid}.part").touch()
-    with written_whole(tmp_path / "a.txt") as temporary:
+    with write_whole(tmp_path / "a.txt") as temporary:
         temporary.write_text("new")
     assert names(tmp_path) == ["a.txt"]
     child.wait()
