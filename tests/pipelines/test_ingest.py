@@ -15,7 +15,7 @@ import pytest
 from components.errors import UserError
 from components.params.reader import Params
 from pipelines import artifacts, ingest
-from pipelines.commands.data_add import add
+from pipelines.commands.data_add import add_images
 from tests.cards import DIGITS
 from tests.pipelines.stages import ROOT, workspace
 from tests.pipelines.versioned import make_repository
@@ -61,14 +61,14 @@ def test_after_an_addition_only_the_new_images_are_read(
 ) -> None:
     make_repository(tmp_path / "repository")
     monkeypatch.chdir(tmp_path / "repository")
-    add(digits_folder)
+    add_images(digits_folder)
     time.sleep(0.1)
     ingest.run(params.ingest)
     for number in range(2):
         source = max((digits_folder / str(number)).iterdir())
         (tmp_path / f"new/{number}").mkdir(parents=True)
         shutil.copy(source, tmp_path / f"new/{number}/added.png")
-    add(tmp_path / "new")
+    add_images(tmp_path / "new")
     capsys.readouterr()
     ingest.run(params.ingest)
     assert "2 images to read, 200 known already" in capsys.readouterr().out
