@@ -1,4 +1,4 @@
-"""Training rows → data/balance/plan.json and counts.csv: what is done about unequal classes."""
+"""Training rows → data/balance: a plan for classes of unequal size, and counts."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""model, prepared test split → metrics, predictions, curves and report, also in the model's run."""
+"""model, prepared test split → metrics, predictions, curves and report, also in MLflow."""
 
 import logging
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def run(seed: int, evaluate: Evaluate) -> None:
-    """Measure the model on the test split, write what was found, and log it to the model's run.
+    """Measure the model on the test split; write the figures, and log them to the model's run.
 
     Raises UserError where MLflow does not answer, before anything is read.
     """
@@ -32,10 +32,12 @@ def run(seed: int, evaluate: Evaluate) -> None:
     classifier = read_classifier(artifacts.MODEL)
     statistics = read_tree(artifacts.STATISTICS)
     _check_classes(classifier, statistics)
+
     rows = read_table(artifacts.rows("test"))
     images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
-    probabilities = predict(classifier, images)
     labels, class_names = rows["label_index"].to_numpy(), classifier.class_names
+
+    probabilities = predict(classifier, images)
 
     metrics = measure(labels, probabilities, class_names, evaluate, seed)
     predicted = predictions(rows, probabilities, class_names)

@@ -1,4 +1,4 @@
-"""data/raw → data/ingest/manifest.parquet: one row per picture, good or bad."""
+"""data/raw → data/ingest/manifest.parquet: a row for each image, good or bad."""
 
 import logging
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest) -> None:
-    """Read every new image once and write what is known of all."""
+    """Read every new image once, and write a row for each image."""
     manifest = build_manifest(artifacts.RAW, ingest, artifacts.STATE, recorded_files(artifacts.RAW))
     write_table(artifacts.MANIFEST, manifest)
     faulty = int(manifest["fault"].notna().sum())

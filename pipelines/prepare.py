@@ -14,17 +14,18 @@ log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest, prepare: Prepare) -> None:
-    """Decode every image once and keep it at the size that the network sees."""
+    """Decode every image once, and write it at the size that the network sees."""
     splits = read_table(artifacts.SPLITS)
     class_names = sorted(splits["label"].unique())
     indices = {name: index for index, name in enumerate(class_names)}
     splits["label_index"] = splits["label"].map(indices).astype("int64")
-    for side in SPLITS:
-        rows = splits[splits["split"] == side]
-        prepare_images(
-            artifacts.RAW, rows, ingest, prepare, artifacts.images(side), artifacts.STATE
-        )
-        write_table(artifacts.rows(side), rows)
-    arrays = {side: artifacts.images(side) for side in SPLITS}
+
+    for split in SPLITS:
+        rows = splits[splits["split"] == split]
+        pixels = artifacts.images(split)
+        prepare_images(artifacts.RAW, rows, ingest, prepare, pixels, artifacts.STATE)
+        write_table(artifacts.rows(split), rows)
+
+    arrays = {split: artifacts.images(split) for split in SPLITS}
     write_tree(artifacts.STATISTICS, statistics(splits, arrays, prepare))
     log.info(f"{len(splits)} images of {prepare.size} × {prepare.size} pixels, {prepare.resize}")

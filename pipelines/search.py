@@ -1,4 +1,4 @@
-"""prepared train and val, plan → the hyperparameters that a study found best, and its trials."""
+"""prepared train and val, plan → the best hyperparameters of an Optuna study, and its trials."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from components.params.train import Train
 from components.registry.weights import resolve_weights
 from components.search.plots import draw_trials
 from components.search.space import Overrides
-from components.search.study import Objective, Pruned, Report, Trial, best_trial, run_study
+from components.search.study import Objective, OnValue, Pruned, Trial, best_trial, run_study
 from components.tracking.runs import Run, start_run
 from components.training.best_epoch import Row
 from components.training.training import train_classifier
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 
 def run(seed: int, model: Model, train: Train, search: Search) -> None:
-    """Run the study that params.yaml asks for; none at all with `trials: 0`."""
+    """Run the study that params.yaml describes; with `search.trials: 0` there is none."""
     written = Hyperparameters(model=model, train=train)
     trials: list[Trial] = []
     overrides: Overrides = {}
     if search.trials:
         study = study_id(written, search, seed)
-        # A study that goes on after an interruption has several parents; the tag joins them.
+        # A study that continues after an interruption has several parent runs; the tag joins them.
         with start_run("search", origin(), {"stage": "search", "study_id": study}) as parent:
             parent.log_params({"seed": seed, "search": search.model_dump()})
             objective = build_objective(written, search, seed, parent)
@@ -46,21 +46,21 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
             parent.log_metrics({search.maximize: best.value or 0.0})
             parent.set_tags({"best_trial": str(best.number)})
     else:
-        log.info("none, since search.trials is 0; train takes params.yaml as written")
+        log.info("no search, since search.trials is 0; train uses the values in params.yaml")
     write_tree(artifacts.HYPERPARAMETERS, overrides)
-    write_table(artifacts.TRIALS, _table(trials, search))
+    write_table(artifacts.TRIALS, _trial_table(trials, search))
     write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize, search.space))
 
 
 def build_objective(written: Hyperparameters, search: Search, seed: int, parent: Run) -> Objective:
-    """Return the objective: train for a few epochs, every trial an MLflow run under `parent`."""
+    """Return the objective: train for a few epochs; each trial is an MLflow run under `parent`."""
     data = read_training_data()
 
-    @cache  # by the words alone: a promotion in mid-search must not change where trials start
-    def resolved(weights: str) -> Path | None:
+    @cache  # a version that is promoted during the search must not change where trials start
+    def resolve(weights: str) -> Path | None:
         return resolve_weights(written.model.model_copy(update={"weights": weights}))
 
-    def objective(number: int, overrides: Overrides, report: Report) -> float:
+    def objective(number: int, overrides: Overrides, on_value: OnValue) -> float:
         hyperparameters = written.with_overrides(overrides)
         epochs = min(search.epochs, hyperparameters.train.finetune.epochs)
         hyperparameters = hyperparameters.with_overrides({"train.finetune.epochs": epochs})
@@ -70,9 +70,9 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
             def on_epoch(row: Row) -> None:
                 tracked.log_metrics({search.maximize: row[search.maximize]}, step=row["epoch"])
                 if row["phase"] == "finetune":
-                    report(row["epoch"], row[search.maximize])
+                    on_value(row["epoch"], row[search.maximize])
 
-            weights = resolved(hyperparameters.model.weights)
+            weights = resolve(hyperparameters.model.weights)
             features = artifacts.STATE / "features"
             try:
                 trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
@@ -86,7 +86,7 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
 
 
 def study_id(written: Hyperparameters, search: Search, seed: int) -> str:
-    """Hash what decides every trial: a study goes on only under the same data, rules and code."""
+    """Hash what decides all trials: a study continues only with the same data, params and code."""
     rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), "seed": seed}
     digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())
     here = Path(__file__)
@@ -102,7 +102,7 @@ def study_id(written: Hyperparameters, search: Search, seed: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _table(trials: list[Trial], search: Search) -> pd.DataFrame:
+def _trial_table(trials: list[Trial], search: Search) -> pd.DataFrame:
     rows = [
         {"trial": trial.number, "state": trial.state, search.maximize: trial.value}
         | trial.overrides

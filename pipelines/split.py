@@ -1,4 +1,4 @@
-"""accepted.parquet, duplicates.parquet → data/split: sides, what is set aside, and shares."""
+"""accepted.parquet, duplicates.parquet → data/split: splits, what is set aside, and shares."""
 
 import logging
 
@@ -13,17 +13,20 @@ log = logging.getLogger(__name__)
 
 
 def run(seed: int, split: Split) -> None:
-    """Give every accepted image its side, or set it aside; write only what has no leak."""
+    """Give every accepted image its split, or set it aside; write only splits without a leak."""
     accepted = read_table(artifacts.ACCEPTED)
     links = read_table(artifacts.DUPLICATES)
+
     leaks = given_leaks(accepted, links, split, seed)
-    write_table(artifacts.LEAKS, leaks)
+    write_table(artifacts.LEAKS, leaks)  # also where the check stops the run
     check_given(leaks, split, artifacts.LEAKS)
+
     splits = assign_splits(accepted, links, split, seed)
     check_no_leaks(splits.rows, links)
     table = shares(splits.rows, split)
+
     write_table(artifacts.SPLITS, splits.rows)
     write_table(artifacts.SET_ASIDE, splits.set_aside)
     write_table(artifacts.SHARES, table)
     for line in in_words(splits, table, artifacts.SET_ASIDE):
-        log.info(f"{line}")
+        log.info(line)

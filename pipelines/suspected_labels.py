@@ -26,39 +26,39 @@ from pipelines import artifacts
 
 log = logging.getLogger(__name__)
 
-NAMELESS = ("",)  # classes of a head that nobody asks
-AT_A_TIME = 4096  # images decoded onto the disk before they become features: 600 MB at 224 pixels
+ONE_CLASS = ("",)  # a classifier must have a head; it is not used here
+AT_A_TIME = 4096  # images whose pixels are on the disk at a time: 600 MB at 224 pixels
 RESIZE: Literal["squash"] = "squash"
 
 
 def suspected_labels(
     accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, params: LabelErrors
 ) -> dict[str, Any] | None:
-    """Return the suspected label errors as plain values; None without a backbone.
+    """Return the suspected label errors as plain values; None with `backbone: none`.
 
-    links: between copies, which vouch for each other no more than groups do.
-    Raises UserError where the backbone or its weights cannot be had, or a file of the manifest.
+    links: between copies. An image's label is never predicted from its copies or its group.
+    Raises UserError where the backbone, its weights or a file of the manifest cannot be read.
     """
     if params.backbone == "none":
         return None
     sets = row_sets(accepted, near_pairs(accepted, links))
     features = _features(accepted, ingest, params)
-    found = suspects(features, accepted["label"].tolist(), sets.tolist())
-    log.info(f"{len(found.table)} labels of {found.images} suspected, none taken out")
-    return found.tree(accepted["path"].tolist())
+    suspected = suspects(features, accepted["label"].tolist(), sets.tolist())
+    log.info(f"{len(suspected.table)} of {suspected.images} labels suspected, none removed")
+    return suspected.tree(accepted["path"].tolist())
 
 
 def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArray[np.float32]:
-    """Return float32 [rows, D], in the order of the rows; kept below `.fovea` by content."""
+    """Return float32 [rows, D], in the order of the rows; their files are in `.fovea/features`."""
     classifier = _classifier(params)
-    as_seen = Prepare(size=params.size, resize=RESIZE)
+    prepare = Prepare(size=params.size, resize=RESIZE)
     parts = []
     artifacts.STATE.mkdir(exist_ok=True)
     for start in range(0, len(rows), AT_A_TIME):
         part = rows.iloc[start : start + AT_A_TIME]
         with TemporaryDirectory(dir=artifacts.STATE) as folder:
             pixels = Path(folder) / "label_errors.images.npy"
-            prepare_images(artifacts.RAW, part, ingest, as_seen, pixels, artifacts.STATE)
+            prepare_images(artifacts.RAW, part, ingest, prepare, pixels, artifacts.STATE)
             examples = Examples(read_images(pixels), np.zeros(len(part), np.int64))
             cache = artifacts.STATE / "features"
             parts.append(frozen_features(classifier, examples, sha256(pixels), cache).inputs)
@@ -66,9 +66,9 @@ def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArra
 
 
 def _classifier(params: LabelErrors) -> Classifier:
-    """Return a classifier of which the backbone alone matters."""
-    wanted = params.model()
-    file = resolve_weights(wanted)
+    """Return a classifier, of which only the backbone is used."""
+    model = params.model()
+    file = resolve_weights(model)
     if file is None:
-        return build_classifier(wanted, NAMELESS, params.size, RESIZE)
-    return warm_start_classifier(wanted, NAMELESS, params.size, RESIZE, read_classifier(file), "")
+        return build_classifier(model, ONE_CLASS, params.size, RESIZE)
+    return warm_start_classifier(model, ONE_CLASS, params.size, RESIZE, read_classifier(file), "")

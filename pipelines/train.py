@@ -10,9 +10,9 @@ from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
 from components.params.train import Train
 from components.registry.weights import resolve_weights
-from components.tracking.runs import start_run
+from components.tracking.runs import Run, start_run
 from components.training.best_epoch import Row
-from components.training.training import train_classifier
+from components.training.training import OnEpoch, train_classifier
 from pipelines import artifacts
 from pipelines.formats import read_tree, write_table
 from pipelines.training_data import read_training_data
@@ -20,23 +20,30 @@ from pipelines.workspace.lineage import origin
 
 
 def run(seed: int, model: Model, train: Train) -> None:
-    """Train one classifier; losses, rates and accuracy per epoch go to MLflow and history.csv."""
+    """Train one classifier; the figures of each epoch go to MLflow and history.csv."""
     with start_run("train", origin(), tags={"stage": "train"}) as tracked:
-        found = read_tree(artifacts.HYPERPARAMETERS)
-        hyperparameters = Hyperparameters(model=model, train=train).with_overrides(found)
+        overrides = read_tree(artifacts.HYPERPARAMETERS)
+        hyperparameters = Hyperparameters(model=model, train=train).with_overrides(overrides)
         tracked.log_params({"seed": seed, **hyperparameters.model_dump()})
-        epochs = count(1)
-
-        def log(row: Row) -> None:
-            numbers = {key: value for key, value in row.items() if isinstance(value, float)}
-            tracked.log_metrics(numbers, step=next(epochs))
 
         weights = resolve_weights(hyperparameters.model)
         data = read_training_data()
-        trained = train_classifier(
-            hyperparameters, data, weights, seed, log, artifacts.STATE / "features"
-        )
+        features = artifacts.STATE / "features"
+        on_epoch = _epoch_logger(tracked)
+        trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
+
         write_classifier(artifacts.MODEL, trained.classifier)
         write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
         tracked.log_files(artifacts.HISTORY, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL)})
+
+
+def _epoch_logger(tracked: Run) -> OnEpoch:
+    """Return a function that logs the row of an epoch; steps count epochs over both phases."""
+    epochs = count(1)
+
+    def log(row: Row) -> None:
+        numbers = {key: value for key, value in row.items() if isinstance(value, float)}
+        tracked.log_metrics(numbers, step=next(epochs))
+
+    return log

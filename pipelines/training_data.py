@@ -1,4 +1,4 @@
-"""What `prepare` and `balance` left on disk → what `search` and `train` both train on."""
+"""The files of `prepare` and `balance` → the data that `search` and `train` train on."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ from pipelines.formats import read_table, read_tree
 
 
 def read_training_data() -> Data:
-    """Map train and val into memory.
+    """Return train and val, with pixels that are read from disk when used.
 
-    Raises UserError where an earlier stage has not run, or its pixels are damaged since.
+    Raises UserError where an earlier stage has not run, or its pixels were damaged.
     """
     statistics = read_tree(artifacts.STATISTICS)
     return Data(

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest, validate: Validate) -> None:
-    """Split the manifest, write the reasons, and only then stop where an expectation says so."""
+    """Accept or quarantine every row, write the report, and only then stop if a rule says so."""
     manifest = read_table(artifacts.MANIFEST)
     links = find_links(manifest, validate.near_duplicates)
     validation = check(manifest.drop(columns="fingerprint"), links, validate)
@@ -37,6 +37,7 @@ def run(ingest: Ingest, validate: Validate) -> None:
         label_errors = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
     report = validation.report.tree()
     report |= {"label_errors": label_errors, "difference": _difference(manifest)}
+
     write_table(artifacts.ACCEPTED, validation.accepted)
     write_table(artifacts.QUARANTINE, validation.quarantine)
     write_table(artifacts.DUPLICATES, links)
@@ -47,12 +48,12 @@ def run(ingest: Ingest, validate: Validate) -> None:
         for name, content in validation.docs.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content, encoding="utf-8")
-    _report(validation)
+    _log(validation)
     validation.report.check_may_go_on(artifacts.VALIDATION_REPORT)
 
 
 def _difference(manifest: pd.DataFrame) -> dict[str, Any]:
-    """Compare with the images of the last commit that has others; see workspace.revisions."""
+    """Compare with the last commit that has other images; see workspace.revisions."""
     previous = previous_manifest()
     if previous is None:
         return {"notes": ["no manifest of other images is in git's history and DVC's cache"]}
@@ -61,17 +62,17 @@ def _difference(manifest: pd.DataFrame) -> dict[str, Any]:
 
 
 def _pictures(paths: list[str], params: Decode) -> Iterator[tuple[str, Pixels]]:
-    """Yield path and thumbnail of those that have a picture."""
+    """Yield path and thumbnail of each image that can be decoded."""
     for path in paths:
         with suppress(Fault):
             data = read_bytes(artifacts.RAW, path, params.max_bytes, artifacts.STATE)
             yield path, thumbnail(decode(data, params).pixels)
 
 
-def _report(validation: Validation) -> None:
+def _log(validation: Validation) -> None:
     for finding in validation.report.findings:
         if not finding.passed:
             log.info(f"{finding.name} failed ({finding.on_fail}): {finding.observed}")
     accepted, quarantined = len(validation.accepted), len(validation.quarantine)
     log.info(f"{validation.report.outcome}; {accepted} accepted, {quarantined} quarantined")
-    log.info(f"to look at: {artifacts.VALIDATION_PAGE}")
+    log.info(f"report: {artifacts.VALIDATION_PAGE}")

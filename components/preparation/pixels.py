@@ -1,8 +1,8 @@
-"""Manifest rows, raw images → one uint8 array on disk in the same order.
+"""Manifest rows, raw images → one uint8 array on disk, in the same order.
 
-Every image is decoded once, here, and never again in training or evaluation. Its bytes are compared
-with the manifest before they are used, so what is trained on is what the manifest says. Memory
-holds a few images at a time, however many there are.
+Every image is decoded once, here, and not again in training or evaluation. Its bytes are compared
+with the manifest first, so training sees what the manifest says. Only a few images are in memory at
+a time.
 """
 
 import hashlib
@@ -36,33 +36,33 @@ def prepare_images(
 ) -> None:
     """Write `destination`, a .npy file of uint8 [len(rows), size, size, 3], in the order of `rows`.
 
-    rows: columns path (below `root`) and image_id. Any size and way of resizing may be asked for,
-    so a model trained at another size can be given the very same images. state: the folder where
-    `ingest` keeps unpacked arrays; a temporary one where it is None.
+    rows: columns path (below `root`) and image_id. prepare: size and way of resizing; `register`
+    asks for those of the champion, if they differ. state: the folder where `ingest` keeps unpacked
+    arrays; a temporary one where it is None.
 
-    Raises UserError where a file is missing, is not the one that the manifest describes, or where
-    the disk has no room.
+    Raises UserError where a file is missing, is not the file in the manifest, or where the disk is
+    too full.
     """
     shape = (len(rows), prepare.size, prepare.size, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     destination.parent.mkdir(parents=True, exist_ok=True)
     _check_room(destination, int(np.prod(shape)))
     pairs = zip(rows["path"], rows["image_id"], strict=True)
-    # Written in order, not through a memory map: a map that outgrows its disk kills the process.
+    # Written in order, not through a memory map: if the disk is full, a map kills the process.
     with (
         TemporaryDirectory() if state is None else nullcontext(state) as folder,
         write_whole(destination) as temporary,
         temporary.open("wb") as file,
     ):
-        prepared = in_threads(partial(_prepared, root, Path(folder), ingest, prepare), pairs)
-        shown = track(prepared, f"{destination.name}", total=len(rows))
+        images = in_threads(partial(_prepare_image, root, Path(folder), ingest, prepare), pairs)
+        images = track(images, f"{destination.name}", total=len(rows))
         np.lib.format.write_array_header_1_0(file, header)
-        for pixels in shown:
+        for pixels in images:
             file.write(pixels.tobytes())
         file.flush()
 
 
-def _prepared(
+def _prepare_image(
     root: Path, state: Path, ingest: Ingest, prepare: Prepare, row: tuple[str, str]
 ) -> Pixels:
     path, image_id = row
@@ -70,15 +70,15 @@ def _prepared(
         data = read_bytes(root, path, ingest.decode.max_bytes, state)
     except Fault as fault:
         raise UserError(
-            f"cannot read {root / path}, which the manifest lists; bring it back (`dvc checkout`) "
+            f"cannot read {root / path}, which is in the manifest; bring it back (`dvc checkout`) "
             f"or run `dvc repro` again. Received: {fault.text}"
         ) from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != image_id:
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != image_id:
         raise UserError(
-            f"{root / path} is not the file that was checked; if it was meant to change run `dvc "
-            f"repro`, else find and mend it with `fovea data verify --heal`. Received: sha256 "
-            f"{found[:12]}… instead of {image_id[:12]}…"
+            f"{root / path} is not the file in the manifest; if you changed it run `dvc repro`, "
+            f"else bring it back with `fovea data verify --heal`. Received: sha256 {actual[:12]}… "
+            f"instead of {image_id[:12]}…"
         )
     try:
         return resize(decode(data, ingest.decode).pixels, prepare.size, prepare.resize)
@@ -92,6 +92,6 @@ def _check_room(destination: Path, needed: int) -> None:
     free = shutil.disk_usage(destination.parent).free
     if needed > free:
         raise UserError(
-            f"{destination} needs {needed:,} bytes; free some disk, or lower prepare.size. "
+            f"{destination} needs {needed:,} bytes; make room on the disk, or lower prepare.size. "
             f"Received: {free:,} bytes free"
         )

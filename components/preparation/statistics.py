@@ -1,4 +1,4 @@
-"""Prepared rows and arrays → what later stages must know of them, by content."""
+"""Prepared rows and arrays → counts, mean and deviation of the pixels, ids by content."""
 
 import hashlib
 import json
@@ -21,15 +21,15 @@ CHUNK = 64  # images in memory at a time when counting pixel values
 def statistics(
     splits: pd.DataFrame, arrays: Mapping[str, Path], prepare: Prepare
 ) -> dict[str, Any]:
-    """Return what later stages must know of the prepared images, as a tree of plain values.
+    """Return what later stages must know of the prepared images, as plain values.
 
     splits: all prepared rows. arrays: train, val and test → the file that prepare_images wrote.
-    mean and std are of the train split, for red, green and blue on the scale 0–1. data_id and
-    split_id name the labelled images, and the way they were split, by content.
 
-    pixels names the arrays themselves (sha256 of each file). The ids do not: the same images give
-    other pixels under another background or decoder, and stand in another order after a file was
-    renamed. What is computed from pixels, row by row, can be kept under these names alone.
+    - mean, std: of the train split, for red, green and blue, from 0 to 1.
+    - data_id: a hash of the images and their labels. split_id: of the images and their splits.
+    - pixels: the sha256 of each array. What is computed from pixels, row by row, must be kept under
+      this name, not under an id: the same images give other pixels with another background or
+      decoder, and another order of rows if a file is renamed.
     """
     mean, std = channel_statistics(read_images(arrays["train"]))
     counts = pd.crosstab(splits["split"], splits["label"])
@@ -38,21 +38,24 @@ def statistics(
         "size": prepare.size,
         "resize": prepare.resize,
         "counts": {
-            side: {str(label): int(count) for label, count in counts.loc[side].items()}
-            for side in SPLITS
+            split: {str(label): int(count) for label, count in counts.loc[split].items()}
+            for split in SPLITS
         },
         "mean": mean,
         "std": std,
         "data_id": _content_id(splits["image_id"], splits["label"]),
         "split_id": _content_id(splits["image_id"], splits["split"]),
-        "pixels": {side: sha256(path) for side, path in arrays.items()},
+        "pixels": {split: sha256(path) for split, path in arrays.items()},
     }
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of each channel of uint8 [N, H, W, 3], on the scale 0–1.
+    """Return mean and standard deviation of each channel of uint8 [N, H, W, 3], from 0 to 1.
 
-    Counted as whole numbers, so the result does not depend on the order of the images.
+    Pixel values are counted, so the result does not depend on the order of the images.
+
+    >>> channel_statistics(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, axis=3))
+    ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
     """
     histogram: NDArray[np.int64] = np.zeros((3, 256), dtype=np.int64)
     for start in range(0, len(images), CHUNK):

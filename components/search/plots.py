@@ -1,4 +1,4 @@
-"""Finished trials → one picture: the value by trial, and by each hyperparameter."""
+"""Finished trials → one picture: the value of each trial, by number and by hyperparameter."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ COLOURS = {"complete": "#2563eb", "pruned": "#d97706"}
 
 
 def draw_trials(trials: Sequence[Trial], maximize: str, space: Mapping[str, SpaceValues]) -> str:
-    """Return an SVG text; equal trials give equal text. The chosen trial has a ring."""
+    """Return an SVG text; equal trials give equal text. A ring marks the best trial."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -45,25 +45,25 @@ def _draw_history(panel: Any, trials: Sequence[Trial], maximize: str) -> None:
 
 
 def _draw_values(panel: Any, trials: Sequence[Trial], name: str, values: SpaceValues) -> None:
-    places = [trial.overrides[name] for trial in trials]
+    positions = [trial.overrides[name] for trial in trials]
     panel.set(title=name)
     if not isinstance(values, Range):
-        places = [str(place) for place in places]
+        positions = [str(position) for position in positions]
     elif values.log:
         panel.set_xscale("log")
     panel.tick_params(axis="x", which="both", labelrotation=30)
-    _scatter(panel, trials, places)
+    _scatter(panel, trials, positions)
 
 
-def _scatter(panel: Any, trials: Sequence[Trial], places: Sequence[Any]) -> None:
+def _scatter(panel: Any, trials: Sequence[Trial], positions: Sequence[Any]) -> None:
     for state, colour in COLOURS.items():
         shown = [
-            (place, trial.value)
-            for place, trial in zip(places, trials, strict=True)
+            (position, trial.value)
+            for position, trial in zip(positions, trials, strict=True)
             if trial.state == state and trial.value is not None
         ]
         if shown:
             panel.scatter(*zip(*shown, strict=True), s=22, color=colour, label=state)
     chosen = best_trial(list(trials))
     ring = {"s": 90, "facecolors": "none", "edgecolors": "#111827", "label": "chosen"}
-    panel.scatter([places[chosen.number]], [chosen.value], **ring)
+    panel.scatter([positions[chosen.number]], [chosen.value], **ring)

@@ -1,4 +1,4 @@
-"""A search space in params.yaml + an Optuna trial → overrides by dotted name."""
+"""A search space in params.yaml, an Optuna trial → overrides: dotted name → value."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ Overrides = dict[str, Any]
 def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparameters) -> Overrides:
     """Let an optuna.Trial choose a value for every name of the space.
 
-    A range is one of floats where the parameter is a float, whatever its ends look like:
+    A range has floats if the value in params.yaml is a float, even if both ends are integers:
     `{low: 0, high: 1}` for a dropout does not mean 0 or 1.
     """
     overrides: Overrides = {}
@@ -27,13 +27,15 @@ def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparamete
     return overrides
 
 
-def written_point(space: Mapping[str, SpaceValues], written: Hyperparameters) -> Overrides | None:
-    """Return the values as they stand in params.yaml, or None where they lie outside the space."""
+def values_as_written(
+    space: Mapping[str, SpaceValues], written: Hyperparameters
+) -> Overrides | None:
+    """Return the values in params.yaml of all names of the space; None if one is outside of it."""
     point = {name: written.value(name) for name in space}
-    return point if all(_inside(point[name], values) for name, values in space.items()) else None
+    return point if all(_is_inside(point[name], values) for name, values in space.items()) else None
 
 
-def _inside(value: Any, values: SpaceValues) -> bool:
+def _is_inside(value: Any, values: SpaceValues) -> bool:
     if isinstance(values, Choices):
         return value in values.choices
     return bool(values.low <= value <= values.high)

@@ -1,8 +1,8 @@
-"""A search space and an objective → trials, the best of them first found again after a crash.
+"""A search space and an objective → the trials of an Optuna study, which continues after a crash.
 
-The study is an sqlite file named by everything that decides its outcome, so an interrupted search
-goes on where it stopped and no other one is mistaken for it. Trial n is drawn by a sampler seeded
-with n, so a search that was interrupted tries what an undisturbed one would have tried.
+Guarantee: a search that was interrupted tries the same values as one that was not. Trial n always
+draws from seed + n and the results of the trials before it, which are in an sqlite file. The caller
+names the file by a hash of everything that decides the outcome, so another search has another file.
 """
 
 import logging
@@ -14,22 +14,22 @@ from typing import Any
 from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Search
-from components.search.space import Overrides, suggest, written_point
+from components.search.space import Overrides, suggest, values_as_written
 from components.training.training import TrainingFailedError
 
 log = logging.getLogger(__name__)
 
-# What is wrong with a trial alone; a lost tracking server or missing weights end the study.
+# They fail the trial. Any other error, such as a lost tracking server, ends the study.
 FAILURES = (TrainingFailedError, MemoryError)
 
 
 class Pruned(Exception):  # noqa: N818 - not an error
-    """Raised inside an objective whose trial does worse than the median of those before."""
+    """Raised in an objective if the trial is worse than the median of the trials before."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial. state: complete, pruned or failed; value: None where it failed."""
+    """A finished trial. state: complete, pruned or failed; value: None if it failed."""
 
     number: int
     state: str
@@ -37,8 +37,8 @@ class Trial:
     overrides: Overrides
 
 
-Report = Callable[[int, float], None]
-Objective = Callable[[int, Overrides, Report], float]
+OnValue = Callable[[int, float], None]
+Objective = Callable[[int, Overrides, OnValue], float]
 
 
 def run_study(
@@ -48,40 +48,44 @@ def run_study(
     storage: Path,
     seed: int,
 ) -> list[Trial]:
-    """Run trials until `search.trials` are finished, those of an interrupted run included.
+    """Run trials until `search.trials` are finished; those of an interrupted run count.
 
-    objective(number, overrides, report) trains and returns the value to maximize; it calls
-    report(epoch, value), which raises Pruned. TrainingFailedError (such as a loss that is no
-    number) or a lack of memory fails the trial, not the study.
-    storage: the sqlite file, made where it is missing.
+    objective(number, overrides, on_value) trains and returns the value to maximize. After each
+    epoch it calls on_value(epoch, value), which raises Pruned if the trial is worse than most.
+    TrainingFailedError (such as a loss that is NaN) or a lack of memory fails the trial, not the
+    study.
+    storage: the sqlite file; created if it is missing.
     """
     from optuna.trial import TrialState
 
     study = _open_study(search, storage)
-    _close_abandoned(study)
-    point = written_point(search.space, written)
-    while (number := len(_finished(study))) < search.trials:
+    _close_abandoned_trials(study)
+    as_written = values_as_written(search.space, written)
+    while (number := len(_finished_trials(study))) < search.trials:
         study.sampler = _sampler(search, seed + number)
-        if number == 0 and point and not study.get_trials(states=(TrialState.WAITING,)):
-            study.enqueue_trial(point)  # what is written is the score to beat
+        if number == 0 and as_written and not study.get_trials(states=(TrialState.WAITING,)):
+            study.enqueue_trial(as_written)  # first the values in params.yaml: the score to beat
         study.optimize(
             lambda trial, number=number: _run_trial(trial, number, search, written, objective),
             n_trials=1,
             catch=FAILURES,
         )
-        log.info(f"{_sentence(_finished(study)[-1])} ({number + 1} of {search.trials})")
-    return _finished(study)
+        log.info(f"{_in_words(_finished_trials(study)[-1])} ({number + 1} of {search.trials})")
+    return _finished_trials(study)
 
 
 def best_trial(trials: list[Trial]) -> Trial:
-    """Return the complete trial of the highest value, the earlier one of equals.
+    """Return the complete trial with the highest value; of equal ones the earliest.
 
     Raises UserError where no trial is complete.
+
+    >>> best_trial([Trial(0, "complete", 0.8, {}), Trial(1, "pruned", 0.9, {})]).number
+    0
     """
     complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
     if not complete:
         raise UserError(
-            "no trial of the search came to its end; narrow search.space to values that can be "
+            "no trial of the search is complete; narrow search.space to values that can be "
             f"trained. Received: {len(trials)} failed or pruned trials"
         )
     return max(complete, key=lambda trial: (trial.value, -trial.number))
@@ -118,13 +122,13 @@ def _run_trial(
 ) -> float:
     import optuna
 
-    def report(epoch: int, value: float) -> None:
+    def on_value(epoch: int, value: float) -> None:
         trial.report(value, epoch)
         if trial.should_prune():
             raise Pruned
 
     try:
-        return objective(number, suggest(trial, search.space, written), report)
+        return objective(number, suggest(trial, search.space, written), on_value)
     except Pruned:
         raise optuna.TrialPruned from None
     except FAILURES as error:
@@ -132,18 +136,18 @@ def _run_trial(
         raise
 
 
-def _close_abandoned(study: Any) -> None:
-    """Close trials that a killed process left running."""
+def _close_abandoned_trials(study: Any) -> None:
+    """Mark trials as failed that a killed process left running."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _finished(study: Any) -> list[Trial]:
-    """Return the trials that count: a failed one only where the failure was its own.
+def _finished_trials(study: Any) -> list[Trial]:
+    """Return the trials that count: complete, pruned, or failed by a FAILURES error.
 
-    Optuna also calls those failed that Ctrl-C or a kill ended.
+    Optuna marks a trial as failed also if Ctrl-C or a kill ended it; such a trial is run again.
     """
     trials = [
         trial
@@ -157,6 +161,6 @@ def _finished(study: Any) -> list[Trial]:
     ]
 
 
-def _sentence(trial: Trial) -> str:
+def _in_words(trial: Trial) -> str:
     value = "" if trial.value is None else f" with {trial.value:.4f}"
     return f"trial {trial.number} {trial.state}{value}"

@@ -1,7 +1,7 @@
-"""Labels of the training split → a plan against unequal class counts, as a tree of plain values.
+"""Labels of the train split → a plan for classes of unequal size, as plain values.
 
-The plan names what training draws and weighs; nothing is copied or dropped on disk, and val and
-test are never touched.
+The plan says how many images of each class an epoch draws, and their weight in the loss. No image
+is copied or deleted on disk, and val and test are not changed.
 """
 
 import math
@@ -15,46 +15,53 @@ from components.errors import UserError
 
 
 def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> dict[str, Any]:
-    """Return the plan of `none`, `class_weight`, `oversample` or `undersample` for training labels.
+    """Return the plan of a strategy: `none`, `class_weight`, `oversample` or `undersample`.
 
-    counts: class → images there are. targets: class → images drawn in an epoch. class_weights:
-    class → factor on the loss. log_priors: class → natural logarithm of its share in the loss,
-    images drawn times their weight, so that a loss adjusted by them does not correct a second time
-    what sampling or weights have evened out already.
+    - counts: class → number of images. targets: class → number of images drawn in an epoch.
+    - class_weights: class → factor on the loss.
+    - log_priors: class → natural logarithm of its share in the loss, which is targets times
+      weights. So the loss `logit_adjusted` does not correct a second time what sampling or weights
+      have corrected already.
 
     Raises UserError where a class has no training image.
+
+    >>> plan("oversample", ["cat", "cat", "dog"], ["cat", "dog"])["targets"]
+    {'cat': 2, 'dog': 2}
     """
-    found = Counter(labels)
-    counts = {name: found[name] for name in class_names}
+    by_label = Counter(labels)
+    counts = {name: by_label[name] for name in class_names}
     if 0 in counts.values():
         empty = [name for name, count in counts.items() if count == 0]
-        raise UserError(f"no training image of a class; add images. Received: {', '.join(empty)}")
+        raise UserError(f"a class has no training image; add images. Received: {', '.join(empty)}")
     targets = _targets(strategy, counts)
-    even = dict.fromkeys(counts, 1.0)
-    weights = class_weights(counts) if strategy == "class_weight" else even
-    felt = {name: targets[name] * weights[name] for name in counts}
-    whole = sum(felt.values())
+    equal = dict.fromkeys(counts, 1.0)
+    weights = class_weights(counts) if strategy == "class_weight" else equal
+    in_loss = {name: targets[name] * weights[name] for name in counts}
+    whole = sum(in_loss.values())
     return {
         "strategy": strategy,
         "class_names": list(class_names),
         "counts": counts,
         "targets": targets,
         "class_weights": weights,
-        "log_priors": {name: math.log(share / whole) for name, share in felt.items()},
+        "log_priors": {name: math.log(share / whole) for name, share in in_loss.items()},
     }
 
 
 def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
-    """Return weights inverse to the counts, with mean 1 over the images (King and Zeng, 2001).
+    """Return weights inverse to the counts, with a mean of 1 over images (King and Zeng, 2001).
 
-    Mean 1 keeps the size of the loss, and with it the meaning of the learning rate.
+    With a mean of 1 the loss keeps its size, so the same learning rate fits.
+
+    >>> class_weights({"cat": 3, "dog": 1})["dog"]
+    2.0
     """
     images = sum(counts.values())
     return {name: images / (len(counts) * count) for name, count in counts.items()}
 
 
 def counts_table(balance_plan: Mapping[str, Any]) -> pd.DataFrame:
-    """Return one row per class: class, before (images there are), after (drawn in an epoch)."""
+    """Return a row per class: class, before (number of images), after (drawn in an epoch)."""
     counts, targets = balance_plan["counts"], balance_plan["targets"]
     rows = [(name, counts[name], targets[name]) for name in balance_plan["class_names"]]
     return pd.DataFrame(rows, columns=["class", "before", "after"])

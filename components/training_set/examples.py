@@ -1,4 +1,4 @@
-"""What is trained and measured on: examples of a split, and the plan that draws and weighs them."""
+"""The types of training data: examples of a split, and the plan that draws and weighs them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Balance:
-    """A plan by class index: images drawn per epoch, and the weight of each in the loss."""
+    """A plan by class index: images drawn in an epoch, their weight in the loss, log priors."""
 
     targets: NDArray[np.int64]
     class_weights: NDArray[np.float32]
@@ -30,7 +30,7 @@ class Balance:
 
     @classmethod
     def from_plan(cls, plan: Mapping[str, Any]) -> "Balance":
-        """Read the tree that the stage `balance` writes."""
+        """Build it from the plan that the stage `balance` writes."""
         names = plan["class_names"]
         return cls(
             np.array([plan["targets"][name] for name in names], np.int64),
@@ -46,10 +46,10 @@ class Balance:
 
 @dataclass(frozen=True)
 class Data:
-    """What training sees.
+    """Everything that training reads.
 
-    images [N, size, size, 3] and labels of train and val, the plan for train, the class names and
-    way of resizing, and `content`, a hash that names the images.
+    train, val: images uint8 [N, size, size, 3] and labels. balance: the plan for train. resize: how
+    the images were resized. content: a hash of the images, which names files of their features.
     """
 
     train: Examples

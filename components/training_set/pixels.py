@@ -10,22 +10,22 @@ from components.files import sha256
 
 
 def read_images(path: Path, expected: str | None = None) -> "np.memmap[Any, np.dtype[np.uint8]]":
-    """Return the pixels of a split, uint8 [N, size, size, 3], read from disk where touched.
+    """Return the pixels of a split, uint8 [N, size, size, 3]; they are read from disk when used.
 
-    expected: sha256 of the file, from `pixels` in statistics.json. DVC goes by size and time, and
-    does not see a flipped byte; this reads every byte once, at 1.8 GB a second on one core. None
-    is for a file that this process has just written.
+    expected: sha256 of the file, from `pixels` in statistics.json. DVC compares size and time, and
+    does not see a changed byte; this reads every byte once, at 1.8 GB a second on one core. None
+    for a file that this process has just written.
 
-    Raises UserError where the file is missing or is another one.
+    Raises UserError where the file is missing or has another sha256.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; run `dvc repro prepare` first. Received: no such file")
-    found = None if expected is None else sha256(path)
-    if found != expected:
+    actual = None if expected is None else sha256(path)
+    if actual != expected:
         raise UserError(
             f"{path} is not the file that `prepare` wrote, or is damaged; bring it back (`fovea "
-            f"data verify --heal`, `dvc checkout`), else make it anew (`dvc repro -f prepare`). "
-            f"Received: sha256 {found} instead of {expected}"
+            f"data verify --heal`, `dvc checkout`), or make it again (`dvc repro -f prepare`). "
+            f"Received: sha256 {actual} instead of {expected}"
         )
     images: np.memmap[Any, np.dtype[np.uint8]] = np.load(path, mmap_mode="r")
     return images

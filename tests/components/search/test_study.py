@@ -28,11 +28,11 @@ def search(params):
     return params.search.model_copy(update={"trials": 8, "startup_trials": 3, "space": space})
 
 
-def formula(number, overrides, report):
+def formula(number, overrides, on_value):
     """Best at a rate of 0.01 without dropout."""
     value = 1 - abs(math.log10(overrides[RATE]) + 2) / 3 - overrides["model.dropout"]
     for epoch in (1, 2, 3):
-        report(epoch, value)
+        on_value(epoch, value)
     return value
 
 
@@ -52,10 +52,10 @@ def test_the_budget_is_counted_exactly_and_the_best_is_the_highest(search, writt
 
 
 def test_an_interrupted_search_ends_as_an_undisturbed_one(search, written, tmp_path):
-    def interrupted(number, overrides, report):
+    def interrupted(number, overrides, on_value):
         if number == 4:
             raise KeyboardInterrupt
-        return formula(number, overrides, report)
+        return formula(number, overrides, on_value)
 
     with pytest.raises(KeyboardInterrupt):
         run_study(search, written, interrupted, tmp_path / "one.db", 7)
@@ -66,7 +66,7 @@ def test_an_interrupted_search_ends_as_an_undisturbed_one(search, written, tmp_p
 def test_a_finished_search_is_not_run_again(search, written, tmp_path):
     first = run_study(search, written, formula, tmp_path / "s.db", 7)
 
-    def never(number, overrides, report):
+    def never(number, overrides, on_value):
         raise AssertionError("ran again")
 
     assert run_study(search, written, never, tmp_path / "s.db", 7) == first
@@ -79,10 +79,10 @@ def test_more_trials_build_on_those_already_run(search, written, tmp_path):
 
 
 def test_a_failing_trial_does_not_end_the_study(search, written, tmp_path):
-    def sometimes(number, overrides, report):
+    def sometimes(number, overrides, on_value):
         if number % 2:
             raise TrainingFailedError("the loss is no longer a number")
-        return formula(number, overrides, report)
+        return formula(number, overrides, on_value)
 
     trials = run_study(search, written, sometimes, tmp_path / "s.db", 7)
     assert [trial.state for trial in trials].count("failed") == 4
@@ -90,10 +90,10 @@ def test_a_failing_trial_does_not_end_the_study(search, written, tmp_path):
 
 
 def test_a_lost_tracking_server_ends_the_study_and_costs_no_trial(search, written, tmp_path):
-    def lost(number, overrides, report):
+    def lost(number, overrides, on_value):
         if number == 2:
             raise UserError("MLflow cannot be reached")
-        return formula(number, overrides, report)
+        return formula(number, overrides, on_value)
 
     with pytest.raises(UserError, match="MLflow"):
         run_study(search, written, lost, tmp_path / "one.db", 7)
@@ -102,7 +102,7 @@ def test_a_lost_tracking_server_ends_the_study_and_costs_no_trial(search, writte
 
 
 def test_a_mistake_of_ours_is_not_hidden_as_a_failed_trial(search, written, tmp_path):
-    def broken(number, overrides, report):
+    def broken(number, overrides, on_value):
         raise TypeError("a bug")
 
     with pytest.raises(TypeError, match="a bug"):
@@ -110,21 +110,21 @@ def test_a_mistake_of_ours_is_not_hidden_as_a_failed_trial(search, written, tmp_
 
 
 def test_a_search_in_which_every_trial_fails_says_so(search, written, tmp_path):
-    def failing(number, overrides, report):
+    def failing(number, overrides, on_value):
         raise TrainingFailedError("the loss is no longer a number")
 
     trials = run_study(search, written, failing, tmp_path / "s.db", 7)
-    with pytest.raises(UserError, match=r"no trial .* came to its end.*Received: 8"):
+    with pytest.raises(UserError, match=r"no trial .* is complete.*Received: 8"):
         best_trial(trials)
 
 
 def test_poor_trials_are_cut_short(search, written, tmp_path):
     epochs = []
 
-    def falling(number, overrides, report):
+    def falling(number, overrides, on_value):
         for epoch in range(1, 6):
             epochs.append(number)
-            report(epoch, -float(number))
+            on_value(epoch, -float(number))
         return -float(number)
 
     trials = run_study(search, written, falling, tmp_path / "s.db", 7)
