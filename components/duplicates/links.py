@@ -115,7 +115,7 @@ def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
     """
     known = images[images["fingerprint"].notna()]
     samples = stack(known["fingerprint"])
-    required = _required(known, params.min_similarity)
+    required = _required_similarity(known, params.min_similarity)
     rows, seen = len(known), np.empty(0, np.int64)
     copies = np.zeros(rows, np.int64)
     links = [_Alike.none()]
@@ -171,7 +171,7 @@ def _table(paths: NDArray[np.object_], links: Sequence[_Alike]) -> pd.DataFrame:
     return pd.DataFrame({"path": first, "other": second, "kind": "near"} | columns)
 
 
-def _required(images: pd.DataFrame, min_similarity: float) -> NDArray[np.float64]:
+def _required_similarity(images: pd.DataFrame, min_similarity: float) -> NDArray[np.float64]:
     """Return float [rows]: the similarity that each image must have with a copy.
 
     A picture smaller than the grid of the fingerprint has less detail to tell it from others, in

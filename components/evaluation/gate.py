@@ -89,7 +89,7 @@ def judge(
         return decide("reject", failures)
     doubts = [
         *unusable,
-        *_unchecked(rows),
+        *_classes_without_images(rows),
         *_possible_drops(rows, percent, register.max_recall_drop),
     ]
     if doubts:
@@ -156,7 +156,7 @@ def _below(difference: Interval | None, *, value: float, high: float) -> bool:
     return difference.value < value and difference.high < high
 
 
-def _unchecked(rows: Sequence[Comparison]) -> list[str]:
+def _classes_without_images(rows: Sequence[Comparison]) -> list[str]:
     names = [row.class_name for row in rows if row.challenger.value is None and row.class_name]
     text = f"no test image of {', '.join(names)}: the floor of its recall cannot be checked"
     return [text] if names else []

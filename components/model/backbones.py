@@ -285,14 +285,14 @@ def _compact(pixels: Any, width: float) -> Any:
 def _residual(hidden: Any, filters: int, stride: int, name: str) -> Any:
     from keras import layers
 
-    def convolved(x: Any, step: int, part: str) -> Any:
+    def convolve(x: Any, step: int, part: str) -> Any:
         x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm{part}")(x)
         x = layers.ReLU(name=f"{name}_relu{part}")(x)
         return layers.Conv2D(
             filters, 3, step, padding="same", use_bias=False, name=f"{name}_conv{part}"
         )(x)
 
-    changed = convolved(convolved(hidden, stride, "1"), 1, "2")
+    changed = convolve(convolve(hidden, stride, "1"), 1, "2")
     if stride > 1 or hidden.shape[-1] != filters:
         hidden = layers.Conv2D(filters, 1, stride, use_bias=False, name=f"{name}_shortcut")(hidden)
     return layers.Add(name=f"{name}_add")([hidden, changed])

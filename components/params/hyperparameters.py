@@ -19,7 +19,7 @@ class Hyperparameters(Section):
     train: Train
 
     @model_validator(mode="after")
-    def _something_trains(self) -> "Hyperparameters":
+    def _check_something_trains(self) -> "Hyperparameters":
         fresh, head = self.model.weights == "none", self.train.head.epochs
         rule = "nothing would be trained: raise train.finetune.epochs. Received: 0"
         return require(self, bool(self.train.finetune.epochs or (head and not fresh)), rule)

@@ -39,7 +39,7 @@ class Params(Section):
     register_: Register = Field(alias="register")
 
     @model_validator(mode="after")
-    def _searchable(self) -> "Params":
+    def _check_search_space(self) -> "Params":
         try:
             written = Hyperparameters(model=self.model, train=self.train)
         except ValidationError as error:

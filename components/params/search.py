@@ -21,7 +21,7 @@ class Range(Section):
     log: bool = Field(description="true: 0.001 to 0.01 is tried as often as 0.01 to 0.1")
 
     @model_validator(mode="after")
-    def _possible(self) -> "Range":
+    def _check_bounds(self) -> "Range":
         require(self, self.low < self.high, "low must be below high")
         return require(self, not self.log or self.low > 0, "a log range must start above 0")
 

@@ -31,6 +31,6 @@ class Split(Section):
     folds: Folds = Field(description="number of folds of the images in train and val; 0 for none")
 
     @model_validator(mode="after")
-    def _room_for_train(self) -> "Split":
+    def _check_room_for_train(self) -> "Split":
         rule = "val + test must leave room for train"
         return require(self, self.val + self.test < 1, rule)

@@ -36,7 +36,7 @@ class Size(RowRule):
     max_px: Positive
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Size":
+    def _check_order(self) -> "Size":
         return require(self, self.min_px <= self.max_px, "min_px must not exceed max_px")
 
 

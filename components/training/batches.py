@@ -42,7 +42,12 @@ def training_batches(
 
 
 def steps_per_epoch(balance: Balance, batch_size: int) -> int:
-    """Return the number of batches that is nearest to one epoch; at least 1."""
+    """Return the number of batches that is nearest to one epoch; at least 1.
+
+    >>> even = np.ones(2, np.float32)
+    >>> steps_per_epoch(Balance(np.array([70, 30]), class_weights=even, log_priors=even), 32)
+    3
+    """
     return max(1, round(balance.epoch_size / batch_size))
 
 
