@@ -150,7 +150,7 @@ class LabelErrors(Section):
     size: Side = Field(description="side of the square images, in pixels")
 
     @model_validator(mode="after")
-    def _learned(self) -> "LabelErrors":
+    def _check_weights(self) -> "LabelErrors":
         rule = "weights must not be none: features of random weights show no label error"
         return require(self, self.backbone == "none" or self.weights != "none", rule)
 

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from components.params.split import SPLITS, Split
 
-# The splits by their order on the line: test is first, so a new share for val leaves it as it is.
-ON_LINE = ("test", "val", "train")
+# The splits by their order on the line: test is first, so another share of val does not change it.
+ON_LINE = SPLITS[::-1]
 NO_SPLIT = len(SPLITS)
 
 
@@ -47,7 +47,7 @@ class Placement:
 
 
 def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
-    """Return where each row belongs, whatever other rows do: columns group, pixels_id, given_split.
+    """Return where each row belongs by itself: columns group, pixels_id, given_split.
 
     A given split is kept, unless `params.given` is `ignore`:
 

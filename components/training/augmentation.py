@@ -2,7 +2,7 @@
 
 Only this module imports albumentations. If threads share a `Compose`, its random numbers depend on
 which thread is faster, so each thread has its own. It is seeded for every image, so an image is
-changed in the same way in whatever thread.
+changed in the same way in every thread.
 """
 
 import threading

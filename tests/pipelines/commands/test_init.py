@@ -18,7 +18,7 @@ from components.params.reader import Params, read_params
 from pipelines.artifacts import RAW
 from pipelines.commands import doctor
 from pipelines.commands.card import card_text, with_value
-from pipelines.commands.data_add import add
+from pipelines.commands.data_add import add_images
 from pipelines.commands.init import init
 from pipelines.commands.sample import digits, write_sample
 from pipelines.workspace import dvc_files
@@ -139,7 +139,7 @@ def test_a_fresh_clone_is_ready_for_images_and_the_doctor_agrees(fresh: Path) ->
     incoming = fresh.parent / "incoming"
     pixels = np.random.default_rng(1).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
     images = {f"{'cat' if n % 2 else 'dog'}/{n}.png": encode_png(p) for n, p in enumerate(pixels)}
-    add(write(incoming, images))
+    add_images(write(incoming, images))
     # The doctor downloads weights that are not here yet.
     PARAMS.write_text(with_value(PARAMS.read_text(), "model.weights", "none"))
     commit("own images")
