@@ -34,29 +34,36 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
     trials: list[Trial] = []
     overrides: Overrides = {}
     if search.trials:
-        study = study_id(written, search, seed)
-        # A study that continues after an interruption has several parent runs; the tag joins them.
-        with start_run("search", origin(), {"stage": "search", "study_id": study}) as parent:
-            parent.log_params({"seed": seed, "search": search.model_dump()})
-            objective = build_objective(written, search, seed, parent)
-            storage = artifacts.STATE / "search" / f"{study}.db"
-            trials = run_study(search, written, objective, storage, seed)
-            best = best_trial(trials)
-            overrides = best.overrides
-            parent.log_metrics({search.maximize: best.value or 0.0})
-            parent.set_tags({"best_trial": str(best.number)})
+        trials = _run_tracked_study(written, search, seed)
+        overrides = best_trial(trials).overrides
     else:
         log.info("no search, since search.trials is 0; train uses the values in params.yaml")
+
     write_tree(artifacts.HYPERPARAMETERS, overrides)
     write_table(artifacts.TRIALS, _trial_table(trials, search))
     write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize, search.space))
+
+
+def _run_tracked_study(written: Hyperparameters, search: Search, seed: int) -> list[Trial]:
+    """Run the study, or continue it; an MLflow run shows it, with a run for each trial below."""
+    study = study_id(written, search, seed)
+    # A study that continues after an interruption has several parent runs; the tag joins them.
+    with start_run("search", origin(), {"stage": "search", "study_id": study}) as parent:
+        parent.log_params({"seed": seed, "search": search.model_dump()})
+        objective = build_objective(written, search, seed, parent)
+        storage = artifacts.STATE / "search" / f"{study}.db"
+        trials = run_study(search, written, objective, storage, seed)
+        best = best_trial(trials)
+        parent.log_metrics({search.maximize: best.value or 0.0})
+        parent.set_tags({"best_trial": str(best.number)})
+    return trials
 
 
 def build_objective(written: Hyperparameters, search: Search, seed: int, parent: Run) -> Objective:
     """Return the objective: train for a few epochs; each trial is an MLflow run under `parent`."""
     data = read_training_data()
 
-    @cache  # a version that is promoted during the search must not change where trials start
+    @cache  # a registered version may have to be downloaded; once is enough
     def resolve(weights: str) -> Path | None:
         return resolve_weights(written.model.model_copy(update={"weights": weights}))
 
