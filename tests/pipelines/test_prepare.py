@@ -16,18 +16,18 @@ from pipelines import artifacts, prepare
 from tests.pipelines.stages import run_until, sums, workspace
 
 
-def test_prepare_writes_pixels_and_rows_of_every_side(
+def test_prepare_writes_pixels_and_rows_of_every_split(
     digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params
 ) -> None:
     workspace(digits_folder, tmp_path, monkeypatch)
     run_until("prepare", params)
     tree = json.loads(artifacts.STATISTICS.read_text())
     assert tree["class_names"] == list("0123456789")
-    for side in SPLITS:
-        rows, images = pd.read_parquet(artifacts.rows(side)), read_images(artifacts.images(side))
-        assert len(rows) == len(images) == sum(tree["counts"][side].values())
-        assert (rows["split"] == side).all()
-        assert tree["pixels"][side] == sha256(artifacts.images(side))
+    for split in SPLITS:
+        rows, images = pd.read_parquet(artifacts.rows(split)), read_images(artifacts.images(split))
+        assert len(rows) == len(images) == sum(tree["counts"][split].values())
+        assert (rows["split"] == split).all()
+        assert tree["pixels"][split] == sha256(artifacts.images(split))
         assert [tree["class_names"][index] for index in rows["label_index"]] == list(rows["label"])
 
 
@@ -50,8 +50,8 @@ def test_further_columns_of_a_table_come_through_unharmed(
     table.sample(frac=1, random_state=0).to_csv(artifacts.RAW / "labels.csv", index=False)
     run_until("prepare", params)
     splits = pd.read_parquet(artifacts.SPLITS)
-    sides = pd.concat(pd.read_parquet(artifacts.rows(side)) for side in SPLITS)
-    for rows in (splits, sides):
+    prepared_rows = pd.concat(pd.read_parquet(artifacts.rows(split)) for split in SPLITS)
+    for rows in (splits, prepared_rows):
         assert len(rows) == len(paths)
         merged = rows.merge(table, on="path", suffixes=("", "_given"))
         for name in ("label", "note", "shelf"):
@@ -72,7 +72,7 @@ def test_another_background_gives_other_names_to_the_pixels_alone(
     ingest = params.ingest.model_copy(update={"decode": decode})
     prepare.run(ingest, params.prepare)
     black = json.loads(artifacts.STATISTICS.read_text())
-    assert all(white["pixels"][side] != black["pixels"][side] for side in SPLITS)
+    assert all(white["pixels"][split] != black["pixels"][split] for split in SPLITS)
     for name in ("data_id", "split_id", "counts"):
         assert white[name] == black[name]
 

@@ -37,10 +37,10 @@ def test_the_same_inputs_give_the_same_files(prepared):
     assert (artifacts.MODEL.read_bytes(), artifacts.HISTORY.read_bytes()) == first
 
 
-@pytest.mark.parametrize("side", ["train", "val"])
-def test_damaged_pixels_are_not_trained_on(prepared, side):
-    flip(artifacts.images(side))
-    with pytest.raises(UserError, match=f"{side}.images.npy is not the file"):
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_damaged_pixels_are_not_trained_on(prepared, split):
+    flip(artifacts.images(split))
+    with pytest.raises(UserError, match=f"{split}.images.npy is not the file"):
         train.run(17, prepared.model, prepared.train)
     assert not artifacts.MODEL.exists()
 

@@ -150,7 +150,7 @@ def test_ids_depend_on_content_alone(tmp_path: Path) -> None:
             "split": ["train", "val", "test", "train"],
         }
     )
-    arrays = {side: tmp_path / side for side in ("train", "val", "test")}
+    arrays = {split: tmp_path / split for split in ("train", "val", "test")}
     for path in arrays.values():
         with path.open("wb") as file:
             np.save(file, np.zeros((2, 2, 2, 3), np.uint8))
