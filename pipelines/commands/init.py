@@ -43,24 +43,24 @@ def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> N
     """
     if not DAG.is_file():
         raise UserError(f"run from the repository's root, beside {DAG}. Received: {Path.cwd()}")
-    if name is None and card == "photos":
-        name = _asked_name()
-    text = card_text(card, name, floors, gpu)
     with locks.hold(Path(), "fovea init"):
-        leaving = _of_the_demo() if card == "photos" else []
-        copy = _copy_to_keep(text)
-        if leaving or copy is not None:
-            show_lines(*_effects(leaving, card, copy))
+        leaving = _demo_paths() if card == "photos" else []
+        if name is None and card == "photos":
+            name = _ask_name()
+        text = card_text(card, name, floors, gpu)
+        backup = _backup_path(text)
+        if leaving or backup is not None:
+            show_lines(*_effects(leaving, card, backup))
             if not agreed:
                 _ask()
-        if copy is not None:
-            _write(copy, PARAMS.read_bytes())
+        if backup is not None:
+            _write(backup, PARAMS.read_bytes())
         _remove(leaving)
         _write(PARAMS, text.encode())
-    log.info(f"{PARAMS} is {NAMES[card]} now; next: {_next(card)}")
+    log.info(f"{PARAMS} is {NAMES[card]} now; next: {_next_steps(card)}")
 
 
-def _asked_name() -> str:
+def _ask_name() -> str:
     if not sys.stdin.isatty():
         raise UserError(
             "the model needs a name in the registry; give it with --name, such as --name birds. "
@@ -69,7 +69,7 @@ def _asked_name() -> str:
     return str(typer.prompt("Name of the model in the registry, such as birds"))
 
 
-def _of_the_demo() -> list[Path]:
+def _demo_paths() -> list[Path]:
     """Return what the demo left: its images, what DVC knows of them, a folder for each stage.
 
     Raises UserError where anything here is of other images.
@@ -97,14 +97,15 @@ def _other_images() -> str | None:
         if not (known and _md5(path.read_bytes()) == demo[name]) and not is_junk(name):
             return str(path)
     listing = _md5(dvc_files.listing_bytes(demo)) + dvc_files.FOLDER
-    if dvc_files.listing_name_in(_text(TRACKED)) not in (None, listing):
+    # A killed DVC leaves an empty file, which names no images.
+    if _text(TRACKED).strip() and dvc_files.listing_name_in(_text(TRACKED)) != listing:
         return f"{TRACKED}, which names other images"
     if dvc_files.stage_files(_text(LOCK), "ingest", "deps").get(str(RAW), listing) != listing:
         return f"{LOCK}, which has results of other images"
     return None
 
 
-def _copy_to_keep(text: str) -> Path | None:
+def _backup_path(text: str) -> Path | None:
     """Return where params.yaml is to be copied, or None where nothing of it would be lost."""
     if not PARAMS.is_file():
         return None
@@ -118,10 +119,12 @@ def _copy_to_keep(text: str) -> Path | None:
     return next(path for path in copies if not path.exists() or path.read_bytes() == now)
 
 
-def _effects(leaving: Sequence[Path], card: str, copy: Path | None) -> list[str]:
+def _effects(leaving: Sequence[Path], card: str, backup: Path | None) -> list[str]:
     lines = [f"{PARAMS} becomes {NAMES[card]}"]
-    if copy is not None:
-        lines.append(f"{PARAMS} as it is has changes that git does not have; a copy goes to {copy}")
+    if backup is not None:
+        lines.append(
+            f"{PARAMS} as it is has changes that git does not have; a copy goes to {backup}"
+        )
     if leaving:
         lines.append("the demo's images and results are removed, from git's index, too:")
         lines += [f"  {path}" for path in leaving]
@@ -165,7 +168,7 @@ def _git(*arguments: str) -> str | None:
     return done.stdout
 
 
-def _next(card: str) -> str:
+def _next_steps(card: str) -> str:
     if card == "photos":
         return "fovea data add FOLDER_OR_ARCHIVE, then fovea doctor"
     return "dvc repro" if RAW.is_dir() else "fovea sample digits, then dvc repro"

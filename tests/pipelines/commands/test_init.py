@@ -43,7 +43,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, folder)
     write_sample("digits")
     write(folder, RESULTS)
-    listing = dvc_files.added_md5(Path(f"{RAW}.dvc").read_text())
+    listing = dvc_files.listing_name_in(Path(f"{RAW}.dvc").read_text())
     Path("dvc.lock").write_text(LOCK.format(listing=listing))
     commit("the demo")
     os.chdir(here)
@@ -166,11 +166,19 @@ def test_images_of_others_that_only_dvc_knows_of_stop_it(fresh: Path) -> None:
     dvc("add", "--quiet", str(RAW))
     shutil.rmtree(RAW)  # as in a clone before `dvc pull`
     refused(photos, r"Received: data/raw\.dvc, which names other images$")
+    Path(f"{RAW}.dvc").write_text("outs: [{path: raw, md5: 0123.dir}]\n")  # as DVC 2 wrote it
+    refused(photos, r"Received: data/raw\.dvc, which names other images$")
 
 
 def test_results_of_others_stop_it(demo: Path) -> None:
     Path("dvc.lock").write_text(LOCK.format(listing="0" * 32 + ".dir"))
     refused(photos, r"Received: dvc\.lock, which has results of other images$")
+
+
+def test_an_empty_file_that_a_killed_dvc_left_stops_nothing(fresh: Path) -> None:
+    write(Path(), {f"{RAW}.dvc": b""})
+    photos()
+    assert not Path(f"{RAW}.dvc").exists()
 
 
 def test_what_a_killed_init_left_is_removed_by_the_next(demo: Path) -> None:
