@@ -25,7 +25,8 @@ from pipelines.formats import read_tree
 from pipelines.workspace import locks, processes
 from pipelines.workspace.commits import commit_files, prepare_commits
 from pipelines.workspace.messages import LOGGERS
-from pipelines.workspace.starting_weights import PARAMS, write_champion
+from pipelines.workspace.params_text import PARAMS
+from pipelines.workspace.starting_weights import write_champion
 
 # By name: the file of a deployment is loaded under another one. Prefect sends these lines to the
 # task run that they belong to (PREFECT_LOGGING_EXTRA_LOGGERS).

@@ -1,10 +1,9 @@
 """A card of this package, a name, floors and sizes → the text of params.yaml.
 
-A card is a whole params.yaml with comments. Values are set line by line, so the comments stay.
+A card is a whole params.yaml with comments, which stay where values are set.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,13 +13,12 @@ from pydantic import ValidationError
 from components.errors import UserError
 from components.params.register import Register
 from components.params.sentences import broken_rules
+from pipelines.workspace.params_text import with_value
 
 FOLDER = Path(__file__).parent / "cards"
 # The whole MobileNetV2, a batch that keeps a GPU busy, and 30 epochs: on TrashNet, at width 0.35,
 # 30 score a point more than 8.
 GPU_SIZES = {"model.width": "1.0", "train.batch_size": "128", "train.finetune.epochs": "30"}
-# `  width: 0.35 # comment`: indentation, key, value, and the rest of the line.
-LINE = re.compile(r"( *)([\w.]+):(?: +([^\s#]+))?(\s.*)?", re.DOTALL)
 
 
 def card_text(card: str, name: str | None, floors: str, gpu: bool) -> str:
@@ -42,7 +40,7 @@ def card_text(card: str, name: str | None, floors: str, gpu: bool) -> str:
         plain = yaml.safe_load(name) == name
         values["register.name"] = name if plain else json.dumps(name)
     for key, value in values.items():
-        text = with_value(text, key, value)
+        text = with_value(text, key.split("."), value)
     return text
 
 
@@ -63,26 +61,6 @@ def parse_floors(text: str) -> dict[str, float]:
                 f"Received: {part!r}"
             ) from None
     return floors
-
-
-def with_value(text: str, name: str, value: str) -> str:
-    """Return a card with another value at a dotted name; every other character stays.
-
-    >>> with_value("model:\\n  width: 0.35 # channels\\n", "model.width", "1.0")
-    'model:\\n  width: 1.0 # channels\\n'
-
-    Raises KeyError where no line of its own holds the name.
-    """
-    lines, path = text.splitlines(keepends=True), [""]
-    for number, line in enumerate(lines):
-        if (found := LINE.fullmatch(line)) is None:
-            continue
-        indent, key, old, rest = found.groups()
-        path[len(indent) // 2 :] = [key]
-        if ".".join(path) == name and old is not None:
-            lines[number] = f"{indent}{key}: {value}{rest or ''}"
-            return "".join(lines)
-    raise KeyError(name)
 
 
 def _check_register(card: str, name: str | None, floors: Mapping[str, float]) -> None:

@@ -1,21 +1,17 @@
 """The registry's champion → its version in params.yaml, where DVC, git and people see it."""
 
-import copy
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from components.errors import UserError
 from components.files import write_whole
 from components.registry.versions import Version, champion, download
 from components.tracking.connection import connect
+from pipelines.workspace.params_text import PARAMS, read_tree, with_value
 
 log = logging.getLogger(__name__)
 
-PARAMS = Path("params.yaml")
 WEIGHTS = ("model", "weights")
 
 
@@ -46,50 +42,10 @@ def write_champion() -> Version | None:
     return version
 
 
-def with_value(text: str, keys: Sequence[str], value: str) -> str:
-    """Return the text of a YAML file with another value at `keys`; comments and layout stay.
-
-    Raises UserError where there is no plain value at `keys`.
-
-    >>> with_value("model: { weights: none } # a start", ("model", "weights"), "imagenet")
-    'model: { weights: imagenet } # a start'
-    """
-    expected = copy.deepcopy(_tree(text))
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    below: Any = expected
-    for key in keys:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        node = next((inner for name, inner in pairs if name.value == key), None)
-    if isinstance(node, yaml.ScalarNode):
-        for key in keys[:-1]:
-            below = below[key]
-        below[keys[-1]] = value
-        changed = text[: node.start_mark.index] + value + text[node.end_mark.index :]
-        # A value over several lines, or one that other values refer to, cannot be changed alone.
-        if _holds(changed, expected):
-            return changed
-    raise UserError(f"{PARAMS} must have one plain value at {'.'.join(keys)}: write {value} there")
-
-
-def _holds(text: str, tree: Any) -> bool:
-    try:
-        return bool(yaml.safe_load(text) == tree)
-    except yaml.YAMLError:
-        return False
-
-
 def _value(text: str, keys: Sequence[str]) -> Any:
-    node = _tree(text)
+    node = read_tree(text)
     for key in keys:
         node = node.get(key) if isinstance(node, dict) else None
     if node is None:
         raise UserError(f"{'.'.join(keys)} is missing; every value must be written out")
     return node
-
-
-def _tree(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{PARAMS} is not valid YAML: {problem}") from None

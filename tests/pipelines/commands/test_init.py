@@ -17,11 +17,12 @@ from components.images.png import encode_png
 from components.params.reader import Params, read_params
 from pipelines.artifacts import RAW
 from pipelines.commands import doctor
-from pipelines.commands.card import card_text, with_value
+from pipelines.commands.card import card_text
 from pipelines.commands.data_add import add_images
 from pipelines.commands.init import init
 from pipelines.commands.sample import digits, write_sample
 from pipelines.workspace import dvc_files
+from pipelines.workspace.params_text import with_value
 from tests.cards import DIGITS, PHOTOS
 from tests.pipelines.versioned import ROOT, commit, dvc, make_repository, read, run, write
 
@@ -141,12 +142,12 @@ def test_a_fresh_clone_is_ready_for_images_and_the_doctor_agrees(fresh: Path) ->
     images = {f"{'cat' if n % 2 else 'dog'}/{n}.png": encode_png(p) for n, p in enumerate(pixels)}
     add_images(write(incoming, images))
     # The doctor downloads weights that are not here yet.
-    PARAMS.write_text(with_value(PARAMS.read_text(), "model.weights", "none"))
+    PARAMS.write_text(with_value(PARAMS.read_text(), ("model", "weights"), "none"))
     commit("own images")
     checks = {check.name: check for check in doctor.examine()}
     assert {name for name, check in checks.items() if check.status == "fail"} <= {"packages"}
     assert checks["params"].status == checks["data"].status == checks["git"].status == "ok"
-    assert checks["data"].found == "24 images in 2 classes, as tracked by DVC"
+    assert checks["data"].finding == "24 images in 2 classes, as tracked by DVC"
 
 
 @pytest.mark.parametrize("where", ["cat/1.png", "0/0000.png", "0/link.png"])

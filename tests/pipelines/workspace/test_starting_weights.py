@@ -14,17 +14,19 @@ from components.registry.promotion import promote
 from components.registry.versions import find_version, register_version
 from components.tracking.connection import client
 from components.tracking.runs import start_run
-from pipelines.workspace.starting_weights import WEIGHTS, with_value, write_champion
+from pipelines.workspace.params_text import with_value
+from pipelines.workspace.starting_weights import WEIGHTS, write_champion
+from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 
-CARD = (Path(__file__).parents[3] / "params.yaml").read_text()
+CARD = DIGITS.read_text()
 REFERENCE = f"models:/digits/3#sha256={'0123456789abcdef' * 4}"
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (CARD, CARD.replace("  weights: none #", f"  weights: {REFERENCE} #")),
+        (CARD, CARD.replace("  weights: none\n", f"  weights: {REFERENCE}\n")),
         ("model:\n  weights: 'none'  # why\n", f"model:\n  weights: {REFERENCE}  # why\n"),
         ("model: {weights: none, x: 1}\n", f"model: {{weights: {REFERENCE}, x: 1}}\n"),
         ("a: 1\r\nmodel:\r\n  weights: b\r\n", f"a: 1\r\nmodel:\r\n  weights: {REFERENCE}\r\n"),
@@ -56,7 +58,7 @@ def test_a_value_that_cannot_be_changed_alone_is_refused(text: str) -> None:
 
 @pytest.fixture
 def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the card of this repository, and a store with two versions of digits."""
+    """A folder with the card of the demo, and a store with two versions of digits."""
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
         if "TELEMETRY" not in name:
             monkeypatch.delenv(name)
@@ -86,7 +88,7 @@ def test_the_champion_is_written_once_and_a_moved_alias_again(
     assert version is not None
     assert version.number == 1
     written = Path("params.yaml").read_text()
-    assert written == CARD.replace("weights: none #", f"weights: {version.reference} #")
+    assert written == CARD.replace("  weights: none\n", f"  weights: {version.reference}\n")
     write_champion()
     assert "names the champion of digits already, version 1" in caplog.text
     assert Path("params.yaml").read_text() == written

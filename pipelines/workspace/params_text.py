@@ -1,0 +1,54 @@
+"""The text of params.yaml → the same text with one other value: comments and layout stay."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.errors import UserError
+
+PARAMS = Path("params.yaml")
+
+
+def with_value(text: str, keys: Sequence[str], value: str) -> str:
+    """Return the text of a YAML file with another value at `keys`; comments and layout stay.
+
+    value: as it is written in YAML: `0.5` is a number, `"2026"` with quotes a text.
+    Raises UserError where there is no plain value at `keys`.
+
+    >>> with_value("model: { weights: none } # a start", ("model", "weights"), "imagenet")
+    'model: { weights: imagenet } # a start'
+    """
+    expected = copy.deepcopy(read_tree(text))
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    below: Any = expected
+    for key in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((inner for name, inner in pairs if name.value == key), None)
+    if isinstance(node, yaml.ScalarNode):
+        for key in keys[:-1]:
+            below = below[key]
+        below[keys[-1]] = yaml.safe_load(value)
+        changed = text[: node.start_mark.index] + value + text[node.end_mark.index :]
+        # A value over several lines, or one that other values refer to, cannot be changed alone.
+        if _holds(changed, expected):
+            return changed
+    raise UserError(f"{PARAMS} must have one plain value at {'.'.join(keys)}: write {value} there")
+
+
+def read_tree(text: str) -> Any:
+    """Read YAML. Raises UserError where it is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{PARAMS} is not valid YAML: {problem}") from None
+
+
+def _holds(text: str, tree: Any) -> bool:
+    try:
+        return bool(yaml.safe_load(text) == tree)
+    except yaml.YAMLError:
+        return False
