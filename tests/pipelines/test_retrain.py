@@ -20,12 +20,13 @@ from components.registry.promotion import promote
 from components.registry.versions import find_version, register_version
 from components.tracking import runs
 from pipelines.workspace import locks, processes
+from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 from tests.pipelines.processes import group_lives
 
 Make = Callable[[str], Path]
 SOURCE = Path(__file__).parents[2]
-CARD = (SOURCE / "params.yaml").read_text()
+CARD = DIGITS.read_text()
 FOVEA_RETRAIN = [sys.executable, "-m", "pipelines.commands.fovea", "retrain"]
 
 THREE = """
@@ -335,7 +336,8 @@ def test_from_champion_is_committed_before_the_stages_run_and_dvc_lock_after_the
     assert run_flow(start_from="champion", branch="warm").is_completed()
     first = "Training starts from version 1 of digits, the champion"
     assert (root / "model").read_text() == f"{first}\n?? half.py\n"
-    assert (root / "params.yaml").read_text() == CARD.replace("none # [", f"{reference} # [")
+    weights = "  weights: none\n"
+    assert (root / "params.yaml").read_text() == CARD.replace(weights, f"  weights: {reference}\n")
     assert git("log", "--format=%s", "--name-only", "main..warm").split("\n\n") == [
         "What the stages wrote when they ran again",
         f"dvc.lock\n{first}",
