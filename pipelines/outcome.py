@@ -19,9 +19,9 @@ def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[s
 
 def _intervals(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the table of [low, high] lists at this level; a class may have its name, too."""
-    found = metrics.get("intervals", {})
-    ends = found.values() if isinstance(found, Mapping) else [found]
-    return found if all(isinstance(each, list) for each in ends) else {}
+    intervals = metrics.get("intervals", {})
+    values = intervals.values() if isinstance(intervals, Mapping) else [intervals]
+    return intervals if all(isinstance(value, list) for value in values) else {}
 
 
 def outcome_markdown(verdict: Mapping[str, Any], report: Path, run: str) -> str:

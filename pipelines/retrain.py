@@ -160,7 +160,7 @@ def mlflow_run() -> str:
     try:
         run = runs.run_of_model(model_id(artifacts.MODEL))
         experiment = connection.experiment_id()
-    except UserError as error:  # the stages are done; a store gone since is no failure of theirs
+    except UserError as error:  # the stages are done: the flow does not fail without the store
         return f"unknown, since {error}"
     if run is None:
         return f"unknown to {connection.address()}"

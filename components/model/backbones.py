@@ -187,18 +187,18 @@ def _application(model: Model, application: Application, size: int) -> Any:
 
 def _check_content(network: Any, model: Model, application: Application, size: int) -> None:
     """Raise UserError where the ImageNet weights are not those that the list of backbones names."""
-    found = content_sha256(network)
+    actual = content_sha256(network)
     trained_on = size if size in application.sizes else 224
     expected = (application.imagenet or {}).get((model.width, trained_on))
     if expected is None:
         log.info(
             f"the ImageNet weights of {model.backbone} of width {model.width} for {trained_on} px "
-            f"are not checked, since no sha256 of them is known; theirs is {found}"
+            f"are not checked, since no sha256 of them is known; theirs is {actual}"
         )
-    elif found != expected:
+    elif actual != expected:
         raise UserError(
             f"the ImageNet weights of {model.backbone} of width {model.width} are not the "
-            f"published ones: their sha256 is {found}, and should be {expected}; remove the file, "
+            f"published ones: their sha256 is {actual}, and should be {expected}; remove the file, "
             f"so that Keras downloads it again. Received: a file in {_keras_folder()}"
         )
 

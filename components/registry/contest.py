@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Contest:
-    """The images both are judged on, and how to prepare them anew at another size.
+    """The images both are judged on, and how to prepare them again at another size.
 
     rows: columns path, image_id and label_index. prepared: uint8 [N, size, size, 3] in the order
     of rows, made as `prepare` says. root: where the paths in rows begin.
@@ -52,25 +52,25 @@ def judge_against(
 ) -> Verdict:
     """Judge the model with this sha256 by its probabilities, float32 [N, C] of class_names.
 
-    A model that is the champion itself, and one whose champion cannot be loaded, is held: nothing
-    shows that it is better.
+    The decision is `hold` where the model is the champion itself, and where the champion cannot be
+    loaded: nothing shows then that it is better.
     """
     labels = contest.rows["label_index"].to_numpy(np.int64)
 
-    def judged(theirs: NDArray[np.float32] | None) -> Verdict:
+    def compare_with(theirs: NDArray[np.float32] | None) -> Verdict:
         return judge(labels, probabilities, theirs, contest.class_names, register, seed)
 
     if champion is None:
-        return judged(None)
+        return compare_with(None)
     if champion.model_id == model_id:
         same = f"this model is the champion already, as version {champion.number}"
-        return replace(judged(None), decision="hold", reasons=(same,))
+        return replace(compare_with(None), decision="hold", reasons=(same,))
     try:
         theirs = champion_probabilities(champion, contest)
     except UserError as error:
-        log.info(f"champion: {error}")  # the verdict is without it, for paths differ by machine
-        return _uncompared(judged(None), champion)
-    return judged(theirs)
+        log.info(f"champion: {error}")  # not in the verdict, for a path differs by machine
+        return _without_comparison(compare_with(None), champion)
+    return compare_with(theirs)
 
 
 def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.float32]:
@@ -82,7 +82,7 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
     file = download(champion)
     try:
         classifier = read_classifier(file)
-        seen = _predicted(classifier, contest)
+        predictions = _predictions(classifier, contest)
     except UserError:
         raise
     except Exception as error:  # whatever a stored model does wrong must not stop the new one
@@ -90,10 +90,10 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
         raise UserError(
             f"version {champion.number} cannot be used ({problem}). Received: {file}"
         ) from error
-    return align_columns(seen, classifier.class_names, contest.class_names)
+    return align_columns(predictions, classifier.class_names, contest.class_names)
 
 
-def _predicted(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:
+def _predictions(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:
     """Predict on the images as this classifier was trained to see them."""
     if (classifier.size, classifier.resize) == (contest.prepare.size, contest.prepare.resize):
         return predict(classifier, contest.prepared)
@@ -104,7 +104,7 @@ def _predicted(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:
         return predict(classifier, read_images(again))
 
 
-def _uncompared(verdict: Verdict, champion: Version) -> Verdict:
+def _without_comparison(verdict: Verdict, champion: Version) -> Verdict:
     reason = f"the champion, version {champion.number}, cannot be loaded: nothing is compared"
     if verdict.decision == "promote":
         return replace(verdict, decision="hold", reasons=(reason,))

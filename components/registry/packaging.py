@@ -27,7 +27,7 @@ REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
 
 @dataclass(frozen=True)
 class _AsItIs:
-    """Stands in for a Keras model while MLflow saves it; saving copies the file."""
+    """What MLflow takes for a Keras model: saving it copies the file."""
 
     file: Path
 
@@ -108,14 +108,14 @@ def requirements() -> list[str]:
 
 
 def _show_metrics(run: Run, logged_id: str, shown: Sequence[str]) -> None:
-    """Tie the run's newest values to the logged model, at their own times, so none is doubled."""
+    """Show the run's newest values beside the logged model, at their own times: none is doubled."""
     from mlflow.entities import Metric
 
     latest = [client().get_metric_history(run.id, name)[-1:] for name in shown]
-    tied = [
-        Metric(each.key, each.value, each.timestamp, each.step, model_id=logged_id)
+    metrics = [
+        Metric(metric.key, metric.value, metric.timestamp, metric.step, model_id=logged_id)
         for history in latest
-        for each in history
+        for metric in history
     ]
-    if tied:
-        client().log_batch(run.id, metrics=tied)
+    if metrics:
+        client().log_batch(run.id, metrics=metrics)

@@ -8,11 +8,11 @@ from components.errors import UserError
 from components.registry.record import (
     Event,
     champions,
-    checked_reason,
     line_of_champions,
+    one_line_reason,
     read_record,
-    stamped,
     to_tag,
+    with_key,
 )
 from components.registry.versions import (
     CHALLENGER,
@@ -39,11 +39,11 @@ def promote(
     name: the registered model. wanted: a number or an alias. override: promote also what the gate
     or a reviewer has rejected. by: who decides.
     Raises UserError where there is no such version, it is the champion already, its file is not
-    the one that was registered, it was rejected, or somebody else decided in the same moment.
+    the one that was registered, it was rejected, or another person decided in the same moment.
     """
     connect()
-    why = checked_reason(reason)
-    version = _wanted(name, wanted)
+    why = one_line_reason(reason)
+    version = _version_to_decide_on(name, wanted)
     record = history(name)
     if CHAMPION in version.aliases and champions(record)[-1] == version.number:
         raise UserError(f"this version is the champion already. Received: {version.number}")
@@ -77,10 +77,10 @@ def reject(name: str, wanted: str | None, reason: str, by: str) -> Event:
     Raises UserError where there is no such version, or it is the champion.
     """
     connect()
-    why = checked_reason(reason)
-    version = _wanted(name, wanted)
+    why = one_line_reason(reason)
+    version = _version_to_decide_on(name, wanted)
     # By the record, too: a move that was interrupted would be finished by this event.
-    line = line_of_champions(history(name), _held(name))
+    line = line_of_champions(history(name), _number_of_champion(name))
     if CHAMPION in version.aliases or version.number == line[-1]:
         raise UserError(
             "this version is the champion; `fovea rollback` takes it back. "
@@ -95,12 +95,12 @@ def reject(name: str, wanted: str | None, reason: str, by: str) -> Event:
 def rollback(name: str, reason: str, by: str) -> Event:
     """Make the champion before the present one, by the record, champion again.
 
-    Raises UserError where the record has no earlier champion, or that version is gone or its file
-    not the one that was registered.
+    Raises UserError where the record has no earlier champion, or that version is missing, or its
+    file is not the one that was registered.
     """
     connect()
-    why = checked_reason(reason)
-    line = line_of_champions(history(name), _held(name))
+    why = one_line_reason(reason)
+    line = line_of_champions(history(name), _number_of_champion(name))
     present, before = line[-1], line[-2] if len(line) > 1 else None
     if present is None or before is None:
         champion_now = f"version {present}" if present else "none"
@@ -126,15 +126,15 @@ def history(name: str) -> tuple[Event, ...]:
 
 
 def _decide(name: str, event: Event) -> Event:
-    """Append the event, let the alias follow, and return it as it stands on record."""
+    """Append the event to the record, move the alias, and return the event with its key."""
     record = history(name)
-    present = line_of_champions(record, _held(name))[-1]
+    present = line_of_champions(record, _number_of_champion(name))[-1]
     target = present if event.kind == "reject" else event.to_version
-    mine = stamped(event.between(present, target), record)
+    mine = with_key(event.between(present, target), record)
     client().set_registered_model_tag(name, mine.key, to_tag(mine))
     _follow(name)
-    others = [each for each in history(name) if each.key != mine.key]
-    rival = next((each for each in others if each.number == mine.number), None)
+    others = [other for other in history(name) if other.key != mine.key]
+    rival = next((other for other in others if other.number == mine.number), None)
     if rival is not None and rival.key < mine.key:
         raise UserError(
             f"{rival.who} decided in the same moment, and first ({rival.kind} {rival.version}: "
@@ -144,34 +144,34 @@ def _decide(name: str, event: Event) -> Event:
 
 
 def _follow(name: str) -> None:
-    """Put the alias where the record says, until nobody has written to the record meanwhile.
+    """Put the alias where the record says, until the record stays the same meanwhile.
 
-    Whoever moves the alias last has read the record after that, so that it ends where the record
-    does, however many decide at once.
+    The process that moves the alias last reads the record once more after that. So the alias ends
+    where the record does, however many decide at once.
     """
     from mlflow.exceptions import MlflowException
 
     while True:
         record = history(name)
         target = champions(record)[-1]
-        if target is not None and target != _held(name):
+        if target is not None and target != _number_of_champion(name):
             try:
                 client().set_registered_model_alias(name, CHAMPION, str(target))
             except MlflowException:
-                # Two at once that both found no alias: MLflow refuses the second. Look once more.
-                if _held(name) is None:
+                # Two processes found no alias at once: MLflow refuses the second. Look once more.
+                if _number_of_champion(name) is None:
                     raise
                 continue
         if history(name) == record:
             return
 
 
-def _held(name: str) -> int | None:
+def _number_of_champion(name: str) -> int | None:
     version = champion(name)
     return version.number if version else None
 
 
-def _wanted(name: str, wanted: str | None) -> Version:
+def _version_to_decide_on(name: str, wanted: str | None) -> Version:
     if wanted is not None:
         return find_version(name, wanted)
     return challenger(name) or find_version(name, CHALLENGER)

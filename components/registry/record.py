@@ -2,8 +2,8 @@
 
 Each event is a tag of its own, written once under a key that sorts:
 `fovea.event.<number>.<UTC time>.<random>`. The number is one more than the highest that the writer
-saw. Where two write at once, both take the same number; the one whose key sorts first counts, the
-other one stays on record as superseded (docs/decisions/aliases-and-history.md).
+saw. Where two write at once, both take the same number; the event whose key sorts first counts, the
+other stays on record as superseded (docs/decisions/aliases-and-history.md).
 """
 
 import json
@@ -26,7 +26,7 @@ class Event:
     """One entry: what was done to `version`, and the champion before and after it.
 
     when: UTC, ISO 8601. override: it was done against a verdict `reject`, or a reviewer's.
-    superseded: somebody else's event of the same number came first, and this one does not count.
+    superseded: another event of the same number came first, and this one does not count.
     """
 
     kind: Kind
@@ -50,7 +50,7 @@ class Event:
         return replace(self, from_version=before, to_version=after)
 
 
-def stamped(event: Event, record: Sequence[Event]) -> Event:
+def with_key(event: Event, record: Sequence[Event]) -> Event:
     """Return the event with its time and the key under which it follows the record."""
     now = datetime.now(UTC)
     number = max((earlier.number for earlier in record), default=0) + 1
@@ -103,13 +103,13 @@ def line_of_champions(record: Sequence[Event], held: int | None) -> tuple[int | 
     """
     line = champions(record)
     moves = [
-        each for each in record if not each.superseded and each.from_version != each.to_version
+        event for event in record if not event.superseded and event.from_version != event.to_version
     ]
     interrupted = bool(moves) and held == moves[-1].from_version
     return line if held == line[-1] or interrupted else (*line, held)
 
 
-def checked_reason(reason: str) -> str:
+def one_line_reason(reason: str) -> str:
     """Return the reason in one line. Raises UserError where there is none, or a whole page."""
     text = one_line(reason, longest=None)
     if not text or len(text) > LONGEST_REASON:

@@ -32,7 +32,7 @@ DOWNLOADS = Path(".fovea/weights")
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a registered model, as the registry had it when it was asked.
+    """One version of a registered model, as the registry had it when it was read.
 
     model_id: sha256 of the .keras file. tags: lineage, verdict, reasons. created_ms: Unix time.
     """
@@ -78,13 +78,13 @@ def register_version(
     """
     connect()
     model_id = sha256(model_path)
-    found = next((each for each in versions(name) if each.model_id == model_id), None)
+    known = next((version for version in versions(name) if version.model_id == model_id), None)
     all_tags = {**tags, "model_id": model_id, "training_run_id": run.id}
-    if found is None:
+    if known is None:
         logged_id = log_model(name, model_path, run, example, classes, shown)
         number = _create_version(name, logged_id, run, all_tags)
     else:
-        number = found.number
+        number = known.number
         tag_version(name, number, all_tags)
     version = find_version(name, str(number))
     if CHAMPION not in version.aliases and not version.declined:
@@ -121,12 +121,12 @@ def versions(name: str) -> tuple[Version, ...]:
 
 def champion(name: str) -> Version | None:
     """Return the version that the alias `champion` is on, or None."""
-    return _aliased(name, CHAMPION)
+    return _version_at(name, CHAMPION)
 
 
 def challenger(name: str) -> Version | None:
     """Return the version that the alias `challenger` is on, or None."""
-    return _aliased(name, CHALLENGER)
+    return _version_at(name, CHALLENGER)
 
 
 def find_version(name: str, wanted: str) -> Version:
@@ -136,7 +136,7 @@ def find_version(name: str, wanted: str) -> Version:
     for version in existing:
         if str(version.number) == number or wanted in version.aliases:
             return version
-    raise UserError(f"{name} at {address()} has {_spoken(existing)}. Received: {wanted}")
+    raise UserError(f"{name} at {address()} has {_in_words(existing)}. Received: {wanted}")
 
 
 def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
@@ -148,7 +148,7 @@ def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
 def download(version: Version) -> Path:
     """Return the version's .keras file, its bytes verified against the sha256 it registered with.
 
-    Nothing in the file is run or read before that. Raises UserError where the file is gone, was
+    Nothing in the file is run or read before that. Raises UserError where the file is missing, was
     changed, or did not come from Fovea.
     """
     from mlflow.artifacts import download_artifacts
@@ -185,14 +185,14 @@ def download(version: Version) -> Path:
 def _create_version(name: str, logged_id: str, run: Run, tags: Mapping[str, str]) -> int:
     from mlflow.exceptions import MlflowException
 
-    with suppress(MlflowException):  # it exists already; whatever else is wrong shows next
+    with suppress(MlflowException):  # it exists already; any other problem shows next
         client().create_registered_model(name)
     created = client().create_model_version(
         name, f"models:/{logged_id}", run.id, tags=dict(tags), model_id=logged_id
     )
     # MLflow's page finds the version from the run by this tag, as after mlflow.register_model.
-    known = json.dumps([{"name": name, "version": created.version}])
-    client().set_logged_model_tags(logged_id, {"mlflow.modelVersions": known})
+    registered = json.dumps([{"name": name, "version": created.version}])
+    client().set_logged_model_tags(logged_id, {"mlflow.modelVersions": registered})
     return int(created.version)
 
 
@@ -204,15 +204,17 @@ def _pages(name: str) -> Iterator["ModelVersion"]:
         yield from page
 
 
-def _aliased(name: str, alias: str) -> Version | None:
-    return next((each for each in versions(name) if alias in each.aliases), None)
+def _version_at(name: str, alias: str) -> Version | None:
+    return next((version for version in versions(name) if alias in version.aliases), None)
 
 
-def _spoken(existing: tuple[Version, ...]) -> str:
+def _in_words(existing: tuple[Version, ...]) -> str:
     if not existing:
         return "no version yet; `dvc repro` registers one"
     names = [
-        f"{each.number} ({', '.join(each.aliases)})" if each.aliases else str(each.number)
-        for each in existing
+        f"{version.number} ({', '.join(version.aliases)})"
+        if version.aliases
+        else str(version.number)
+        for version in existing
     ]
     return f"only version {', '.join(names)}" if len(names) == 1 else f"versions {', '.join(names)}"

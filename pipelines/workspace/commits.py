@@ -15,7 +15,7 @@ def prepare_commits(first: Path, branch: str | None) -> bool:
 
     first: the file that will be changed and committed first.
     Without a git repository the log says so, and the result is False. Raises UserError where
-    `first` has changes of somebody's own, the branch exists, or git does not know its author.
+    `first` has changes already, the branch exists, or git does not know who commits.
     """
     try:
         git("rev-parse", "--git-dir")

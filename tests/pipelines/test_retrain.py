@@ -336,8 +336,9 @@ def test_from_champion_is_committed_before_the_stages_run_and_dvc_lock_after_the
     assert run_flow(start_from="champion", branch="warm").is_completed()
     first = "Training starts from version 1 of digits, the champion"
     assert (root / "model").read_text() == f"{first}\n?? half.py\n"
-    weights = "  weights: none\n"
-    assert (root / "params.yaml").read_text() == CARD.replace(weights, f"  weights: {reference}\n")
+    assert (root / "params.yaml").read_text() == CARD.replace(
+        "\n  weights: none\n", f"\n  weights: {reference}\n"
+    )
     assert git("log", "--format=%s", "--name-only", "main..warm").split("\n\n") == [
         "What the stages wrote when they ran again",
         f"dvc.lock\n{first}",

@@ -8,7 +8,7 @@ import pytest
 from components.errors import UserError
 from components.registry import promotion
 from components.registry.promotion import history, promote, reject, rollback
-from components.registry.record import Event, champions, stamped, to_tag
+from components.registry.record import Event, champions, to_tag, with_key
 from components.registry.versions import DOWNLOADS, challenger, champion, find_version
 from components.tracking.connection import client
 
@@ -154,15 +154,15 @@ def test_a_champion_set_by_hand_is_gone_back_to(three_versions: Path) -> None:
 
 def test_of_two_in_the_same_moment_one_wins_and_the_other_is_told(three_versions: Path) -> None:
     promote("digits", "1", "first", "Ann")
-    rival = stamped(Event("promote", 3, 1, 3, "Bob", "better"), history("digits"))
-    late = promotion.stamped
+    rival = with_key(Event("promote", 3, 1, 3, "Bob", "better"), history("digits"))
+    late = promotion.with_key
 
     def while_bob_decides(event: Event, record: tuple[Event, ...]) -> Event:
         client().set_registered_model_tag("digits", rival.key, to_tag(rival))
         return late(event, record)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(promotion, "stamped", while_bob_decides)
+        patched.setattr(promotion, "with_key", while_bob_decides)
         with pytest.raises(UserError, match=r"Bob decided in the same moment, and first"):
             promote("digits", "2", "good", "Ann")
     assert reigning() == 3

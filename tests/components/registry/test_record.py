@@ -8,11 +8,11 @@ from components.registry.record import (
     Event,
     Kind,
     champions,
-    checked_reason,
     line_of_champions,
+    one_line_reason,
     read_record,
-    stamped,
     to_tag,
+    with_key,
 )
 
 
@@ -27,8 +27,8 @@ def written(events: Sequence[Event]) -> tuple[Event, ...]:
 
 
 def test_what_is_written_is_read_back_oldest_first() -> None:
-    first = stamped(event("promote", None, 1), [])
-    second = stamped(replace(event("promote", 1, 2), why='"1" – [ä]'), [first])
+    first = with_key(event("promote", None, 1), [])
+    second = with_key(replace(event("promote", 1, 2), why='"1" – [ä]'), [first])
     assert written([first, second]) == (first, second)
     assert (first.number, second.number) == (1, 2)
 
@@ -73,4 +73,4 @@ def test_an_interrupted_move_counts_and_a_move_by_hand_follows_it() -> None:
 @pytest.mark.parametrize("reason", ["", "  \n ", "x" * 2_001])
 def test_a_reason_must_be_given_and_be_short(reason: str) -> None:
     with pytest.raises(UserError, match="--reason"):
-        checked_reason(reason)
+        one_line_reason(reason)

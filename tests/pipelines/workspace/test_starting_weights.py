@@ -26,7 +26,7 @@ REFERENCE = f"models:/digits/3#sha256={'0123456789abcdef' * 4}"
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (CARD, CARD.replace("  weights: none\n", f"  weights: {REFERENCE}\n")),
+        (CARD, CARD.replace("\n  weights: none\n", f"\n  weights: {REFERENCE}\n")),
         ("model:\n  weights: 'none'  # why\n", f"model:\n  weights: {REFERENCE}  # why\n"),
         ("model: {weights: none, x: 1}\n", f"model: {{weights: {REFERENCE}, x: 1}}\n"),
         ("a: 1\r\nmodel:\r\n  weights: b\r\n", f"a: 1\r\nmodel:\r\n  weights: {REFERENCE}\r\n"),
@@ -88,7 +88,7 @@ def test_the_champion_is_written_once_and_a_moved_alias_again(
     assert version is not None
     assert version.number == 1
     written = Path("params.yaml").read_text()
-    assert written == CARD.replace("  weights: none\n", f"  weights: {version.reference}\n")
+    assert written == CARD.replace("\n  weights: none\n", f"\n  weights: {version.reference}\n")
     write_champion()
     assert "names the champion of digits already, version 1" in caplog.text
     assert Path("params.yaml").read_text() == written
