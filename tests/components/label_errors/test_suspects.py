@@ -90,7 +90,7 @@ def test_it_reaches_no_network_and_says_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_label_of_too_few_images_is_skipped_and_told() -> None:
+def test_a_label_of_too_few_images_is_skipped_and_named() -> None:
     features, truth = clouds(120)
     labels, _ = with_errors(truth, 0.1)
     labels[:8] = ["emu"] * 8

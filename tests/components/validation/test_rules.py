@@ -178,7 +178,7 @@ def test_where_the_first_near_copy_goes_for_another_reason_the_next_is_left(
     assert reasons == {"cat/001.png": "size", "cat/005.png": "near_duplicates"}
 
 
-def test_near_copies_are_only_told_where_that_is_the_policy(
+def test_near_copies_are_only_reported_where_that_is_the_policy(
     rows: list[dict[str, Any]], params: Params
 ) -> None:
     links = near(("cat/001.png", "cat/003.png"))
@@ -207,7 +207,7 @@ def test_exact_copies_alone_are_no_near_copies(rows: list[dict[str, Any]], param
 
 
 @pytest.mark.parametrize("slip", ["Cat", "cat ", " CAT", "c at"])
-def test_labels_that_differ_in_case_or_blanks_are_told(
+def test_labels_that_differ_in_case_or_blanks_are_reported(
     slip: str, rows: list[dict[str, Any]], params: Params
 ) -> None:
     others = [image(100 + number, slip) for number in range(20)]
@@ -222,7 +222,7 @@ def test_labels_that_are_spelled_alike_but_mean_two_things_may_stay(params: Para
     assert finding(checked(manifest, rules(params)), "label_slips").passed
 
 
-def test_a_label_that_the_file_gives_away_is_told(
+def test_a_label_that_the_file_gives_away_is_reported(
     rows: list[dict[str, Any]], params: Params
 ) -> None:
     for row in rows:
@@ -239,6 +239,6 @@ def test_a_label_that_is_darker_than_others_breaks_no_rule(
     for row in rows:
         row["brightness"] = 0.3 if row["label"] == "cat" else 0.7
     validation = checked(rows, rules(params))
-    told = validation.report.tree()["shortcuts"]["labels"][0]
-    assert (told["picture_fact"], told["picture_auc"]) == ("brightness", 1.0)
+    shortcut = validation.report.tree()["shortcuts"]["labels"][0]
+    assert (shortcut["picture_fact"], shortcut["picture_auc"]) == ("brightness", 1.0)
     assert finding(validation, "shortcuts").passed

@@ -88,7 +88,7 @@ def test_copies_of_an_image_do_not_tell_its_label() -> None:
     assert find_shortcuts(apart).table["file_auc"].min() > 0.8
 
 
-def test_a_class_of_few_images_is_skipped_and_told() -> None:
+def test_a_class_of_few_images_is_skipped_and_named() -> None:
     manifest = images(300)
     manifest.loc[: MIN_IMAGES - 2, "label"] = "emu"
     found = find_shortcuts(manifest)

@@ -215,7 +215,7 @@ def test_all_that_can_be_found_has_its_words(params: Params) -> None:
     assert set(wording.GALLERIES) <= rules
 
 
-def test_expectations_are_told_as_they_came_out_the_worst_first(
+def test_expectations_are_listed_by_outcome_the_worst_first(
     outline: Outline, report: dict
 ) -> None:
     text = outline.section("expectations")
@@ -242,7 +242,7 @@ def test_each_failed_expectation_on_pictures_shows_what_was_measured(
         assert f"brightest 1 %: {example['value']:.3f}" in quality
 
 
-def test_classes_are_told_before_and_after(outline: Outline, report: dict) -> None:
+def test_classes_are_counted_before_and_after_quarantine(outline: Outline, report: dict) -> None:
     text = outline.section("classes")
     for label, found in report["classes"].items():
         out = found["before"] - found["after"]
@@ -298,7 +298,7 @@ def test_suspected_labels_are_shown_and_said_to_be_kept(outline: Outline) -> Non
     assert "Nothing is removed" in text
 
 
-def test_labels_told_by_facts_of_the_file_are_flagged(report: dict) -> None:
+def test_labels_predicted_by_facts_of_the_file_are_flagged(report: dict) -> None:
     rows = [
         {"label": label, "images": 24, "file_auc": area, "file_fact": "width"}
         | {"picture_auc": 0.5, "picture_fact": "contrast"}
@@ -314,13 +314,13 @@ def test_labels_told_by_facts_of_the_file_are_flagged(report: dict) -> None:
     assert text.count("warns") == 1
 
 
-def test_likely_slips_stand_beside_each_other(outline: Outline, report: dict) -> None:
+def test_likely_slips_are_listed_together(outline: Outline, report: dict) -> None:
     assert report["label_slips"] == [["Cat", "cat"]]
     text = outline.section("slips")
     assert f"Cat 12 · cat {report['classes']['cat']['before']}" in text
 
 
-def test_the_difference_is_told_in_all_and_by_class(outline: Outline, report: dict) -> None:
+def test_the_difference_is_counted_in_all_and_by_class(outline: Outline, report: dict) -> None:
     text = outline.section("changes")
     assert report["difference"]["added"]["images"] == 5
     assert re.search(r"added\s+5\s", text)
