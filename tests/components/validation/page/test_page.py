@@ -215,9 +215,7 @@ def test_all_that_can_be_found_has_its_words(params: Params) -> None:
     assert set(wording.GALLERIES) <= rules
 
 
-def test_expectations_are_listed_by_outcome_the_worst_first(
-    outline: Outline, report: dict
-) -> None:
+def test_expectations_are_listed_by_outcome_the_worst_first(outline: Outline, report: dict) -> None:
     text = outline.section("expectations")
     for found in report["expectations"]:
         assert re.search(rf"{found['name']}\s+{re.escape(found['rule'])}", text)
