@@ -154,8 +154,7 @@ def _md5s(paths: Iterable[Path], what: str, count: int) -> list[str | None]:
 
 def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
     """Return the files of which DVC sees a change of inode, time or size; if DVC fails, all."""
-    command = [*DVC, "--wait-for-lock", "data", "status", "--granular", "--json"]
-    done = capture(*command)
+    done = capture(*DVC, "--wait-for-lock", "data", "status", "--granular", "--json")
     if done.returncode != 0:
         reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
         log.warning(f"`dvc data status` fails, so no changed file counts as damaged: {reason}")

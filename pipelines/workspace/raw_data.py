@@ -42,8 +42,6 @@ def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
 def _in_git() -> bool:
     try:
         git("rev-parse", "--git-dir")
-    except NoRepositoryError:
-        return False
-    except GitError:  # DVC reads a repository without git, and says itself what is wrong with it
-        return True
+    except GitError as error:  # any other problem: DVC needs no git, and reports it if it matters
+        return not isinstance(error, NoRepositoryError)
     return True
