@@ -10,7 +10,7 @@ import pandas as pd
 from components.duplicates.links import find_links
 from components.files import write_whole
 from components.images.decoder import Pixels, decode
-from components.images.formats import Fault
+from components.images.fault import Fault
 from components.manifest.difference import difference
 from components.params.ingest import Decode, Ingest
 from components.params.validate import Validate

@@ -19,6 +19,7 @@ from components.evaluation.bootstrap import (
     score_interval,
     whole_sample,
 )
+from components.evaluation.decision import decided_classes
 from components.evaluation.metrics import count_scores
 from components.params.register import Register
 
@@ -59,7 +60,7 @@ def compare(
     class_names in their order. Intervals: Efron and Tibshirani, 1993, chapter 13.
     """
     models = [challenger] if champion is None else [challenger, champion]
-    predicted = [probabilities.argmax(axis=1) for probabilities in models]
+    predicted = [decided_classes(probabilities) for probabilities in models]
     blocks = [
         np.stack([_scores(labels, classes, len(class_names), times) for classes in predicted])
         for times in chain(

@@ -46,6 +46,7 @@ from components.evaluation.bootstrap import (
     score_interval,
     whole_sample,
 )
+from components.evaluation.decision import decided_classes
 from components.model.recall import mean_of_defined, ratio
 from components.params.evaluate import Evaluate
 
@@ -192,7 +193,7 @@ def confusion_counts(labels: Ints, probabilities: Floats) -> Ints:
            [1, 0]])
     """
     classes = probabilities.shape[1]
-    cells = labels * classes + probabilities.argmax(axis=1)
+    cells = labels * classes + decided_classes(probabilities)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
@@ -257,7 +258,7 @@ def roc_auc(positive: Bools, scores: Floats, times: Floats) -> Floats:
 
 def _scores(labels: Ints, probabilities: Floats, times: Floats) -> dict[str, Floats]:
     classes = probabilities.shape[1]
-    scores = count_scores(labels, probabilities.argmax(axis=1), classes, times)
+    scores = count_scores(labels, decided_classes(probabilities), classes, times)
     areas = [roc_auc(labels == index, probabilities[:, index], times) for index in range(classes)]
     scores["roc_auc"] = np.stack(areas)
     scores["macro_roc_auc"] = mean_of_defined(scores["roc_auc"])

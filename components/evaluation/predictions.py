@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from components.evaluation.bootstrap import Floats
+from components.evaluation.decision import decided_classes
 
 Images = npt.NDArray[np.uint8]
 
@@ -31,7 +32,7 @@ def predictions(
     rows: prepared rows of a split. probabilities: float32 [N, C]. Columns: image_id, path, label,
     label_index, predicted, confidence (the probability of `predicted`), probabilities (list [C]).
     """
-    best = probabilities.argmax(axis=1)
+    best = decided_classes(probabilities)
     return rows[["image_id", "path", "label", "label_index"]].assign(
         predicted=[class_names[index] for index in best],
         confidence=probabilities[np.arange(len(best)), best],

@@ -10,7 +10,7 @@ import pandas as pd
 from components.evaluation.bootstrap import Interval
 from components.evaluation.metrics import PER_CLASS, ClassMetrics, Metrics
 from components.evaluation.predictions import Mistake
-from components.images.png import encode_png
+from components.images.png_writer import encode_png
 from components.pages.charts import LineChart, line_chart
 from components.pages.page import data_uri, render
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
 
-from components.images.formats import Facts, Fault, describe, name_format
+from components.images.fault import Facts, Fault
 from components.images.headers import (
     Header,
     colour_profile,
@@ -40,6 +40,7 @@ from components.images.headers import (
 from components.images.jpeg import is_harmless, read_jpeg, without_metadata
 from components.images.npy import read_npy
 from components.images.refusals import GREY, check_kind, check_size, check_transparency
+from components.images.signatures import describe, name_format
 from components.params.ingest import Decode
 
 __all__ = ["Facts", "Fault", "Image", "Pixels", "decode", "resize"]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.images.formats import Facts, Fault
+from components.images.fault import Facts, Fault
 
 MAX_PARTS = 100_000  # of a file; decoders use some 100 bytes of memory for a part of four bytes
 MAX_PROFILE_BYTES = 16_000_000  # the largest profiles in use, for print, have some 10 MB

@@ -16,7 +16,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from components.images.formats import Facts, Fault
+from components.images.fault import Facts, Fault
 from components.images.headers import (
     EMPTY,
     MAX_PARTS,

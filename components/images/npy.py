@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.images.formats import Facts, Fault
+from components.images.fault import Facts, Fault
 from components.images.headers import Header
 
 HEADER_BYTES = 16_384  # a picture's header has 118; NumPy itself reads no more than 10,000

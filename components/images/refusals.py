@@ -1,6 +1,6 @@
 """Facts of an image, params → a Fault where the image is refused before it is decoded."""
 
-from components.images.formats import Facts, Fault
+from components.images.fault import Facts, Fault
 from components.params.ingest import Decode
 
 GREY = frozenset({"1", "L", "LA", "I;16"})  # Pillow's modes with one channel of colour

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.images.formats import Fault
+from components.images.fault import Fault
 from components.manifest.cache import BATCH, STATE, UNKNOWN, Cache
 from components.manifest.rows import COLUMNS, facts_of, image_row
 from components.parallel import in_processes, in_threads

@@ -11,8 +11,8 @@ import numpy as np
 
 from components.images.decoder import Pixels, decode
 from components.images.facts import luma_of, measure
+from components.images.fault import Facts, Fault
 from components.images.fingerprints import fingerprint
-from components.images.formats import Facts, Fault
 from components.params.ingest import Decode
 
 # A row is a function of the bytes, `ingest.decode`, these modules and these packages.
@@ -20,7 +20,8 @@ MODULES = (
     "images/decoder",
     "images/facts",
     "images/fingerprints",
-    "images/formats",
+    "images/fault",
+    "images/signatures",
     "images/headers",
     "images/jpeg",
     "images/npy",

@@ -18,7 +18,7 @@ import pandas as pd
 from components.errors import UserError
 from components.files import write_whole
 from components.images.decoder import Pixels, decode, resize
-from components.images.formats import Fault
+from components.images.fault import Fault
 from components.parallel import in_threads
 from components.params.ingest import Ingest
 from components.params.prepare import Prepare

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from components.errors import UserError, one_line
 from components.files import sha256
-from components.registry.packaging import WEIGHTS, log_model
+from components.registry.mlflow_folder import WEIGHTS, log_model
 from components.tracking.connection import address, client, connect
 from components.tracking.runs import Run
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from components.errors import UserError, one_line
 from components.files import write_whole
-from components.images.formats import Fault
+from components.images.fault import Fault
 from components.sources.tree import open_plain
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from components.errors import UserError
-from components.images.formats import Fault
+from components.images.fault import Fault
 from components.params.split import SPLITS
 from components.sources.array_files import Stored, read_array, read_element, stored_arrays
 from components.sources.listing import Entry

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError, one_line
-from components.images.formats import Fault
+from components.images.fault import Fault
 from components.sources.tree import open_plain, read_plain
 from components.words import name_list
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import UserError
-from components.images.formats import Fault
+from components.images.fault import Fault
 
 # With O_PATH a folder need not be listed to be passed through; only Linux has it.
 PASS = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)

@@ -61,7 +61,7 @@ def digits() -> Iterator[tuple[str, bytes]]:
     """
     from sklearn.datasets import load_digits
 
-    from components.images.png import encode_png
+    from components.images.png_writer import encode_png
 
     samples = load_digits()
     for number, (values, label) in enumerate(zip(samples.images, samples.target, strict=True)):

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from components.images.decoder import decode
-from components.images.png import encode_png
+from components.images.png_writer import encode_png
 from components.parallel import in_threads
 from components.params.reader import Params, read_params
 from tests.cards import DIGITS

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.images.png import encode_png
+from components.images.png_writer import encode_png
 from tests.cards import DIGITS
 from tests.end_to_end.conftest import ROOT, edit_params, run
 

@@ -11,7 +11,7 @@ import pytest
 
 from components.errors import UserError
 from components.files import sha256
-from components.images.png import encode_png
+from components.images.png_writer import encode_png
 from components.params.reader import Params
 from components.registry.promotion import promote, rollback
 from components.registry.versions import champion, find_version, versions

@@ -7,7 +7,7 @@ import numpy as np
 import simplejpeg
 
 from components.images.decoder import Pixels, resize
-from components.images.png import encode_png
+from components.images.png_writer import encode_png
 from components.pages.page import data_uri
 
 SIDE_PX = 160

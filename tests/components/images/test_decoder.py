@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 from components.images.decoder import Fault, decode, resize
-from components.images.png import encode_png
+from components.images.png_writer import encode_png
 from components.params.ingest import Decode
 from components.params.reader import Params
 from tests.components.images.crafted import (

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from components.errors import UserError
-from components.images.png import encode_png
+from components.images.png_writer import encode_png
 from components.manifest.rows import pixels_id
 from components.manifest.table import COLUMNS, as_manifest, build_manifest
 from components.params.ingest import Ingest

@@ -6,7 +6,7 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from components.images.png import encode_png
+from components.images.png_writer import encode_png
 from components.pages.page import data_uri, render
 from tests.components.pages.outline import Outline
 

@@ -212,7 +212,7 @@ def test_a_failed_upload_leaves_no_version(
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
-        patched.setattr("components.registry.packaging.write_model_folder", no_room)
+        patched.setattr("components.registry.mlflow_folder.write_model_folder", no_room)
         registered(b"one")
     assert versions("digits") == ()
     assert registered(b"one") == 1

@@ -13,7 +13,7 @@ import pytest
 
 from components.errors import UserError
 from components.images.decoder import decode
-from components.images.formats import Fault
+from components.images.fault import Fault
 from components.params.ingest import Source
 from components.params.reader import Params
 from components.sources import array_files

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
-from components.images.formats import Fault
+from components.images.fault import Fault
 from components.params.ingest import Source
 from components.params.reader import Params
 from components.sources.listing import Listing
@@ -306,7 +306,7 @@ AS_NOBODY = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from components.images.formats import Fault
+from components.images.fault import Fault
 from components.sources.reading import read_bytes
 from components.sources.source import open_source
 from components.errors import UserError

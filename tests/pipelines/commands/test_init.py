@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from components.errors import UserError
-from components.images.png import encode_png
+from components.images.png_writer import encode_png
 from components.params.reader import Params, read_params
 from pipelines.artifacts import RAW
 from pipelines.commands import doctor

@@ -1,6 +1,4 @@
-"""First bytes of a file → the name of its format; Facts and Fault: what the decoder reports."""
-
-from dataclasses import dataclass
+"""First bytes of a file → the name of its format, whether it is read or not."""
 
 # First bytes → format. decoder.HEADERS lists those that are read; the others are named in a fault.
 SIGNATURES = (
@@ -32,33 +30,6 @@ MISTAKEN = (
     (b"pk\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "a gzip archive"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What is known of an image; None where its bytes do not say it.
-
-    width and height are in pixels, upright for a decoded image, as stored for a faulty one; mode
-    is Pillow's; bit_depth counts one channel; orientation is the EXIF value, 1 where there is none.
-    """
-
-    format: str | None = None
-    width: int | None = None
-    height: int | None = None
-    mode: str | None = None
-    bit_depth: int | None = None
-    frames: int | None = None
-    orientation: int | None = None
-
-
-class Fault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """Why an image is refused: a code for tables, a text for people, and the facts known so far."""
-
-    def __init__(self, code: str, text: str, facts: Facts | None = None) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
-        self.facts = facts or Facts()
 
 
 def name_format(data: bytes) -> str | None:
