@@ -23,6 +23,10 @@ def write_champion() -> Version | None:
     Raises UserError where MLflow does not answer, the file of the version is missing or was
     changed, or params.yaml has no such value.
     """
+    if not PARAMS.is_file():
+        raise UserError(
+            f"no params file; run from the repository's root. Received: {PARAMS.absolute()}"
+        )
     text = PARAMS.read_bytes().decode()
     name = str(_value(text, ("register", "name")))
     connect()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines.workspace.processes import end_group
+from tests.cards import DIGITS
 from tests.pipelines.processes import group_lives
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,7 @@ def deployed(
     for name in ("components", "pipelines", "infra"):
         shutil.copytree(ROOT / name, root / name)
     shutil.copy(ROOT / "pyproject.toml", root)
+    shutil.copy(DIGITS, root / "params.yaml")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -81,6 +83,8 @@ def test_the_schedule_plans_runs_and_a_cancelled_run_leaves_no_process(deployed:
     prefect("deployment", "run", "retrain/weekly")
     group = int(until(lambda: (deployed / "group").exists() and read(deployed / "group")))
     (running,) = flow_runs("RUNNING")
+    # What the code logs reaches the server from below a worker, too.
+    until(lambda: "digits has no champion" in prefect("flow-run", "logs", running).stdout)
     cancelled = time.monotonic()
     prefect("flow-run", "cancel", running)
     until(lambda: not group_lives(group), within_s=20)
