@@ -3,10 +3,13 @@
 import filecmp
 import json
 
+import pytest
+
 from tests.end_to_end.conftest import run
 from tests.end_to_end.test_repro import STAGES
 
 
+@pytest.mark.slow
 def test_the_flow_gives_what_dvc_repro_gives(clone, first_generation, tmp_path):
     folder = clone("flow")
     home = str(tmp_path / "prefect")

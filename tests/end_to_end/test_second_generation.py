@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 
+import pytest
+
 from components.model.model_file import model_id
 from components.params.reader import read_params
 from tests.end_to_end.conftest import IMAGES_PER_CLASS, run, write_digits
@@ -30,6 +32,7 @@ def rows(printed):
     return [[cell.strip() for cell in cells[1:-1]] for cells in split if len(cells) > 2]
 
 
+@pytest.mark.slow
 def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued, tmp_path):
     folder = continued
     run(folder, "dvc repro -f -s evaluate && dvc repro -f -s register")

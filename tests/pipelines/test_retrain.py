@@ -199,6 +199,7 @@ def test_only_what_touches_a_network_is_tried_again() -> None:
     assert transfer.retries == len(transfer.retry_delay_seconds) == 3
 
 
+@pytest.mark.slow
 def test_two_flows_in_one_workspace_wait_for_each_other(
     workspace_of: Make, prefect_api: str
 ) -> None:
@@ -209,6 +210,7 @@ def test_two_flows_in_one_workspace_wait_for_each_other(
     assert sum("waiting for this workspace, held by `flow run " in log for log in logs) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_cancelling_leaves_no_process_and_a_workspace_that_goes_on(
     workspace_of: Make, prefect_api: str, how: signal.Signals
@@ -226,6 +228,7 @@ def test_cancelling_leaves_no_process_and_a_workspace_that_goes_on(
     assert run_flow().is_completed()
 
 
+@pytest.mark.slow
 def test_after_kill_9_of_the_flow_the_next_waits_for_the_orphaned_stage(
     workspace_of: Make, prefect_api: str
 ) -> None:
@@ -242,6 +245,7 @@ def test_after_kill_9_of_the_flow_the_next_waits_for_the_orphaned_stage(
     assert not group_lives(group)
 
 
+@pytest.mark.slow
 def test_a_killed_front_takes_its_flow_with_it(workspace_of: Make, prefect_api: str) -> None:
     root = workspace_of(SLOW)
     front = start_flow(prefect_api)
@@ -256,6 +260,7 @@ def test_a_killed_front_takes_its_flow_with_it(workspace_of: Make, prefect_api: 
     assert not group_lives(group)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_terminal_ends_the_flow_and_its_temporary_server(
     workspace_of: Make, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -281,6 +286,7 @@ def test_ctrl_c_in_a_terminal_ends_the_flow_and_its_temporary_server(
     assert not group_lives(group)
 
 
+@pytest.mark.slow
 def test_a_flow_waits_for_a_dvc_that_somebody_started_by_hand(
     workspace_of: Make, prefect_api: str
 ) -> None:

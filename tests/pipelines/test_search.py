@@ -57,6 +57,7 @@ def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):
     assert float(trials[0].data.params[RATE]) in table[RATE].tolist()
 
 
+@pytest.mark.slow
 def test_train_takes_what_the_search_found(prepared, three_trials):
     search.run(17, prepared.model, prepared.train, three_trials)
     train.run(17, prepared.model, prepared.train)

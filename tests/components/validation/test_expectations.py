@@ -239,6 +239,7 @@ def test_report_and_docs_say_what_came_of_it(
     assert headline[1] == ("Succeeded" if status == "Passed" else "Failed")
 
 
+@pytest.mark.slow
 def test_of_a_hundred_thousand_rows_every_bad_one_is_taken_out(params: Params) -> None:
     manifest = as_manifest([image(n, "cat" if n % 2 else "dog") for n in range(100_000)])
     manifest.loc[::10, "width"] = 2
@@ -246,6 +247,7 @@ def test_of_a_hundred_thousand_rows_every_bad_one_is_taken_out(params: Params) -
     assert validation.quarantine["path"].tolist() == manifest["path"].iloc[::10].tolist()
 
 
+@pytest.mark.slow
 def test_of_a_hundred_thousand_rows_all_may_break_every_rule(params: Params) -> None:
     broken = {"sharpness": 0.0, "entropy": 0.0, "contrast": 0.0, "brightness_p99": 0.0, "width": 2}
     manifest = as_manifest([image(n, "cat" if n % 2 else "dog", **broken) for n in range(100_000)])

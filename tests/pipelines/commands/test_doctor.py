@@ -1,8 +1,8 @@
 """The doctor → one finding for each thing that would stop a run, whatever state it meets."""
 
+import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,23 +12,34 @@ from pipelines.commands import doctor
 from pipelines.commands.doctor import Check, examine
 from pipelines.workspace import locks
 from tests.cards import DIGITS
+from tests.pipelines.versioned import dvc
 
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture
-def patient(tmp_path: Path, digits_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory, digits_folder: Path) -> Path:
     """A workspace that nothing is wrong with: 200 digits, tracked by DVC, committed to git."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(DIGITS, tmp_path / "params.yaml")
-    shutil.copy(ROOT / "requirements.lock", tmp_path)
-    (tmp_path / ".gitignore").write_text("/.fovea/\n/mlflow.db\n")
-    shutil.copytree(digits_folder, tmp_path / "data/raw")
+    here, folder = Path.cwd(), tmp_path_factory.mktemp("healthy")
+    os.chdir(folder)
+    shutil.copy(DIGITS, "params.yaml")
+    shutil.copy(ROOT / "requirements.lock", ".")
+    Path(".gitignore").write_text("/.fovea/\n/mlflow.db\n")
+    shutil.copytree(digits_folder, "data/raw")
     run("git", "init", "--quiet")
-    run(sys.executable, "-m", "dvc", "init", "--quiet")
-    run(sys.executable, "-m", "dvc", "add", "--quiet", "data/raw")
+    dvc("init")
+    dvc("add", "data/raw")
     commit()
+    os.chdir(here)
+    return folder
+
+
+@pytest.fixture
+def patient(healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, to be changed."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(healthy, tmp_path, dirs_exist_ok=True, symlinks=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -317,6 +317,7 @@ def processes_of(group: int) -> list[str]:
     return [line for line in listed.stdout.splitlines() if line.split()[0] == str(group)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ui_serves_the_page_and_leaves_no_process_behind(
     workspace: Path, how: signal.Signals
