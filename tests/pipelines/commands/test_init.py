@@ -279,7 +279,7 @@ def test_a_name_stays_the_name_that_was_given(name: str, tmp_path: Path) -> None
     [
         (("photos", "my birds", "", False), r"^register\.name: .*Received: 'my birds'$"),
         (("photos", "birds", "recall=2", False), r"^register\.floors\.recall .*Received: 2\.0$"),
-        (("photos", "birds", "recal=0.2", False), r"^register\.floors\.recal is not a known key"),
+        (("photos", "birds", "f1=0.2", False), r"^register\.floors\.f1 is not a known key"),
         (("photos", "birds", "recall", False), r"names and numbers.*Received: 'recall'$"),
         (("digits", None, "", True), r"--gpu is for the card photos\. Received: --card digits"),
     ],
