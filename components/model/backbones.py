@@ -1,7 +1,7 @@
 """A backbone's name → a network from uint8 pixels to one feature vector per image.
 
-Every member of `APPLICATIONS` is a Keras application with its own ImageNet weights; `compact` is
-ours. A new backbone is one line in that table.
+`compact` is a small network that is defined here. All other backbones are Keras applications, which
+have ImageNet weights. To add a backbone, add a line to `APPLICATIONS`.
 """
 
 import hashlib
@@ -27,14 +27,20 @@ COMPACT_MIN_SIZE = 8
 
 @dataclass(frozen=True)
 class Application:
-    """A Keras application: its constructor, the scale of its pixels, the sizes and widths it takes.
+    """A Keras application, and the pixels, image sizes and widths that it accepts.
 
-    pixels: `signed` is -1 to 1; `imagenet` subtracts the mean of ImageNet and divides by its
-    standard deviation; `caffe` is BGR minus the mean; `included` means that the network has layers
-    for it.
-    imagenet: of ImageNet's weights, by width and by the size of the images that they were trained
-    on, the `content_sha256`. None where Keras has a hash of the file, and checks it by itself.
-    sizes: those that have weights of their own; any other takes the weights of 224.
+    constructor: the name of its function in keras.applications.
+    pixels: how uint8 pixels are scaled. `signed`: to the range -1 to 1. `imagenet`: the mean of
+    ImageNet is subtracted, and the result is divided by ImageNet's standard deviation. `caffe`: the
+    order is changed to BGR, and the mean is subtracted. `included`: no scaling is added, since the
+    network has layers for it.
+    min_size: the minimum side of the images, in pixels.
+    widths: the widths that have ImageNet weights; random weights permit any width. If `widths` is
+    empty, the only permitted width is 1.
+    sizes: the sides in pixels that have ImageNet weights of their own. Every other size uses the
+    weights for 224.
+    imagenet: (width, side) → `content_sha256` of the ImageNet weights. None if Keras knows a hash
+    of the file, since Keras then checks the file itself.
     """
 
     constructor: str
@@ -46,8 +52,9 @@ class Application:
 
 
 APPLICATIONS = {
-    # Keras has no hash for the files of these two. Ours are of the tensors, for a file that is
-    # saved again is another file. Of widths and sizes that are not listed the log says the sha256.
+    # Keras has no hash of the files of `mobilenet` and `mobilenet_v2`. The hashes here are of the
+    # tensors, since the bytes of a file change if it is saved again. If the width or size is not
+    # listed, the weights are used without a check, and their sha256 is logged.
     "mobilenet": Application(
         "MobileNet",
         "signed",
@@ -66,7 +73,7 @@ APPLICATIONS = {
             (0.35, 224): "9e7ca965a72b2b47081e790a79fdcd67bb301c98d2011b8fa10c78c4fff95029",
         },
     ),
-    # Of all below Keras has a hash, so `imagenet` is None.
+    # Keras has hashes of the files of all applications below, so `imagenet` is None.
     "mobilenet_v3_small": Application("MobileNetV3Small", "included", widths=(0.75, 1.0)),
     "mobilenet_v3_large": Application("MobileNetV3Large", "included", widths=(0.75, 1.0)),
     "efficientnet_b0": Application("EfficientNetB0", "included"),
@@ -101,9 +108,9 @@ APPLICATIONS = {
 
 
 def check_backbone(model: Model, size: int) -> None:
-    """Raise UserError where the backbone is unknown or takes neither this size nor this width.
+    """Raise UserError if the backbone is unknown, or does not accept the size, width or weights.
 
-    size: side of the square images in pixels. Does not import Keras, so it takes no time.
+    size: side of the square images in pixels. The check is fast, since it does not import Keras.
     """
     if model.backbone == "compact":
         least = COMPACT_MIN_SIZE
@@ -126,16 +133,21 @@ def check_backbone(model: Model, size: int) -> None:
 
 
 def check_imagenet(model: Model, size: int) -> None:
-    """Fetch the backbone's ImageNet weights, or raise UserError naming the file looked for."""
+    """Check that Keras' cache has the backbone's ImageNet weights; download them if not.
+
+    Raises UserError if the weights cannot be downloaded or are not the published ones, or if
+    `check_backbone` raises it.
+    """
     build_backbone(model, size)
 
 
 def build_backbone(model: Model, size: int) -> Any:
     """Build a keras.Model named `backbone` from pixels to features.
 
-    Maps uint8 [N, size, size, 3] to float32 [N, features]: pixel scaling and average pooling are
-    inside. Weights are ImageNet's with `weights: imagenet`, else random.
-    Raises UserError on what the backbone cannot take, or where ImageNet's weights are not there.
+    It maps uint8 [N, size, size, 3] to float32 [N, features], and includes pixel scaling and
+    average pooling. It has ImageNet weights if `model.weights` is `imagenet`, else random weights.
+    Raises UserError if `check_backbone` raises it, or if the ImageNet weights cannot be downloaded
+    or are not the published ones.
     """
     check_backbone(model, size)
     load_keras()
@@ -165,7 +177,7 @@ def _check_width(model: Model, application: Application) -> None:
 
 
 def _application(model: Model, application: Application, size: int) -> Any:
-    """Call the Keras constructor."""
+    """Call the constructor of the Keras application, and check the ImageNet weights."""
     import keras
 
     arguments: dict[str, Any] = {
@@ -173,7 +185,7 @@ def _application(model: Model, application: Application, size: int) -> Any:
         "input_shape": (size, size, 3),
         "pooling": "avg",
         "weights": "imagenet" if model.weights == "imagenet" else None,
-    }  # and no name: Keras looks up block arguments and weights by its own
+    }  # No `name` here, since Keras uses the default name to find block arguments and weights.
     if application.widths:
         arguments["alpha"] = model.width
     construct = getattr(keras.applications, application.constructor)
@@ -186,14 +198,14 @@ def _application(model: Model, application: Application, size: int) -> Any:
 
 
 def _check_content(network: Any, model: Model, application: Application, size: int) -> None:
-    """Raise UserError where the ImageNet weights are not those that the list of backbones names."""
+    """Raise UserError if the ImageNet weights have another sha256 than in `APPLICATIONS`."""
     actual = content_sha256(network)
     trained_on = size if size in application.sizes else 224
     expected = (application.imagenet or {}).get((model.width, trained_on))
     if expected is None:
         log.info(
             f"the ImageNet weights of {model.backbone} of width {model.width} for {trained_on} px "
-            f"are not checked, since no sha256 of them is known; theirs is {actual}"
+            f"are not checked, since their published sha256 is not known; their sha256 is {actual}"
         )
     elif actual != expected:
         raise UserError(
@@ -204,9 +216,9 @@ def _check_content(network: Any, model: Model, application: Application, size: i
 
 
 def content_sha256(network: Any) -> str:
-    """Return the sha256 over name, shape and float32 bytes of every tensor, in Keras' order.
+    """Return the sha256 (64 hex digits) of the names, shapes and float32 bytes of all tensors.
 
-    network: a keras.Model. The same weights have the same sha256, whatever file they came from.
+    network: a keras.Model. The sha256 does not depend on the file that the weights were read from.
     """
     digest = hashlib.sha256()
     for weight in network.weights:
@@ -221,11 +233,11 @@ def _keras_folder() -> Path:
 
 
 def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Construct with ImageNet weights; Keras looks into its cache and downloads what is missing."""
+    """Construct the application with ImageNet weights, from Keras' cache or by a download."""
     import socket
 
     timeout_s = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10)  # Keras sets none: without a network it would hang
+    socket.setdefaulttimeout(10)  # Keras sets no timeout, so without a network it would hang.
     try:
         return construct(**arguments)
     except Exception as error:
@@ -236,14 +248,15 @@ def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
             looked_for /= address[1]
         raise UserError(
             f"the ImageNet weights of {construct.__name__} are not in Keras' cache and cannot be "
-            f"downloaded; put the file there, or write `weights: none`. Looked for: {looked_for}"
+            f"downloaded; put the file into the cache, or write `weights: none`. "
+            f"Looked for: {looked_for}"
         ) from None
     finally:
         socket.setdefaulttimeout(timeout_s)
 
 
 def scale_pixels(images: Any, pixels: PixelScale) -> Any:
-    """Add the layers that bring uint8 pixels to the scale that the network was trained on.
+    """Add the layers that scale uint8 pixels like the pixels that the network was trained on.
 
     images: a Keras tensor uint8 [N, H, W, 3]. Returns float32 of the same shape.
     """
@@ -251,23 +264,24 @@ def scale_pixels(images: Any, pixels: PixelScale) -> Any:
 
     if pixels == "signed":
         return layers.Rescaling(1 / 127.5, -1.0, name="scale")(images)
-    # A scale of 1 only turns uint8 into the network's float type.
+    # A scale of 1 changes no value, but converts uint8 to the float type of the network.
     floats = layers.Rescaling(1.0, name="scale")(images)
-    if pixels == "imagenet":  # mean and deviation of ImageNet's pixels, as in Keras' `torch` mode
+    if pixels == "imagenet":  # Mean and deviation are from mode `torch` of Keras.
         means = [255 * mean for mean in (0.485, 0.456, 0.406)]
         variances = [(255 * deviation) ** 2 for deviation in (0.229, 0.224, 0.225)]
         return layers.Normalization(mean=means, variance=variances, name="normalize")(floats)
     if pixels == "caffe":
-        means = [103.939, 116.779, 123.68]  # of ImageNet's blue, green and red
+        means = [103.939, 116.779, 123.68]  # ImageNet's means of blue, green and red
         bgr = floats[..., ::-1]
         return layers.Normalization(mean=means, variance=[1.0] * 3, name="normalize")(bgr)
     return floats
 
 
 def _compact(pixels: Any, width: float) -> Any:
-    """Residual CNN for low resolution: 3 stages of 2 pre-activation blocks (He et al., 2016).
+    """Add a residual CNN for small images: 3 stages of 2 pre-activation blocks (He et al., 2016).
 
-    Stages have 24, 48 and 96 channels times width; each after the first halves the resolution.
+    The stages have 24, 48 and 96 channels, times width, and at least 8. The second and third stage
+    halve the resolution. Returns a Keras tensor float32 [N, channels of the last stage].
     """
     from keras import layers
 

@@ -1,4 +1,4 @@
-"""Import Keras and its backend, without the pages that TensorFlow writes at its start."""
+"""Import Keras and its backend without the many lines that TensorFlow prints at its start."""
 
 import os
 import sys
@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 
 def load_keras() -> None:
-    """Import Keras and find the devices; show what native code writes only if that fails.
+    """Import Keras and list the devices. Output of native code is shown only if this fails.
 
-    TensorFlow 2.21 writes to file descriptor 2, and does not obey TF_CPP_MIN_LOG_LEVEL.
+    TensorFlow 2.21 writes to file descriptor 2 and ignores TF_CPP_MIN_LOG_LEVEL. So the descriptor
+    itself is redirected.
     """
     if "keras" in sys.modules:
         return

@@ -1,6 +1,6 @@
-"""Model params → a classifier: backbone and head, from uint8 pixels to probabilities.
+"""Model params → a classifier with backbone and head, from uint8 pixels to probabilities.
 
-It holds the class names and the image size that it was trained for.
+A classifier also holds the class names and the image size that it was trained with.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,13 +20,14 @@ PREDICTION_BATCH = 64
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network, and what must be known to use it.
+    """A network, and the facts that its user needs.
 
     model: keras.Model from uint8 [N, size, size, 3] to probabilities float32 [N, num_classes], with
     the layers `backbone`, `dropout`, `logits` and `probabilities`.
-    class_names: the label of each column.
-    size, resize: side of the images in pixels, and how images of other sizes are resized.
-    started_from: `none`, `imagenet`, or the sha256 of the model whose weights it started from.
+    class_names: the class of each column of the probabilities.
+    size: side of the images in pixels. resize: how images of other sizes are resized.
+    started_from: `none` (random weights), `imagenet`, or the sha256 of the model that gave the
+    first weights.
     """
 
     model: Any
@@ -42,14 +43,14 @@ class Classifier:
 
     @property
     def logits_model(self) -> Any:
-        """Return the network from pixels to logits; the weights are shared."""
+        """Return the network from pixels to logits; it shares the weights of `model`."""
         import keras
 
         return keras.Model(self.model.input, self.model.get_layer("logits").output)
 
     @property
     def head(self) -> Any:
-        """Return the network from features to logits; the weights are shared."""
+        """Return the network from features to logits; it shares the weights of `model`."""
         import keras
 
         features = keras.Input(self.backbone.output.shape[1:])
@@ -60,10 +61,11 @@ class Classifier:
 def build_classifier(
     model: Model, class_names: Sequence[str], size: int, resize: str
 ) -> Classifier:
-    """Build a classifier with random weights, or with ImageNet's below a random head.
+    """Build a classifier. Its head has random weights, its backbone random or ImageNet weights.
 
-    size: side of the square images in pixels; resize: how they were resized.
-    Raises UserError where the backbone, its size, width or weights are not available.
+    size: side of the square images in pixels. resize: how the images were resized.
+    Raises UserError if the backbone is unknown, if it does not accept the size or width, or if its
+    ImageNet weights are not available.
     """
     started_from = "imagenet" if model.weights == "imagenet" else "none"
     backbone = build_backbone(model, size)
@@ -78,12 +80,14 @@ def warm_start_classifier(
     source: Classifier,
     source_id: str,
 ) -> Classifier:
-    """Build a classifier from the backbone of `source` and its head for the classes that it knows.
+    """Build a classifier that starts with the weights of the classifier `source`.
 
-    Classes that `source` does not know get a random column in the head.
-    source_id: sha256 of the file that `source` was read from. Do not use `source` afterwards: the
-    new classifier has its layers.
-    Raises UserError where its backbone is not the one that `model` names.
+    Its backbone is the backbone of `source`. Its head has a column of weights for each class. The
+    column of a class that `source` knows is copied from `source`; all other columns are random.
+    source_id: sha256 of the file that `source` was read from. Do not use `source` afterwards, since
+    the new classifier may share its layers.
+    Raises UserError if the backbone that `model` names is unknown, does not accept the size or
+    width, or is not the backbone of `source`.
     """
     expected = build_backbone(model.model_copy(update={"weights": "none"}), size)
     backbone = source.backbone
@@ -91,7 +95,7 @@ def warm_start_classifier(
     if size != source.size:
         expected.set_weights(backbone.get_weights())
         backbone = expected
-    backbone.trainable = True  # layers may have been frozen when it was saved
+    backbone.trainable = True  # Some layers may have been frozen when the file was saved.
     classifier = _add_head(backbone, model, class_names, resize, source_id)
     _copy_known_classes(classifier, source)
     return classifier
@@ -114,21 +118,21 @@ def _add_head(
 def _check_same_architecture(
     expected: Any, backbone: Any, model: Model, source: Classifier
 ) -> None:
-    """Raise UserError where the backbone is not the expected one.
+    """Raise UserError if the backbone has another architecture than the expected one.
 
-    The shapes of the weights must be equal. If weights are copied to another size, the kinds of all
-    layers must be equal, too, since some layers have no weights: to an EfficientNet with ImageNet's
-    weights Keras adds a Rescaling layer, for example.
+    The shapes of all weights must be equal. If the weights are for another image size, the types of
+    all layers must also be equal, since some layers have no weights. For example, Keras adds a
+    Rescaling layer to an EfficientNet with ImageNet weights.
     """
     networks = (expected, backbone)
     shapes = [[weight.shape for weight in network.get_weights()] for network in networks]
     kinds = [[type(layer) for layer in leaf_layers(network)] for network in networks]
     if shapes[0] != shapes[1] or (source.size != expected.input_shape[1] and kinds[0] != kinds[1]):
         raise UserError(
-            "model.weights are of another backbone, width or size; name those they were trained "
-            f"with. Received: {source.model.name} of {backbone.count_params()} parameters at "
-            f"{source.size} px for {model.backbone} of {expected.count_params()} at "
-            f"{expected.input_shape[1]} px"
+            "model.weights are of another backbone, width or size; write the values that "
+            f"the weights were trained with. Received: weights of {source.model.name} with "
+            f"{backbone.count_params()} parameters at {source.size} px for {model.backbone} with "
+            f"{expected.count_params()} parameters at {expected.input_shape[1]} px"
         )
 
 
@@ -144,7 +148,7 @@ def _copy_known_classes(classifier: Classifier, source: Classifier) -> None:
 
 
 def leaf_layers(layer: Any) -> Iterator[Any]:
-    """Yield the layers of a network that hold no other layers, from the input up."""
+    """Yield the layers that contain no other layers, in order from the input to the output."""
     inner = getattr(layer, "layers", None)
     if inner is None:
         yield layer
@@ -159,9 +163,9 @@ def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.flo
 
 
 def outputs(model: Any, inputs: NDArray[Any], shown: str = "") -> NDArray[np.float32]:
-    """Return the outputs of a keras.Model, float32 [N, …]; one batch is in memory at a time.
+    """Return the outputs of a keras.Model, float32 [N, …], computed batch by batch.
 
-    shown: words for the progress bar; without them there is none.
+    inputs: [N, …]. shown: the text of the progress bar; if it is empty, no bar is shown.
     """
     starts = range(0, len(inputs), PREDICTION_BATCH)
     parts = [
@@ -172,7 +176,10 @@ def outputs(model: Any, inputs: NDArray[Any], shown: str = "") -> NDArray[np.flo
 
 
 def _padded_outputs(model: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
-    """Fill the last batch up with zeros: for another length Keras would compile a second time."""
+    """Return the outputs of a batch, which is padded with zeros to the full length.
+
+    Only the last batch can be shorter. Without padding Keras would compile the network again.
+    """
     missing = PREDICTION_BATCH - len(batch)
     filled = np.pad(batch, [(0, missing)] + [(0, 0)] * (batch.ndim - 1))
     result: NDArray[np.float32] = model.predict_on_batch(filled)[: len(batch)]

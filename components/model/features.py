@@ -1,6 +1,6 @@
-"""A frozen backbone and images → features, computed once and kept in files named by content.
+"""A frozen backbone and images → features, which are computed once and kept in a cache.
 
-Then training a head takes a second, and a search over heads costs almost nothing.
+Training a head on cached features takes about a second, so a search over heads is cheap.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ def frozen_features(
 ) -> Examples:
     """Return the examples with features float32 [N, D] instead of images.
 
-    content: a hash of the images. cache: the folder of the features; the name of their file is a
-    hash of `content` and the backbone, so other images or weights have another file.
+    content: a hash of the images. cache: the folder with the files of features. A file is named
+    by a hash of `content` and the backbone, so other images or weights use another file.
     """
     path = cache / f"{_key(classifier.backbone, content)}.npy"
     if not path.exists():
@@ -36,7 +36,10 @@ def frozen_features(
 
 
 def _key(backbone: Any, content: str) -> str:
-    """Hash everything that features depend on: images, settings of all layers, weights, Keras."""
+    """Return a hash, 32 hex digits, of everything that the features depend on.
+
+    That is the images, the settings of all layers, the weights and the version of Keras.
+    """
     import keras
 
     settings = number_objects(json.dumps(keras.saving.serialize_keras_object(backbone)))

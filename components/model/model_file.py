@@ -1,8 +1,9 @@
-"""Classifier ⇄ a `.keras` file whose bytes depend on the weights alone.
+"""A classifier ⇄ a `.keras` file; equal classifiers give files of equal bytes.
 
-Keras writes the date and memory addresses (shared_object_id) into the archive, so equal models have
-unequal files; and it writes no class names. So the archive is written a second time: with a fixed
-date, with numbers instead of addresses, and with class names, size and resizing in its metadata.
+Keras writes the date and memory addresses (shared_object_id) into the archive, so two files of the
+same model differ. Keras also writes no class names. So `write_classifier` rewrites the archive. The
+new archive has a fixed date, and the numbers 1, 2, 3 … instead of addresses. Its metadata has the
+class names and the other facts of `Classifier`.
 """
 
 import json
@@ -22,7 +23,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
 
 
 def write_classifier(path: Path, classifier: Classifier) -> None:
-    """Write a classifier; equal weights give equal bytes."""
+    """Write a classifier to a file; equal classifiers give equal bytes."""
     with write_whole(path) as temporary:
         saved = temporary.with_name(f"{temporary.name}.keras")
         try:
@@ -33,9 +34,9 @@ def write_classifier(path: Path, classifier: Classifier) -> None:
 
 
 def read_classifier(path: Path) -> Classifier:
-    """Read a file of `write_classifier`. Runs no code from the file (Keras' safe mode).
+    """Read a file that `write_classifier` wrote. No code of the file runs (Keras' safe mode).
 
-    Raises UserError where the file is missing, damaged, or written by another program.
+    Raises UserError if the file is missing or damaged, or if another program wrote it.
     """
     load_keras()
     import keras
@@ -48,13 +49,16 @@ def read_classifier(path: Path) -> Classifier:
 
 
 def read_started_from(path: Path) -> str:
-    """Return `Classifier.started_from` of a file, without building the network."""
+    """Return `started_from` of the classifier in a file, without building the network.
+
+    Raises UserError in the same cases as `read_classifier`.
+    """
     with _report_damage(path):
         return str(_read_facts(path)["started_from"])
 
 
 def model_id(path: Path) -> str:
-    """Return the sha256 of the file; runs and versions of a model are found by it."""
+    """Return the sha256 of a model file. MLflow runs and versions have it as the tag `model_id`."""
     return sha256(path)
 
 

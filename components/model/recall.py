@@ -1,7 +1,7 @@
-"""Labels and predictions → recall, and its mean over the classes: balanced accuracy.
+"""Labels and predictions → balanced accuracy, which is the mean recall over the classes.
 
-Training keeps the best epoch by it, and evaluation reports it, so the formula has one home. A class
-without images has no recall; it is left out, and does not count as 0 or 1.
+Training and evaluation use the same functions, so their values can be compared. A class without
+images has no recall, so it is not part of the mean.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ Floats = NDArray[np.floating]
 
 
 def balanced_accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Return the mean recall of the classes among the labels (Brodersen et al., 2010).
+    """Return the mean recall of the classes that occur in `labels` (Brodersen et al., 2010).
 
-    labels, predicted: int [N], at least one.
+    labels, predicted: class indices int64 [N], N > 0. Returns a value from 0 to 1.
 
-    Class 0 has a recall of 1, class 1 of 0.5; class 2 has no image:
+    Class 0 has recall 1 and class 1 has recall 0.5. Class 2 is only predicted, so it has no recall:
 
     >>> balanced_accuracy(np.array([0, 1, 1]), np.array([0, 1, 2]))
     0.75
@@ -29,7 +29,9 @@ def balanced_accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -
 
 
 def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
-    """Return part / whole, and NaN where the whole is 0; both of one shape.
+    """Return part / whole, element by element; an element is NaN if its whole is 0.
+
+    part, whole: arrays of the same shape.
 
     >>> ratio(np.array([1, 0]), np.array([2, 0]))
     array([0.5, nan])
@@ -39,7 +41,9 @@ def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
 
 
 def mean_of_defined(values: Floats) -> Floats:
-    """Return the mean over classes, [C, …] → […], without NaN; NaN where nothing is left.
+    """Return the mean over the classes. Values that are NaN are not part of the mean.
+
+    values: float [C, …]. Returns float […]; a mean is NaN if all of its values are NaN.
 
     >>> mean_of_defined(np.array([[0.5, np.nan], [1.0, np.nan]]))
     array([0.75,  nan])

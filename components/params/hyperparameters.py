@@ -13,7 +13,7 @@ from components.params.train import Train
 
 
 class Hyperparameters(Section):
-    """The values that a search may change: two sections, which only `search` and `train` read."""
+    """The values that a search may change; only the stages `search` and `train` read them."""
 
     model: Model
     train: Train
@@ -27,7 +27,7 @@ class Hyperparameters(Section):
     def with_overrides(self, overrides: Mapping[str, object]) -> "Hyperparameters":
         """Return a copy in which dotted names have new values, such as {"train.head.epochs": 3}.
 
-        Raises UserError where a name is unknown or a value breaks a rule.
+        Raises UserError if a name is unknown or names a section, or if a value breaks a rule.
         """
         tree = self.model_dump()
         for name, value in overrides.items():
@@ -35,7 +35,7 @@ class Hyperparameters(Section):
             node: Any = tree
             for part in path:
                 node = node.get(part) if isinstance(node, dict) else None
-            # An unknown section, an unknown key, or a key that is a section itself.
+            # The section is unknown, or the key is itself a section.
             if not isinstance(node, dict) or isinstance(node.get(key, {}), dict):
                 raise UserError(
                     "only values of model and train can be searched, since the other stages run "

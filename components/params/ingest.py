@@ -8,7 +8,7 @@ from components.params.section import Byte, Name, Positive, Section
 
 
 class Columns(Section):
-    """Names of a table's columns; the columns for `group` and `split` may be missing."""
+    """Names of the columns of a table. The table may lack the columns for `group` and `split`."""
 
     path: Name
     label: Name
@@ -31,23 +31,23 @@ class Decode(Section):
 
     max_bytes: Positive = Field(description="a file of more bytes is refused")
     max_pixels: Positive = Field(description="an image of more pixels is refused")
-    sixteen_bit: Literal["high_byte", "refuse"] = Field(description="16 bits become 8: value >> 8")
+    sixteen_bit: Literal["high_byte", "refuse"] = Field(description="high_byte: the upper 8 bits")
     cmyk: Literal["convert", "refuse"]
-    grey: Literal["repeat", "refuse"] = Field(description="one channel becomes three equal ones")
+    grey: Literal["repeat", "refuse"] = Field(description="repeat: R = G = B")
     palette: Literal["expand", "refuse"]
     alpha: Literal["blend", "drop", "refuse"] = Field(
-        description="transparency, of a palette as well: blend with `background`, or drop it and "
-        "keep the colours"
+        description="transparent pixels, also those of a palette. blend: mix them with "
+        "`background`; drop: ignore the transparency and keep the colours"
     )
     background: tuple[Byte, Byte, Byte] = Field(description="RGB colour behind transparent pixels")
     icc_profile: Literal["ignore", "srgb", "refuse"] = Field(
-        description="srgb: convert from the embedded profile to sRGB; refuse: images with another "
-        "profile than sRGB"
+        description="srgb: convert the embedded profile to sRGB; refuse: refuse images whose "
+        "embedded profile is not sRGB"
     )
 
 
 class Ingest(Section):
-    """How files become rows of the manifest, and pixels."""
+    """How files become rows of the manifest, and how their bytes become pixels."""
 
     source: Source
     decode: Decode

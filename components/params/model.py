@@ -8,20 +8,23 @@ from pydantic import AfterValidator, Field
 from components.params.section import Section
 
 WEIGHTS_FOLDER = "data/weights"
-# A version without its sha256 is refused by the registry, which knows what to write.
+# The sha256 is optional in this pattern. If it is missing, components/registry/weights.py raises an
+# error that shows the sha256 to write.
 VERSION = re.compile(
     r"models:/(?P<name>[^/@#\s]+)/(?P<number>[1-9]\d*)(#sha256=(?P<sha256>[0-9a-f]{64}))?"
 )
 ALIAS = re.compile(r"models:/[^/@]+@(?P<alias>.*)")
-# Relative, POSIX, and no part begins with a dot: neither `..` nor a hidden file, which DVC ignores.
+# A file has a relative POSIX path in which no part begins with a dot. This excludes `..`. It also
+# excludes hidden files, since DVC ignores hidden files.
 FILE = re.compile(rf"{WEIGHTS_FOLDER}(/[^/\\.\s][^/\\\n]*)+\.keras")
 
 
 def check_weights(weights: str) -> str:
-    """Return `weights` where it is spelled as something that cannot change without DVC seeing it.
+    """Return `weights` if it has one of the four permitted forms.
 
-    That is `imagenet`, `none`, a file below data/weights, or a version of a registered model.
-    Raises ValueError with the rule, as pydantic wants it.
+    These are `imagenet`, `none`, a file below data/weights, and a version of a registered model. In
+    any other form the weights could change without a change that DVC sees.
+    Raises ValueError with the rule; pydantic turns this error into a ValidationError.
 
     >>> check_weights("data/weights/birds.keras")
     'data/weights/birds.keras'
@@ -30,8 +33,8 @@ def check_weights(weights: str) -> str:
         return weights
     if ALIAS.fullmatch(weights):
         raise ValueError(
-            "an alias moves, so name the version that it is on: `fovea retrain --from champion` "
-            "writes the version of the champion here"
+            "an alias can point to another version later, so name the version itself: `fovea "
+            "retrain --from champion` writes the version of the champion here"
         )
     if weights.endswith(".keras"):
         raise ValueError(
@@ -47,11 +50,13 @@ Weights = Annotated[str, AfterValidator(check_weights)]
 
 
 class Model(Section):
-    """The classifier: backbone, its weights, and the head on top."""
+    """The classifier: a backbone with its weights, and a head on top."""
 
     backbone: str = Field(description="`compact` or a Keras application, such as mobilenet_v2")
     width: Annotated[float, Field(gt=0, le=4)] = Field(description="multiplier on channel counts")
     weights: Weights = Field(
         description="imagenet, none, data/weights/NAME.keras, or models:/NAME/3#sha256=…"
     )
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="before the logits")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="rate of the dropout before the logits"
+    )

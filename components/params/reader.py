@@ -1,4 +1,4 @@
-"""params.yaml → params that are checked and cannot change; every value is in the file, once."""
+"""params.yaml → checked params that cannot change; the file must contain every value."""
 
 from itertools import product
 from pathlib import Path
@@ -53,9 +53,10 @@ class Params(Section):
         return self
 
     def models_to_try(self) -> list[Model]:
-        """Return the model as written, and those that a search may choose; dropout is ignored.
+        """Return the model as written in the file, then the models that the search may choose.
 
-        Of a range only the two ends are returned.
+        Callers check the backbones and weights of these models. Dropout affects neither, so
+        `model.dropout` stays as written. A range is represented by its two ends only.
         """
         space = self.search.space if self.search.trials else {}
         names = [name for name in space if name.startswith("model.") and name != "model.dropout"]
@@ -74,7 +75,8 @@ class Params(Section):
 def read_params(path: Path) -> Params:
     """Read and check params.yaml.
 
-    Raises UserError with the key, the rule and what was received.
+    Raises UserError if the file is missing, is not valid YAML or breaks a rule. For a broken rule
+    the message has the key, the rule and the received value.
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -94,7 +96,7 @@ def read_params(path: Path) -> Params:
 
 
 def _with_tuples(node: Any) -> Any:
-    """Turn lists, which can change, into tuples."""
+    """Replace lists by tuples, since a list can change."""
     if isinstance(node, dict):
         return {str(key): _with_tuples(value) for key, value in node.items()}
     return tuple(map(_with_tuples, node)) if isinstance(node, list) else node

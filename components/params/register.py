@@ -8,11 +8,11 @@ from components.params.section import Confidence, Resamples, Section, Share
 
 
 class Floors(Section):
-    """Values on the test split below which no model is promoted."""
+    """Minimum values on the test split. A version below one of them is not promoted."""
 
     accuracy: Share
     balanced_accuracy: Share
-    recall: Share = Field(description="of each class")
+    recall: Share = Field(description="minimum recall of every class")
 
 
 class Register(Section):
@@ -20,9 +20,9 @@ class Register(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     promote: Literal["manual", "auto"]
-    confidence: Confidence = Field(description="of the intervals of differences")
-    resamples: Resamples = Field(description="of the bootstrap that gives the intervals")
+    confidence: Confidence = Field(description="confidence level of intervals of differences")
+    resamples: Resamples = Field(description="number of bootstrap resamples")
     max_recall_drop: Share = Field(
-        description="how much lower than the champion's the recall of a class may be"
+        description="maximum drop of the recall of a class, compared with the champion"
     )
     floors: Floors

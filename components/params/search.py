@@ -18,7 +18,7 @@ class Range(Section):
 
     low: int | float
     high: int | float
-    log: bool = Field(description="true: 0.001 to 0.01 is tried as often as 0.01 to 0.1")
+    log: bool = Field(description="true: search on a logarithmic scale")
 
     @model_validator(mode="after")
     def _check_bounds(self) -> "Range":
@@ -27,7 +27,10 @@ class Range(Section):
 
 
 def _kind(values: Any) -> str:
-    """Return whether the keys are those of a range or of choices, so that an error is about it."""
+    """Return the tag of the type that the keys belong to: "range" or "choices".
+
+    With the tag pydantic reports errors of that type only.
+    """
     given = values if isinstance(values, dict) else getattr(values, "__dict__", {})
     return "range" if "low" in given or "high" in given else "choices"
 
@@ -40,15 +43,18 @@ SpaceValues = Annotated[
 class Search(Section):
     """The Optuna study that chooses hyperparameters before training."""
 
-    trials: Count = Field(description="0: no search, every value is as written in this file")
+    trials: Count = Field(description="0: no search; every value is as in params.yaml")
     maximize: Literal["val_accuracy", "val_balanced_accuracy"]
-    epochs: Positive = Field(description="most fine-tune epochs of a trial")
+    epochs: Positive = Field(description="maximum number of fine-tune epochs of a trial")
     startup_trials: Positive = Field(
-        description="random trials, before TPE chooses values and trials are pruned"
+        description="number of random trials; after them TPE chooses values, and trials are pruned"
     )
     space: dict[str, SpaceValues] = Field(description="dotted parameter name → what to try")
 
 
 def extremes(values: Choices | Range) -> tuple[object, ...]:
-    """Return the choices, or the ends of a range: if these keep a rule, all values keep it."""
+    """Return all choices, or the two ends of a range.
+
+    Every rule on a number is a bound. So a range is valid if both of its ends are valid.
+    """
     return values.choices if isinstance(values, Choices) else (values.low, values.high)

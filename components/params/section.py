@@ -1,4 +1,4 @@
-"""The base of all sections of params.yaml: values cannot change, have bounds, have no defaults."""
+"""The base class of all sections of params.yaml, and types of numbers with bounds."""
 
 from typing import Annotated, TypeVar
 
@@ -18,13 +18,16 @@ Side = Annotated[int, Field(ge=8, le=1024)]
 
 
 class Section(BaseModel):
-    """A section, or a part of one: unknown keys, missing keys and other types are refused."""
+    """A section of params.yaml, or a part of a section. Values cannot change.
+
+    An unknown key, a missing key or a value of another type raises pydantic's ValidationError.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def require(section: S, holds: bool, rule: str) -> S:
-    """Return the section. Raises ValueError with the rule if it does not hold."""
+    """Return the section. Raises ValueError with the text `rule` if `holds` is false."""
     if not holds:
         raise ValueError(rule)
     return section

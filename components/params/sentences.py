@@ -9,9 +9,11 @@ def broken_rules(error: ValidationError) -> list[str]:
     for item in error.errors():
         keys = [str(key) for key in item["loc"]]
         if keys[:2] == ["search", "space"]:
-            del keys[3:4]  # `range` or `choices`, pydantic's tag, which is no key of the file
+            # This key is pydantic's tag, `range` or `choices`. The file has no such key.
+            del keys[3:4]
         elif "labels" in keys:
-            del keys[keys.index("labels") + 1 :]  # the type that pydantic tried, no key either
+            # The key after `labels` is the type that pydantic tried. The file has no such key.
+            del keys[keys.index("labels") + 1 :]
         key = ".".join(keys) or "params"
         if item["type"] == "extra_forbidden":
             text = f"{key} is not a known key. Received: {item['input']!r}"

@@ -6,13 +6,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components.params.section import Section, require
 
-# Of two copies in different splits, the one in the earlier of these splits stays.
+# The order matters: if two splits have copies of an image, the copy in the earlier split stays.
 SPLITS = ("train", "val", "test")
 
 
 def _check_not_one(folds: int) -> int:
     if folds == 1:
-        raise ValueError("folds must be 0, for none, or 2 and more")
+        raise ValueError("folds must be 0 (no folds), or 2 or more")
     return folds
 
 
@@ -25,10 +25,10 @@ class Split(Section):
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
     given: Literal["ignore", "stop", "set_aside"] = Field(
-        description="a split that comes with the images: ignore it; or keep it and, if it leaks, "
-        "stop or set images aside"
+        description="for images that come with a split. ignore: do not use it; stop: use it, but "
+        "end the run if it leaks; set_aside: use it, but set aside the images that leak"
     )
-    folds: Folds = Field(description="number of folds of the images in train and val; 0 for none")
+    folds: Folds = Field(description="number of folds of the images in train and val; 0: no folds")
 
     @model_validator(mode="after")
     def _check_room_for_train(self) -> "Split":

@@ -13,36 +13,40 @@ class Augmentation(Section):
     horizontal_flip: Share = Field(description="probability")
     vertical_flip: Share = Field(description="probability")
     rotate: Annotated[float, Field(ge=0, le=180)] = Field(
-        description="most degrees, in both directions"
+        description="maximum angle in degrees, to the left and to the right"
     )
-    shift: Annotated[float, Field(ge=0, lt=1)] = Field(description="most, as a share of the side")
+    shift: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="maximum, as a share of the side"
+    )
     scale: Annotated[float, Field(ge=0, lt=1)] = Field(description="0.1: a factor of 0.9 to 1.1")
-    brightness: Annotated[float, Field(ge=0, lt=1)] = Field(description="as for scale")
-    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(description="as for scale")
+    brightness: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="0.1: a factor of 0.9 to 1.1"
+    )
+    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(description="0.1: a factor of 0.9 to 1.1")
     erase: Share = Field(description="probability of one erased rectangle")
 
 
 class Head(Section):
-    """First phase: the head alone, on a frozen backbone; skipped with `model.weights: none`."""
+    """First phase: only the head is trained. `model.weights: none` skips this phase."""
 
     epochs: Count
     learning_rate: Rate
 
 
 class FineTune(Section):
-    """Second phase: the head and the upper layers of the backbone."""
+    """Second phase: the head and the upper layers of the backbone are trained."""
 
     epochs: Count
     learning_rate: Rate
-    unfreeze: Share = Field(description="share of the backbone's layers, counted from the top")
+    unfreeze: Share = Field(description="share of the layers to train, from the top")
     warmup: Share = Field(description="share of the steps in which the learning rate rises from 0")
 
 
 class EarlyStopping(Section):
-    """When to stop; the weights of the best epoch are kept in any case."""
+    """When a phase stops. The result always has the weights of the best epoch."""
 
     monitor: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"]
-    patience: Positive = Field(description="stop after so many epochs without improvement")
+    patience: Positive = Field(description="stop after this many epochs without improvement")
 
 
 class Train(Section):
@@ -51,7 +55,7 @@ class Train(Section):
     batch_size: Positive
     loss: Literal["cross_entropy", "focal", "logit_adjusted"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    focal_gamma: Annotated[float, Field(ge=0, le=10)] = Field(description="for loss: focal")
+    focal_gamma: Annotated[float, Field(ge=0, le=10)] = Field(description="gamma, for loss: focal")
     logit_adjustment: Annotated[float, Field(ge=0, le=10)] = Field(
         description="tau, for loss: logit_adjusted"
     )

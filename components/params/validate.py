@@ -12,13 +12,13 @@ TableOnFail = Literal["stop", "warn"]
 
 
 class RowRule(Section):
-    """An expectation on rows; those that fail can be quarantined."""
+    """An expectation on rows. The rows that fail can be quarantined."""
 
     on_fail: OnFail
 
 
 class TableRule(Section):
-    """An expectation on the whole table, which no single row fails."""
+    """An expectation on the whole table. It passes or fails as a whole and quarantines no rows."""
 
     on_fail: TableOnFail
 
@@ -30,7 +30,7 @@ class Format(RowRule):
 
 
 class Size(RowRule):
-    """Bounds, in pixels: min_px for the shorter side, max_px for the longer side."""
+    """Bounds in pixels: min_px is for the shorter side, max_px is for the longer side."""
 
     min_px: Positive
     max_px: Positive
@@ -47,19 +47,22 @@ class LabelKnown(RowRule):
 
 
 class ImagesPerClass(RowRule):
-    """Least images of a class, counted after quarantine; smaller classes can be quarantined."""
+    """Minimum number of images of a class, in which quarantined images do not count.
+
+    All images of a smaller class can be quarantined.
+    """
 
     min: Positive
 
 
 class FaultShare(TableRule):
-    """Largest share of rows with a fault, from 0 to 1; they are in quarantine in any case."""
+    """Maximum share of rows with a fault. Rows with a fault are always quarantined."""
 
     max: Share
 
 
 class DuplicateShare(RowRule):
-    """Largest share of exact copies, from 0 to 1; all but the first can be quarantined."""
+    """Maximum share of exact copies. All copies but the first can be quarantined."""
 
     max: Share
 
@@ -69,42 +72,44 @@ class LabelSlips(TableRule):
 
 
 class Dark(RowRule):
-    """Images of which nearly every pixel is dark."""
+    """Images in which nearly every pixel is dark."""
 
-    min_p99: Share = Field(description="1 % of the pixels must be this bright or brighter")
+    min_p99: Share = Field(description="at least 1 % of the pixels must reach this brightness")
 
 
 class Bright(RowRule):
-    """Images of which nearly every pixel is bright."""
+    """Images in which nearly every pixel is bright."""
 
-    max_p1: Share = Field(description="1 % of the pixels must be this dark or darker")
+    max_p1: Share = Field(description="at least 1 % of the pixels must not exceed this brightness")
 
 
 class Blurry(RowRule):
     """Images without an edge in focus."""
 
     min_sharpness: Annotated[float, Field(ge=0)] = Field(
-        description="of the strongest 1 % of edges, relative to the contrast; see images/facts.py"
+        description="minimum strength of the strongest 1 % of edges / contrast; see images/facts.py"
     )
 
 
 class LowInformation(RowRule):
     """Images with few grey levels."""
 
-    min_entropy: Annotated[float, Field(ge=0, le=8)] = Field(description="bits per pixel")
+    min_entropy: Annotated[float, Field(ge=0, le=8)] = Field(
+        description="minimum, in bits per pixel"
+    )
 
 
 class Uniform(RowRule):
     """Images of nearly one colour."""
 
-    min_contrast: Share = Field(description="standard deviation of the luma, from 0 to 1")
+    min_contrast: Share = Field(description="minimum standard deviation of the luma")
 
 
 class OddAspect(RowRule):
     """Long, narrow images."""
 
     max_ratio: Annotated[float, Field(ge=1)] = Field(
-        description="longer side divided by shorter side"
+        description="maximum of the longer side divided by the shorter side"
     )
 
 
@@ -112,35 +117,38 @@ class OddSize(RowRule):
     """Images much larger or smaller than the others."""
 
     max_factor: Annotated[float, Field(ge=1)] = Field(
-        description="how many times larger or smaller than the median; by the root of the area"
+        description="maximum of size / median and median / size; size: square root of the area"
     )
 
 
 class Border(RowRule):
     """Images with a frame of one colour, such as black bars."""
 
-    max_share: Share = Field(description="of the area that is frame")
+    max_share: Share = Field(description="maximum share of the area that is frame")
 
 
 class NearDuplicates(RowRule):
-    """Images that are nearly the same picture; all but one of a set can be quarantined."""
+    """Images that are nearly equal. All images but one of a set can be quarantined."""
 
     min_similarity: Share = Field(
         description="two images of this similarity or more are near copies"
     )
-    turned: bool = Field(description="true: turned and mirrored copies are near copies, too")
+    turned: bool = Field(description="true: turned and mirrored copies also count")
 
 
 class Shortcuts(TableRule):
-    """Labels that can be predicted from the file, such as its size, instead of its content."""
+    """Labels that can be predicted without the picture, from facts of the file such as its size."""
 
     max_auc: Annotated[float, Field(ge=0.5, le=1)] = Field(
-        description="area under the ROC curve of such a prediction, cross-validated"
+        description="maximum area under the ROC curve of such a prediction, by cross-validation"
     )
 
 
 class LabelErrors(Section):
-    """Labels that a classifier on frozen features disagrees with: listed, never quarantined."""
+    """Labels that differ from the prediction of a classifier on frozen features.
+
+    Such labels are listed in the report and never quarantined.
+    """
 
     backbone: str = Field(description="`none`, or a Keras application such as mobilenet_v2")
     width: Annotated[float, Field(gt=0, le=4)] = Field(description="multiplier on channel counts")
@@ -155,7 +163,7 @@ class LabelErrors(Section):
         return require(self, self.backbone == "none" or self.weights != "none", rule)
 
     def model(self) -> Model:
-        """Return the section `model` of a classifier on these features."""
+        """Return the backbone and its weights in the form of the section `model`."""
         return Model(backbone=self.backbone, width=self.width, weights=self.weights, dropout=0.0)
 
 

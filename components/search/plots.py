@@ -1,4 +1,4 @@
-"""Finished trials → one picture: the value of each trial, by number and by hyperparameter."""
+"""Finished trials → a picture that shows the value of each trial, by number and hyperparameter."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,11 @@ COLOURS = {"complete": "#2563eb", "pruned": "#d97706"}
 
 
 def draw_trials(trials: Sequence[Trial], maximize: str, space: Mapping[str, SpaceValues]) -> str:
-    """Return an SVG text; equal trials give equal text. A ring marks the best trial."""
+    """Draw the trials as SVG and return its text. Equal trials give equal text.
+
+    maximize: the name of the value. A ring marks the best trial.
+    If there are trials, at least one must be complete.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""A search space in params.yaml, an Optuna trial → overrides: dotted name → value."""
+"""A search space and an Optuna trial → overrides, a dict from dotted names to values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +12,9 @@ Overrides = dict[str, Any]
 def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparameters) -> Overrides:
     """Let an optuna.Trial choose a value for every name of the space.
 
-    A range has floats if the value in params.yaml is a float, even if both ends are integers:
-    `{low: 0, high: 1}` for a dropout does not mean 0 or 1.
+    written: the values in params.yaml. If the written value is a float, a range gives floats, even
+    if both ends of the range are integers. For example, `{low: 0, high: 1}` for model.dropout can
+    give 0.3.
     """
     overrides: Overrides = {}
     for name, values in space.items():
@@ -30,7 +31,10 @@ def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparamete
 def values_as_written(
     space: Mapping[str, SpaceValues], written: Hyperparameters
 ) -> Overrides | None:
-    """Return the values in params.yaml of all names of the space; None if one is outside of it."""
+    """Return the value in params.yaml of every name of the space.
+
+    Returns None if a value is outside of its range or is not one of its choices.
+    """
     point = {name: written.value(name) for name in space}
     return point if all(_is_inside(point[name], values) for name, values in space.items()) else None
 

@@ -1,8 +1,9 @@
 """A search space and an objective → the trials of an Optuna study, which continues after a crash.
 
-Guarantee: a search that was interrupted tries the same values as one that was not. Trial n always
-draws from seed + n and the results of the trials before it, which are in an sqlite file. The caller
-names the file by a hash of everything that decides the outcome, so another search has another file.
+Guarantee: a search tries the same values whether it was interrupted or not. The values of trial n
+depend only on `seed + n` and on the results of the earlier trials. An sqlite file keeps these
+results. The caller names the file by a hash of everything that decides the results, so a search
+with other params, data or code has another file.
 """
 
 import logging
@@ -19,17 +20,21 @@ from components.training.training import TrainingFailedError
 
 log = logging.getLogger(__name__)
 
-# They fail the trial. Any other error, such as a lost tracking server, ends the study.
+# These errors fail only the trial. Any other error, such as a lost tracking server, ends the study.
 FAILURES = (TrainingFailedError, MemoryError)
 
 
 class Pruned(Exception):  # noqa: N818 - not an error
-    """Raised in an objective if the trial is worse than the median of the trials before."""
+    """Raised by `on_value` if the trial is worse than the median of the earlier trials."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial. state: complete, pruned or failed; value: None if it failed."""
+    """A finished trial.
+
+    state: `complete`, `pruned` or `failed`. value: None if the trial failed. overrides: the values
+    that it tried, by dotted name.
+    """
 
     number: int
     state: str
@@ -48,13 +53,15 @@ def run_study(
     storage: Path,
     seed: int,
 ) -> list[Trial]:
-    """Run trials until `search.trials` are finished; those of an interrupted run count.
+    """Run trials until `search.trials` trials are finished, and return all finished trials.
 
+    Trials that an interrupted run finished count as well.
+    written: the values in params.yaml, which are the first trial if they are in the search space.
     objective(number, overrides, on_value) trains and returns the value to maximize. After each
-    epoch it calls on_value(epoch, value), which raises Pruned if the trial is worse than most.
-    TrainingFailedError (such as a loss that is NaN) or a lack of memory fails the trial, not the
-    study.
-    storage: the sqlite file; created if it is missing.
+    epoch it calls on_value(epoch, value). That raises Pruned if the trial is worse than the median
+    of the earlier trials. If the objective raises TrainingFailedError (for example because the loss
+    is NaN) or MemoryError, the trial fails and the study continues.
+    storage: the sqlite file; it is created if it is missing.
     """
     from optuna.trial import TrialState
 
@@ -63,8 +70,9 @@ def run_study(
     as_written = values_as_written(search.space, written)
     while (number := len(_finished_trials(study))) < search.trials:
         study.sampler = _sampler(search, seed + number)
+        # Trial 0 shows what the values in params.yaml reach without a search.
         if number == 0 and as_written and not study.get_trials(states=(TrialState.WAITING,)):
-            study.enqueue_trial(as_written)  # first the values in params.yaml: the score to beat
+            study.enqueue_trial(as_written)
         study.optimize(
             lambda trial, number=number: _run_trial(trial, number, search, written, objective),
             n_trials=1,
@@ -75,9 +83,9 @@ def run_study(
 
 
 def best_trial(trials: list[Trial]) -> Trial:
-    """Return the complete trial with the highest value; of equal ones the earliest.
+    """Return the complete trial with the highest value; if values are equal, the earliest trial.
 
-    Raises UserError where no trial is complete.
+    Raises UserError if no trial is complete.
 
     >>> best_trial([Trial(0, "complete", 0.8, {}), Trial(1, "pruned", 0.9, {})]).number
     0
@@ -107,7 +115,7 @@ def _open_study(search: Search, storage: Path) -> Any:
 
 
 def _sampler(search: Search, seed: int) -> Any:
-    """Tree-structured Parzen estimator (Bergstra et al., 2011)."""
+    """Build a tree-structured Parzen estimator (Bergstra et al., 2011)."""
     import optuna
 
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup_trials)
@@ -137,7 +145,7 @@ def _run_trial(
 
 
 def _close_abandoned_trials(study: Any) -> None:
-    """Mark trials as failed that a killed process left running."""
+    """Mark trials as failed if they are in the state RUNNING, since their process was killed."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
@@ -145,9 +153,10 @@ def _close_abandoned_trials(study: Any) -> None:
 
 
 def _finished_trials(study: Any) -> list[Trial]:
-    """Return the trials that count: complete, pruned, or failed by a FAILURES error.
+    """Return the trials that are complete, pruned, or failed by an error of `FAILURES`.
 
-    Optuna marks a trial as failed also if Ctrl-C or a kill ended it; such a trial is run again.
+    If Ctrl-C or a kill ended a trial, Optuna also marks it as failed. Such a trial is left out
+    here, so it runs again.
     """
     trials = [
         trial

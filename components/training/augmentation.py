@@ -1,8 +1,8 @@
 """A training image and a random generator → the same image, changed at random.
 
-Only this module imports albumentations. If threads share a `Compose`, its random numbers depend on
-which thread is faster, so each thread has its own. It is seeded for every image, so an image is
-changed in the same way in every thread.
+Only this module imports albumentations. If threads shared a `Compose`, its random numbers would
+depend on which thread is faster. So each thread has its own `Compose`. The `Compose` gets a new
+seed for every image, so the random changes do not depend on the thread.
 """
 
 import threading
@@ -18,9 +18,9 @@ Augment = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
 
 
 def build_augmentation(augmentation: Augmentation) -> Augment:
-    """Return a function of (uint8 [H, W, 3], generator) → uint8 [H, W, 3].
+    """Return a function from (image uint8 [H, W, 3], generator) to an image uint8 [H, W, 3].
 
-    The result depends on the two arguments alone.
+    Its result depends only on the image and the state of the generator.
     """
     thread = threading.local()
 
@@ -35,10 +35,10 @@ def build_augmentation(augmentation: Augmentation) -> Augment:
 
 
 def _compose(augmentation: Augmentation) -> Any:
-    import albumentations as A  # noqa: N812 - its own convention
+    import albumentations as A  # noqa: N812 - the usual name of albumentations
     import cv2
 
-    cv2.setNumThreads(0)  # OpenCV's pool would compete with TensorFlow's for the same cores
+    cv2.setNumThreads(0)  # Threads of OpenCV and TensorFlow would compete for the same cores.
     changes: list[Any] = []
     if augmentation.horizontal_flip:
         changes.append(A.HorizontalFlip(p=augmentation.horizontal_flip))

@@ -1,4 +1,4 @@
-"""The figures of each epoch → the weights of the best epoch, and when to stop."""
+"""The metrics of each epoch → the weights of the best epoch, and the decision when to stop."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,9 @@ Row = dict[str, Any]
 class BestEpoch:
     """The best epoch so far, of all phases.
 
-    model: the keras.Model whose weights are kept. row: the figures of that epoch. waited: epochs
-    since then, in this phase.
+    model: the keras.Model that is trained. value: the monitored metric of the best epoch, or minus
+    this metric for val_loss. row: all metrics of the best epoch. weights: its weights.
+    waited: the number of epochs of the current phase since the best epoch.
     """
 
     model: Any
@@ -27,11 +28,14 @@ class BestEpoch:
     waited: int = 0
 
     def new_phase(self) -> None:
-        """Reset the patience; the best epoch of the phases before stays the best so far."""
+        """Set `waited` to 0. The best epoch of the earlier phases stays the best so far."""
         self.waited = 0
 
     def update(self, row: Row) -> bool:
-        """Keep the weights if this epoch is the best so far; return whether to stop."""
+        """Keep the weights if this epoch is the best so far. Return True if the phase must stop.
+
+        row: the metrics of the epoch that has just ended.
+        """
         value = row[self.rule.monitor]
         value = -value if self.rule.monitor == "val_loss" else value
         if value > self.value:

@@ -14,7 +14,8 @@ Loss = Callable[[Any, Any], Any]
 def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
     """Return the loss that `train.loss` names: (labels int [N], logits float [N, C]) → float [N].
 
-    log_priors: float32 [C], natural logarithm of the share of each class in training.
+    log_priors: float32 [C], natural logarithm of the share of each class in the loss, after
+    sampling and class weights.
     """
     if train.loss == "focal":
         return focal(train.focal_gamma, train.label_smoothing)
@@ -24,7 +25,7 @@ def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
 
 
 def cross_entropy(label_smoothing: float) -> Loss:
-    """Softmax cross-entropy with label smoothing (Szegedy et al., 2016, section 7)."""
+    """Return softmax cross-entropy with label smoothing (Szegedy et al., 2016, section 7)."""
     from keras import ops
 
     def loss(labels: Any, logits: Any) -> Any:
@@ -34,12 +35,15 @@ def cross_entropy(label_smoothing: float) -> Loss:
 
 
 def focal(gamma: float, label_smoothing: float) -> Loss:
-    """Cross-entropy times (1 - p)^gamma, so easy images count less (Lin et al., 2017, eq. 4)."""
+    """Return cross-entropy times (1 - p)^gamma; p is the predicted probability of the class.
+
+    Images that the network already classifies well count less (Lin et al., 2017, eq. 4).
+    """
     from keras import ops
 
     def loss(labels: Any, logits: Any) -> Any:
         log_probabilities = ops.log_softmax(logits)
-        # Never 0: with gamma < 1 the slope of the power is infinite there.
+        # The base is at least 1e-7. At 0 the gradient of the power is infinite if gamma < 1.
         weights = ops.maximum(1.0 - ops.exp(log_probabilities), 1e-7) ** gamma
         targets = _targets(labels, logits, label_smoothing)
         return -ops.sum(targets * weights * log_probabilities, -1)
@@ -48,9 +52,10 @@ def focal(gamma: float, label_smoothing: float) -> Loss:
 
 
 def logit_adjusted(log_priors: NDArray[np.float32], tau: float, label_smoothing: float) -> Loss:
-    """Cross-entropy on logits shifted by tau * log prior (Menon et al., 2021, eq. 10).
+    """Return cross-entropy on logits plus tau * log prior (Menon et al., 2021, eq. 10).
 
-    log_priors: float32 [C], natural logarithm of the share of each class in training.
+    log_priors: float32 [C], natural logarithm of the share of each class in the loss, after
+    sampling and class weights.
     """
     shift = tau * log_priors
     plain = cross_entropy(label_smoothing)

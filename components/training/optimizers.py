@@ -6,9 +6,10 @@ from components.training.phases import Phase
 
 
 def build_optimizer(phase: Phase, weight_decay: float, steps: int) -> Any:
-    """Build AdamW (Loshchilov and Hutter, 2019): linear warm-up, then half a cosine down to 0.
+    """Build AdamW (Loshchilov and Hutter, 2019) with a learning rate for every step.
 
-    steps: batches in an epoch. Biases and the parameters of normalisation layers have no decay.
+    The rate rises linearly during the warm-up, then falls to 0 along half a cosine.
+    steps: batches per epoch. Biases and parameters of normalisation layers have no weight decay.
     """
     import keras
 

@@ -1,7 +1,8 @@
-"""Classifier and data → the phases in which it is trained.
+"""A classifier and data → the phases of its training.
 
-LP-FT (Kumar et al., 2022): first the head, on features of the frozen backbone; then the head and
-the upper layers of the backbone, with a small learning rate.
+The method is LP-FT (Kumar et al., 2022). The first phase trains the head on features of the frozen
+backbone. The second phase trains the head and the upper layers of the backbone, with a small
+learning rate.
 """
 
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ from components.training_set.examples import Data, Examples
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of training: a network that gives logits, its examples, and its learning rate.
+    """A part of training: a network that returns logits, its examples, and its learning rate.
 
-    augment: None if the inputs are features. warmup: share of the steps in which the learning rate
-    rises.
+    warmup: share of the steps, from 0 to 1, in which the learning rate rises.
+    augment: None if the inputs of the network are features.
     """
 
     name: str
@@ -37,7 +38,11 @@ class Phase:
 def phases(
     classifier: Classifier, data: Data, train: Train, pretrained: bool, cache: Path
 ) -> Iterator[Phase]:
-    """Yield the phases. Run a phase before the next is drawn, which sets what is frozen."""
+    """Yield the phases. Train each phase before taking the next from the iterator.
+
+    Taking the next phase changes which layers are frozen.
+    pretrained: the backbone has trained weights. cache: the folder for features of the backbone.
+    """
     head, finetune = train.head, train.finetune
     if pretrained and head.epochs:
         seen = frozen_features(classifier, data.train, f"{data.content}/train", cache)
@@ -53,10 +58,12 @@ def phases(
 
 
 def freeze(backbone: Any, unfreeze: float, hold_normalization: bool) -> None:
-    """Make the upper share `unfreeze` of the layers with weights trainable, and freeze the others.
+    """Make the upper layers of the backbone trainable, and freeze all its other layers.
 
-    hold_normalization: keep BatchNormalization frozen, so that it is in inference mode. Otherwise
-    the statistics of small batches replace those of the millions of images of pretraining.
+    unfreeze: the trainable share of the layers with weights, from 0 to 1.
+    hold_normalization: freeze every BatchNormalization layer, so that it is in inference mode.
+    Otherwise the statistics of small batches would replace the statistics of pretraining, which
+    come from millions of images.
     """
     layers = [layer for layer in leaf_layers(backbone) if layer.weights]
     first = round(len(layers) * (1 - unfreeze))

@@ -1,6 +1,6 @@
 """Hyperparameters and data → a trained classifier and its history.
 
-The weights are those of the best epoch of all phases.
+The classifier has the weights of the best epoch of all phases.
 """
 
 import logging
@@ -41,7 +41,8 @@ class TrainingFailedError(UserError):
 class Trained:
     """A classifier with the weights of its best epoch.
 
-    history: the rows of all epochs. best: the row of the best epoch.
+    history: the rows of all epochs. best: the row of the best epoch. A row has the metrics of an
+    epoch, see `train_classifier`.
     """
 
     classifier: Classifier
@@ -59,17 +60,19 @@ def train_classifier(
 ) -> Trained:
     """Build a classifier and train it; on a CPU equal arguments give equal weights.
 
-    weights: a `.keras` file to start from; None if hyperparameters.model.weights is no file.
-    on_epoch: called with the row of each epoch; it may end training by raising. A row has the keys
-    phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy, learning_rate.
+    weights: a `.keras` file to start from; None if hyperparameters.model.weights is `none` or
+    `imagenet`.
+    on_epoch: called with the row of each epoch; an exception from it ends training. A row has the
+    keys phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy, learning_rate.
     cache: the folder for the features of frozen backbones.
-    Raises TrainingFailedError where the loss is no longer a number or the memory is too small, and
-    UserError where the classifier cannot be built or started.
+    Raises TrainingFailedError if a loss is not a finite number or the memory is too small. Raises
+    UserError if the file of weights cannot be read or the classifier cannot be built.
     """
     load_keras()
     import keras
 
-    keras.backend.clear_session()  # else layers are numbered on, and equal networks differ
+    # Keras numbers the layers of a process. Without a reset equal networks get different names.
+    keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
     if weights:
@@ -77,7 +80,7 @@ def train_classifier(
         classifier = warm_start_classifier(model, *images, source, model_id(weights))
     else:
         classifier = build_classifier(model, *images)
-    # Random weights need no head phase, and their batch normalisation must learn.
+    # A backbone of random weights has no head phase, and its batch normalisation must be trained.
     pretrained = model.weights != "none"
     return _fit(classifier, data, hyperparameters.train, pretrained, seed, on_epoch, cache)
 
@@ -103,7 +106,10 @@ def _fit(
         for phase in phases(classifier, data, train, pretrained, cache):
             _run_phase(phase, data.balance, train, seed, best, keep)
             best.restore()
-    log.info(f"kept {best.row['phase']} epoch {best.row['epoch']} of {len(history)}")
+    log.info(
+        f"the best of {len(history)} epochs is {best.row['phase']} epoch {best.row['epoch']}; "
+        "its weights are kept"
+    )
     return Trained(classifier, tuple(history), best.row)
 
 
@@ -136,7 +142,7 @@ def _run_phase(
         training_batches(phase.train, balance, train.batch_size, seed, phase.augment),
         epochs=phase.epochs,
         steps_per_epoch=steps,
-        shuffle=False,  # the stream is shuffled already
+        shuffle=False,  # training_batches has shuffled the stream.
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
         verbose=1 if sys.stdout.isatty() else 0,
     )
@@ -153,9 +159,9 @@ def _require_number(row: Row) -> None:
 
 @contextmanager
 def _report_lack_of_memory(batch_size: int) -> Iterator[None]:
-    """Turn a lack of memory into a TrainingFailedError.
+    """Turn an error about a lack of memory into a TrainingFailedError.
 
-    Each backend has another error for it, but the text of all has one of these words.
+    Each backend of Keras has its own type of error, so the error is recognised by its text.
     """
     try:
         yield

@@ -64,7 +64,7 @@ def test_weights_that_cannot_move_are_taken(weights, tmp_path):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ("models:/birds@champion", r"an alias moves.*`fovea retrain --from champion` writes"),
+        ("models:/birds@champion", r"an alias can point.*`fovea retrain --from champion` writes"),
         ("old.keras", r"must be below data/weights.*write data/weights/NAME\.keras"),
         ("/tmp/data/weights/old.keras", r"must be below data/weights"),
         ("data/weights/../old.keras", r"must be below data/weights"),

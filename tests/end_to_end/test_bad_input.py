@@ -66,7 +66,7 @@ def test_too_few_images_of_a_class(folder):
         ({"model": {"weights": "data/weights/gone.keras"}}, r"gone.keras"),
         (
             {"model": {"weights": "models:/digits@champion"}},
-            r"model.weights: an alias moves.*Received: 'models:/digits@champion'",
+            r"model.weights: an alias can point.*Received: 'models:/digits@champion'",
         ),
         (
             {"model": {"weights": f"models:/digits/1#sha256={'0' * 64}"}},
