@@ -1,11 +1,12 @@
-"""A test split → random resamples of its images → intervals around what was measured on it.
+"""A test split → random resamples of its images → an interval around each score.
 
-Guarantee: the same number of images, resamples and seed give the same resamples on every machine.
-About 95 of 100 intervals with confidence 0.95 contain the value that the classifier would have on
-all images like those of the test split, if it has enough images (a test tries this).
+Guarantee: the same number of images, number of resamples and seed give the same resamples on every
+machine. If the test split has enough images, about 95 of 100 intervals with confidence 0.95 contain
+the true score: the score on all images of the same kind. A test checks this.
 
-How: a resample draws as many images as there are, with replacement. It is kept as a column that
-says how often each image was drawn, so a score on all resamples is one product of matrices.
+How: the test split has N images; a resample draws N images from it, with replacement. A resample is
+stored as a column that says how often each image was drawn. So the scores on all resamples are
+computed by one product of matrices.
 
 Example: three images, of which the classifier gets a and b right and c wrong: accuracy 2/3.
 
@@ -15,8 +16,8 @@ Example: three images, of which the classifier gets a and b right and c wrong: a
     c       no      1            3            0
     accuracy        2/3          0            1
 
-With 2,000 resamples the interval goes from the value that 2.5 % of them are below to the value that
-2.5 % of them are above.
+The scores on all resamples are sorted. An interval with confidence 0.95 leaves out the lowest 2.5 %
+and the highest 2.5 % of them: of 2,000 scores, 50 at each end.
 """
 
 from collections.abc import Iterator
@@ -30,15 +31,15 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 Bools = npt.NDArray[np.bool_]
 
-HELD_AT_ONCE = 4_000_000  # draws in memory, 16 MB, whatever the number of images and resamples
+# The maximum number of cells (images x resamples) of a block that is in memory: 16 MB as float32.
+HELD_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value and the ends of its interval; null where they are undefined.
+    """A measured value and the ends of its interval. All three are None if the value is undefined.
 
-    Only the ends are null if the value is exactly 0 or 1, so that all resamples agree: this says
-    nothing about how far off the truth may be.
+    If the value is exactly 0 or 1, low and high may be None (see `score_interval`).
     """
 
     value: float | None
@@ -47,11 +48,11 @@ class Interval:
 
 
 def draw_resamples(images: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield float32 [images, R]: how often each image is drawn, with replacement, into a resample.
+    """Yield blocks of resamples, float32 [images, R]: how often a resample contains each image.
 
-    The blocks have `resamples` columns together; how many a block has depends on the memory that it
-    takes. A column adds up to `images`. The counts are whole numbers, so sums over them are exact
-    in any order (up to 2**24 images).
+    A column is one resample; its sum is `images`, since images are drawn with replacement. R is as
+    large as HELD_AT_ONCE allows, at least 1. All blocks together have `resamples` columns. The
+    counts are integers, so their sums are exact in any order (up to 2**24 images).
 
     >>> next(draw_resamples(images=3, resamples=4, seed=0)).sum(axis=0)
     array([3., 3., 3., 3.], dtype=float32)
@@ -74,8 +75,10 @@ def whole_sample(images: int) -> Floats:
 def interval(value: float, draws: Floats, confidence: float) -> Interval:
     """Return the percentile bootstrap interval (Efron and Tibshirani, 1993, chapter 13).
 
-    draws: float [resamples], the value on each resample. It is NaN where it is undefined, such as
-    the recall of a small class on a resample without any of its images; those are left out.
+    value: the score on the test split. draws: float [resamples], the score on each resample. A
+    score is NaN if it is undefined: a resample may contain no image of a small class, so the class
+    has no recall. Such resamples are left out. If `value` is NaN or no resample is left, `value`,
+    `low` and `high` of the result are None.
 
     >>> interval(0.5, np.array([0.25, 0.5, 0.75]), confidence=0.5)
     Interval(value=0.5, low=0.375, high=0.625)
@@ -89,12 +92,15 @@ def interval(value: float, draws: Floats, confidence: float) -> Interval:
 
 
 def score_interval(value: float, draws: Floats, confidence: float, images: int | None) -> Interval:
-    """Return the interval of a score from 0 to 1, also where the score is exactly 0 or 1.
+    """Return the interval of a score between 0 and 1, including scores of exactly 0 and 1.
 
-    There a bootstrap fails: all resamples of a test split without a mistake agree, so the interval
-    has no width. images: how many images the score is a share of, for accuracy, recall and the
-    like; Wilson's interval (1927) is used then. None for a score that is no share of images, such
-    as F1; its ends are null then.
+    If the score is exactly 0 or 1, all resamples can have the same score. For example, every
+    resample of a test split without a mistake has accuracy 1. Then the bootstrap interval has no
+    width and says nothing about the true score, and Wilson's interval (1927) is returned instead.
+
+    value, draws: see `interval`. images: the number of images that the score is a share of; for the
+    recall of a class, the number of its images. None if the score is not a share of images, such
+    as F1. If `images` is None or 0, Wilson's interval does not exist, and low and high are None.
 
     >>> score_interval(1.0, np.ones(100), confidence=0.95, images=300).low > 0.98
     True

@@ -1,7 +1,8 @@
 """Challenger and champion on the same test images → a row per metric, with paired intervals.
 
-Every resample draws the same images for both models. An image that is hard is hard for both, and
-this cancels out in the difference, so its interval is narrower than the intervals of the two.
+"Paired" means that each resample contains the same images for the two models. An image that is hard
+for one model is mostly hard for the other, and this cancels out in the difference of the two
+scores. So the interval of the difference is narrower than the interval of either score.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,9 +29,10 @@ OVERALL = ("accuracy", "balanced_accuracy", "macro_f1")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of both models, and challenger minus champion where there is a champion.
+    """One metric of the challenger and of the champion, and the challenger's minus the champion's.
 
-    class_name: the class, for its recall; null for metrics of the model as a whole.
+    class_name: the class if the metric is the recall of a class; None if the metric is about the
+    whole model. champion, difference: None if there is no champion.
     """
 
     metric: str
@@ -54,10 +56,14 @@ def compare(
     register: Register,
     seed: int,
 ) -> tuple[Comparison, ...]:
-    """Compare both by accuracy, balanced accuracy, macro F1 and the recall of each class.
+    """Compare the models by accuracy, balanced accuracy, macro F1 and the recall of each class.
 
-    labels: int [N], indices into class_names. challenger, champion: float [N, C], probabilities of
-    class_names in their order. Intervals: Efron and Tibshirani, 1993, chapter 13.
+    labels: int [N], indices into class_names. challenger, champion: float [N, C], finite
+    probabilities; column c belongs to class_names[c]. champion: None if there is no champion.
+    Intervals: Efron and Tibshirani, 1993, chapter 13.
+
+    Returns one row for each metric: the three metrics of the whole model in the order above, then
+    the recall of each class in the order of class_names.
     """
     models = [challenger] if champion is None else [challenger, champion]
     predicted = [decided_classes(probabilities) for probabilities in models]
@@ -76,10 +82,13 @@ def compare(
 def align_columns(
     probabilities: Floats, known: Sequence[str], class_names: Sequence[str]
 ) -> Floats:
-    """Return a champion's probabilities with a column for each of class_names: float32 [N, C].
+    """Return a champion's probabilities with one column for each of class_names: float32 [N, C].
 
-    known: the classes of its columns. A class that it does not know has probability 0; the column
-    of a class that no longer exists is dropped.
+    probabilities: float [N, K]. known: the K class names that the champion was trained on, in the
+    order of its columns. A class that the champion does not know gets probability 0. The column of
+    a class that is not in class_names is dropped.
+
+    The champion knows wood and glass; the classes are now glass and metal:
 
     >>> align_columns(np.array([[0.2, 0.8]]), ["wood", "glass"], ["glass", "metal"])
     array([[0.8, 0. ]], dtype=float32)
@@ -92,7 +101,7 @@ def align_columns(
 
 
 def _scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> Floats:
-    """Return the scores on R resamples, first OVERALL, then recalls: float64 [3 + classes, R]."""
+    """Return float64 [3 + classes, R]: scores on R resamples. Rows: OVERALL, then each recall."""
     scores = count_scores(labels, predicted, classes, times)
     return np.vstack([*(scores[name] for name in OVERALL), scores["recall"]])
 
@@ -100,15 +109,18 @@ def _scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> Float
 def _rows(
     scores: Floats, images: Sequence[int | None], class_names: Sequence[str], confidence: float
 ) -> Iterator[Comparison]:
-    """Turn scores [models, 3 + classes, 1 + resamples] into a row per metric.
+    """Yield one Comparison for each metric.
 
-    The first column is the test split itself. images: how many images a score is a share of; None
-    where it is no share.
+    scores: float64 [models, 3 + classes, 1 + resamples]; models is 1 or 2, the challenger first.
+    The first column holds the scores on the test split itself. images: for each metric, the
+    number of images that it is a share of; None if it is not a share of images.
     """
-    scores = scores.round(12)  # noise in the 16th digit must not decide whether a limit is exceeded
+    # Rounding errors in the 16th digit must not decide whether a limit is exceeded.
+    scores = scores.round(12)
     names = [*((name, None) for name in OVERALL), *(("recall", name) for name in class_names)]
     by_metric = zip(names, images, *scores, strict=True)
-    for (metric, class_name), share_of, challenger, *champion in by_metric:  # a champion or none
+    # The list `champion` is empty if there is no champion, and so is everything made from it.
+    for (metric, class_name), share_of, challenger, *champion in by_metric:
         first, *second = (
             score_interval(values[0], values[1:], confidence, share_of)
             for values in (challenger, *champion)

@@ -7,14 +7,17 @@ import pandas as pd
 
 from components.evaluation.bootstrap import Floats, Ints
 
-LONGEST = 101  # points of a curve; more cannot be seen, and every model keeps its curves
+# The maximum number of points of a curve. More points cannot be seen in a chart, and the curves of
+# every model are stored.
+LONGEST = 101
 
 
 def roc_points(labels: Ints, probabilities: Floats, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return columns class, fpr and tpr, by rising fpr: each class against the rest.
+    """Return the points of a ROC curve for each class against the other classes.
 
-    labels: int [N]. probabilities: float [N, C]. A class has no curve if none of the images is of
-    that class, or all are.
+    Columns: class, fpr, tpr; the points of a class are sorted by ascending fpr. labels: int [N],
+    indices into class_names. probabilities: float [N, C]. A class has no curve, so no rows, if no
+    image or every image belongs to it.
     """
     from sklearn.metrics import roc_curve
 
@@ -29,10 +32,11 @@ def roc_points(labels: Ints, probabilities: Floats, class_names: Sequence[str]) 
 def precision_recall_points(
     labels: Ints, probabilities: Floats, class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Return columns class, recall and precision, by rising recall: each class against the rest.
+    """Return the points of a precision–recall curve for each class against the other classes.
 
-    labels: int [N]. probabilities: float [N, C]. A class has no curve if none of the images is of
-    that class, or all are.
+    Columns: class, recall, precision; the points of a class are sorted by ascending recall.
+    labels: int [N], indices into class_names. probabilities: float [N, C]. A class has no curve, so
+    no rows, if no image or every image belongs to it.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -52,7 +56,7 @@ def _classes_with_curve(labels: Ints, class_names: Sequence[str]) -> list[tuple[
 
 
 def _shown_points(points: int) -> Ints:
-    """Return at most LONGEST positions, spread evenly, the first and the last among them."""
+    """Return at most LONGEST positions at even distances, including the first and the last."""
     return np.unique(np.linspace(0, points - 1, min(points, LONGEST)).round().astype(np.int64))
 
 

@@ -1,11 +1,12 @@
-"""Probabilities → the class that is decided for: one rule for report, predictions and gate."""
+"""Probabilities → the predicted class. Report, predictions and gate use this same rule."""
 
 from components.evaluation.bootstrap import Floats, Ints
 
 
 def decided_classes(probabilities: Floats) -> Ints:
-    """Return the index of the most probable class of each image, the first of equals: int64 [N].
+    """Return the index of the most probable class of each image: int64 [N].
 
+    If several classes have the same highest probability, the first of them is returned.
     probabilities: float [N, C].
 
     >>> import numpy as np

@@ -1,20 +1,23 @@
 """Challenger and champion on the same test images → promote, hold or reject, with the reasons.
 
-The first rule that applies decides (docs/decisions/promotion-gate.md says why):
+The first rule that applies decides. docs/decisions/promotion-gate.md explains the rules.
+The "difference" of a metric is the challenger's value minus the champion's. The "drop" of a class
+is the champion's recall minus the challenger's.
 
 1. reject: a probability of the challenger is NaN or infinite.
 2. reject: accuracy, balanced accuracy or the recall of a class is below its floor.
-3. reject: significantly worse than the champion. For accuracy, balanced accuracy or macro F1 the
-   whole interval of the difference is below 0.
-4. reject: a class lost more than `max_recall_drop` beyond chance. The whole interval of its drop in
-   recall, champion minus challenger, is above `max_recall_drop`.
-5. hold: something cannot be checked. A class has no test image, so its floor means nothing; or a
-   probability of the champion is NaN or infinite.
-6. hold: a class may have lost too much. Its drop is above `max_recall_drop` and the whole interval
-   of the drop is above 0, but not above `max_recall_drop`.
-7. promote: there is no champion; or the challenger is significantly better. For accuracy, balanced
-   accuracy or macro F1 the whole interval of the difference is above 0.
-8. hold: neither is significantly better than the other.
+3. reject: the challenger is significantly worse. The whole interval of the difference in accuracy,
+   balanced accuracy or macro F1 is below 0.
+4. reject: the drop of a class is significantly above `max_recall_drop`. The whole interval of the
+   drop is above `max_recall_drop`.
+5. hold: something cannot be checked. Either a class has no test image, so its recall is undefined,
+   or a probability of the champion is NaN or infinite.
+6. hold: the drop of a class may be above `max_recall_drop`. The measured drop is above
+   `max_recall_drop` and its whole interval is above 0, but a part of the interval is not above
+   `max_recall_drop`.
+7. promote: either there is no champion, or the challenger is significantly better. The whole
+   interval of the difference in accuracy, balanced accuracy or macro F1 is above 0.
+8. hold: neither model is significantly better than the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +35,11 @@ Decision = Literal["promote", "hold", "reject"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision of the gate on a challenger, the reasons, and the figures of both models."""
+    """The decision of the gate on a challenger, its reasons, and the metrics of the two models.
+
+    comparison: empty if the challenger's probabilities are not finite. images: the number of test
+    images. confidence: of the intervals, such as 0.95.
+    """
 
     decision: Decision
     reasons: tuple[str, ...]
@@ -41,13 +48,13 @@ class Verdict:
     confidence: float
 
     def to_tree(self) -> dict[str, Any]:
-        """Return plain values for verdict.json; what is undefined is null."""
+        """Return nested dicts and lists for verdict.json; an undefined value is None."""
         tree = asdict(self)
         return {**tree, "reasons": list(self.reasons), "comparison": list(tree["comparison"])}
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> "Verdict":
-        """Build a verdict from what `to_tree` returned; other keys are ignored."""
+        """Build a verdict from the result of `to_tree`; additional keys are ignored."""
         return cls(
             decision=tree["decision"],
             reasons=tuple(tree["reasons"]),
@@ -65,10 +72,11 @@ def judge(
     register: Register,
     seed: int,
 ) -> Verdict:
-    """Judge a challenger by the rules above; the same arguments give the same verdict.
+    """Judge a challenger by the rules at the top of this file.
 
-    labels: int [N], indices into class_names. challenger, champion: float [N, C], probabilities of
-    class_names in their order (see `comparison.align_columns`).
+    labels: int [N], indices into class_names. challenger, champion: float [N, C], probabilities;
+    column c belongs to class_names[c] (see `comparison.align_columns`). champion: None if there is
+    no champion. The same arguments give the same verdict.
     """
 
     def decide(decision: Decision, reasons: Sequence[str]) -> Verdict:
@@ -135,7 +143,7 @@ def _beyond_zero(difference: Interval | None, *, better: bool) -> bool:
 
 def _certain_drops(rows: Sequence[Comparison], percent: str, limit: float) -> list[str]:
     return [
-        f"{row.title} dropped by more than {limit:g} beyond chance: {_figures(row, percent)}"
+        f"{row.title} dropped by significantly more than {limit:g}: {_figures(row, percent)}"
         for row in rows
         if row.class_name is not None and _below(row.difference, value=-limit, high=-limit)
     ]
@@ -150,7 +158,7 @@ def _possible_drops(rows: Sequence[Comparison], percent: str, limit: float) -> l
 
 
 def _below(difference: Interval | None, *, value: float, high: float) -> bool:
-    """Return whether the difference is below `value` and the end of its interval below `high`."""
+    """Return True if the difference is below `value` and its interval ends below `high`."""
     if difference is None or difference.value is None or difference.high is None:
         return False
     return difference.value < value and difference.high < high
@@ -176,11 +184,14 @@ def _all_floors_hold(rows: Sequence[Comparison]) -> str:
 
 def _no_difference(rows: Sequence[Comparison], percent: str) -> str:
     overall = "; ".join(_figures(row, percent) for row in rows if row.class_name is None)
-    return f"cannot be told apart from the champion: {overall}"
+    return f"no significant difference from the champion: {overall}"
 
 
 def _figures(row: Comparison, percent: str) -> str:
-    """Return a row in words: `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to …)`."""
+    """Return a row in words: challenger, champion, difference and the interval of the difference.
+
+    Example: `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to +0.065)`.
+    """
     if row.champion is None or row.difference is None:
         return f"{row.title} {row.challenger.value:.3f}"
     low, difference, high = (

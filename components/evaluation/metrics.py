@@ -1,20 +1,21 @@
-"""Labels and probabilities of the test split → how good the classifier is, with intervals.
+"""Labels and probabilities of the test split → accuracy, F1 and other metrics, with intervals.
 
-Guarantee: the figures are those of scikit-learn (a test compares them). The same arguments give
-the same figures and the same intervals. A figure that is undefined is null, never NaN, and does
-not count as 0 or 1 in an average:
+Guarantee: the values of the metrics equal those of scikit-learn; a test compares them. The same
+arguments give the same values and the same intervals. An undefined metric is None (null in
+metrics.json), never NaN. Macro averages leave undefined metrics out. The rules for classes are:
 
-- A class without test images has no precision, recall, F1 or ROC AUC, and macro averages leave it
-  out. An image of another class that is given to it still counts as a mistake of that other class.
-- A class with test images that is never predicted has precision 0 and F1 0 (scikit-learn's
-  `zero_division=0`).
-- ROC AUC needs images of the class and images of other classes; else it is null.
+- A class without test images has no precision, recall, F1 or ROC AUC. If an image of another class
+  is predicted as this class, this is still a mistake, and lowers the recall of that other class.
+- A class with test images that is never predicted has precision 0 and F1 0. This is scikit-learn's
+  `zero_division=0`.
+- The ROC AUC of a class is None if no test image or every test image belongs to the class.
 
-So balanced accuracy is macro recall, as in scikit-learn (Brodersen et al., 2010).
+With these rules, balanced accuracy equals macro recall. This is also so in scikit-learn
+(Brodersen et al., 2010).
 
-How: each score is computed once for the test split and once for each resample (bootstrap), by the
-same code. `times` says how often an image is in a resample; the test split is one more resample,
-with each image once.
+How: the same code computes each score for the test split and for each resample of the bootstrap.
+`times` says how often a resample contains each image. The test split has the form of a resample
+that contains each image once.
 
 Example: three images of the classes glass and metal.
 
@@ -53,12 +54,14 @@ from components.params.evaluate import Evaluate
 MACRO = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall")
 PER_CLASS = ("precision", "recall", "f1", "roc_auc")
 DIGITS = 6
-LONGEST_NAME = 200  # MLflow takes 250 characters, and `test_precision/` is put before the name
+# The maximum length of a class name in the name of an MLflow metric, such as
+# `test_precision/glass`. MLflow allows 250 characters for the whole name.
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class against the rest."""
+    """The metrics of one class against all other classes; support is its number of test images."""
 
     name: str
     support: int
@@ -70,7 +73,11 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Everything that is measured on a test split; confusion[label][predicted] counts images."""
+    """All metrics of a classifier on a test split.
+
+    confusion: confusion[label][predicted] is a number of images. images: the number of test images.
+    confidence: of the intervals, such as 0.95.
+    """
 
     accuracy: Interval
     balanced_accuracy: Interval
@@ -84,11 +91,11 @@ class Metrics:
     confidence: float
 
     def headlines(self) -> dict[str, Interval]:
-        """Return name → figure of those that are about the classifier as a whole."""
+        """Return name → interval for the metrics of the whole classifier, not of single classes."""
         return {name: getattr(self, name) for name in (*MACRO, "macro_roc_auc")}
 
     def in_words(self) -> str:
-        """Return the most important figures in one line."""
+        """Return the accuracy with its interval and the macro F1 in one line."""
         accuracy, percent = self.accuracy, f"{100 * self.confidence:g} %"
         return (
             f"accuracy {accuracy.value:.3f} "
@@ -97,9 +104,10 @@ class Metrics:
         )
 
     def to_tree(self) -> dict[str, Any]:
-        """Return plain values for metrics.json.
+        """Return nested dicts and lists for metrics.json.
 
-        Intervals are lists, [low, high]: `dvc metrics` shows no lists, so its tables stay readable.
+        An interval is a list, [low, high]. `dvc metrics` does not show lists, so its tables contain
+        only the values of the metrics and are easy to read.
         """
         headlines = self.headlines()
         return {
@@ -111,10 +119,11 @@ class Metrics:
         }
 
     def to_flat(self) -> dict[str, float]:
-        """Return flat name → value, such as macro_f1, macro_f1_low and recall/glass.
+        """Return name → value for a tracker; names are like macro_f1, macro_f1_low, recall/glass.
 
-        What is undefined is left out. A class name that trackers refuse, for its characters or its
-        length, is replaced by the number of the class: `recall/class 3`.
+        Undefined values are left out. A class name is replaced by the index of the class, as in
+        `recall/class 3`, if it is longer than LONGEST_NAME or has a character other than letters,
+        digits, space, hyphen and underscore, which MLflow may refuse.
         """
         values: dict[str, float | None] = {}
         for name, figure in self.headlines().items():
@@ -133,10 +142,10 @@ def measure(
     evaluate: Evaluate,
     seed: int,
 ) -> Metrics:
-    """Measure probabilities against labels, with bootstrap intervals: see score_interval.
+    """Return the metrics of a classifier, with bootstrap intervals (see `score_interval`).
 
-    labels: int [N], indices into class_names. probabilities: float [N, C].
-    Raises UserError where there is no image or a probability is not finite.
+    labels: int [N], indices into class_names. probabilities: float [N, C]; column c belongs to
+    class_names[c]. Raises UserError if N is 0, or if a probability is NaN or infinite.
     """
     check_finite(probabilities)
     scores = _scores(labels, probabilities, whole_sample(len(labels)))
@@ -147,7 +156,8 @@ def measure(
     draws = {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in scores}
 
     counts = confusion_counts(labels, probabilities)
-    # Recall is a share of the images of a class, precision of those that were given to it.
+    # Recall is a share of the images of a class. Precision is a share of the images that were
+    # predicted as the class. score_interval needs the number of these images.
     wholes = {"recall": counts.sum(axis=1), "precision": counts.sum(axis=0)}
 
     def around(name: str, *index: int) -> Interval:
@@ -174,7 +184,10 @@ def measure(
 
 
 def check_finite(probabilities: Floats) -> None:
-    """Raise UserError where there is no image, or a probability is NaN or infinite."""
+    """Raise UserError if there is no image, or if a probability is NaN or infinite.
+
+    probabilities: float [N, C].
+    """
     if len(probabilities) == 0:
         raise UserError("the test split needs at least one image. Received: 0 images")
     broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
@@ -186,7 +199,9 @@ def check_finite(probabilities: Floats) -> None:
 
 
 def confusion_counts(labels: Ints, probabilities: Floats) -> Ints:
-    """Count images by label and by the most probable class (the first of equals): int64 [C, C].
+    """Return the number of images for each label (row) and predicted class (column): int64 [C, C].
+
+    labels: int [N]. probabilities: float [N, C].
 
     >>> confusion_counts(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]]))
     array([[1, 1],
@@ -198,10 +213,11 @@ def confusion_counts(labels: Ints, probabilities: Floats) -> Ints:
 
 
 def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> dict[str, Floats]:
-    """Compute on each resample the scores that come from counts, which is all but ROC AUC.
+    """Return the scores on each resample, without ROC AUC, which needs probabilities.
 
-    labels, predicted: int [N]. times: float [N, R], how often an image is in a resample. Returns
-    the names in MACRO as float64 [R] and precision, recall and F1 as float64 [classes, R].
+    labels, predicted: int [N]. times: float [N, R]; times[n, r] says how often resample r contains
+    image n. Returns name → scores: float64 [R] for the names in MACRO, and float64 [classes, R] for
+    precision, recall and f1. A score is NaN if it is undefined.
     """
     one_hot = np.eye(classes, dtype=np.float32)
     hit = one_hot[labels] * (labels == predicted)[:, np.newaxis]
@@ -210,8 +226,8 @@ def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> 
         for members in (hit, one_hot[predicted], one_hot[labels])
     )
     recall = ratio(hits, support)
-    # A class that is never predicted has given = 0 and hits = 0: its precision is 0 / 1. A class
-    # without images in the resample has no score at all.
+    # If a class is never predicted, given and hits are 0, so its precision becomes 0 / 1 = 0. If
+    # the resample contains no image of a class, all its scores are NaN.
     precision = np.where(support > 0, hits / np.maximum(given, 1), np.nan)
     f1 = np.where(support > 0, ratio(2 * hits, given + support), np.nan)
     return {
@@ -229,13 +245,15 @@ def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> 
 def roc_auc(positive: Bools, scores: Floats, times: Floats) -> Floats:
     """Return the area under the ROC curve on each resample: float64 [R], NaN where undefined.
 
-    It is the probability that an image of the class has a higher score than an image of the rest,
-    where a tie counts half (Hanley and McNeil, 1982).
+    The area is the probability that an image of the class has a higher score than an image of
+    another class; equal scores count as half (Hanley and McNeil, 1982). It is undefined if the
+    resample contains no image of the class, or no image of another class.
 
-    positive: bool [N], whether an image is of the class. scores: float [N]. times: float [N, R],
-    how often an image is in a resample.
+    positive: bool [N], True if an image belongs to the class. scores: float [N]. times: float
+    [N, R]; times[n, r] says how often resample r contains image n.
 
-    One image of the class against two of the rest: it wins against 0.1 and ties with 0.7.
+    An image of the class has the score 0.7, two images of other classes have 0.1 and 0.7. The first
+    pair counts 1 and the second counts 0.5, so the area is 1.5 / 2:
 
     >>> positive, scores = np.array([True, False, False]), np.array([0.7, 0.1, 0.7])
     >>> roc_auc(positive, scores, whole_sample(3))
@@ -246,11 +264,14 @@ def roc_auc(positive: Bools, scores: Floats, times: Floats) -> Floats:
     up_to = np.concatenate([np.zeros_like(times[:1]), np.cumsum(ascending, axis=0)])
     inside = positive[order]
     positives = ascending[inside].astype(np.float64)
-    # Images with a lower score, and those with the same or a lower one: their mean is the wins of a
-    # positive, ties counting half. Both count positives, too, not only the rest.
+    # For each image of the class (a positive), `below` counts the images with a lower score, and
+    # `not_above` counts the images with a lower or equal score. The mean of the two counts is the
+    # number of wins of this image, with half a win for an equal score. The two counts still include
+    # positives, although a positive must be compared only with images of other classes.
     below = up_to[np.searchsorted(ranked, ranked[inside], "left")]
     not_above = up_to[np.searchsorted(ranked, ranked[inside], "right")]
-    # So what positives win against positives is taken off: by symmetry, half of all such pairs.
+    # So the wins of positives against positives are subtracted. They are half of all count**2
+    # pairs: of two positives one wins and the other loses, and equal scores count half for each.
     count = positives.sum(axis=0)
     wins = (positives * (below + not_above)).sum(axis=0) / 2 - count**2 / 2
     return ratio(wins, count * (times.sum(axis=0) - count))

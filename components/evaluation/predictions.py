@@ -15,7 +15,11 @@ Images = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test image with a wrong prediction; pixels: uint8 [size, size, 3], as the model saw it."""
+    """A test image with a wrong prediction.
+
+    confidence: the probability of the predicted class. pixels: uint8 [size, size, 3], the prepared
+    image that the classifier got.
+    """
 
     path: str
     label: str
@@ -27,10 +31,11 @@ class Mistake:
 def predictions(
     rows: pd.DataFrame, probabilities: Floats, class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Return one row per image, in the order given.
+    """Return the table of predictions, one row for each image in the order of `rows`.
 
-    rows: prepared rows of a split. probabilities: float32 [N, C]. Columns: image_id, path, label,
-    label_index, predicted, confidence (the probability of `predicted`), probabilities (list [C]).
+    rows: N prepared rows of a split. probabilities: float32 [N, C]; column c belongs to
+    class_names[c]. Columns of the result: image_id, path, label, label_index, predicted,
+    confidence (the probability of `predicted`), probabilities (float32 [C]).
     """
     best = decided_classes(probabilities)
     return rows[["image_id", "path", "label", "label_index"]].assign(
@@ -41,17 +46,19 @@ def predictions(
 
 
 def confusion_rows(predicted: pd.DataFrame) -> pd.DataFrame:
-    """Return columns actual and predicted, a row an image; DVC's template `confusion` counts them.
+    """Return the columns actual and predicted, one row for each image.
 
-    predicted: what `predictions` returns.
+    DVC's plot template `confusion` draws a confusion matrix from these rows. predicted: the result
+    of `predictions`.
     """
     return predicted[["label", "predicted"]].rename(columns={"label": "actual"})
 
 
 def confident_mistakes(predicted: pd.DataFrame, images: Images, count: int) -> Iterator[Mistake]:
-    """Yield the `count` mistakes with the highest confidence, the highest first.
+    """Yield at most `count` mistakes, sorted by descending confidence.
 
-    predicted: what `predictions` returns. images: uint8 [N, size, size, 3] in the same order.
+    predicted: the result of `predictions`. images: uint8 [N, size, size, 3], in the order of the
+    rows of `predicted`.
     """
     rows = predicted.reset_index(drop=True)
     wrong = rows[rows["predicted"] != rows["label"]]

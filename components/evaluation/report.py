@@ -1,4 +1,4 @@
-"""Metrics, history and mistakes of a classifier → one HTML page that needs nothing beside it."""
+"""Metrics, history and mistakes of a classifier → one HTML page that needs no other file."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,8 +15,10 @@ from components.pages.charts import LineChart, line_chart
 from components.pages.page import data_uri, render
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-WIDEST_MATRIX = 30  # classes; a wider table cannot be read, the list of confusions still can
-CONFUSIONS = 10
+# The maximum number of classes for which the page shows the confusion matrix. A larger matrix is
+# not readable. The list of the most frequent confusions is always shown.
+WIDEST_MATRIX = 30
+CONFUSIONS = 10  # the maximum length of that list
 TITLES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -39,8 +41,9 @@ CARDS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc")
 class Subject:
     """The model and the data that the report is about.
 
-    counts: images of each split, by class. model_id, data_id: sha256 of the model file and of the
-    accepted images with their labels.
+    size: the side of the prepared images in pixels. parameters: the number of weights of the
+    classifier. counts: split → class → number of images. model_id: sha256 of the model file.
+    data_id: sha256 of the accepted images and their labels.
     """
 
     name: str
@@ -57,7 +60,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of one class that were predicted as another; share: of the class, from 0 to 1."""
+    """The images of the class `label` that were predicted as another class.
+
+    images: their number. share: this number divided by the number of test images of `label`.
+    """
 
     label: str
     predicted: str
@@ -68,10 +74,11 @@ class Confusion:
 def report(
     subject: Subject, metrics: Metrics, history: pd.DataFrame, mistakes: Iterable[Mistake]
 ) -> str:
-    """Return the page: inline style and pictures, no script, light and dark, fit for print.
+    """Return the HTML page. It contains its styles and pictures, and no script.
 
-    history: history.csv of `train`. The same arguments give the same bytes. Names of classes and
-    files come from outside; the template escapes them.
+    The page has a light and a dark mode and can be printed. history: history.csv of the stage
+    `train`. The same arguments give the same page. Class names and file names come from the data
+    set and may contain HTML; the template escapes them.
     """
     return render(
         TEMPLATE,
@@ -92,9 +99,10 @@ def report(
 
 
 def history_charts(history: pd.DataFrame) -> list[LineChart]:
-    """Chart loss and accuracy of train and val by epoch; none where no epoch was run.
+    """Return two charts over the epochs, loss and accuracy, each with train and val.
 
-    history: columns phase, loss, accuracy, val_loss and val_accuracy, one row an epoch.
+    history: one row for each epoch, with the columns phase, loss, accuracy, val_loss and
+    val_accuracy. Returns no chart if `history` has no row.
     """
     if history.empty:
         return []
@@ -107,7 +115,7 @@ def history_charts(history: pd.DataFrame) -> list[LineChart]:
 
 @dataclass(frozen=True)
 class _Axis:
-    """An axis from `low` to 1 that interval bars share, so that their lengths compare."""
+    """An axis from `low` to 1. All interval bars share it, so their lengths can be compared."""
 
     low: float
 
@@ -117,7 +125,7 @@ class _Axis:
 
 
 def _axis(intervals: Iterable[Interval]) -> _Axis:
-    """Return an axis that starts at the tenth below every interval, and at 0.9 at the latest."""
+    """Return an axis that contains all intervals. It starts at a multiple of 0.1, at most 0.9."""
     lows = [interval.low for interval in intervals if interval.low is not None]
     return _Axis(min(9, *(math.floor(10 * low) for low in lows)) / 10)
 

@@ -1,4 +1,4 @@
-"""A challenger, the champion, the test images → the verdict on the challenger."""
+"""Challenger's probabilities, registered champion, test images → verdict on the challenger."""
 
 import logging
 import tempfile
@@ -28,10 +28,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Contest:
-    """The images both are judged on, and how to prepare them again at another size.
+    """The test images on which challenger and champion are compared, and how to prepare them again.
 
-    rows: columns path, image_id and label_index. prepared: uint8 [N, size, size, 3] in the order
-    of rows, made as `prepare` says. root: where the paths in rows begin.
+    The images are prepared again if the champion was trained with another size or way of resizing.
+
+    rows: N rows with the columns path, image_id and label_index. prepared: uint8 [N, size, size, 3]
+    in the order of `rows`; the params `prepare` were used for them. root: the folder that the paths
+    in `rows` are relative to. class_names: label_index is an index into them. ingest, prepare:
+    sections of params.yaml.
     """
 
     rows: pd.DataFrame
@@ -50,10 +54,14 @@ def judge_against(
     register: Register,
     seed: int,
 ) -> Verdict:
-    """Judge the model with this sha256 by its probabilities, float32 [N, C] of class_names.
+    """Return the verdict on a challenger.
 
-    The decision is `hold` where the model is the champion itself, and where the champion cannot be
-    loaded: nothing shows then that it is better.
+    champion: None if there is no champion. model_id: sha256 of the challenger's model file.
+    probabilities: float32 [N, C], the challenger's; column c belongs to contest.class_names[c].
+
+    If the challenger is the champion itself, the decision is `hold`. If the champion cannot be
+    loaded, the decision is never `promote`, since nothing shows that the challenger is better:
+    `promote` becomes `hold`, and `reject` and `hold` stay.
     """
     labels = contest.rows["label_index"].to_numpy(np.int64)
 
@@ -68,16 +76,17 @@ def judge_against(
     try:
         theirs = champion_probabilities(champion, contest)
     except UserError as error:
-        log.info(f"champion: {error}")  # not in the verdict, for a path differs by machine
+        # The message contains a path of this machine, so it is logged, and not put in the verdict.
+        log.info(f"champion: {error}")
         return _without_comparison(compare_with(None), champion)
     return compare_with(theirs)
 
 
 def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.float32]:
-    """Return float32 [N, C]: the champion's probabilities of class_names, in their order.
+    """Return the champion's probabilities on the images of the contest: float32 [N, C].
 
-    A class that the champion does not know gets probability 0.
-    Raises UserError where the champion cannot be loaded or used, saying why.
+    Column c belongs to contest.class_names[c]. A class that the champion does not know gets
+    probability 0. Raises UserError with the reason if the champion cannot be loaded, or fails.
     """
     file = download(champion)
     try:
@@ -85,7 +94,7 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
         predictions = _predictions(classifier, contest)
     except UserError:
         raise
-    except Exception as error:  # whatever a stored model does wrong must not stop the new one
+    except Exception as error:  # no error of a stored model may stop the registration of a new one
         problem = one_line(f"{type(error).__name__}: {error}", longest=300)
         raise UserError(
             f"version {champion.number} cannot be used ({problem}). Received: {file}"
@@ -94,7 +103,10 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
 
 
 def _predictions(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:
-    """Predict on the images as this classifier was trained to see them."""
+    """Return the classifier's probabilities, float32 [N, K]; K is its own number of classes.
+
+    If it needs another size or way of resizing, the images are prepared again.
+    """
     if (classifier.size, classifier.resize) == (contest.prepare.size, contest.prepare.resize):
         return predict(classifier, contest.prepared)
     theirs = Prepare.model_validate({"size": classifier.size, "resize": classifier.resize})

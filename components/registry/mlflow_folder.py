@@ -1,4 +1,4 @@
-"""Our .keras file, byte by byte → a model that MLflow can load, serve and show beside its run."""
+"""A .keras file → an unchanged copy in a folder that MLflow can load, serve and link to its run."""
 
 import shutil
 import tempfile
@@ -19,15 +19,16 @@ from components.tracking.runs import Run
 if TYPE_CHECKING:
     from mlflow.models import Model
 
-# Where Keras' flavor keeps the file inside the folder, and so where we look for it again.
+# The path of the .keras file inside the folder. MLflow's Keras flavor defines this path.
 WEIGHTS = "data/model.keras"
-# What loading and predicting take. Without the list, MLflow finds it out, which takes 15 s.
+# The packages that loading and predicting need. Without this list MLflow searches for the packages,
+# which takes 15 s.
 REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
 
 
 @dataclass(frozen=True)
 class _AsItIs:
-    """What MLflow takes for a Keras model: saving it copies the file."""
+    """An object that we pass to MLflow as the Keras model. Its `save` copies the file unchanged."""
 
     file: Path
 
@@ -43,10 +44,12 @@ def log_model(
     classes: int,
     shown: Sequence[str],
 ) -> str:
-    """Store the file as MLflow 3's logged model, an output of `run`; return MLflow's id of it.
+    """Store the file as a logged model (MLflow 3), an output of `run`; return its id in MLflow.
 
-    example: uint8 [1, S, S, 3], a real image. classes: the number of probabilities. shown: metrics
-    of the run to show beside it. What fails in between leaves a logged model marked FAILED.
+    name: of the logged model. example: uint8 [1, size, size, 3], a real image. classes: the number
+    of probabilities for an image. shown: names of metrics of `run` that MLflow also shows with the
+    logged model. If storing the file fails, the exception is raised again and the logged model is
+    marked FAILED.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -77,11 +80,12 @@ def write_model_folder(
 ) -> None:
     """Write MLmodel, requirements, signature, input example and the file itself into `folder`.
 
-    file: a `.keras` file; it arrives as WEIGHTS with the same bytes. example: uint8 [1, S, S, 3].
-    classes: the number of probabilities that the model returns. model: MLflow's description, which
-    is completed. Neither pickles nor code are written; Keras loads the file in its safe mode.
+    file: a .keras file; it is copied to WEIGHTS without a change. example: uint8 [1, size, size,
+    3], a real image. classes: the number of probabilities for an image. model: MLflow's description
+    of the model; the missing fields are filled in. No pickle and no code is written, and Keras
+    loads the file in its safe mode.
     """
-    load_keras()  # before MLflow does, for the sake of what TensorFlow writes at its start
+    load_keras()  # before MLflow imports Keras, since load_keras hides TensorFlow's start messages
     import mlflow.keras
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -97,18 +101,22 @@ def write_model_folder(
         input_example=example,
         pip_requirements=requirements(),
     )
-    # With this line mlflow.tensorflow.load_model takes the folder, too, and not only mlflow.keras.
+    # mlflow.keras.load_model can load the folder without this line, but
+    # mlflow.tensorflow.load_model needs it.
     model.flavors["keras"]["save_format"] = "tf"
     model.save(str(folder / "MLmodel"))
 
 
 def requirements() -> list[str]:
-    """Return the packages that the model needs, pinned to the versions it was made with."""
+    """Return `name==version` for each package in REQUIRED, with the version installed here."""
     return [f"{name}=={metadata.version(name)}" for name in REQUIRED]
 
 
 def _show_metrics(run: Run, logged_id: str, shown: Sequence[str]) -> None:
-    """Show the run's newest values beside the logged model, at their own times: none is doubled."""
+    """Log the run's latest value of each metric for the logged model, so that MLflow shows it.
+
+    Time and step stay the same. So MLflow sees the same value, and the run gets no second value.
+    """
     from mlflow.entities import Metric
 
     latest = [client().get_metric_history(run.id, name)[-1:] for name in shown]

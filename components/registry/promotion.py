@@ -1,7 +1,8 @@
-"""A reviewer's decision → an event on record, and then the alias `champion` where the record says.
+"""A reviewer's decision → an event in the record, then the alias `champion` on the right version.
 
-The record is written first and the alias is made to follow it, so that a crash between the two
-leaves the old champion in place and the next decision finishes the move.
+The event is written to the record first. Then the alias is moved to the version that the record
+names. If the process crashes between the two steps, the alias stays on the old champion. The next
+decision then moves the alias.
 """
 
 from components.errors import UserError
@@ -34,12 +35,15 @@ from components.tracking.connection import client, connect
 def promote(
     name: str, wanted: str | None, reason: str, by: str, *, override: bool = False
 ) -> Event:
-    """Make a version the champion; without `wanted`, the challenger.
+    """Make a version the champion and return the event in the record.
 
-    name: the registered model. wanted: a number or an alias. override: promote also what the gate
-    or a reviewer has rejected. by: who decides.
-    Raises UserError where there is no such version, it is the champion already, its file is not
-    the one that was registered, it was rejected, or another person decided in the same moment.
+    name: the registered model. wanted: number or alias of the version; None for the challenger.
+    reason: at most LONGEST_REASON characters. by: the name of the person who decides. override:
+    promote the version even if the gate or a reviewer has rejected it.
+
+    Raises UserError if MLflow does not answer, the reason is empty or too long, there is no such
+    version, the version is the champion already, its file is missing or was changed, it was
+    rejected and `override` is False, or another person decided at the same moment and was first.
     """
     connect()
     why = one_line_reason(reason)
@@ -72,18 +76,27 @@ def promote(
 
 
 def reject(name: str, wanted: str | None, reason: str, by: str) -> Event:
-    """Decline a version for good; without `wanted`, the challenger. No alias `challenger` stays.
+    """Reject a version and return the event in the record.
 
-    Raises UserError where there is no such version, or it is the champion.
+    If the version has the alias `challenger`, the alias is removed. The stage `register` never
+    makes a rejected version the challenger or the champion again.
+
+    name: the registered model. wanted: number or alias of the version; None for the challenger.
+    reason: at most LONGEST_REASON characters. by: the name of the person who decides.
+
+    Raises UserError if MLflow does not answer, the reason is empty or too long, there is no such
+    version, the version is the champion, or another person decided at the same moment and was
+    first.
     """
     connect()
     why = one_line_reason(reason)
     version = _version_to_decide_on(name, wanted)
-    # By the record, too: a move that was interrupted would be finished by this event.
+    # The champion by the record is also refused: if an earlier decision was interrupted before it
+    # moved the alias, `_decide` will move the alias to this version.
     line = line_of_champions(history(name), _number_of_champion(name))
     if CHAMPION in version.aliases or version.number == line[-1]:
         raise UserError(
-            "this version is the champion; `fovea rollback` takes it back. "
+            "this version is the champion; use `fovea rollback` to go back to the previous one. "
             f"Received: {version.number}"
         )
     event = _decide(name, Event("reject", version.number, None, None, by, why))
@@ -93,10 +106,14 @@ def reject(name: str, wanted: str | None, reason: str, by: str) -> Event:
 
 
 def rollback(name: str, reason: str, by: str) -> Event:
-    """Make the champion before the present one, by the record, champion again.
+    """Make the previous champion in the record the champion again; return the event in the record.
 
-    Raises UserError where the record has no earlier champion, or that version is missing, or its
-    file is not the one that was registered.
+    name: the registered model. reason: at most LONGEST_REASON characters. by: the name of the
+    person who decides.
+
+    Raises UserError if MLflow does not answer, the reason is empty or too long, the record has no
+    previous champion, the version of the previous champion is missing, its file is missing or was
+    changed, or another person decided at the same moment and was first.
     """
     connect()
     why = one_line_reason(reason)
@@ -105,7 +122,8 @@ def rollback(name: str, reason: str, by: str) -> Event:
     if present is None or before is None:
         champion_now = f"version {present}" if present else "none"
         raise UserError(
-            f"there is no champion before the present one of {name}. Received: {champion_now}"
+            f"{name} has no previous champion to go back to; promote another version instead. "
+            f"Received: {champion_now}"
         )
     download(find_version(name, str(before)))
     event = _decide(name, Event("rollback", present, None, before, by, why))
@@ -114,7 +132,7 @@ def rollback(name: str, reason: str, by: str) -> Event:
 
 
 def history(name: str) -> tuple[Event, ...]:
-    """Return the record of a registered model, oldest first; empty where there is none."""
+    """Return the events of a registered model, oldest first; empty if the model does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -126,7 +144,10 @@ def history(name: str) -> tuple[Event, ...]:
 
 
 def _decide(name: str, event: Event) -> Event:
-    """Append the event to the record, move the alias, and return the event with its key."""
+    """Append the event to the record, move the alias, and return the event with its key.
+
+    Raises UserError if another process wrote an event with the same number, and that event counts.
+    """
     record = history(name)
     present = line_of_champions(record, _number_of_champion(name))[-1]
     target = present if event.kind == "reject" else event.to_version
@@ -137,17 +158,18 @@ def _decide(name: str, event: Event) -> Event:
     rival = next((other for other in others if other.number == mine.number), None)
     if rival is not None and rival.key < mine.key:
         raise UserError(
-            f"{rival.who} decided in the same moment, and first ({rival.kind} {rival.version}: "
+            f"{rival.who} decided at the same moment and was first ({rival.kind} {rival.version}: "
             f"{rival.why}); look at `fovea history`. Received: {mine.kind} {mine.version}"
         )
     return mine
 
 
 def _follow(name: str) -> None:
-    """Put the alias where the record says, until the record stays the same meanwhile.
+    """Move the alias to the champion of the record; repeat if the record changed in between.
 
-    The process that moves the alias last reads the record once more after that. So the alias ends
-    where the record does, however many decide at once.
+    Several processes can decide at the same moment. Each of them reads the record again after it
+    has moved the alias. So the process that moves the alias last has seen the complete record, and
+    the alias ends on the champion of the complete record.
     """
     from mlflow.exceptions import MlflowException
 
@@ -158,7 +180,8 @@ def _follow(name: str) -> None:
             try:
                 client().set_registered_model_alias(name, CHAMPION, str(target))
             except MlflowException:
-                # Two processes found no alias at once: MLflow refuses the second. Look once more.
+                # If two processes set an alias that does not exist yet, MLflow refuses the second
+                # one. Then the alias exists now, and the loop starts again.
                 if _number_of_champion(name) is None:
                     raise
                 continue

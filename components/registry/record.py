@@ -1,9 +1,11 @@
 """Tags of a registered model ⇄ the append-only record of who moved the champion, when and why.
 
-Each event is a tag of its own, written once under a key that sorts:
-`fovea.event.<number>.<UTC time>.<random>`. The number is one more than the highest that the writer
-saw. Where two write at once, both take the same number; the event whose key sorts first counts, the
-other stays on record as superseded (docs/decisions/aliases-and-history.md).
+Each event is one tag, which is written once and never changed. The key of the tag is
+`fovea.event.<number>.<UTC time>.<random>`, so sorting the keys gives the order of the events. The
+number is one more than the highest number that the writing process has read. If two processes write
+at the same moment, their events have the same number. Then the event whose key sorts first counts.
+The other event stays in the record and is called superseded
+(docs/decisions/aliases-and-history.md).
 """
 
 import json
@@ -16,17 +18,20 @@ from typing import Literal
 from components.errors import UserError, one_line
 
 PREFIX = "fovea.event."
-LONGEST_REASON = 2_000  # characters; some stores hold 5,000 in a tag
+# The maximum number of characters of a reason. A tag has at most 5,000 characters in some stores.
+LONGEST_REASON = 2_000
 
 Kind = Literal["promote", "reject", "rollback"]
 
 
 @dataclass(frozen=True)
 class Event:
-    """One entry: what was done to `version`, and the champion before and after it.
+    """One entry of the record: what was decided about `version`, by whom and why.
 
-    when: UTC, ISO 8601. override: it was done against a verdict `reject`, or a reviewer's.
-    superseded: another event of the same number came first, and this one does not count.
+    from_version, to_version: the champion before and after the decision; None if there is none.
+    when: UTC, ISO 8601. override: True if the version was promoted although the gate or a reviewer
+    had rejected it. key: the key of the tag. superseded: True if another event with the same number
+    came first, so this event does not count.
     """
 
     kind: Kind
@@ -42,16 +47,16 @@ class Event:
 
     @property
     def number(self) -> int:
-        """Return its place in the record, from 1."""
+        """Return the number in the key. The first event has the number 1."""
         return int(self.key.removeprefix(PREFIX).split(".", 1)[0])
 
     def between(self, before: int | None, after: int | None) -> "Event":
-        """Return the event with the champion before and after it."""
+        """Return a copy of the event with the champion before and after it."""
         return replace(self, from_version=before, to_version=after)
 
 
 def with_key(event: Event, record: Sequence[Event]) -> Event:
-    """Return the event with its time and the key under which it follows the record."""
+    """Return a copy of the event with the current time and the next key after those of `record`."""
     now = datetime.now(UTC)
     number = max((earlier.number for earlier in record), default=0) + 1
     key = f"{PREFIX}{number:06d}.{now:%Y%m%dT%H%M%S.%fZ}.{secrets.token_hex(4)}"
@@ -59,7 +64,7 @@ def with_key(event: Event, record: Sequence[Event]) -> Event:
 
 
 def to_tag(event: Event) -> str:
-    """Return the tag's value: JSON without what the key says already."""
+    """Return the value of the tag: JSON of all fields except `key` and `superseded`."""
     fields = asdict(event)
     kept = {name: fields[name] for name in fields if name not in ("key", "superseded")}
     return json.dumps(kept, ensure_ascii=False)
@@ -76,16 +81,20 @@ def read_record(tags: Mapping[str, str]) -> tuple[Event, ...]:
 
 
 def champions(record: Iterable[Event]) -> tuple[int | None, ...]:
-    """Return the champions that a rollback could return to, oldest first, the present one last.
+    """Return the version numbers of the champions, oldest first; the last is the current champion.
 
-    A rollback takes the present one away, so that two in a row go back by two. None stands for the
-    time without a champion, at the start.
+    A rollback removes the current champion from this line, so a second rollback goes back by one
+    more champion. The line starts with None, for the time before the first champion.
+
+    After versions 1, 2 and 3 were promoted, the line is (None, 1, 2, 3). After a rollback it is
+    (None, 1, 2).
     """
     line: list[int | None] = [None]
     for event in record:
         if event.superseded:
             continue
-        if event.from_version != line[-1]:  # moved meanwhile by other means than Fovea
+        # Between two events the alias can be moved without Fovea, for example on MLflow's page.
+        if event.from_version != line[-1]:
             line.append(event.from_version)
         if event.kind == "rollback" and event.to_version in line:
             while line[-1] != event.to_version:
@@ -96,10 +105,13 @@ def champions(record: Iterable[Event]) -> tuple[int | None, ...]:
 
 
 def line_of_champions(record: Sequence[Event], held: int | None) -> tuple[int | None, ...]:
-    """Return `champions(record)`, and after them what the alias is on, where it left the record.
+    """Return `champions(record)`, plus `held` if the alias was moved without Fovea.
 
-    held: the version that the alias is on. Where that is the champion before the last move, the
-    move was interrupted between record and alias, or is about to be finished: the record counts.
+    held: the version that has the alias `champion` in MLflow; None if no version has it.
+
+    If `held` is the champion before the last move of the record, the process that wrote this move
+    has not moved the alias: it crashed, or will move the alias next. Then the record is right and
+    `held` is not appended.
     """
     line = champions(record)
     moves = [
@@ -110,11 +122,14 @@ def line_of_champions(record: Sequence[Event], held: int | None) -> tuple[int | 
 
 
 def one_line_reason(reason: str) -> str:
-    """Return the reason in one line. Raises UserError where there is none, or a whole page."""
+    """Return the reason without line breaks.
+
+    Raises UserError if it is empty or has more than LONGEST_REASON characters.
+    """
     text = one_line(reason, longest=None)
     if not text or len(text) > LONGEST_REASON:
         raise UserError(
-            f"--reason must be a sentence of at most {LONGEST_REASON} characters that will still "
-            f"mean something next year. Received: {text[:60]!r} ({len(text)} characters)"
+            f"--reason must explain the decision to later readers, in at most {LONGEST_REASON} "
+            f"characters. Received: {text[:60]!r} ({len(text)} characters)"
         )
     return text

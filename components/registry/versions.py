@@ -1,4 +1,4 @@
-"""A .keras file → a registered version with its aliases; a version → its file again, verified."""
+""".keras file → registered version with alias; registered version → .keras file, sha256 checked."""
 
 import json
 import tempfile
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-# A version's tag with what a reviewer did to it last.
+# The name of the tag with the last decision of a reviewer on a version, and its values.
 REVIEW = "review"
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled back"
-# A cache of files by sha256, beside what else Fovea keeps in a workspace and may be deleted at any
-# time. One constant: every room that loads a version must find what another has fetched.
+# The cache of downloaded files, `<sha256>.keras`. It may be deleted at any time. All code that
+# loads a version uses this one folder, so that a file is downloaded only once.
 DOWNLOADS = Path(".fovea/weights")
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a registered model, as the registry had it when it was read.
+    """One version of a registered model at the time it was read from MLflow.
 
-    model_id: sha256 of the .keras file. tags: lineage, verdict, reasons. created_ms: Unix time.
+    name: the registered model. tags: lineage, verdict, reasons and more. run: the run that trained
+    the version. created_ms: Unix time in milliseconds.
     """
 
     name: str
@@ -46,17 +47,17 @@ class Version:
 
     @property
     def model_id(self) -> str:
-        """Return the sha256 that the file must have; empty where Fovea did not register it."""
+        """Return the sha256 that the .keras file must have; empty if Fovea did not register it."""
         return self.tags.get("model_id", "")
 
     @property
     def reference(self) -> str:
-        """Return the version as params.yaml names it."""
+        """Return the text that names this version in `model.weights` of params.yaml."""
         return f"models:/{self.name}/{self.number}#sha256={self.model_id}"
 
     @property
     def declined(self) -> bool:
-        """Tell whether a reviewer has decided against it, which no stage may overrule."""
+        """Return True if a reviewer rejected it or rolled it back. Stages must respect this."""
         return self.tags.get(REVIEW) in (REJECTED, ROLLED_BACK)
 
 
@@ -69,12 +70,15 @@ def register_version(
     tags: Mapping[str, str],
     shown: Sequence[str] = (),
 ) -> int:
-    """Register the file as a version, or find the version that it is already, and tag it.
+    """Register a .keras file as a new version, set its tags, and return its number.
 
-    name: the registered model. example: uint8 [1, S, S, 3], a real image. classes: the number of
-    probabilities. run: the run that made the model. shown: metrics of the run to show beside it.
-    Returns the version's number. The version becomes the challenger, unless it is the champion
-    or a reviewer has decided against it.
+    If a version with the same sha256 exists, only its tags are updated. The version gets the alias
+    `challenger`, unless it is the champion or a reviewer rejected it or rolled it back.
+
+    name: the registered model. run: the run that trained the model. example: uint8 [1, size, size,
+    3], a real image. classes: the number of probabilities for an image. tags: lineage and verdict.
+    shown: names of metrics of `run` that MLflow also shows with the model.
+    Raises UserError if MLflow does not answer.
     """
     connect()
     model_id = sha256(model_path)
@@ -93,7 +97,7 @@ def register_version(
 
 
 def versions(name: str) -> tuple[Version, ...]:
-    """Return every version of the registered model, oldest first; none where it is unknown."""
+    """Return all versions of a registered model, oldest first; empty if it does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -120,17 +124,20 @@ def versions(name: str) -> tuple[Version, ...]:
 
 
 def champion(name: str) -> Version | None:
-    """Return the version that the alias `champion` is on, or None."""
+    """Return the version with the alias `champion`, or None if no version has it."""
     return _version_at(name, CHAMPION)
 
 
 def challenger(name: str) -> Version | None:
-    """Return the version that the alias `challenger` is on, or None."""
+    """Return the version with the alias `challenger`, or None if no version has it."""
     return _version_at(name, CHALLENGER)
 
 
 def find_version(name: str, wanted: str) -> Version:
-    """Return the version called `3`, `v3`, or by an alias. Raises UserError saying what exists."""
+    """Return the version that `wanted` names: a number such as `3` or `v3`, or an alias.
+
+    Raises UserError with a list of the existing versions if there is no such version.
+    """
     existing = versions(name)
     number = wanted.strip().lower().removeprefix("v")
     for version in existing:
@@ -140,16 +147,16 @@ def find_version(name: str, wanted: str) -> Version:
 
 
 def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
-    """Set tags on a version; the same key again takes the new value."""
+    """Set tags of a version; an existing tag with the same key gets the new value."""
     for key, value in tags.items():
         client().set_model_version_tag(name, str(number), key, value)
 
 
 def download(version: Version) -> Path:
-    """Return the version's .keras file, its bytes verified against the sha256 it registered with.
+    """Return the path of the version's .keras file. It is downloaded if it is not in the cache.
 
-    Nothing in the file is run or read before that. Raises UserError where the file is missing, was
-    changed, or did not come from Fovea.
+    The sha256 of the file is checked first, before any code loads the file. Raises UserError if the
+    file is missing or was changed, or if Fovea did not register the version.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -157,7 +164,8 @@ def download(version: Version) -> Path:
     called = f"models:/{version.name}/{version.number}"
     if not version.model_id:
         raise UserError(
-            f"this version carries no model_id, so it is not Fovea's. Received: {called}"
+            "this version has no tag model_id, so it is not Fovea's and cannot be loaded. "
+            f"Received: {called}"
         )
     kept = DOWNLOADS / f"{version.model_id}.keras"
     if kept.is_file() and sha256(kept) == version.model_id:
@@ -171,7 +179,7 @@ def download(version: Version) -> Path:
         except (MlflowException, OSError) as error:
             reason = one_line(error)
             raise UserError(
-                f"no {WEIGHTS} can be fetched ({reason}). Received: {called}"
+                f"{WEIGHTS} of this version cannot be downloaded ({reason}). Received: {called}"
             ) from error
         if actual != version.model_id:
             raise UserError(
@@ -185,12 +193,14 @@ def download(version: Version) -> Path:
 def _create_version(name: str, logged_id: str, run: Run, tags: Mapping[str, str]) -> int:
     from mlflow.exceptions import MlflowException
 
-    with suppress(MlflowException):  # it exists already; any other problem shows next
+    # It may exist already. Any other error occurs again at the next call, which raises it.
+    with suppress(MlflowException):
         client().create_registered_model(name)
     created = client().create_model_version(
         name, f"models:/{logged_id}", run.id, tags=dict(tags), model_id=logged_id
     )
-    # MLflow's page finds the version from the run by this tag, as after mlflow.register_model.
+    # On the page of a run, MLflow uses this tag to link to the version. mlflow.register_model sets
+    # the same tag.
     registered = json.dumps([{"name": name, "version": created.version}])
     client().set_logged_model_tags(logged_id, {"mlflow.modelVersions": registered})
     return int(created.version)

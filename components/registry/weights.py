@@ -1,4 +1,4 @@
-"""`weights` in params.yaml → the .keras file that training starts from, with the bytes it names."""
+"""`model.weights` of params.yaml → the path of the .keras file that training starts from."""
 
 from pathlib import Path
 from re import Match
@@ -12,9 +12,11 @@ from components.tracking.connection import address, connect
 def resolve_weights(model: Model, size: int | None = None) -> Path | None:
     """Return the .keras file that `model.weights` names; None for `none` and `imagenet`.
 
-    size: side of the images in pixels; given, ImageNet's weights are fetched, so that their
-    absence shows now. Raises UserError naming the file or version that is missing, or whose
-    sha256 is not the one that params.yaml names.
+    size: the side of the images in pixels. If it is given and the weights are `imagenet`, they are
+    downloaded now, so that a failed download stops the stage early.
+
+    Raises UserError if the file or version is missing, the sha256 of the version is not the one in
+    params.yaml, its file was changed, or ImageNet's weights cannot be downloaded.
     """
     weights = model.weights
     if weights == "imagenet" and size is not None:
@@ -28,20 +30,23 @@ def resolve_weights(model: Model, size: int | None = None) -> Path | None:
     path = Path(weights)
     if not path.is_file():
         raise UserError(
-            f"weights name a file that is missing; copy it to {path.parent}, or bring it back with "
-            f"git or `dvc pull`. Received: {weights}"
+            f"the file that model.weights names is missing; copy it to {path.parent}, or restore "
+            f"it with git or `dvc pull`. Received: {weights}"
         )
     return path
 
 
 def _registered_weights(written: Match[str]) -> Path:
-    """Return the file of the version; numbers repeat in another store, its sha256 does not."""
+    """Return the .keras file of the version that params.yaml names by number and sha256.
+
+    The sha256 is needed, since the same number is another model in another MLflow store.
+    """
     connect()
     version = find_version(written["name"], written["number"])
     if written["sha256"] is None and version.model_id:
         raise UserError(
-            "weights must name the sha256 of a version, too, since another store has other "
-            f"versions of the same number: write {version.reference}. Received: {written[0]}"
+            "model.weights must contain the sha256 of the version, since another store has other "
+            f"versions of the same number; write {version.reference}. Received: {written[0]}"
         )
     if version.model_id and version.model_id != written["sha256"]:
         raise UserError(

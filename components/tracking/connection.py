@@ -1,4 +1,4 @@
-"""MLFLOW_TRACKING_URI, if set → an MLflow that answers, or an error of one sentence within 15 s."""
+"""MLFLOW_TRACKING_URI, or mlflow.db if unset → a client of MLflow, or a UserError within 15 s."""
 
 import os
 import re
@@ -18,57 +18,63 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DEFAULT_STORE = Path("mlflow.db")
 DEFAULT_EXPERIMENT = "fovea"
-# We promise an error within 15 s. The other 9 s are for starting Python and importing MLflow, which
-# is slow where two cores are busy.
+# A command must report an unusable MLflow within 15 s. A remote MLflow gets 6 s for its answer. The
+# other 9 s are for the start of Python and the import of MLflow, which is slow if the CPU is busy.
 REMOTE_LIMIT_S = 6.0
 SQLITE_LIMIT_S = 10.0
-# Environment variables, set only where the user has not set them.
+# Environment variables. Each is set only if the user has not set it.
 SETTINGS = {
-    # MLflow's defaults are 120 s and 7 retries: with a dead server, each call would take minutes.
+    # MLflow's defaults are 120 s and 7 retries, so each call to a dead server would take minutes.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    # Our own messages say what happens, without a bar per file and a line per database table.
+    # MLflow would show a progress bar for each file and a log line for each database table.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
-# Held while the variable differs from what the user set, since several threads may connect.
+# Several threads can connect at the same time. `client` changes MLFLOW_TRACKING_URI for a moment,
+# and holds this lock until the variable has the user's value again.
 _VARIABLE_LOCK = threading.RLock()
 
 
 def connect() -> None:
-    """Make sure that MLflow answers and that the experiment exists.
+    """Check that MLflow answers, and create the experiment if it does not exist.
 
-    Raises UserError with the address where it does not, within 15 s.
+    Raises UserError with the address within 15 s if MLflow does not answer or cannot be used, or if
+    the experiment is deleted.
     """
     experiment_id()
 
 
 def client() -> "MlflowClient":
-    """Return MLflow's client for the current address, without a check that MLflow answers."""
+    """Return MLflow's client for `tracking_uri()`. It does not check that MLflow answers."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     import mlflow
 
-    # MLflow writes the address to the environment. There it would still be used after a change of
-    # the current folder.
+    # set_tracking_uri also writes the address to MLFLOW_TRACKING_URI. If the user has not set this
+    # variable, it is removed again: the default address depends on the current folder, and the old
+    # address must not be used after a change of the folder.
     with _VARIABLE_LOCK:
         by_user, uri = _address_by_user(), tracking_uri()
         mlflow.set_tracking_uri(uri)
         if not by_user:
             os.environ.pop(VARIABLE, None)
-    # Outside of the lock, since this may wait for a database that does not answer.
+    # This call can wait for a database that does not answer, so the lock is released before it.
     return mlflow.MlflowClient(uri)
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, else the sqlite file in this folder, with its absolute path."""
+    """Return MLFLOW_TRACKING_URI; if unset, the absolute address of mlflow.db in this folder."""
     return _address_by_user() or f"{SQLITE}{DEFAULT_STORE.absolute()}"
 
 
 def address() -> str:
-    """Return `tracking_uri` for messages: relative where that is possible, without a password."""
+    """Return the address to show in messages.
+
+    It is MLFLOW_TRACKING_URI without user and password, or the relative address of mlflow.db.
+    """
     by_user = _address_by_user()
     if not by_user:
         return f"{SQLITE}{DEFAULT_STORE}"
@@ -79,17 +85,18 @@ def address() -> str:
 
 
 def is_remote() -> bool:
-    """Tell whether MLflow is anything but a sqlite file."""
+    """Return True if the address of MLflow is not a sqlite file."""
     return not tracking_uri().startswith(SQLITE)
 
 
 def experiment_id() -> str:
-    """Return the id of the experiment MLFLOW_EXPERIMENT_NAME, else `fovea`; create it if missing.
+    """Return the id of the experiment; create the experiment if it does not exist.
 
-    Raises UserError with the address where MLflow cannot be reached.
+    Its name is MLFLOW_EXPERIMENT_NAME, or `fovea` if this variable is unset. Raises UserError with
+    the address if MLflow does not answer or cannot be used, or if the experiment is deleted.
     """
     if is_remote():
-        import mlflow  # noqa: F401 (a slow import must not look like a server that does not answer)
+        import mlflow  # noqa: F401 (so that the time limit does not include the slow import)
 
         return _call_within(REMOTE_LIMIT_S, _experiment_id)
     _check_sqlite(Path(tracking_uri().removeprefix(SQLITE).partition("?")[0]))
@@ -110,18 +117,21 @@ def _experiment_id() -> str:
             with suppress(Exception):  # another process may create it at the same moment
                 return str(mlflow.create_experiment(name))
             experiment = mlflow.get_experiment_by_name(name)
-    except Exception as error:  # each kind of store has a driver with its own exceptions
+    except Exception as error:  # sqlite, PostgreSQL, HTTP … raise exceptions of different types
         raise _unusable(error) from error
     if experiment is None or experiment.lifecycle_stage != "active":
         raise UserError(
-            f"this experiment is deleted in MLflow at {address()}; restore it there, or set "
+            f"the experiment is deleted in MLflow at {address()}; restore it there, or set "
             f"MLFLOW_EXPERIMENT_NAME to another name. Received: {name}"
         )
     return str(experiment.experiment_id)
 
 
 def _check_sqlite(path: Path) -> None:
-    """Open the file itself first: MLflow would retry an unusable file for three minutes."""
+    """Raise UserError if the sqlite file cannot be opened or is locked by another process.
+
+    Without this check MLflow would retry for three minutes.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(path, timeout=SQLITE_LIMIT_S)
@@ -134,10 +144,10 @@ def _check_sqlite(path: Path) -> None:
 
 
 def _call_within(limit_s: float, call: Callable[[], T]) -> T:
-    """Return what `call` returns; raise UserError where that takes longer than `limit_s` seconds.
+    """Return the result of `call`; raise UserError if the call takes longer than `limit_s` seconds.
 
-    It runs in a thread, so the limit holds whatever it waits for (the name service, the connection,
-    an answer that never comes) and for any number of retries that the user has set.
+    The call runs in a thread. So the limit includes the name service, the connection, the answer
+    and all retries. An exception of `call` is raised here.
     """
     values: list[T] = []
     errors: list[BaseException] = []
@@ -161,6 +171,6 @@ def _call_within(limit_s: float, call: Callable[[], T]) -> T:
 def _unusable(error: Exception) -> UserError:
     reason = re.sub(r"//[^/@\s]+@", "//", one_line(error, longest=None))  # no password in a log
     return UserError(
-        f"MLflow cannot be used; fix the cause named here, or unset MLFLOW_TRACKING_URI to use "
-        f"{DEFAULT_STORE} in this folder ({reason[:300]}). Received: {address()}"
+        f"MLflow cannot be used ({reason[:300]}); fix this cause, or unset MLFLOW_TRACKING_URI to "
+        f"use {DEFAULT_STORE} in this folder. Received: {address()}"
     )

@@ -1,4 +1,4 @@
-"""Params, metrics and files of a stage → an MLflow run with tags that say where it comes from."""
+"""Params, metrics and files of a stage → an MLflow run with tags about code, data and user."""
 
 import json
 import tempfile
@@ -12,19 +12,20 @@ from typing import TypeVar
 from components.tracking.connection import client, experiment_id
 
 T = TypeVar("T")
-LONGEST_PARAM = 6_000  # characters; MLflow cuts what is longer, without a message
-LONGEST_TAG = 8_000
-LONGEST_DIGEST = 36
-BATCH = 100  # params or tags in one request; MLflow's limit
-METRIC_BATCH = 1_000
+# MLflow's limits. It cuts a longer param without an error.
+LONGEST_PARAM = 6_000  # characters
+LONGEST_TAG = 8_000  # characters
+LONGEST_DIGEST = 36  # characters
+BATCH = 100  # params or tags in one request
+METRIC_BATCH = 1_000  # metrics in one request
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run comes from.
+    """The code, the data and the user that a run comes from.
 
     tags: the lineage, such as git.commit and data_id. user: a person's name. data: the folder of
-    images, used as the name of MLflow's dataset. digest: a hash of its content.
+    images; it becomes the name of the run's dataset in MLflow. digest: a hash of this folder.
     """
 
     tags: Mapping[str, str]
@@ -35,14 +36,15 @@ class Origin:
 
 @dataclass(frozen=True)
 class Run:
-    """An MLflow run. It can be written to even after it has ended."""
+    """An MLflow run. Values and files can be added even after the run has ended."""
 
     id: str
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Log nested values under dotted names.
+        """Log nested values under dotted names, such as `train.batch_size`.
 
-        A value too long for MLflow becomes the artifact `params/<name>.txt`; the param names it.
+        A value longer than LONGEST_PARAM is stored in the artifact `params/<name>.txt`. The param
+        then names this artifact instead.
         """
         from mlflow.entities import Param
 
@@ -51,7 +53,7 @@ class Run:
             client().log_batch(self.id, params=batch)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log values with the same time, in one request; `step` is the epoch, if any."""
+        """Log all values with the same time. step: the epoch; None for metrics without epochs."""
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
@@ -60,12 +62,12 @@ class Run:
             client().log_batch(self.id, metrics=batch)
 
     def log_files(self, *paths: Path, folder: str = "") -> None:
-        """Copy files and whole folders to the run's artifacts, below `folder`."""
+        """Copy files and folders with their content to the run's artifacts, below `folder`."""
         for path in paths:
             client().log_artifact(self.id, str(path), folder or None)
 
     def read_text(self, path: str) -> str | None:
-        """Return an artifact of the run as text, or None where there is no such file."""
+        """Return the text of an artifact of the run, or None if it cannot be read."""
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
@@ -78,12 +80,17 @@ class Run:
             return None
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags; a tag that exists gets the new value. Raises ValueError on a value too long."""
+        """Set tags; an existing tag gets the new value.
+
+        Raises ValueError if a value is longer than LONGEST_TAG.
+        """
         from mlflow.entities import RunTag
 
         for key, value in tags.items():
             if len(value) > LONGEST_TAG:
-                raise ValueError(f"tag {key} has {len(value)} characters, over {LONGEST_TAG}")
+                raise ValueError(
+                    f"tag {key} must have at most {LONGEST_TAG} characters. Received: {len(value)}"
+                )
         for batch in _batches([RunTag(key, value) for key, value in tags.items()], BATCH):
             client().log_batch(self.id, tags=batch)
 
@@ -99,24 +106,26 @@ class Run:
 def start_run(
     name: str, origin: Origin, tags: Mapping[str, str], parent: Run | None = None
 ) -> Iterator[Run]:
-    """Start a run with the tags of its origin, and with the images as its dataset.
+    """Create a run, yield it, and end it. It has the tags of its origin and the images as dataset.
 
-    The run ends as FINISHED, after an exception as FAILED, after Ctrl-C as KILLED.
-    Raises UserError where MLflow does not answer, within 15 s.
+    name: of the run. tags: more tags. parent: the run that MLflow shows this run
+    below. The final status is FINISHED, or FAILED after an exception, or KILLED after Ctrl-C or
+    SystemExit. Raises UserError within 15 s if MLflow does not answer.
     """
     run = _create_run(name, origin, tags, parent)
     try:
         yield run
     except BaseException as error:
         status = "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
-        with suppress(Exception):  # the first error says more than a second one from MLflow
+        # An error of set_terminated would hide the first error, which is raised below.
+        with suppress(Exception):
             client().set_terminated(run.id, status)
         raise
     client().set_terminated(run.id, "FINISHED")
 
 
 def run_of_model(model_id: str) -> Run | None:
-    """Return the newest run of the model with this sha256, or None where there is none."""
+    """Return the newest run with the tag `model_id`, a sha256; None if there is no such run."""
     runs = client().search_runs(
         [experiment_id()],
         filter_string=f"tags.model_id = '{model_id}'",
@@ -127,7 +136,10 @@ def run_of_model(model_id: str) -> Run | None:
 
 
 def adopt_model(model_id: str, origin: Origin) -> Run:
-    """Return a new run for a model that is unknown to this MLflow, for example after `dvc pull`."""
+    """Create a run for a model that was trained elsewhere, for example after `dvc pull`.
+
+    model_id: sha256 of the model file. Without this run, `run_of_model` would find none.
+    """
     with start_run("adopted", origin, {"model_id": model_id, "adopted": "yes"}) as run:
         return run
 
@@ -148,7 +160,10 @@ def _create_run(name: str, origin: Origin, tags: Mapping[str, str], parent: Run 
 
 
 def _log_dataset(run: Run, origin: Origin) -> None:
-    """Log the images under DVC's hash, whose 36 characters are as many as MLflow accepts."""
+    """Log the folder of images as the run's dataset, with its hash as the digest.
+
+    DVC's hash of a folder has 36 characters, `<32 hex digits>.dir`, which is also MLflow's limit.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     ids = {key: origin.tags[key] for key in ("data_id", "split_id") if key in origin.tags}
