@@ -121,7 +121,13 @@ def test_a_folder_without_git_works_and_says_so(folder):
 
 
 def test_an_unpacked_archive_without_git_goes_the_whole_way(folder):
-    for name in ("dvc.yaml", ".dvc/config", "data/.gitignore", "requirements.lock"):
+    for name in (
+        "dvc.yaml",
+        ".dvc/config",
+        "data/.gitignore",
+        "data/weights/.gitkeep",
+        "requirements.lock",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     run(folder, "fovea sample digits")
