@@ -1,8 +1,8 @@
-"""An archive (zip, or tar, also with gz, bz2 or xz) → its plain files below a folder, no others.
+"""A zip or tar archive (the tar also with gz, bz2 or xz) → its plain files, written below a folder.
 
-One loop counts members and bytes against the limits before anything of a member is written, and
-checks its name. An archive inside of an archive is a plain file. What `extractall` lets pass, even
-with its `data` filter, is in docs/decisions/archives-by-hand.md.
+Before a member is written, its name is checked, and members and bytes are counted and compared with
+the limits. An archive within the archive is written as a plain file. `extractall` is not used;
+docs/decisions/archives-by-hand.md lists what it accepts, even with its `data` filter.
 """
 
 import errno
@@ -32,8 +32,7 @@ from components.sources.listing import is_junk
 
 ARCHIVE = re.compile(r"\.(zip|tar|tar\.(gz|bz2|xz)|tgz|tbz2?|txz)$", re.IGNORECASE)
 OTHER_ARCHIVE = re.compile(r"\.(7z|rar|zst|tzst|lz4?|gz|bz2|xz|cab|iso)$", re.IGNORECASE)
-# Linux and macOS have no longer names.
-NAME_BYTES = 255
+NAME_BYTES = 255  # the maximum on Linux and macOS, for each folder or file name of a path
 BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -47,19 +46,22 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may unpack to. The room on the disk is the nearer bound for most archives."""
+    """The maximum that an archive may unpack to. For most archives, the free disk space is less."""
 
     members: int  # files and folders
     member_bytes: int
     total_bytes: int
-    # Images hardly shrink; BMP, .npy and tables do, five- to fiftyfold; the most of zip is 1,032.
-    ratio: int  # total bytes to those of the archive
-    free_bytes: int  # up to which the ratio does not matter: a few empty masks are no bomb
+    # The maximum ratio of unpacked bytes to bytes of the archive. Images hardly get smaller in an
+    # archive. BMP, .npy and tables have ratios of 5 to 50. The maximum of a zip is 1,032.
+    ratio: int
+    # The ratio is not checked up to this number of unpacked bytes. A few empty masks have a high
+    # ratio and are no attack.
+    free_bytes: int
 
 
 LIMITS = Limits(
     members=2_000_000,  # ImageNet has 1.4 million
-    member_bytes=2**36,  # 64 GiB: one array file that still fits the memory of a large machine
+    member_bytes=2**36,  # 64 GiB, an array file that fits in the memory of a large machine
     total_bytes=2**41,  # 2 TiB
     ratio=100,
     free_bytes=2**28,
@@ -68,16 +70,16 @@ LIMITS = Limits(
 
 @dataclass(frozen=True)
 class Unpacked:
-    """The files below the folder, and the names of those that are no part of a data set."""
+    """The files that were written, and the names of hidden or system files that were left out."""
 
-    sums: dict[str, str]  # POSIX path → sha256 of the bytes as they came out of the archive
+    sums: dict[str, str]  # POSIX path → sha256 (hex) of the bytes in the archive
     skipped: tuple[str, ...]
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether `path` is to be unpacked, by its name; an .npz, which is a zip, is not.
+    """Return whether the file name is that of a zip or tar. False for an .npz, which is a zip.
 
-    Raises UserError for archives of other kinds.
+    Raises UserError if the file name is that of another kind of archive.
     """
     if not ARCHIVE.search(path.name) and OTHER_ARCHIVE.search(path.name):
         raise UserError(
@@ -88,7 +90,11 @@ def is_archive(path: Path) -> bool:
 
 
 def announced_bytes(archive: Path) -> int:
-    """Return at least how many bytes the archive says it unpacks to, found without unpacking."""
+    """Return a lower bound of the bytes that the archive should unpack to, without unpacking it.
+
+    A zip announces the sizes of its members. For a tar, the size of the archive itself is returned.
+    Raises UserError if a zip is damaged.
+    """
     if not _is_zip(archive):
         return archive.stat().st_size
     with _as_user_error(archive), zipfile.ZipFile(archive) as members:
@@ -98,9 +104,9 @@ def announced_bytes(archive: Path) -> int:
 def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
     """Write the archive's files below `folder`, which must be empty.
 
-    Raises UserError for an archive that is damaged, encrypted, too large or too new, or holds a
-    name that is no plain path, a name twice, or anything but files and folders. Then files may be
-    left.
+    Raises UserError if the archive is damaged, encrypted or too large, or needs a newer program. It
+    also raises UserError if the archive holds anything but files and folders, a name twice, or a
+    name that is not a relative path. After an error, some files may remain in `folder`.
     """
     size = archive.stat().st_size
     sums: dict[str, str] = {}
@@ -115,15 +121,15 @@ def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
 
 
 def _count(members: Iterable[Member], limits: Limits, size: int) -> Iterator[Member]:
-    """Yield the members of an archive of `size` bytes. Raises RefusedError at the first limit."""
+    """Yield the members of an archive of `size` bytes. Raises RefusedError above a limit."""
     room = min(limits.total_bytes, max(limits.free_bytes, limits.ratio * size))
     for number, member in enumerate(members, start=1):
         room -= member.size
         if number > limits.members:
-            raise RefusedError(f"more files than the {limits.members:,} that are allowed")
+            raise RefusedError(f"it has more files than the maximum of {limits.members:,}")
         if member.size > limits.member_bytes or room < 0:
             raise RefusedError(
-                "it unpacks to far more than its size, or than there is room for; unpack it "
+                "it unpacks to far more than its size, or to more than is allowed; unpack it "
                 f"yourself if you trust it, and add the folder. Received: {member.name}"
             )
         yield member
@@ -132,12 +138,12 @@ def _count(members: Iterable[Member], limits: Limits, size: int) -> Iterator[Mem
 def _write_files(
     members: Iterable[Member], folder: Path, sums: dict[str, str], skipped: list[str]
 ) -> Iterator[None]:
-    """Write file after file, noting the sums of those written and the names of junk."""
+    """Write the members one by one. Add sha256 sums to `sums`, names of junk files to `skipped`."""
     for member in members:
         if not member.is_folder:
             name = _plain_name(member.name)
             if name in sums:
-                raise RefusedError(f"the same name twice; repack it. Received: {name!r}")
+                raise RefusedError(f"it holds the same name twice; repack it. Received: {name!r}")
             if is_junk(name):
                 skipped.append(name)
             else:
@@ -146,15 +152,15 @@ def _write_files(
 
 
 def _write(member: Member, path: Path) -> str:
-    """Write one file and return its sha256 (hex)."""
+    """Write one file and return its sha256 (hex). Raises EOFError if bytes are missing."""
     digest, count = hashlib.sha256(), 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("xb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise RefusedError(
-            "a file and a folder have one name, or two files differ in upper and lower case only, "
-            f"which are the same on this disk; rename one. Received: {member.name!r}"
+            "two members have the same path on this disk: a file and a folder, or two names that "
+            f"differ only in upper and lower case; rename one. Received: {member.name!r}"
         ) from None
     with file, member.open() as content:
         while chunk := content.read(CHUNK):
@@ -162,27 +168,31 @@ def _write(member: Member, path: Path) -> str:
             file.write(chunk)
             count += len(chunk)
     if count != member.size:
-        raise EOFError(f"{member.name!r} has {count} bytes, and {member.size} are announced")
+        raise EOFError(f"{member.name!r} has {count} bytes, but {member.size} are announced")
     return digest.hexdigest()
 
 
 def _plain_name(name: str) -> str:
-    """Return the name as a plain relative POSIX path. Raises RefusedError where it is none."""
+    """Return the name as a relative POSIX path. Raises RefusedError if it is not one."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or re.match("[A-Za-z]:", name):
-        raise RefusedError(f"a name that may lead out of the folder. Received: {name!r}")
+        raise RefusedError(f"it holds a path that may lead out of the folder. Received: {name!r}")
     try:
         longest = max((len(part.encode()) for part in path.parts), default=0)
     except UnicodeError:
-        raise RefusedError(f"a name that is not UTF-8; repack it. Received: {name!r}") from None
+        raise RefusedError(
+            f"it holds a name that is not UTF-8; repack it. Received: {name!r}"
+        ) from None
     if not 0 < longest <= NAME_BYTES or "\0" in name:
-        raise RefusedError(f"a name that is empty, too long or has a NUL. Received: {name!r}")
+        raise RefusedError(
+            f"it holds a name that is empty, too long or has a NUL. Received: {name!r}"
+        )
     return str(path)
 
 
 @contextmanager
 def _as_user_error(archive: Path) -> Iterator[None]:
-    """Raise UserError for what is wrong with the archive; errors of the disk pass through."""
+    """Raise UserError if an error is about the archive. Errors of the disk are raised unchanged."""
     try:
         yield
     except RefusedError as error:
@@ -190,22 +200,23 @@ def _as_user_error(archive: Path) -> Iterator[None]:
         raise UserError(f"{archive} is not unpacked: {error}{received}") from None
     except NotImplementedError as error:
         raise UserError(
-            f"{archive} is not unpacked: it needs what few programs read; unpack it with the one "
-            f"that made it, and add the folder. Received: {error}"
+            f"{archive} is not unpacked: it needs an unsupported feature; unpack it with the "
+            f"program that made it, and add the folder. Received: {error}"
         ) from None
     except (*BROKEN, OSError) as error:
         if isinstance(error, OSError) and not _is_damage(error):
             raise  # a full disk, for example
         raise UserError(
-            f"{archive} is damaged, or not what its name says; fetch it again. Received: {error}"
+            f"{archive} is damaged, or not what its name says; get it again. Received: {error}"
         ) from None
 
 
 def _is_damage(error: OSError) -> bool:
-    """Return whether an error is about the archive's bytes, not about the disk or our own files.
+    """Return whether an error is about the bytes of the archive, not about the disk.
 
-    bz2 and gzip raise OSErrors without a number; EINVAL is a place before the start of the file. An
-    error with a file name is about a file that was to be written.
+    For bad bytes, bz2 and gzip raise an OSError without an error number. zipfile causes EINVAL if
+    the archive names an offset before its first byte. An error with a file name is about a file
+    that could not be written.
     """
     return error.errno is None or (error.errno == errno.EINVAL and error.filename is None)
 
@@ -219,7 +230,7 @@ def _steps(size: int) -> int:
 
 
 def _mebibytes(file: IO[bytes], size: int, work: Iterable[None]) -> Iterator[int]:
-    """Do the work, and yield once for each mebibyte of the archive that has been read."""
+    """Do the work, and yield once for each mebibyte of the archive that was read."""
     done, steps = 0, _steps(size)
     for _ in work:
         now = min(file.tell() // CHUNK, steps)

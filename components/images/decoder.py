@@ -1,19 +1,20 @@
-"""Bytes of an image file → uint8 RGB pixels, or a named fault: the one decoder.
+"""Bytes of an image file → uint8 RGB pixels, or a Fault; there is no other decoder in the project.
 
-Training, evaluation and serving all read images here, so all of them see the same pixels. Decoders
-differ in the cases below, mostly without a word. Here each has one rule; `ingest.decode` of
-params.yaml can change some rules, or refuse the case:
+Training, evaluation and serving all decode images here, so they see the same pixels. In the cases
+below, image libraries give different pixels, mostly without a warning. Here each case has one rule.
+`ingest.decode` in params.yaml can change some of the rules, or refuse the case:
 
-- The format is what the bytes say; the extension is not looked at.
-- The orientation is that of EXIF, and is applied.
-- 16-bit channels keep their high byte (value >> 8). Pillow does so with colour and gives no choice,
-  so grey, which Pillow keeps at 16 bits, gets the same rule.
-- A transparent picture, also one with a palette, is put on `background`; `drop` ignores the
-  transparency and shows the stored colours.
-- Grey is repeated in three channels, a palette expanded, CMYK converted by Pillow's formula; a
-  colour profile is ignored or, with `srgb`, applied.
-- Of a JPEG with several pictures (MPO: depth and gain maps of phones) the first one is taken. An
-  animated PNG or WebP is a fault, since no frame represents the others.
+- The bytes decide the format. The file extension is ignored.
+- The EXIF orientation is applied.
+- A 16-bit channel is reduced to its high byte (value >> 8). Pillow always does this with 16-bit
+  colour. It does not do it with 16-bit grey, so this module does.
+- Transparent pixels are blended with the colour `background`; a palette may have transparent
+  colours as well. `alpha: drop` ignores the transparency and keeps the stored colours.
+- Grey is repeated in three channels. A palette is expanded. CMYK is converted by Pillow's formula.
+- A colour profile is ignored. `icc_profile: srgb` converts the colours from the profile to sRGB.
+- If a JPEG holds several pictures, the first one is decoded. (This format is called MPO; phones
+  store depth maps and gain maps in it.)
+- An animated PNG or WebP raises Fault, because no frame represents the others.
 """
 
 import io
@@ -55,20 +56,23 @@ HEADERS: dict[str, Callable[[bytes], Header]] = {
     "npy": read_npy,
 }
 
-# Called directly: `Pillow.open` loads them at the first use, which is not safe in threads, and
-# warns of images above 89 megapixels; here only `ingest.decode.max_pixels` decides.
+# These classes are called directly, and `Pillow.open` is not used, for two reasons. It loads the
+# classes at its first call, which is not safe in threads. It also warns about images above 89
+# megapixels, but here `ingest.decode.max_pixels` is the only limit.
 READERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
     "png": PngImagePlugin.PngImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
 }
 
-# Leaves colours that sRGB has as they are. The perceptual intent would change them all, as the
-# maker of the profile liked. For profiles of cameras and screens both are the same.
+# This intent does not change colours that exist in sRGB. The perceptual intent may change every
+# colour, in a way that the maker of the profile chose. For the profiles of cameras and screens, the
+# two intents give the same colours.
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
-SRGB_TOLERANCE = 2  # levels of 255: sRGB profiles differ by so much through rounding
+SRGB_TOLERANCE = 2  # levels of 255; two sRGB profiles may differ by 2 levels through rounding
 
-# EXIF orientation → the grid of pixels as stored to the grid upright (EXIF 2.32, tag 0x0112).
+# EXIF orientation → a function that turns the stored pixels into the pixels for display (EXIF 2.32,
+# tag 0x0112). Orientation 1 needs no function.
 UPRIGHT: dict[int, Callable[[NDArray[np.void]], NDArray[np.void]]] = {
     2: np.fliplr,
     3: lambda grid: np.rot90(grid, 2),
@@ -82,7 +86,10 @@ UPRIGHT: dict[int, Callable[[NDArray[np.void]], NDArray[np.void]]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image(Facts):
-    """A decoded image: its facts and upright RGB pixels, uint8 [height, width, 3]."""
+    """A decoded image: its facts and its RGB pixels.
+
+    pixels: uint8 [height, width, 3], after the EXIF orientation was applied.
+    """
 
     pixels: Pixels
 
@@ -90,12 +97,14 @@ class Image(Facts):
 def decode(data: bytes, params: Decode) -> Image:
     """Decode the bytes of one image file.
 
-    Raises Fault, and no other exception on whatever bytes, with one of the codes
+    Raises Fault if the bytes are refused, with one of these codes:
 
-    - empty_file, not_an_image, unsupported_format: nothing that we read;
-    - truncated, damaged: read, but not whole;
-    - too_many_pixels, too_many_parts, animated: refused before anything is decoded;
-    - sixteen_bit, cmyk, grey, palette, transparent, icc_profile: where params say `refuse`.
+    - empty_file, not_an_image, unsupported_format: the bytes are not in a format of HEADERS;
+    - truncated, damaged: the format is supported, but bytes are missing or wrong;
+    - too_many_pixels, too_many_parts, animated: refused before a pixel is decoded;
+    - sixteen_bit, cmyk, grey, palette, transparent, icc_profile: the params say `refuse`.
+
+    Raises MemoryError if the machine has too little memory. No bytes cause any other exception.
     """
     if not data:
         raise Fault("empty_file", "the file has no bytes")
@@ -113,21 +122,23 @@ def decode(data: bytes, params: Decode) -> Image:
         return _decode(data, header, params)
     except Fault as fault:
         raise Fault(fault.code, fault.text, fault.facts if fault.facts.format else facts) from None
-    except MemoryError:  # the size was checked, so the machine is too small, not the image bad
+    except MemoryError:  # The size is allowed, so the machine has too little memory.
         raise
-    except Pillow.DecompressionBombError as error:  # a WebP's reader has a cap of its own
+    except Pillow.DecompressionBombError as error:  # Pillow's WebP reader has its own limit
         raise Fault("too_many_pixels", str(error), facts) from None
-    except Exception as error:  # bad bytes make Pillow raise a dozen unrelated types
-        text = f"its bytes make no sense ({str(error) or type(error).__name__})"
+    except Exception as error:  # for bad bytes, Pillow raises a dozen unrelated types
+        text = f"its bytes cannot be decoded ({str(error) or type(error).__name__})"
         raise Fault("truncated" if cut else "damaged", text, facts) from None
 
 
 def resize(pixels: Pixels, size: int, how: Literal["squash", "crop", "pad"]) -> Pixels:
-    """Return uint8 [size, size, 3] of uint8 [H, W, 3], antialiased.
+    """Resize uint8 [H, W, 3] to uint8 [size, size, 3].
 
-    squash ignores the aspect, crop takes the central square, pad adds black at the shorter sides.
-    Bilinear with antialiasing, as networks on ImageNet are trained; unlike bicubic it makes no
-    bright or dark seams where a small image is enlarged.
+    how: `squash` changes the aspect ratio. `crop` uses only the central square. `pad` keeps the
+    whole picture and fills the rest of the square with black.
+
+    The interpolation is bilinear with antialiasing. ImageNet networks are trained with the same
+    interpolation. Bicubic would add bright or dark lines at edges if a small image is enlarged.
     """
     image = Pillow.fromarray(pixels)
     box = _central_square(image.size) if how == "crop" else None
@@ -160,15 +171,18 @@ def _decode(data: bytes, header: Header, params: Decode) -> Image:
 
 
 def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    grid = pixels.view("V3")[..., 0]  # copying pixels takes half as long as copying their bytes
+    grid = pixels.view("V3")[..., 0]  # copying pixels is twice as fast as copying bytes
     return np.ascontiguousarray(UPRIGHT[orientation](grid))[..., None].view(np.uint8)
 
 
 def _decode_jpeg(data: bytes, header: Header) -> Pixels | None:
-    """Decode a JPEG: uint8 [H, W, 3], or [H, W, 4] for CMYK; None where Pillow has to.
+    """Decode a JPEG to uint8 [H, W, 3], or [H, W, 4] for CMYK. None if Pillow must decode it.
 
-    Pillow has the same libjpeg-turbo, but ignores its warnings of damage, and here they are faults.
-    It writes straight into an array of the size that the header says, which was checked before.
+    Pillow and simplejpeg both use libjpeg-turbo. Pillow ignores the warnings of libjpeg-turbo about
+    damage; simplejpeg raises ValueError. Pillow must decode the file if the warning is harmless.
+    simplejpeg writes into an array of the size in the header; that size was checked before.
+
+    Raises ValueError if the picture is damaged, Fault if its size differs from the header.
     """
     facts = header.facts
     space = "CMYK" if facts.mode == "CMYK" else "RGB"
@@ -180,12 +194,12 @@ def _decode_jpeg(data: bytes, header: Header) -> Pixels | None:
             return None
         raise
     if written.shape != pixels.shape:
-        raise Fault("damaged", "its parts disagree about its size")
+        raise Fault("damaged", "its parts contradict each other about its size")
     return pixels
 
 
 def _as_pillow(pixels: Pixels, facts: Facts) -> Pillow.Image:
-    """Return a decoded JPEG as Pillow's image. CMYK in JPEG is inverted, as Adobe stores it."""
+    """Return a decoded JPEG as a Pillow image. CMYK is inverted, because Adobe stores it so."""
     if facts.mode == "CMYK":
         size = (pixels.shape[1], pixels.shape[0])
         return Pillow.frombuffer("CMYK", size, pixels, "raw", "CMYK;I", 0, 1)
@@ -193,7 +207,10 @@ def _as_pillow(pixels: Pixels, facts: Facts) -> Pillow.Image:
 
 
 def _open(data: bytes, header: Header) -> Pillow.Image:
-    """Open the picture with Pillow, which decodes it later; a .npy file is decoded already."""
+    """Open the picture with Pillow, which decodes it later. The values of a .npy file are ready.
+
+    Raises Fault if the size that Pillow reads differs from the size in the header.
+    """
     facts = header.facts
     if header.values is not None:
         return Pillow.fromarray(header.values)
@@ -202,18 +219,18 @@ def _open(data: bytes, header: Header) -> Pillow.Image:
     else:
         image = READERS[facts.format or ""](io.BytesIO(header.picture))
     if image.size != (facts.width, facts.height):
-        raise Fault("damaged", "its parts disagree about its size")
+        raise Fault("damaged", "its parts contradict each other about its size")
     key = image.info.get("transparency")
     if image.mode == "L" and facts.bit_depth in (2, 4) and isinstance(key, int):
-        # Pillow scales the grey of 2 and 4 bits to 8, but not the transparent value.
+        # Pillow scales grey values of 2 and 4 bits to 8 bits, but not the transparent grey value.
         image.info["transparency"] = key * (255 // (2**facts.bit_depth - 1))
     return image
 
 
 def _ends_black(image: Pillow.Image) -> bool:
-    """Return whether one of the last two rows is all zeroes: rows that were missing are so.
+    """Return whether one of the last two rows is all zeros, which Pillow writes for missing rows.
 
-    Two, since in an interlaced picture the last row but one may be stored last.
+    Two rows are checked, because in an interlaced picture the second-last row may be stored last.
     """
     width, height = image.size
     rows = (image.crop((0, row, width, row + 1)) for row in range(max(0, height - 2), height))
@@ -243,10 +260,11 @@ def _rgb(
 
 
 def _eight_bit(image: Pillow.Image, params: Decode) -> Pillow.Image:
-    """Reduce grey to 8 bits as Pillow has done with colour; make a transparent grey value alpha.
+    """Reduce 16-bit grey to 8 bits, and turn its transparent grey value into an alpha channel.
 
-    A transparent 16-bit colour was reduced with the others, so its pixels cannot be found any more:
-    they count as opaque, unless transparency is refused.
+    Pillow has already reduced 16-bit colour to 8 bits. If such a picture has a transparent colour,
+    the pixels of exactly this 16-bit colour can no longer be found. They are kept as opaque. Raises
+    Fault for such a picture if the params refuse transparency.
     """
     key = image.info.pop("transparency", None)
     if not image.mode.startswith("I"):
@@ -260,10 +278,11 @@ def _eight_bit(image: Pillow.Image, params: Decode) -> Pillow.Image:
 
 
 def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | None:
-    """Return the conversion of the colours to sRGB; None where there is nothing to convert.
+    """Return the conversion from the embedded profile to sRGB, None if nothing is to be converted.
 
-    A broken profile is ignored, as viewers do, since the picture itself is sound. Where profiles
-    are refused, a broken one is refused, too, since the colours are unknown.
+    A broken profile is ignored, because the picture can be decoded without it. Image viewers do the
+    same. Raises Fault if the params refuse other profiles than sRGB; a broken profile is refused as
+    well, because the colours are unknown.
     """
     if params.icc_profile == "ignore" or not header.icc:
         return None
@@ -280,12 +299,12 @@ def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | Non
     return transform
 
 
-@lru_cache(maxsize=8)  # the images of a data set share a few profiles; building one takes a while
+@lru_cache(maxsize=8)  # many images share a profile, and building a conversion is slow
 def _transform(profile: bytes, stored: str) -> ImageCms.ImageCmsTransform | None:
-    """Return the conversion from a profile to sRGB, None where both are the same within rounding.
+    """Return the conversion from a profile to sRGB, None if it is sRGB within rounding.
 
-    stored: the mode of the image, L, RGB or CMYK. Raises OSError or PyCMSError for a profile that
-    is broken, or made for another mode.
+    profile: bytes of an ICC profile. stored: the mode of the image: L, RGB or CMYK. Raises OSError
+    or PyCMSError if the profile is broken or made for another mode.
     """
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(profile)),
@@ -306,7 +325,7 @@ def _transform(profile: bytes, stored: str) -> ImageCms.ImageCmsTransform | None
 
 
 def _convert_colours(image: Pillow.Image, colours: ImageCms.ImageCmsTransform) -> Pillow.Image:
-    """Convert the colours and keep the transparency, which a profile says nothing about."""
+    """Convert the colours and keep the alpha channel, which is not part of a colour profile."""
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     image.info.pop("transparency", None)
     converted = image.convert(colours.input_mode)
@@ -324,6 +343,6 @@ def _central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
 
 
 def _fitted_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Scale a size so that its longer side is `side`, the other at least one pixel."""
+    """Return width and height, scaled so that the longer side is `side`, the shorter at least 1."""
     scale = side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,15 +1,16 @@
-"""Decoded pixels → nine numbers on how the picture looks; thresholds on them are in params.yaml.
+"""Decoded pixels → nine numbers (facts) that describe how the picture looks.
 
-They are measured once, while the pixels are in memory, so that a threshold moves without reading an
-image again. Each is measured at the size that keeps its meaning and bounds its cost:
+The thresholds for these facts are in params.yaml. The facts are measured once, while the pixels are
+in memory. So a threshold can be changed without reading the images again. To limit the cost, a fact
+is not measured on all pixels:
 
-- Facts that are shares of pixels: on every n-th pixel of every n-th row, without filtering, since a
-  sample has the distribution of the whole picture and an average does not. At most 2^17 pixels of
-  luma, 2^12 of colour and border.
-- Sharpness: with the longer side at 128 pixels, so that it is the same for a picture that is saved
-  at another resolution; a smaller picture is measured as it is.
+- All facts but sharpness and aspect use every n-th pixel of every n-th row. Pixels are left out
+  instead of averaged, because averaging changes the distribution of the values. At most 2^17 pixels
+  are used for the luma, and at most 2^12 for saturation and border_share.
+- Sharpness is measured after the longer side was reduced to 128 pixels. So it does not depend on
+  the resolution at which a picture is saved. A smaller picture is not enlarged.
 
-Counts are of whole numbers, so all processors give the same facts.
+Pixels are counted in integers, so all processors give the same facts.
 """
 
 import math
@@ -23,31 +24,34 @@ Pixels = NDArray[np.uint8]
 
 LUMA_PX = 2**17
 COLOUR_PX = 2**12
-# Measured on 633 photographs, with a threshold that finds 99 % of their blurred copies (Gaussian,
-# 1/64 of the side): at 64 pixels 2 % of the sharp ones count as blurred, at 128 pixels 0.2 %. At
-# 256 noise looks like edges: 12 %, as soon as the blurred copies have some noise.
+# Chosen on 633 photographs and their blurred copies (Gaussian, 1/64 of the side). With a threshold
+# that finds 99 % of the blurred copies, 2 % of the sharp photographs count as blurred at 64 pixels,
+# and 0.2 % at 128 pixels. At 256 pixels it is 12 % if the blurred copies have some noise, because
+# the noise looks like edges.
 SHARPNESS_SIDE_PX = 128
-MIN_RANGE = 4  # grey levels; a flatter picture has noise instead of edges
-FRAME_TOLERANCE = 5  # grey levels in each channel; what JPEG does to one colour
+MIN_RANGE = 4  # grey levels; a picture with a smaller range has noise instead of edges
+FRAME_TOLERANCE = 5  # grey levels per channel; JPEG changes a uniform colour by up to this
 LEVELS = np.arange(256.0)
 POWERS = np.stack([LEVELS, LEVELS**2], axis=1)
 
 
 def luma_of(pixels: Pixels) -> NDArray[np.uint8]:
-    """Return the luma (Rec. 601), uint8 [H, W], of uint8 [H, W, 3] RGB."""
+    """Return the luma (Rec. 601) of RGB pixels: uint8 [H, W, 3] → uint8 [H, W]."""
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def measure(pixels: Pixels, luma: NDArray[np.uint8]) -> dict[str, float]:
     """Return the nine facts of an image, uint8 [H, W, 3] RGB, each rounded to 6 digits.
 
-    luma: of the same pixels, as `luma_of` gives it.
+    luma: the result of `luma_of` for the same pixels, uint8 [H, W].
 
-    brightness, brightness_p1, brightness_p99: mean and percentiles of the luma (Rec. 601), 0–1.
-    contrast: standard deviation of the luma, 0–0.5. entropy: of its histogram, 0–8 bits a pixel.
-    saturation: mean S of HSV, 0–1. aspect: width / height.
-    sharpness: the strongest 1 % of its edges, divided by its contrast; see `_sharpness`.
-    border_share: share of the area in a frame of one colour; 1 for a picture of one colour.
+    brightness, brightness_p1, brightness_p99: mean, 1st and 99th percentile of the luma, 0–1.
+    contrast: standard deviation of the luma, 0–0.5.
+    entropy: entropy of the histogram of the luma, 0–8 bits per pixel.
+    saturation: mean S of HSV, 0–1.
+    aspect: width / height.
+    sharpness: strength of the strongest 1 % of edges, divided by the range of the luma.
+    border_share: share of the area that is a border of one colour; 1 for a picture of one colour.
     """
     height, width, _ = pixels.shape
     luma = _sample(luma, LUMA_PX)
@@ -71,7 +75,10 @@ def measure(pixels: Pixels, luma: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def _sample(pixels: Pixels, most: int) -> NDArray[Any]:
-    """Return every n-th pixel of every n-th row, with n so large that at most `most` are left."""
+    """Return every n-th pixel of every n-th row; n is the smallest that leaves at most `most`.
+
+    Only a picture with fewer than n rows or columns may keep more pixels.
+    """
     height, width = pixels.shape[:2]
     step = math.isqrt((height * width - 1) // most) + 1
     if step == 1:
@@ -81,25 +88,25 @@ def _sample(pixels: Pixels, most: int) -> NDArray[Any]:
 
 
 def _counts(levels: NDArray[Any], bins: int) -> NDArray[np.float64]:
-    """Count whole numbers 0 to bins - 1, exactly."""
+    """Return float64 [bins]: how often each integer from 0 to bins - 1 occurs, exactly."""
     return cv2.calcHist([levels], [0], None, [bins], [0, bins]).ravel().astype(np.float64)
 
 
 def _percentiles(counts: NDArray[np.float64], shares: list[float]) -> list[int]:
-    """Return for each share the smallest level up to which at least that share of pixels is."""
+    """Return, for each share, the lowest level that at least this share of pixels do not exceed."""
     upto = counts.cumsum()
     levels: list[int] = upto.searchsorted([share * upto[-1] for share in shares]).tolist()
     return levels
 
 
 def _sharpness(luma: NDArray[Any], luma_range: int) -> float:
-    """Return the 99th percentile of the absolute Laplacian, divided by the luma's range.
+    """Return the 99th percentile of the absolute Laplacian, divided by `luma_range`.
 
-    luma_range: between the 1st and 99th percentile, in grey levels.
+    luma_range: difference between the 99th and the 1st percentile of the luma, in grey levels.
 
-    The Laplacian measures focus (Pech-Pacheco et al., 2000). A percentile instead of the variance,
-    since a sharp object before a plain wall is sharp; divided by the range, since a dark picture is
-    not a blurred one.
+    The Laplacian measures focus (Pech-Pacheco et al., 2000). A percentile is used instead of the
+    variance, because a sharp object in front of a plain wall is sharp. The result is divided by the
+    range, because a dark picture is not a blurred picture.
     """
     edges = np.abs(cv2.Laplacian(_reduce(luma), cv2.CV_16S)).ravel()
     at = math.ceil(0.99 * len(edges)) - 1
@@ -107,7 +114,7 @@ def _sharpness(luma: NDArray[Any], luma_range: int) -> float:
 
 
 def _reduce(luma: NDArray[Any]) -> NDArray[Any]:
-    """Average to a longer side of SHARPNESS_SIDE_PX; smaller pictures are not enlarged."""
+    """Reduce the longer side to SHARPNESS_SIDE_PX by averaging. Smaller pictures stay unchanged."""
     height, width = luma.shape
     scale = SHARPNESS_SIDE_PX / max(height, width)
     if scale >= 1:
@@ -117,10 +124,11 @@ def _reduce(luma: NDArray[Any]) -> NDArray[Any]:
 
 
 def _border_share(pixels: NDArray[Any]) -> float:
-    """Return the share of the area outside the smallest box that holds every other colour.
+    """Return the share of the area that is a border of one colour.
 
-    "Other" than that of the first pixel, or of the last one: a bar or frame of one colour always
-    has one of the two.
+    The border is everything outside the smallest box around all pixels of other colours. Its colour
+    is that of the first pixel (top left) or of the last pixel (bottom right), because a border
+    always contains one of these two. The larger of the two shares is returned.
     """
     height, width, _ = pixels.shape
     shares: list[float] = []

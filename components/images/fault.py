@@ -1,14 +1,16 @@
-"""What the decoder reports of an image: Facts, and Fault where it is refused."""
+"""The decoder's result types: Facts about an image, and Fault, raised if an image is refused."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of an image; None where its bytes do not say it.
+    """What is known about an image. A field is None if its value cannot be read from the bytes.
 
-    width and height are in pixels, upright for a decoded image, as stored for a faulty one; mode
-    is Pillow's; bit_depth counts one channel; orientation is the EXIF value, 1 where there is none.
+    width, height: in pixels. For a decoded image, after the EXIF orientation was applied. For a
+    refused image, as stored in the file.
+    mode: Pillow's mode, such as RGB or L. bit_depth: bits per channel. frames: number of pictures.
+    orientation: the EXIF value, 1 to 8; 1 if the file has none.
     """
 
     format: str | None = None
@@ -21,7 +23,7 @@ class Facts:
 
 
 class Fault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """Why an image is refused: a code for tables, a text for people, and the facts known so far."""
+    """The reason why an image is refused: a code for tables, a text for people, the known facts."""
 
     def __init__(self, code: str, text: str, facts: Facts | None = None) -> None:
         super().__init__(text)

@@ -1,24 +1,31 @@
-"""Luma → a fingerprint by which copies of a picture are found.
+"""Luma (grey values) of a picture → a fingerprint; copies of a picture have similar fingerprints.
 
-Guaranteed: equal luma gives equal bytes. `compare` gives 1 for equal fingerprints, and stays close
-to 1 for copies that were recompressed, resized, made darker or brighter, mirrored or turned by any
-angle; tests/components/duplicates holds the shares that are found. A picture that is too small or
-too flat has no fingerprint, since chance would make it look like others.
+This module guarantees: equal luma gives equal bytes. The similarity from `compare` is 1 for equal
+fingerprints. It is close to 1 for copies that were recompressed, resized, made darker or brighter,
+mirrored, or rotated by any angle. tests/components/duplicates states which share of such copies is
+found. A picture that is too small or too flat has no fingerprint, because it would be similar to
+other pictures by chance.
 
-How it is made. The central square becomes 48 × 48, and its disc is sampled on 12 rings at 64
-angles. So a turn of the picture is a shift along the rings, and a mirror image is the rings in
-reverse. Before that the luma is band-passed (a difference of Gaussians, Marr and Hildreth, 1980):
-that removes light and shade, in which unlike pictures look alike, and the finest grain, which a
-JPEG loses. Both blurs are normalised convolutions over the disc (Knutsson and Westin, 1993), so
-that the corners, which change when a picture is turned, do not count. A power law (Perronnin et
-al., 2010) then makes texture count more against the one strong edge that many pictures share.
+How a fingerprint is made:
 
-How two are compared. By their normalised correlation at all shifts at once, through the Fourier
-transform along each ring (Casasent and Psaltis, 1976). The magnitudes of that transform are the
-same at every shift: duplicates.hashing uses them to find the pairs that are worth comparing.
+1. The central square is resized to 48 × 48.
+2. A band-pass filter is applied: the difference of two Gaussian blurs (Marr and Hildreth, 1980). It
+   removes slow changes of brightness, which make different pictures similar, and the finest
+   details, which JPEG loses. The corners of the square change when a picture is rotated. So only
+   the largest disc in the square counts: the blurs are normalised convolutions over the disc
+   (Knutsson and Westin, 1993).
+3. The disc is sampled on 12 rings, at 64 angles. So a rotation of the picture is a shift along the
+   rings, and mirroring reverses the rings.
+4. A power law (Perronnin et al., 2010) reduces large values. So the texture counts more against
+   one strong edge, which many pictures share.
 
-With three pictures, a, b (a turned by 90 degrees) and c (another one): compare(a, b) is about 1 at
-90 degrees, not mirrored; compare(a, c) is far below, at whatever angle happens to be best.
+How two fingerprints are compared: the Fourier transform along each ring gives the normalised
+correlation at all shifts at once (Casasent and Psaltis, 1976). The magnitudes of the transform do
+not depend on the shift. duplicates.hashing uses the magnitudes to find pairs worth comparing.
+
+An example with three pictures: b is a, rotated by 90 degrees; c is a different picture. Then
+compare(a, b) gives a similarity of about 1 at 90 degrees, not mirrored. compare(a, c) also
+tries all angles and takes the best one, but the similarity is far below 1.
 """
 
 from collections.abc import Iterable
@@ -30,15 +37,15 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-GRID = 48  # the central square is brought to GRID × GRID before anything else
+GRID = 48  # the central square is first resized to GRID × GRID
 RINGS, ANGLES = 12, 64
 BYTES = RINGS * ANGLES
 FINE, COARSE = 0.7, 2.0  # standard deviations of the two blurs, in grid points
 POWER = 0.6
-SMALLEST_SIDE = 16  # pixels; below it unlike pictures look alike by chance
-LEAST_TEXTURE = 0.25  # grey levels, root mean square; below it there is only noise to compare
-UPSAMPLED = 2  # the correlation is computed between the angles, too: at 128 shifts
-UPRIGHT_DEGREES = 10.0  # a picture that is turned by less counts as not turned
+SMALLEST_SIDE = 16  # pixels; smaller pictures are similar to others by chance
+LEAST_TEXTURE = 0.25  # grey levels (root mean square); below it, a picture has only noise
+UPSAMPLED = 2  # correlations per angle: 64 angles give 128 shifts
+UPRIGHT_DEGREES = 10.0  # a picture rotated by at most this angle counts as not rotated
 
 
 def _disc() -> Floats:
@@ -55,7 +62,7 @@ def _blur(values: Floats, sigma: float) -> Floats:
 
 
 def _rings() -> tuple[Floats, Floats]:
-    """Return x and y in the grid, float32 [RINGS, ANGLES], of every sample."""
+    """Return x and y of all samples, in grid points; each float32 [RINGS, ANGLES]."""
     radius = ((np.arange(RINGS) + 0.5) / RINGS * (GRID / 2 - 1))[:, None]
     angle = np.arange(ANGLES) * (2 * np.pi / ANGLES)
     centre = (GRID - 1) / 2
@@ -66,13 +73,14 @@ def _rings() -> tuple[Floats, Floats]:
 DISC = _disc()
 FINE_SHARE, COARSE_SHARE = (np.maximum(_blur(DISC, s), 1e-3) for s in (FINE, COARSE))
 RING_X, RING_Y = _rings()
-AREAS = ((np.arange(RINGS, dtype=np.float32) + 0.5) / RINGS)[:, None]  # of a sample, by ring
+AREAS = ((np.arange(RINGS, dtype=np.float32) + 0.5) / RINGS)[:, None]  # relative area of a sample
 
 
 def fingerprint(luma: NDArray[np.uint8]) -> bytes | None:
-    """Return the fingerprint of a luma, uint8 [H, W]: BYTES bytes, int8 [RINGS, ANGLES].
+    """Return the fingerprint of a luma, uint8 [H, W], as BYTES bytes: int8 [RINGS, ANGLES].
 
-    They are scaled so that the largest is 127. None where the picture is too small or too flat.
+    The values are scaled so that the largest magnitude is 127. Returns None if the picture is too
+    small or too flat.
     """
     height, width = luma.shape
     side = min(height, width)
@@ -92,14 +100,15 @@ def fingerprint(luma: NDArray[np.uint8]) -> bytes | None:
 
 
 def stack(fingerprints: Iterable[bytes]) -> NDArray[np.int8]:
-    """Return int8 [N, RINGS, ANGLES] of N fingerprints."""
+    """Return N fingerprints as an array, int8 [N, RINGS, ANGLES]."""
     return np.frombuffer(b"".join(fingerprints), np.int8).reshape(-1, RINGS, ANGLES)
 
 
 def spectra(samples: NDArray[np.int8]) -> NDArray[np.complex64]:
-    """Return complex64 [N, RINGS, ANGLES / 2 + 1]: transforms of samples of mean 0 and norm 1.
+    """Return the Fourier transforms along the rings, complex64 [N, RINGS, ANGLES / 2 + 1].
 
-    samples: int8 [N, RINGS, ANGLES]. Those of an outer ring count more, as each covers more area.
+    samples: N fingerprints, int8 [N, RINGS, ANGLES]. Each fingerprint is first scaled to mean 0 and
+    norm 1. A sample of an outer ring has a larger weight, because it covers a larger area.
     """
     values = samples.astype(np.float32)
     values -= (values * AREAS).sum((1, 2), keepdims=True) / (AREAS.sum() * ANGLES)
@@ -111,10 +120,10 @@ def spectra(samples: NDArray[np.int8]) -> NDArray[np.complex64]:
 
 @dataclass(frozen=True, eq=False)
 class Similarities:
-    """How alike the pictures of N pairs are, and how the second is turned against the first.
+    """How similar the pictures of N pairs are, and how the second is rotated against the first.
 
-    similarity: up to 1. degrees: by how much the second is turned clockwise; a mirrored one is
-    mirrored left to right first.
+    similarity: float64 [N], at most 1. degrees: float64 [N], the clockwise rotation of the second
+    picture. mirrored: bool [N], whether it was also mirrored left to right, before the rotation.
     """
 
     similarity: NDArray[np.float64]
@@ -125,19 +134,22 @@ class Similarities:
 def compare(
     first: NDArray[np.complex64], second: NDArray[np.complex64], turned: bool
 ) -> Similarities:
-    """Compare spectra pair by pair at their best alignment.
+    """Compare the spectra of N pairs; each pair at the alignment with the highest similarity.
 
-    turned: compare at every angle, and mirrored; else at UPRIGHT_DEGREES at most, not mirrored.
+    first, second: complex64 [N, RINGS, ANGLES / 2 + 1].
+    turned: True compares at all angles, also mirrored. False compares at rotations of at most
+    UPRIGHT_DEGREES, not mirrored.
     """
     straight = _correlations(np.conj(first) * second)
     if not turned:
         return _best(straight, _upright(straight.shape[1]))
-    # Reversed rings have the conjugate spectrum, so without conj this compares the mirror image.
+    # Reversed rings have the conjugate spectrum. So leaving out conj compares the mirror image.
     plain, reversed_ = _best(straight), _best(_correlations(first * second))
     mirrored = reversed_.similarity > plain.similarity + 1e-4  # a symmetric picture is not mirrored
     return Similarities(
         np.where(mirrored, reversed_.similarity, plain.similarity),
-        # Reversed rings are the picture flipped top to bottom: mirrored, and turned by 180 degrees.
+        # Reversing the rings flips the picture top to bottom. This is the same as mirroring it left
+        # to right and rotating it by 180 degrees.
         np.where(mirrored, (reversed_.degrees + 180) % 360, plain.degrees),
         mirrored,
     )
@@ -151,7 +163,7 @@ def _correlations(products: NDArray[np.complex64]) -> NDArray[np.float64]:
 
 
 def _upright(shifts: int) -> NDArray[np.bool_]:
-    """Return bool [shifts]: whether a shift is a turn of at most UPRIGHT_DEGREES."""
+    """Return bool [shifts]: whether the shift is a rotation of at most UPRIGHT_DEGREES."""
     degrees = np.arange(shifts) * (360 / shifts)
     upright: NDArray[np.bool_] = np.minimum(degrees, 360 - degrees) <= UPRIGHT_DEGREES
     return upright
@@ -160,7 +172,10 @@ def _upright(shifts: int) -> NDArray[np.bool_]:
 def _best(
     correlations: NDArray[np.float64], among: NDArray[np.bool_] | None = None
 ) -> Similarities:
-    """Return the highest correlation of each pair, and its angle; only shifts `among`, if given."""
+    """Return the highest correlation of each pair and its angle.
+
+    correlations: float64 [N, shifts]. among: bool [shifts], the shifts to use; None uses all.
+    """
     if among is not None:
         correlations = np.where(among, correlations, -1.0)
     at = correlations.argmax(axis=1)

@@ -1,16 +1,21 @@
-"""Bytes of a PNG, WebP or BMP → its header, before anything is decoded; that of JPEG is in jpeg.py.
+"""Bytes of a PNG, WebP or BMP → its header; no pixel is decoded. jpeg.py does the same for JPEG.
 
-Guaranteed, for whatever bytes:
+This module guarantees for all input bytes:
 
-- The facts are those of the file itself. A part that is missing, or a checksum that is wrong, is a
-  Fault before a decoder starts; a decoder might leave the missing part black without a word.
-- Memory and time are bounded: at most MAX_PARTS parts are looked at, and none is unpacked beyond a
-  bound. Pillow is given the picture's own parts alone: 60 kB of compressed text may become 350 MB
-  there. Of the metadata two things are used: the orientation in EXIF, and the colour profile.
+- The facts (format, size, bit depth and so on) are read from the file itself. A missing part or a
+  wrong checksum raises Fault before a decoder starts. Without this check, a decoder may leave the
+  missing part of the picture black and report no error.
+- Memory and time are bounded. At most MAX_PARTS parts are read, and decompression stops at a fixed
+  number of bytes. Pillow gets only the parts that hold the picture, because it would decompress
+  metadata as well: 60 kB of compressed text can take 350 MB of memory.
+- The EXIF orientation and the colour profile are the only metadata that is used.
 
-A PNG or WebP is a list of chunks, each with a length and a name. Three PNGs: one without its last
-chunk, IEND, is truncated; one with IEND whose IDAT chunk has a length beyond the end is damaged,
-since bytes are not missing but wrong; one with a million tiny chunks is refused as too_many_parts.
+A PNG or WebP is a list of chunks; each chunk has a length and a name. Three examples of a bad PNG:
+
+- Its last chunk, IEND, is missing: Fault truncated.
+- IEND is present, but the length of the IDAT chunk goes beyond the end of the file: Fault damaged,
+  because no byte is missing and the length is wrong.
+- It has a million tiny chunks: Fault too_many_parts.
 """
 
 import struct
@@ -23,13 +28,16 @@ from numpy.typing import NDArray
 
 from components.images.fault import Facts, Fault
 
-MAX_PARTS = 100_000  # of a file; decoders use some 100 bytes of memory for a part of four bytes
-MAX_PROFILE_BYTES = 16_000_000  # the largest profiles in use, for print, have some 10 MB
+# The maximum number of parts (chunks or segments) in a file. A decoder needs about 100 bytes of
+# memory for a part of 4 bytes.
+MAX_PARTS = 100_000
+MAX_PROFILE_BYTES = 16_000_000  # the largest profiles in use are for print and have about 10 MB
 
 PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # by colour type
-PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-# Of each pass of an interlaced PNG: first column and row, steps to the right and down (PNG, 8.2).
+PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # colour type → Pillow's mode
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type → number of channels
+# The seven passes of an interlaced PNG: first column, first row, distance between columns, distance
+# between rows (PNG, 8.2).
 ADAM7 = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -40,21 +48,27 @@ ADAM7 = (
     (0, 1, 1, 2),
 )
 WEBP_PICTURE = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
-WEBP_FLAGS = 0x12  # of VP8X: alpha and animation; those of metadata, which is left out, are cleared
-BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
+# The flags "alpha" and "animation" of a VP8X chunk. The other flags announce metadata. They are set
+# to 0, because Pillow gets the file without its metadata.
+WEBP_FLAGS = 0x12
+BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})  # possible lengths of a header, in bytes
 
 EMPTY = memoryview(b"")
-ORIENTATION = 0x0112  # EXIF 2.32: how the stored picture must be turned to be upright
+ORIENTATION = 0x0112  # EXIF tag: how to rotate or mirror the stored picture for display (EXIF 2.32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Header:
-    """What a file says of its picture, and its parts that a decoder needs.
+    """What a file says about its picture, and the parts of the file that a decoder needs.
 
-    facts: as stored; mode is None where only Pillow finds it out. picture: the file, or the parts
-    of it that Pillow needs. values: of a .npy file, uint8 [H, W], [H, W, 3] or [H, W, 4]. icc: the
-    colour profile in pieces, as stored. end: the byte at which the picture of a JPEG ends. cut:
-    whether the file is shorter than it should be; only a decoder sees whether that matters.
+    facts: width and height are as stored, before the orientation is applied. mode is None if only
+    Pillow can determine it.
+    picture: the whole file, or only the parts that Pillow needs. Empty for JPEG and .npy.
+    values: pixels of a .npy file, uint8 [H, W], [H, W, 3] or [H, W, 4]. None for other formats.
+    icc: the colour profile as stored, in one or more pieces. Empty if the file has none.
+    end: offset in bytes of the EOI marker (end of image) of a JPEG. 0 for other formats.
+    cut: whether a BMP is shorter than its header says. The picture may be complete nevertheless;
+    only the decoder can find out.
     """
 
     facts: Facts
@@ -66,33 +80,39 @@ class Header:
 
 
 def colour_profile(header: Header) -> bytes:
-    """Return the embedded ICC profile, empty where there is none, or it is too large or broken."""
+    """Return the embedded ICC profile, decompressed.
+
+    Returns b"" if there is no profile, if it has more than MAX_PROFILE_BYTES bytes, or if it cannot
+    be decompressed. The content of the profile is not checked here.
+    """
     if sum(map(len, header.icc)) > MAX_PROFILE_BYTES:
         return b""
     stored = b"".join(header.icc)
     if header.facts.format != "png":
         return stored
-    # In a PNG: a name, a zero byte, the compression method (always 0), the compressed profile.
+    # A PNG stores a name, a zero byte, the compression method (always 0), the compressed profile.
     _, _, packed = stored.partition(b"\0")
     inflater = zlib.decompressobj()
     try:
         profile = inflater.decompress(packed[1:], MAX_PROFILE_BYTES)
     except zlib.error:
         return b""
-    return profile if inflater.eof else b""  # not at its end: larger than the bound, or cut
+    # If eof is not reached, the profile is larger than the maximum, or its last bytes are missing.
+    return profile if inflater.eof else b""
 
 
 def orientation(exif: memoryview) -> int:
-    """Return the EXIF orientation, 1 to 8; 1, which is upright, where it is missing or invalid."""
+    """Return the EXIF orientation, 1 to 8. Returns 1 (no rotation) if it is missing or invalid."""
     block = exif[6:] if bytes(exif[:6]) == b"Exif\0\0" else exif
     value = tiff_value(block, ORIENTATION)
     return value if value is not None and 1 <= value <= 8 else 1
 
 
 def tiff_value(block: memoryview, tag: int) -> int | None:
-    """Return a whole number of the first directory of a TIFF block, as EXIF and MPF are.
+    """Return the integer value of `tag` in the first directory of a TIFF block.
 
-    None where the tag is missing or the block broken: the picture itself is sound all the same.
+    EXIF and MPF metadata are TIFF blocks. Returns None if the tag is missing or the block is
+    broken. A broken block is no Fault, because the picture can be decoded without it.
     """
     order = {b"II": "<", b"MM": ">"}.get(bytes(block[:2]), "=")
     try:
@@ -109,21 +129,24 @@ def tiff_value(block: memoryview, tag: int) -> int | None:
 
 
 def overrun(part: str, cut: bool) -> Fault:
-    """Return the Fault of a part that goes on behind the end of the file.
+    """Return the Fault for a part whose length goes beyond the end of the file.
 
-    cut: whether the end mark of the format is missing, too. Then the file was cut off; else the
-    length of the part is wrong.
+    cut: whether the format's end mark is missing as well. If True, the end of the file is missing
+    (truncated). If False, the file is complete, so the length of the part is wrong (damaged).
     """
     if cut:
-        return Fault("truncated", f"{part} goes on after the end of the file")
+        return Fault("truncated", f"{part} is longer than the rest of the file")
     return Fault("damaged", f"the length of {part} is wrong")
 
 
 def read_png(data: bytes) -> Header:
-    """Read the header of a PNG (PNG specification, third edition)."""
+    """Read the header of a PNG (PNG specification, third edition).
+
+    Raises Fault truncated, damaged or too_many_parts. `decode` makes any other exception a Fault.
+    """
     view, chunks, picture = memoryview(data), dict[bytes, memoryview](), list[memoryview]()
     for name, start, end in _png_chunks(data):
-        chunks.setdefault(name, view[start + 8 : end - 4])  # of several the first counts
+        chunks.setdefault(name, view[start + 8 : end - 4])  # the first chunk of a name is used
         if name in PNG_PICTURE:
             picture.append(view[start:end])
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
@@ -143,13 +166,17 @@ def read_png(data: bytes) -> Header:
         orientation=orientation(chunks.get(b"eXIf", EMPTY)),
     )
     icc = (chunks[b"iCCP"],) if b"iCCP" in chunks else ()
-    if chunks.keys() <= PNG_PICTURE:  # no metadata, so nothing to copy
+    if chunks.keys() <= PNG_PICTURE:  # without metadata, no copy is needed
         return Header(facts=facts, picture=data, icc=icc)
     return Header(facts=facts, picture=b"".join([data[:8], *picture]), icc=icc)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of each chunk up to IEND. Raises Fault for a wrong checksum."""
+    """Yield the name of each chunk up to IEND, and the byte offsets of its start and end.
+
+    Raises Fault if IEND is missing, if a length or a checksum is wrong, or if there are more than
+    MAX_PARTS chunks.
+    """
     view, start = memoryview(data), 8
     for _ in range(MAX_PARTS):
         if start + 12 > len(data):
@@ -168,10 +195,12 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _png_frames(chunks: dict[bytes, memoryview]) -> int:
-    """Return the number of frames. chunks: the first of each name, in the order of the file.
+    """Return the number of frames of a PNG, 1 if it is not animated.
 
-    In an animated PNG the IDAT chunk is the first frame only if a frame control (fcTL) is before
-    it; else it is a picture of its own, for programs that do not know animations.
+    chunks: name → content of the first chunk of this name, in the order of the file.
+
+    In an animated PNG, the IDAT chunk is the first frame if a frame control chunk (fcTL) is before
+    it. If not, IDAT is an additional picture for programs that cannot show animations.
     """
     frames = int.from_bytes(chunks.get(b"acTL", b"")[:4])
     order = list(chunks)
@@ -180,10 +209,13 @@ def _png_frames(chunks: dict[bytes, memoryview]) -> int:
 
 
 def lacks_rows(data: bytes, facts: Facts) -> bool:
-    """Return whether a PNG unpacks to fewer rows than its header says; Pillow leaves them black."""
+    """Return whether a PNG holds fewer rows than its header says; Pillow leaves missing rows black.
+
+    data: the whole file. facts: those of `read_png`.
+    """
     width, height = facts.width or 0, facts.height or 0
     sizes = [(width, height)]
-    if data[28]:  # interlaced: seven pictures, one for each pass
+    if data[28]:  # An interlaced PNG stores seven smaller pictures, one for each pass.
         sizes = [
             (-(-(width - x) // right), -(-(height - y) // down)) for x, y, right, down in ADAM7
         ]
@@ -193,7 +225,7 @@ def lacks_rows(data: bytes, facts: Facts) -> bool:
 
 
 def _png_bytes(data: bytes, enough: int) -> int:
-    """Return how many bytes the picture of a PNG unpacks to; counting stops at `enough`."""
+    """Return the number of bytes after decompression of all IDAT chunks; stop at `enough` bytes."""
     inflater, count = zlib.decompressobj(), 0
     for name, start, end in _png_chunks(data):
         piece = data[start + 8 : end - 4] if name == b"IDAT" else b""
@@ -204,17 +236,20 @@ def _png_bytes(data: bytes, enough: int) -> int:
 
 
 def read_webp(data: bytes) -> Header:
-    """Read the header of a WebP (RFC 9649)."""
+    """Read the header of a WebP (RFC 9649).
+
+    Raises Fault truncated, damaged or too_many_parts. `decode` makes any other exception a Fault.
+    """
     view, chunks, frames = memoryview(data), dict[bytes, memoryview](), 0
     picture: list[bytes | memoryview] = [b"WEBP"]
     for name, start, end in _webp_chunks(data):
-        chunks.setdefault(name, view[start + 8 : end])  # of several the first counts
+        chunks.setdefault(name, view[start + 8 : end])  # the first chunk of a name is used
         frames += name == b"ANMF"
         if name == b"VP8X":
             flags = bytes((data[start + 8] & WEBP_FLAGS,))
             picture += [data[start : start + 8], flags, data[start + 9 : end]]
         elif name in WEBP_PICTURE:
-            picture += [view[start:end], bytes((end - start) % 2)]  # padded to an even length
+            picture += [view[start:end], bytes((end - start) % 2)]  # pad to an even length
     width, height = _webp_size(chunks)
     facts = Facts(
         format="webp",
@@ -231,7 +266,11 @@ def read_webp(data: bytes) -> Header:
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of each chunk; the last one may lack its padding byte."""
+    """Yield the name of each chunk, and the byte offsets of its start and end, without padding.
+
+    The padding byte of the last chunk may be missing. Raises Fault if other bytes are missing, if a
+    length is wrong, or if there are more than MAX_PARTS chunks.
+    """
     stop = 8 + int.from_bytes(data[4:8], "little")
     if stop > len(data) + 1:
         raise Fault("truncated", f"{stop - len(data)} of its {stop} bytes are missing")
@@ -251,8 +290,9 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _webp_size(chunks: dict[bytes, memoryview]) -> tuple[int, int]:
     """Return width and height in pixels (RFC 9649).
 
-    A file has a canvas (VP8X: metadata, alpha or animation), or a lossless (VP8L) or lossy (VP8 )
-    picture alone; each writes its size in another way.
+    A file with metadata, alpha or animation has a VP8X chunk with the size. Any other file has only
+    a lossless picture (VP8L) or a lossy picture (VP8 ). The three chunks encode the size in
+    different ways. Raises Fault if the file has none of them.
     """
     if b"VP8X" in chunks:
         canvas = chunks[b"VP8X"]
@@ -267,10 +307,10 @@ def _webp_size(chunks: dict[bytes, memoryview]) -> tuple[int, int]:
 
 
 def read_bmp(data: bytes) -> Header:
-    """Read the header of a BMP, of Windows or OS/2."""
+    """Read the header of a Windows or OS/2 BMP. Raises Fault if the header is cut or unknown."""
     kind, compression = int.from_bytes(data[14:18], "little"), 0
     if len(data) >= 18 and kind not in BMP_HEADERS:
-        raise Fault("damaged", f"its header says that it is {kind} bytes long")
+        raise Fault("damaged", f"no BMP has a header of {kind} bytes")
     if len(data) < max(18, 14 + kind):
         raise Fault("truncated", "the end of its header is missing")
     size, offset = struct.unpack_from("<I4xI", data, 2)
@@ -279,7 +319,8 @@ def read_bmp(data: bytes) -> Header:
     else:
         width, height, _, bits, compression = struct.unpack_from("<IiHHI", data, 18)
     rows = (width * bits + 31) // 32 * 4 * abs(height)
-    # Compressions 1 and 2 are run lengths: only the header knows how long such a file is.
+    # Compressions 1 and 2 are run-length encodings. The length of such a file cannot be computed,
+    # so the length in the header is used.
     needed = offset + rows if compression in (0, 3) else size
     facts = Facts(
         format="bmp", width=width, height=abs(height), bit_depth=8, frames=1, orientation=1

@@ -1,15 +1,20 @@
 """Bytes of a JPEG → its header; a warning of its decoder → whether the pixels are right.
 
-Guaranteed: `read_jpeg` returns a Header only of a file that has a frame of a kind that is decoded,
-at least one scan and its end mark; of all others `decode` makes a Fault. The work is
-bounded: MAX_PARTS segments, MAX_SCANS scans.
+This module guarantees:
 
-A JPEG is a chain of segments, each with a marker (0xFF and one byte) and, but for the scans' data,
-a length. Three pictures: one whose EOI marker (end of image) is missing is truncated; one with 200
-scans of a few bytes each is refused as too_many_parts, as each scan costs a pass over all pixels;
-and one with a second picture behind its EOI marker is taken, its first picture alone.
+- `read_jpeg` returns a Header only if the file has a frame of a supported kind, at least one scan
+  and the end mark. It raises an exception for any other file, and `decode` makes it a Fault.
+- The work is bounded: at most MAX_PARTS segments and MAX_SCANS scans are read.
 
-T.81 is the standard of JPEG: ITU-T Recommendation T.81 (1992).
+A JPEG is a list of segments. A segment has a marker (0xFF and one more byte) and a length. The
+pixel data of a scan follows its segment and has no length. Three examples:
+
+- The EOI marker (end of image) is missing: Fault truncated.
+- The file has 200 scans of a few bytes each: Fault too_many_parts, because the decoder passes over
+  all pixels once per scan.
+- A second picture follows after the EOI marker: only the first picture is decoded.
+
+T.81 is the JPEG standard: ITU-T Recommendation T.81 (1992).
 """
 
 import re
@@ -26,39 +31,46 @@ from components.images.headers import (
     tiff_value,
 )
 
-# A marker of a JPEG that is neither a restart nor a stuffed byte within a scan (T.81, B.1.1).
+# The marker of a segment. Within the data of a scan, 0xFF is also followed by 0x00 (a stuffed byte)
+# or by a restart marker; both are skipped (T.81, B.1.1).
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])")
 SOS, EOI, APP1, APP2 = 0xDA, 0xD9, 0xE1, 0xE2
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-DCT_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # sequential and progressive; not lossless
+DCT_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # sequential or progressive, not lossless
 JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
-PICTURES = 0xB001  # tag of the number of pictures in the file (CIPA DC-007)
-MAX_SCANS = 100  # each takes 20 ms for 50 megapixels, however few its bytes; programs write ten
+PICTURES = 0xB001  # MPF tag: the number of pictures in the file (CIPA DC-007)
+# A scan of a few bytes still takes 20 ms for 50 megapixels. Usual programs write about 10 scans.
+MAX_SCANS = 100
 
-# Warnings of libjpeg-turbo after which every pixel is right: about header fields that nothing
-# depends on (its source knows "some baseline files out there" without SOS parameters), about a
-# broken colour profile, and about a rare subsampling, which simplejpeg has no name for.
+# Some warnings of libjpeg-turbo do not affect the pixels. They are about header fields that are not
+# needed for decoding (a comment in its source mentions "some baseline files out there" with wrong
+# SOS parameters), about a broken colour profile, or about a rare subsampling that has no name in
+# simplejpeg.
 HARMLESS = re.compile(
     r"JFIF revision|Adobe color transform|SOS parameters for sequential|bad ICC|subsampling level"
 )
-# Bytes that are left over at the end of a scan are the most frequent sign of damage within it:
-# after it the decoder reads at the wrong bit and reaches the last pixel too early. Only a few
-# zeroes are harmless, which some cameras write: the last byte of a scan ends in ones (T.81,
-# F.1.2.3), so a byte of zeroes cannot belong to it.
+# Unread bytes at the end of a scan are the most frequent sign of damage in the scan: the decoder
+# reads on at a wrong bit after the damage and reaches the last pixel too early. The exception is a
+# few zero bytes, which some cameras write after a scan. Zero bytes cannot be the end of the scan
+# itself, because its last byte ends with 1 bits (T.81, F.1.2.3).
 SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
-MAX_PADDING = 16
+MAX_PADDING = 16  # zero bytes after a scan
 
 
 def read_jpeg(data: bytes) -> Header:
-    """Read the header of a JPEG (T.81, annex B)."""
+    """Read the header of a JPEG (T.81, annex B).
+
+    Raises Fault truncated, damaged, too_many_parts or unsupported_format. `decode` makes any other
+    exception a Fault.
+    """
     view, scans, frame = memoryview(data), 0, b""
     frames, exif, icc, end = 1, EMPTY, list[memoryview](), 0
     for marker, start, end in _segments(data):
         scans += marker == SOS
         if scans > MAX_SCANS:
             raise Fault("too_many_parts", f"more than {MAX_SCANS} scans over one picture")
-        if marker in FRAMES and not frame:  # of several the first counts
+        if marker in FRAMES and not frame:  # the first frame is used
             frame = data[start - 3 : end]
         elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start):
             exif = view[start:end]
@@ -85,9 +97,9 @@ def read_jpeg(data: bytes) -> Header:
 
 
 def is_harmless(warning: str, data: bytes, end: int) -> bool:
-    """Return whether every pixel is right although libjpeg-turbo gave this warning.
+    """Return whether every pixel is right in spite of this warning of libjpeg-turbo.
 
-    end: the byte at which the picture's EOI marker is.
+    end: offset in bytes of the EOI marker in `data`.
     """
     surplus = SURPLUS.search(warning)
     if surplus is None:
@@ -97,7 +109,7 @@ def is_harmless(warning: str, data: bytes, end: int) -> bool:
 
 
 def without_metadata(data: bytes) -> bytes:
-    """Return a JPEG without EXIF, colour profile and further pictures (segments APP1 and APP2)."""
+    """Return a JPEG without segments APP1 and APP2: EXIF, colour profile, list of more pictures."""
     kept, begin = list[memoryview](), 0
     for marker, start, end in _segments(data):
         if marker in (APP1, APP2):
@@ -107,13 +119,14 @@ def without_metadata(data: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield each segment of a JPEG: its marker, where its content starts and where it ends.
+    """Yield the marker of each segment, and the byte offsets of the start and end of its content.
 
-    The last one is EOI, the end of the picture; the file may go on behind it with anything.
+    The last segment is EOI, the end of the picture. Bytes after EOI are ignored. Raises Fault if
+    EOI is missing, if a length is wrong, or if there are more than MAX_PARTS segments.
     """
     position = 2
     for _ in range(MAX_PARTS):
-        match = MARKER.search(data, position)  # passes over the data of a scan, too
+        match = MARKER.search(data, position)  # skips the data of a scan
         if match is None:
             raise Fault("truncated", "its end is missing (no EOI marker)")
         marker, start = data[match.start(1)], match.end() + 2
@@ -121,7 +134,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             yield marker, match.start(), match.start()
             return
         position = match.end() + int.from_bytes(data[match.end() : start])
-        # A length counts its own two bytes, so one below 2 is wrong as well.
+        # The length includes its own two bytes, so a length below 2 is wrong.
         if position < start or position > len(data):
             raise overrun(f"segment 0x{marker:02x}", data.find(b"\xff\xd9", start) < 0)
         yield marker, start, position
@@ -129,10 +142,10 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _sort_profile(icc: list[memoryview]) -> tuple[memoryview, ...]:
-    """Return the pieces of a colour profile in their order, without their numbers.
+    """Return the pieces of a colour profile, sorted by number, without the two number bytes.
 
-    A piece begins with two bytes: its number, from 1, and how many pieces there are. Where pieces
-    are missing, there twice, or more than a byte can count, the profile is one empty piece.
+    A piece begins with two bytes: its number, counted from 1, and the total number of pieces.
+    Returns one empty piece if a piece is missing or repeated, or if there are more than 255.
     """
     numbered = {bytes(piece[:2]): piece[2:] for piece in icc}
     wanted = (

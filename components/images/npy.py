@@ -1,4 +1,4 @@
-"""Bytes of a .npy file that holds one picture → its values, read without pickle, and its facts."""
+"""Bytes of a .npy file with one picture → its pixels and facts; pickles are never loaded."""
 
 import io
 import math
@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from components.images.fault import Facts, Fault
 from components.images.headers import Header
 
-HEADER_BYTES = 16_384  # a picture's header has 118; NumPy itself reads no more than 10,000
+HEADER_BYTES = 16_384  # a picture's header has 118 bytes; NumPy reads at most 10,000
 BIT_DEPTHS = {"bool": 1, "uint8": 8, "uint16": 16}
 MODES = {(): "L", (1,): "L", (3,): "RGB", (4,): "RGBA"}
 EXPECTED = "bool, uint8 or uint16 [height, width] or [height, width, 1, 3 or 4]"
 
 
 def read_npy(data: bytes) -> Header:
-    """Read a .npy file with one picture. Its shape must fit its bytes before an array is made.
+    """Read a .npy file with one picture.
 
-    Raises Fault: truncated, damaged, or not_an_image for an array of other values or another shape.
+    The size in the header is compared with the number of bytes before an array is made. Raises
+    Fault truncated or damaged, and not_an_image if dtype or shape are not as in EXPECTED.
     """
     shape, fortran, dtype, start = _read_header(data)
     if dtype.name not in BIT_DEPTHS or len(shape) < 2 or shape[2:] not in MODES:
@@ -43,7 +44,10 @@ def read_npy(data: bytes) -> Header:
 
 
 def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", int]:
-    """Return shape, whether in Fortran's order, type and first byte of the values."""
+    """Return the shape, whether the order is Fortran's, the dtype, and the offset of the values.
+
+    The offset is in bytes. Raises Fault truncated or damaged if the header cannot be read.
+    """
     file = io.BytesIO(data[:HEADER_BYTES])
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -52,7 +56,7 @@ def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", i
     try:
         read = readers[np.lib.format.read_magic(file)]
         shape, fortran, dtype = read(file)
-    except Exception:  # NumPy parses the header as Python text, which raises many types of errors
+    except Exception:  # NumPy parses the header as Python text and raises many types
         cut = len(data) < 12 or len(data) < 10 + int.from_bytes(data[8:10], "little")
         text = "its header is not one that NumPy writes"
         raise Fault("truncated" if cut else "damaged", text) from None
@@ -60,7 +64,7 @@ def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", i
 
 
 def _eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return uint8 [H, W], [H, W, 3] or [H, W, 4]: the high byte of 16 bits, 255 for True."""
+    """Return uint8 [H, W], [H, W, 3] or [H, W, 4]: the high byte of uint16; 255 for True."""
     if values.dtype.itemsize == 2:
         values = values >> 8
     elif values.dtype == np.bool_:

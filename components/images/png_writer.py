@@ -1,4 +1,4 @@
-"""uint8 pixels → the bytes of a PNG file: the one encoder, for files and for pictures in pages."""
+"""uint8 pixels → the bytes of a PNG file, for files on disk and for pictures in HTML pages."""
 
 import io
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return the bytes of a PNG file of uint8 [H, W, 3] (colour) or [H, W] (grey), lossless."""
+    """Encode uint8 [H, W, 3] (RGB) or [H, W] (grey) as the bytes of a PNG file, without loss."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     return file.getvalue()

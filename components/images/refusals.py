@@ -1,4 +1,4 @@
-"""Facts of an image, params → a Fault where the image is refused before it is decoded."""
+"""Facts of an image and params → a Fault if the image is refused because of its facts."""
 
 from components.images.fault import Facts, Fault
 from components.params.ingest import Decode
@@ -7,7 +7,10 @@ GREY = frozenset({"1", "L", "LA", "I;16"})  # Pillow's modes with one channel of
 
 
 def check_size(facts: Facts, params: Decode) -> None:
-    """Raise Fault for a picture without pixels, with too many, or with several frames."""
+    """Raise Fault if a picture has no pixels, too many pixels, or several frames.
+
+    Several pictures in a JPEG are allowed.
+    """
     width, height, frames = facts.width or 0, facts.height or 0, facts.frames or 0
     if min(width, height) < 1:
         raise Fault("damaged", f"its header says {width} × {height} pixels")
@@ -19,9 +22,10 @@ def check_size(facts: Facts, params: Decode) -> None:
 
 
 def check_kind(facts: Facts, params: Decode) -> None:
-    """Raise Fault where params refuse what a file stores; the code is the key of the params.
+    """Raise Fault if params refuse how the file stores its pixels.
 
-    What the file stores decides: a grey picture that is stored as RGB is not grey here.
+    The code of the Fault is the name of the param that refuses. Only the storage counts: a picture
+    of grey colours that is stored as RGB is not grey here.
     """
     cases = (
         ("sixteen_bit", facts.bit_depth == 16, "16 bits a channel"),
@@ -35,6 +39,6 @@ def check_kind(facts: Facts, params: Decode) -> None:
 
 
 def check_transparency(transparent: bool, params: Decode) -> None:
-    """Raise Fault where params refuse a picture of which some is (partly) transparent."""
+    """Raise Fault if the picture has (partly) transparent pixels and params refuse them."""
     if transparent and params.alpha == "refuse":
-        raise Fault("transparent", "some of it is transparent, which ingest.decode.alpha refuses")
+        raise Fault("transparent", "it has transparent pixels, which ingest.decode.alpha refuses")

@@ -1,6 +1,7 @@
-"""First bytes of a file → the name of its format, whether it is read or not."""
+"""First bytes of a file → the name of its image format, or a description if it is no image."""
 
-# First bytes → format. decoder.HEADERS lists those that are read; the others are named in a fault.
+# First bytes → format. Formats that are not in decoder.HEADERS are refused, and the Fault names the
+# format.
 SIGNATURES = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -22,7 +23,7 @@ SIGNATURES = (
 )
 BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heic"}
 
-# First bytes, in lower case → what often has the name of an image.
+# First bytes, in lower case → what the file is. Such files often have the extension of an image.
 MISTAKEN = (
     (b"version https://git-lfs", "a Git LFS pointer; `git lfs pull` fetches the file itself"),
     (b"<!doctype html", "a web page (HTML), perhaps the error page of a download"),
@@ -33,9 +34,10 @@ MISTAKEN = (
 
 
 def name_format(data: bytes) -> str | None:
-    """Return the name of the image format of these bytes, None where they are no image.
+    """Return the name of the image format of these bytes, None if they are no image.
 
-    A text may begin with the letters `BM`, too; the first bytes of a BMP are never all printable.
+    A BMP begins with the letters `BM`, and a text may do so as well. The bytes are a text if the
+    first 26 are all printable, which never happens in a BMP.
 
     >>> name_format(b"GIF89a"), name_format(b"BM is a text that starts so")
     ('gif', None)
@@ -52,7 +54,7 @@ def name_format(data: bytes) -> str | None:
 
 
 def describe(data: bytes) -> str:
-    """Return in words what these bytes are; they are no image."""
+    """Return a description, in words, of bytes that are no image."""
     start = data[:64].lstrip().lower()
     mistake = next((what for first, what in MISTAKEN if start.startswith(first)), None)
     if mistake is not None:
@@ -60,5 +62,5 @@ def describe(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return f"it is a video or another file of the MP4 family ({data[8:12]!r})"
     if data.count(0) == len(data):
-        return "every byte is zero, as after a copy or a download that failed"
+        return "every byte is zero, perhaps because a copy or a download failed"
     return f"no image format starts with {data[:16]!r}"

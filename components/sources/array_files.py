@@ -1,8 +1,8 @@
-"""A .npy or .npz file → the arrays in it, and single elements of them; never a pickle.
+"""A .npy or .npz file → its arrays, or single elements of them; pickles are never loaded.
 
-An element is read through a memory map. A .npy file is mapped where it is; an array of an .npz is
-first copied into a .npy file below `state/arrays`, in a folder named by the sha256 of the .npz, so
-it is copied once however many stages read it. These copies may be deleted at any time.
+An element is read through a memory map. A .npy file is mapped directly. An array of an .npz is
+first copied to a .npy file below `state/arrays`. The folder of the copy is named after the sha256
+of the .npz, so several stages use the same copy. The copies may be deleted at any time.
 """
 
 import hashlib
@@ -30,19 +30,21 @@ from components.sources.tree import open_plain
 Array = NDArray[Any]
 State = tuple[int, int, int, int]
 
-# A bound on what is unpacked onto the disk; an array that is stored plainly may have any size.
+# The maximum size of a compressed array after unpacking. An array without compression may have any
+# size.
 MAX_UNPACKED_BYTES = 2 * 2**30
-# Blank pictures are compressed well, but an array beyond both of these is an attack (a zip bomb).
+# The maximum ratio of unpacked to packed bytes; it applies to arrays above RATIO_FROM_BYTES. Blank
+# pictures compress well, but a large array above this ratio is treated as an attack (a zip bomb).
 MAX_RATIO, RATIO_FROM_BYTES = 200, 100 * 2**20
-KEPT = 3  # files and maps that are held open at a time: train, val and test
-LOCK = threading.Lock()  # else every thread would copy the same array
+KEPT = 3  # entries in each cache below: one each for train, val and test
+LOCK = threading.Lock()  # without the lock, every thread would copy the same array
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a file: what its header says; its values are not read yet.
+    """An array in a file, as described by its header; its values are not read yet.
 
-    member: its name in an .npz, None in an .npy.
+    file: path relative to the root. member: the name of the array in an .npz, None for an .npy.
     """
 
     file: str
@@ -52,28 +54,31 @@ class Stored:
 
     @property
     def path(self) -> str:
-        """How the paths of its elements begin."""
+        """The first part of the path of an element: file, and member if there is one."""
         return self.file if self.member is None else f"{self.file}/{self.member}"
 
     @property
     def element_bytes(self) -> int:
-        """Bytes of one element, which is all but the first axis."""
+        """The size of one element in bytes. The first axis of the array counts the elements."""
         return prod(self.shape[1:]) * self.dtype.itemsize
 
 
 def stored_arrays(root: Path, file: str) -> Mapping[str | None, Stored]:
-    """Return the arrays of a file below `root` by their names, None for the one of an .npy.
+    """Return name → array of a file below `root`. The array of an .npy has the name None.
 
-    Sizes in the headers are compared with the sizes in the file before any value is read.
-    Raises UserError where the file is damaged, holds pickles or would unpack to too much; Fault as
-    `open_plain` does.
+    Sizes in the headers are compared with the sizes in the file before any value is read. Raises
+    UserError if the file is damaged, holds pickles, or would unpack to too many bytes. Also raises
+    the Faults of `open_plain`.
     """
     with open_plain(root, file) as descriptor, LOCK:
         return _read_headers(root, file, _state(descriptor))
 
 
 def read_array(root: Path, stored: Stored) -> Array:
-    """Read all of an array into memory. Raises UserError where the file is damaged."""
+    """Read a whole array into memory.
+
+    Raises UserError if the file is damaged. Also raises the Faults of `open_plain`.
+    """
     with _open(root, stored.file) as stream, _open_array(stream, stored.member) as array:
         return npy.read_array(array, allow_pickle=False)
 
@@ -81,8 +86,9 @@ def read_array(root: Path, stored: Stored) -> Array:
 def read_element(root: Path, stored: Stored, number: int, state: Path) -> bytes:
     """Return the bytes of one element, in C order.
 
-    state: the folder below which arrays of an .npz are kept unpacked.
-    Raises UserError where the file is damaged, or the disk has no room; Fault as `open_plain` does.
+    state: the folder below which copies of the arrays of an .npz are kept.
+    Raises UserError if the file is damaged or the disk is too full for a copy. Also raises the
+    Faults of `open_plain`.
     """
     with open_plain(root, stored.file) as descriptor, LOCK:
         array = _map(root, stored, _state(descriptor), state)
@@ -92,9 +98,10 @@ def read_element(root: Path, stored: Stored, number: int, state: Path) -> bytes:
 
 @lru_cache(maxsize=KEPT)
 def file_md5(root: Path, file: str, state: tuple[int, ...]) -> str:
-    """Return the md5 (hex) of a whole file below root, as DVC names files. Raises as `open_plain`.
+    """Return the md5 (hex) of a whole file below root. DVC identifies a file by the same md5.
 
-    state: values that change whenever the file does; the same file is not read twice.
+    state: values that change if the file changes. With the same values, the cached md5 is returned
+    and the file is not read again. Raises the Faults of `open_plain`.
     """
     return _digest(root, file, partial(hashlib.md5, usedforsecurity=False))
 
@@ -110,7 +117,7 @@ def _digest(root: Path, file: str, algorithm: Any) -> str:
 
 
 def _state(descriptor: int) -> State:
-    """Return what changes whenever the file does: keys of the caches below."""
+    """Return size, times and inode of a file: keys of the caches, which change with the file."""
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
@@ -128,13 +135,14 @@ def _read_headers(root: Path, file: str, state: State) -> Mapping[str | None, St
 
 @lru_cache(maxsize=KEPT)
 def _map(root: Path, stored: Stored, file_state: State, state: Path) -> Array:
-    """Map an array into memory: a .npy file as it is, an array of an .npz from its copy."""
+    """Map an array into memory: the .npy file itself, or the copy of an array of an .npz."""
     if stored.member is None:
         with _open(root, stored.file) as stream:
             shape, fortran, dtype = _read_header(stream)
             order = "F" if fortran else "C"
             return np.memmap(stream, dtype, "r", stream.tell(), shape, order)  # type: ignore[call-overload, no-any-return]
-    name = hashlib.sha256(stored.member.encode()).hexdigest()[:16]  # may be no name of a file
+    # The name of a member may not be a valid file name, so its hash is used.
+    name = hashlib.sha256(stored.member.encode()).hexdigest()[:16]
     copies = state / "arrays" / stored.file
     copy = copies / _file_sha256(root, stored.file, file_state) / f"{name}.npy"
     if not copy.is_file():
@@ -145,20 +153,23 @@ def _map(root: Path, stored: Stored, file_state: State, state: Path) -> Array:
 
 
 def _drop_others(copies: Path, current: Path) -> None:
-    """Remove copies of what the .npz was before it changed."""
+    """Remove the copies of earlier versions of the .npz."""
     for folder in set(copies.glob("*")) - {current}:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unpack(root: Path, stored: Stored, copy: Path) -> None:
-    """Write an array of an .npz as a .npy file, which is what a member of an .npz is."""
+    """Copy an array of an .npz to a .npy file. A member of an .npz has the format of a .npy file.
+
+    Raises UserError if the disk has too few free bytes.
+    """
     copy.parent.mkdir(parents=True, exist_ok=True)
     needed = prod(stored.shape) * stored.dtype.itemsize
     free = shutil.disk_usage(copy.parent).free
     if needed > free:
         raise UserError(
-            f"{stored.path} needs {needed:,} bytes below {copy.parent} to be read picture by "
-            f"picture; free some disk. Received: {free:,} bytes free"
+            f"{stored.path} needs {needed:,} bytes below {copy.parent}, to be unpacked there; free "
+            f"some disk space. Received: {free:,} bytes free"
         )
     with (
         _open(root, stored.file) as stream,
@@ -171,23 +182,23 @@ def _unpack(root: Path, stored: Stored, copy: Path) -> None:
 
 @contextmanager
 def _open(root: Path, file: str) -> Iterator[IO[bytes]]:
-    """Open an array file; errors that NumPy or zipfile raise for a bad one become UserError."""
+    """Open an array file. Any error of NumPy or zipfile because of bad bytes becomes UserError."""
     with open_plain(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
         try:
             yield stream
         except (UserError, Fault):
             raise
-        except Exception as error:  # bad bytes make them raise a dozen unrelated types
+        except Exception as error:  # NumPy and zipfile raise a dozen unrelated types
             problem = one_line(f"{type(error).__name__}: {error}")
             raise UserError(
-                f"{root / file} is not a sound array file; bring it back or write it again. "
+                f"{root / file} is not a valid array file; restore it or write it again. "
                 f"Received: {problem}"
             ) from None
 
 
 @contextmanager
 def _open_array(stream: IO[bytes], member: str | None) -> Iterator[IO[bytes]]:
-    """Open the .npy that a file is, or that an .npz holds below the name `member`."""
+    """Open the bytes of a .npy: the file itself, or the array `member` of an .npz."""
     if member is None:
         yield stream
         return
@@ -202,16 +213,19 @@ def _describe_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: str)
     bomb = ratio > MAX_RATIO and info.file_size > RATIO_FROM_BYTES
     if packed and (info.file_size > MAX_UNPACKED_BYTES or bomb):
         raise UserError(
-            f"{name} in {file} would unpack to {info.file_size:,} bytes; up to "
-            f"{MAX_UNPACKED_BYTES:,} bytes and {MAX_RATIO} times the packed size are unpacked, so "
-            f"save it with np.savez, without compression. Received: {info.compress_size:,} packed"
+            f"{name} in {file} would unpack to {info.file_size:,} bytes, and at most "
+            f"{MAX_UNPACKED_BYTES:,} bytes and {MAX_RATIO} times the packed size are allowed; save "
+            f"it with np.savez, without compression. Received: {info.compress_size:,} bytes packed"
         )
     with archive.open(info) as array:
         return _describe(array, file, name, info.file_size)
 
 
 def _describe(stream: IO[bytes], file: str, member: str | None, size: int) -> Stored:
-    """Read the header of a .npy and compare what it promises with the `size` of all, in bytes."""
+    """Read the header of a .npy. Raises UserError if its size in the header contradicts `size`.
+
+    size: bytes of the whole .npy, with its header. Also raises UserError for Python objects.
+    """
     shape, _, dtype = _read_header(stream)
     where = f"{member} in {file}" if member else file
     if dtype.hasobject:
@@ -222,14 +236,17 @@ def _describe(stream: IO[bytes], file: str, member: str | None, size: int) -> St
     promised = prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size - stream.tell() != promised:
         raise UserError(
-            f"{where} is cut or damaged: its header promises {promised:,} bytes of values; write "
-            f"it again. Received: {size - stream.tell():,}"
+            f"{where} is cut off or damaged: its header promises {promised:,} bytes of values; "
+            f"write it again. Received: {size - stream.tell():,} bytes"
         )
     return Stored(file, member, shape, dtype)
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether in Fortran's order, and dtype; the stream is at the values then."""
+    """Return the shape, whether the order is Fortran's, and the dtype.
+
+    Afterwards the position of the stream is the first value.
+    """
     read = (
         npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
     )

@@ -18,7 +18,7 @@ from components.sources.listing import Entry
 from components.sources.tree import Tree
 from components.words import name_list
 
-# How people name pictures and their labels: split → the names of the two arrays.
+# The supported families of names: split → the names of the arrays of pictures and of labels.
 FAMILIES: tuple[Mapping[str | None, tuple[str, str]], ...] = (
     {split: (f"x_{split}", f"y_{split}") for split in SPLITS},
     {split: (f"{split}_images", f"{split}_labels") for split in SPLITS},
@@ -27,14 +27,14 @@ FAMILIES: tuple[Mapping[str | None, tuple[str, str]], ...] = (
 )
 NAMES = "x_train y_train x_val y_val x_test y_test, x y, or images labels"
 ELEMENT = re.compile(r"(.+\.npz)/([^/]+)/(\d+)|(.+\.npy)/(\d+)", re.IGNORECASE | re.DOTALL)
-DEPTHS = ("|u1", "|b1", "<u2", ">u2")
+DEPTHS = ("|u1", "|b1", "<u2", ">u2")  # uint8, bool, uint16 in both byte orders
 CHANNELS = (1, 3, 4)
 
 Arrays = Mapping[str, Stored]
 
 
 def array_file(path: str) -> str | None:
-    """Return the array file that holds the picture of this path, None for that of a plain file.
+    """Return the array file that holds the picture `path`, None if the picture is a plain file.
 
     >>> array_file("digits.npz/x_train/017"), array_file("cat/1.png")
     ('digits.npz', None)
@@ -46,9 +46,10 @@ def array_file(path: str) -> str | None:
 
 
 def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
-    """Return a sorted entry for each picture of the array files at the top, and lines for the log.
+    """Return entries for all pictures of the array files at the top, sorted; and lines for the log.
 
-    Raises UserError where there are no arrays, where they do not fit together, or one is damaged.
+    Raises UserError if there are no arrays, if pictures and labels do not match, or if an array
+    file is damaged.
     """
     arrays = _arrays(root, tree)
     pairs = _pairs(arrays)
@@ -71,10 +72,11 @@ def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
 
 
 def picture_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
-    """Return one picture of an array file as the bytes of a .npy file that holds it alone.
+    """Return one picture of an array file as the bytes of a .npy file with only this picture.
 
-    Raises Fault as `open_plain` does, and missing or too_many_bytes; UserError where the array file
-    itself is damaged.
+    Raises the Faults of `open_plain`, Fault missing if there is no such picture, and Fault
+    too_many_bytes if it has more than `max_bytes`. Raises UserError if the array file is damaged,
+    or if the disk is too full for a copy of the array.
     """
     parts = ELEMENT.fullmatch(path)
     assert parts is not None, path
@@ -98,19 +100,22 @@ def _header(shape: tuple[int, ...], kind: str) -> bytes:
 
 
 def _numbers(length: int) -> list[str]:
-    """Return the numbers of the elements with leading zeroes, so that text sorts like numbers."""
+    """Return 0 to length - 1 as text, with leading zeros so that sorting keeps the order."""
     width = len(str(max(0, length - 1)))
     return [f"{number:0{width}}" for number in range(length)]
 
 
 def _is_number(digits: str, length: int) -> bool:
-    """Return whether these are the digits of an element as `_numbers` writes them."""
+    """Return whether `digits` is one of the texts that `_numbers(length)` returns."""
     width = len(str(max(0, length - 1)))
     return digits.isascii() and len(digits) == width and int(digits) < length
 
 
 def _arrays(root: Path, tree: Tree) -> Arrays:
-    """Return the arrays at the top of `root` by name: those of one .npz, or one .npy each."""
+    """Return name → array at the top of `root`: all arrays of one .npz, or the array of each .npy.
+
+    Raises UserError if there is another number of files, or if a file cannot be read.
+    """
     packs, plain = tree.top(".npz"), tree.top(".npy")
     if len(packs) > 1 or (packs and plain) or not (packs or plain):
         raise UserError(
@@ -123,13 +128,13 @@ def _arrays(root: Path, tree: Tree) -> Arrays:
         return {name[:-4]: stored_arrays(root, name)[None] for name in plain}
     except Fault as fault:
         raise UserError(
-            f"the array files in {root} must be plain, readable files; put the file itself there. "
+            f"the array files in {root} must be plain, readable files, not links; copy them there. "
             f"Received: {name_list([*packs, *plain])}: {fault.text}"
         ) from None
 
 
 def _pairs(arrays: Arrays) -> dict[str | None, tuple[Stored, Stored]]:
-    """Return split → pictures and labels, of the one family of names that the arrays have."""
+    """Return split → (pictures, labels). Raises UserError unless the names fit one family."""
     complete = [
         {split: (arrays[x], arrays[y]) for split, (x, y) in family.items() if x in arrays}
         for family in FAMILIES
@@ -160,12 +165,12 @@ def _check_pictures(pictures: Stored, labels: Stored) -> None:
     if labels.shape not in ((shape[0],), (shape[0], 1)):
         raise UserError(
             f"{labels.path} must have one label per picture of {pictures.path}, which has "
-            f"{shape[0]}; save class numbers or names. Received: {list(labels.shape)}"
+            f"{shape[0]} pictures; save class numbers or names. Received: {list(labels.shape)}"
         )
 
 
 def _names(root: Path, labels: Stored) -> list[str]:
-    """Return labels as text. Raises UserError where they are neither whole numbers nor text."""
+    """Return the labels as text. Raises UserError if they are not whole numbers or UTF-8 text."""
     if labels.dtype.kind not in "iuUS":
         raise UserError(
             f"{labels.path} must hold whole numbers or text, since a label names a class. "
@@ -183,5 +188,5 @@ def _names(root: Path, labels: Stored) -> list[str]:
 
 def _name(value: Any) -> str:
     name = value.decode() if isinstance(value, bytes) else str(value)
-    name.encode()  # half of a surrogate pair, which NumPy's text can hold, is no text
+    name.encode()  # raises UnicodeError for half of a surrogate pair
     return name

@@ -1,4 +1,4 @@
-"""Folders of images → their entries: the folder's name is the label, or split and label."""
+"""Folders of images → their entries; folder names give the label, or the split and the label."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -12,20 +12,20 @@ Group = Literal["none", "subfolder"]
 
 
 def class_folders(tree: Tree, group: Group) -> list[Entry]:
-    """Return an entry for each `<class>/**/<image>`; an image in no folder has no label."""
+    """Return an entry for each `<class>/**/<image>`. The label is empty for an image at the top."""
     return [_entry(path, [], steps, group) for path, steps in _images(tree)]
 
 
 def split_folders(tree: Tree, group: Group) -> list[Entry]:
     """Return an entry for each `<split>/<class>/**/<image>`.
 
-    Raises UserError where an image is in a top folder that is not named after a split.
+    Raises UserError if an image is in a top folder that does not have the name of a split.
     """
     entries = []
     for path, steps in _images(tree):
         if len(steps) > 1 and steps[0].lower() not in SPLITS_BY_WORD:
             raise UserError(
-                f"ingest.source.kind is split_folders, so folders at the top are called "
+                f"ingest.source.kind is split_folders, so folders at the top must be called "
                 f"{', '.join(SPLITS_BY_WORD)}; rename it or set another kind. "
                 f"Received: {printable(steps[0])}"
             )
@@ -34,10 +34,11 @@ def split_folders(tree: Tree, group: Group) -> list[Entry]:
 
 
 def _images(tree: Tree) -> Iterator[tuple[str, list[str]]]:
-    """Yield each image's path, and the path's parts; hidden files are no images.
+    """Yield the path of each image, and its parts (folder names and file name).
 
-    A link to a folder, or a folder that cannot be listed, may hide images: it counts as one image
-    in that folder, so that it becomes a row with a fault.
+    Hidden files are left out. A link to a folder, or a folder that cannot be listed, may contain
+    images. It is yielded as if it contained one image with an empty name, so it becomes a row with
+    a fault.
     """
     closed = set(tree.closed)
     for path in sorted([*filter(is_image, tree.files), *closed]):
@@ -47,13 +48,15 @@ def _images(tree: Tree) -> Iterator[tuple[str, list[str]]]:
 
 
 def _entry(path: str, split: list[str], steps: list[str], group: Group) -> Entry:
-    """Make an entry of a picture.
+    """Make the entry of an image.
 
-    split: the folder that names its split, or none. steps: the folders below that, and its name.
+    split: a list with the name of the split folder, or an empty list.
+    steps: the folder names below the split folder, and the file name.
 
-    A group has its class in its name: `cat/1` and `dog/1` are two, since folders named 1, 2 or 2024
-    occur in every class by chance, and one group of all classes could not be split. It does not
-    have its split in its name: a group in train and in test is a leak, which must be found.
+    The name of a group contains the class: `cat/1` and `dog/1` are two groups. Folders named 1, 2
+    or 2024 often occur in every class by chance, and a group with all classes could not be split.
+    The name of a group does not contain the split: a group in train and in test is a leak, which
+    can only be found if the group has the same name in both splits.
     """
     label = steps[0] if len(steps) > 1 else ""
     inner = group == "subfolder" and len(steps) > 2

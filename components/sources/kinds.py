@@ -1,4 +1,4 @@
-"""What is in a folder → which kind of source it is; where two are possible, a person decides."""
+"""The files in a folder → the kind of source; if two kinds are possible, the user must choose."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 def guess_kind(root: Path, tree: Tree) -> str:
     """Return class_folders, split_folders, table or arrays.
 
-    Raises UserError where it could be either of two, for a wrong guess would train on folder names.
+    Raises UserError if two kinds are possible. A wrong guess would use folder names as labels.
     """
     tables, arrays = tree.top(*TABLES), tree.top(*ARRAYS)
     if not tables and not arrays:
@@ -25,7 +25,7 @@ def guess_kind(root: Path, tree: Tree) -> str:
     folders = f"images in {name_list(classes)}"
     if tables and arrays:
         raise _ambiguity(root, ("table", "arrays"), name_list([*tables, *arrays]))
-    # One folder beside a table holds the images of the table.
+    # If only one folder is beside a table, it holds the images of the table.
     if tables and len(classes) > 1:
         raise _ambiguity(root, ("table", "class_folders"), f"{name_list(tables)}, and {folders}")
     if arrays and classes:
@@ -34,22 +34,22 @@ def guess_kind(root: Path, tree: Tree) -> str:
 
 
 def only_table(root: Path, tree: Tree) -> str:
-    """Return the name of the one table right in the folder; UserError for none or several."""
+    """Return the name of the table at the top. Raises UserError if there is none or several."""
     tables = tree.top(*TABLES)
     if len(tables) != 1:
         raise UserError(
-            f"a table of paths and labels is one {', '.join(TABLES)} file right in {root}; keep "
-            f"one, or set another ingest.source.kind. Received: {name_list(tables) or 'none'}"
+            f"a table of paths and labels is one {', '.join(TABLES)} file directly in {root}; "
+            f"keep one, or set another ingest.source.kind. Received: {name_list(tables) or 'none'}"
         )
     return tables[0]
 
 
 def check_unpacked(root: Path, tree: Tree) -> None:
-    """Raise UserError where all that there is are archives."""
+    """Raise UserError if there are archives, but no images, tables or array files."""
     archives = tree.top(*ARCHIVES)
     if archives and not tree.top(*TABLES, *ARRAYS) and not any(map(is_image, tree.files)):
         raise UserError(
-            f"archives are not read in place; remove it from {root} and unpack it with "
+            f"archives cannot be a source; remove them from {root} and unpack them with "
             f"`fovea data add`. Received: {name_list(archives)}"
         )
 
@@ -60,10 +60,11 @@ def _kind_of_folders(root: Path, tree: Tree) -> str:
     nested = {path.split("/")[0] for path in tree.folders if "/" in path and not is_junk(path)}
     if tops and splits == tops and set(tops) <= nested:
         return "split_folders"
-    # Folders named train and test are most likely a split, even where its layout is not ours.
+    # Folders named train and test are probably splits, even if they have no class folders or if
+    # other folders are beside them.
     if len({SPLITS_BY_WORD[name.lower()] for name in splits}) > 1:
         others = name_list(set(tops) - (set(splits) & nested))
-        received = f"{name_list(splits)}, but no class folders, or no split, in {others}"
+        received = f"{name_list(splits)}, but these hold no class folders or are no split: {others}"
         raise _ambiguity(root, ("split_folders", "class_folders"), received)
     return "class_folders"
 

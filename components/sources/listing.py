@@ -1,4 +1,4 @@
-"""The list of pictures that every kind of source gives, with their labels; no picture is read."""
+"""A source of any kind → the list of its pictures with their labels; no picture is read."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from components.errors import UserError
 from components.words import printable
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-# Other image formats. The decoder refuses them, so each becomes a row with a fault. If they were
-# not listed, a class that has only such images would be gone without a word in any report.
+# Other image formats. The decoder refuses them, so each file becomes a row with a fault. If they
+# were not listed, a class with only such images would be missing, and no report would mention it.
 REFUSED = (".gif", ".tif", ".tiff", ".jfif", ".jpe", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 ENDINGS = (*EXTENSIONS, *REFUSED)
-# How people name the splits, in folders and tables.
+# The name of a split in folders and tables → the name of the split in this project.
 SPLITS_BY_WORD = {
     "train": "train",
     "training": "train",
@@ -29,10 +29,12 @@ NOTHING: Mapping[str, str | None] = {}
 
 
 class Entry(NamedTuple):
-    """One picture: where its bytes are, and what its folder, table or array says of it.
+    """One picture: where its bytes are, and what its folder, table or array says about it.
 
-    path: POSIX, below data/raw; the element of an array has `<file>/<array>/<number>` or
-    `<file>/<number>`. label is empty where there is none. extras: further columns of a table.
+    path: POSIX, relative to data/raw. A picture in an .npz has the path `<file>/<array>/<number>`,
+    a picture in an .npy has `<file>/<number>`.
+    label: empty if there is none. group, given_split: None if there is none.
+    extras: name → value of the other columns of a table.
     """
 
     path: str
@@ -46,9 +48,11 @@ class Entry(NamedTuple):
 class Listing:
     """All pictures of a source, sorted by path, each path once.
 
-    kind: as in `ingest.source.kind`, never auto. ignored: paths of files that are no pictures.
-    columns: names of the extras, in the table's order. folders: those below the root, without links
-    to folders. notes: lines for the log.
+    kind: a value of `ingest.source.kind`, but never auto.
+    ignored: paths of files that are not listed as pictures.
+    columns: names of the extras, in the order of the table.
+    folders: paths of all folders below the root, and "" for the root; no links to folders.
+    notes: lines for the log.
     """
 
     kind: str
@@ -60,12 +64,12 @@ class Listing:
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file counts as a picture by its extension, in upper or lower case."""
+    """Return whether the file has the extension of an image format, in upper or lower case."""
     return name.lower().endswith(ENDINGS)
 
 
 def is_junk(name: str) -> bool:
-    """Return whether a file or one of its folders is hidden, or was left by a file browser.
+    """Return whether a file or one of its folders is hidden, or was made by a file browser.
 
     >>> is_junk("cat/.DS_Store"), is_junk("__MACOSX/cat/1.png"), is_junk("cat/1.png")
     (True, True, False)
@@ -74,16 +78,18 @@ def is_junk(name: str) -> bool:
 
 
 def check_labels(entries: Iterable[Entry], advice: str) -> None:
-    """Raise UserError where there are fewer than two labels, or one is not a line of text.
+    """Raise UserError if there are fewer than two labels, or if a label is not one line of text.
 
-    advice: what to do, in words. A label names rows in reports, tables and logs, so a line break or
-    another control character in it breaks them; most often it is a lost quote in a table. A slash
-    is fine, for no file is ever named after a label.
+    advice: the part of the message that says what to do.
+
+    Labels appear in reports, tables and logs. A line break or another control character in a label
+    would break them; its usual cause is a missing quote in a table. A slash is allowed, because no
+    file is named after a label.
     """
     labels = sorted({entry.label for entry in entries} - {""})
     if broken := [label for label in labels if not _is_line(label)]:
         raise UserError(
-            f"a label is one line of text without control characters; rename it in data/raw. "
+            f"a label must be one line of text without control characters; rename it in data/raw. "
             f"Received: {broken[0]!r}"
         )
     if len(labels) < 2:

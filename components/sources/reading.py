@@ -1,4 +1,4 @@
-"""The path of a picture in data/raw → its bytes, from a plain file or out of an array file."""
+"""The path of a picture in data/raw → its bytes, from a plain file or from an array file."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from components.sources.tree import read_plain
 
 
 def read_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
-    """Return the bytes of the picture that `path` names: a plain file's, or an element's as .npy.
+    """Return the bytes of the picture `path`; an element of an array file is returned as a .npy.
 
-    state: a folder for what may be deleted at any time; arrays of an .npz are kept unpacked there.
+    state: a folder for files that may be deleted at any time, such as copies of arrays of an .npz.
     Raises Fault with one of the codes missing, outside, symlink, not_a_file, too_many_bytes or
-    unreadable, and UserError where an array file as a whole is damaged.
+    unreadable. Raises UserError if an array file is damaged, or if the disk is too full for a copy.
     """
     if file_of(root, path) == path:
         return read_plain(root, path, max_bytes)
@@ -19,7 +19,7 @@ def read_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
 
 
 def file_of(root: Path, path: str) -> str:
-    """Return the path of the file that holds the picture `path`: itself, or an array file."""
+    """Return the path of the file that holds the picture `path`: `path`, or an array file."""
     holder = array_file(path)
-    # A folder may be called x.npy, too.
+    # A folder can also have a name such as x.npy; then `path` is a plain file in it.
     return path if holder is None or (root / holder).is_dir() else holder

@@ -1,4 +1,4 @@
-"""data/raw, in any form → the list of its pictures."""
+"""data/raw in any supported form → the list of its pictures."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ from components.words import count_text, name_list, printable
 
 
 def open_source(root: Path, params: Source) -> Listing:
-    """List every picture below `root` with its label, without reading one.
+    """List every picture below `root` with its label. No picture is read.
 
-    Raises UserError where there are no pictures or no labels, where the folder does not have the
-    form that params ask for, and where `auto` finds two possible forms.
+    Raises UserError if there are no pictures or fewer than two labels, if the folder does not have
+    the form that params ask for, or if `auto` finds two possible forms.
     """
     if not root.is_dir():
         raise UserError(
@@ -41,7 +41,7 @@ def open_source(root: Path, params: Source) -> Listing:
         return _folders(root, tree, params, kind)
     if params.group != "none":
         raise UserError(
-            "ingest.source.group is for folders of classes; set it to none, and for a table name "
+            "ingest.source.group is only for class folders; set it to none, and for a table name "
             f"a column in ingest.source.columns.group. Received: {params.group} for {kind}"
         )
     return _table(root, tree, params) if kind == "table" else _arrays(root, tree)
@@ -72,8 +72,8 @@ def _table(root: Path, tree: Tree, params: Source) -> Listing:
     check_slashes(root / name, listed, files)
     if not tree.closed and not any(path in files or array_file(path) for path in listed):
         raise UserError(
-            f"none of the files that {root / name} names is there; write paths as they begin "
-            f"below {root}. Received: {printable(table.entries[0].path)}"
+            f"none of the files that {root / name} lists exists; write paths relative to {root}. "
+            f"Received: {printable(table.entries[0].path)}"
         )
     check_labels(table.entries, f"list them in {root / name}")
     ignored = [path for path in tree.files if path not in listed and path != name]
@@ -81,7 +81,7 @@ def _table(root: Path, tree: Tree, params: Source) -> Listing:
     if unlisted := [path for path in ignored if is_image(path) and not is_junk(path)]:
         names = name_list(unlisted)
         notes.append(
-            f"{count_text(len(unlisted), 'image')} that {name} does not list left out ({names})"
+            f"{count_text(len(unlisted), 'image')} left out, not listed in {name} ({names})"
         )
     others = [path for path in ignored if not is_image(path) or is_junk(path)]
     notes += _ignored_notes(others)
@@ -109,7 +109,7 @@ def _listing(
 
 
 def _summary(kind: str, entries: Sequence[Entry]) -> str:
-    """Describe the source in one line, so that a person sees a wrong guess."""
+    """Describe the source in one line, so that the user notices a wrongly guessed kind."""
     labels = {entry.label for entry in entries} - {""}
     splits = {entry.given_split for entry in entries}
     given = "".join(f", {split}" for split in SPLITS if split in splits)
@@ -118,7 +118,7 @@ def _summary(kind: str, entries: Sequence[Entry]) -> str:
 
 
 def _ignored_notes(names: Sequence[str]) -> list[str]:
-    """Describe in a line or two the files that are no pictures."""
+    """Return at most two lines for the log about files that are not listed as pictures."""
     junk = [name for name in names if is_junk(name)]
     others = [PurePosixPath(name) for name in sorted({*names} - {*junk})]
     notes = []
@@ -126,8 +126,8 @@ def _ignored_notes(names: Sequence[str]) -> list[str]:
         kinds = Counter(name.suffix or name.name for name in others)
         listed = name_list(f"{many} × {kind}" for kind, many in kinds.items())
         files = count_text(len(others), "file")
-        notes.append(f"{files} ignored that are not images by extension ({listed})")
+        notes.append(f"{files} ignored, not images by extension ({listed})")
     if junk:
         files = count_text(len(junk), "file")
-        notes.append(f"{files} left out, hidden or of a file browser ({name_list(junk)})")
+        notes.append(f"{files} left out, hidden or made by a file browser ({name_list(junk)})")
     return notes

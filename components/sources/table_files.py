@@ -1,6 +1,6 @@
-"""A .csv, .parquet or .jsonl file → its columns and rows; a malformed one is refused by its line.
+"""A .csv, .parquet or .jsonl file → its columns and rows; an error names the malformed line.
 
-Why not pyarrow or pandas for all three: docs/decisions/tables-by-hand.md.
+docs/decisions/tables-by-hand.md says why pyarrow or pandas does not read all three formats.
 """
 
 import codecs
@@ -18,20 +18,23 @@ from components.images.fault import Fault
 from components.sources.tree import open_plain, read_plain
 from components.words import name_list
 
-DELIMITERS = ",;\t"  # Excel writes semicolons where numbers have a decimal comma
-INDEX = "__index_level_"  # row numbers that pandas has put into a Parquet file
-BATCH = 10_000
+DELIMITERS = ",;\t"  # Excel writes semicolons in countries that use a decimal comma
+INDEX = "__index_level_"  # pandas gives this prefix to a column of row numbers
+BATCH = 10_000  # rows
 
-# The line of a text file, or the row of a Parquet file, from 1; and the values by column.
+# The line of a text file or the row of a Parquet file, counted from 1; and column → value.
 Row = tuple[int, Mapping[str, Any]]
 Rows = tuple[list[str], Iterable[Row]]
 
 
 def read_rows(root: Path, name: str, needed: Iterable[str]) -> Rows:
-    """Return the named columns and the rows of the table `name` in `root`.
+    """Return the names of the columns, and the rows, of the table `name` in the folder `root`.
 
-    Values of a .csv are text, empty where there is none; others have the types of their file.
-    Raises UserError where it is no sound table, or lacks one of the columns `needed`.
+    Columns without a name and the row numbers of pandas are not among the names. In a .csv, all
+    values are text, and a missing value is empty. In other files, values keep their types.
+
+    Raises UserError if the table is malformed, has two columns of the same name, or lacks a column
+    of `needed`. For a malformed row of a .csv, the error is raised when the row is read.
     """
     read = READERS[Path(name).suffix.lower()]
     try:
@@ -43,7 +46,7 @@ def read_rows(root: Path, name: str, needed: Iterable[str]) -> Rows:
         ) from None
     if repeated := {column for column in columns if columns.count(column) > 1}:
         raise UserError(
-            f"{root / name} has two columns of one name; rename one. "
+            f"{root / name} has two columns of one name; rename one of them. "
             f"Received: {name_list(repeated)}"
         )
     if missing := [column for column in needed if column not in columns]:
@@ -68,7 +71,7 @@ def _csv_rows(root: Path, name: str, needed: list[str]) -> Rows:
 def _csv_header(text: str, delimiter: str) -> list[str]:
     try:
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-    except csv.Error:  # raised again, as UserError, when the rows are read
+    except csv.Error:  # the reader of the rows raises UserError for the same error
         return []
 
 
@@ -83,13 +86,13 @@ def _csv_body(where: Path, text: str, delimiter: str) -> Iterator[Row]:
                 yield reader.line_num, dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise UserError(
-            f"{where} is not a sound table in line {reader.line_num}; correct it. Received: {error}"
+            f"{where} is malformed in line {reader.line_num}; correct it. Received: {error}"
         ) from None
 
 
 def _jsonl_rows(root: Path, name: str, needed: list[str]) -> Rows:
     text = _decode_utf8(root / name, read_plain(root, name, sys.maxsize))
-    lines = enumerate(text.split("\n"), start=1)  # splitlines would also split inside of text
+    lines = enumerate(text.split("\n"), start=1)  # splitlines would also split within values
     rows = [
         (number, _json_row(root / name, number, line)) for number, line in lines if line.strip()
     ]
@@ -100,12 +103,12 @@ def _json_row(where: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
         if not isinstance(row, dict):
-            raise ValueError("no object in braces")
+            raise ValueError("not a JSON object in braces")
         if "\\u" in line:
-            json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+            json.dumps(row, ensure_ascii=False).encode()  # raises if a surrogate has no partner
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{where} is not a sound table in line {number}; correct it. Received: {error}"
+            f"{where} is malformed in line {number}; correct it. Received: {error}"
         ) from None
     return row
 
@@ -119,11 +122,11 @@ def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
             parquet_file = parquet.ParquetFile(file)
             _check_no_bytes(root / name, parquet_file.schema_arrow)
             table = parquet_file.read()
-        table.validate(full=True)  # else text that is not UTF-8 fails later
+        table.validate(full=True)  # without this check, text that is not UTF-8 fails later
     except (pa.ArrowException, OSError) as error:
         problem = one_line(error)
         raise UserError(
-            f"{root / name} is not a sound Parquet table; write it again. Received: {problem}"
+            f"{root / name} is not a valid Parquet table; write it again. Received: {problem}"
         ) from None
     for at, name in enumerate(table.column_names):
         table = table.set_column(at, name, _whole_numbers(table.column(at)))
@@ -131,9 +134,10 @@ def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
 
 
 def _whole_numbers(column: Any) -> Any:
-    """Return a column of floats as whole numbers where all are whole and some are missing.
+    """Convert a column of floats to integers if values are missing and all others are integers.
 
-    pandas makes floats of whole numbers beside a gap: class 1 would become class 1.0.
+    pandas stores integers as floats if a value is missing, and class 1 would become class 1.0. Any
+    other column is returned unchanged.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -146,7 +150,7 @@ def _whole_numbers(column: Any) -> Any:
         return column
     try:
         return known.cast(pa.int64())
-    except pa.ArrowInvalid:  # they have decimals
+    except pa.ArrowInvalid:  # some values have decimals
         return column
 
 

@@ -1,4 +1,4 @@
-"""Rows of a table of paths and labels → entries; rows that contradict each other are refused."""
+"""Rows of a table with paths and labels → entries; rows that contradict each other are refused."""
 
 import json
 import math
@@ -20,7 +20,10 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Table:
-    """Entries sorted by path, the names of further columns, and lines for the log."""
+    """The entries of a table, sorted by path.
+
+    columns: names of the columns without a meaning in params. notes: lines for the log.
+    """
 
     entries: list[Entry]
     columns: tuple[str, ...]
@@ -28,10 +31,10 @@ class Table:
 
 
 def read_table(root: Path, name: str, columns: Columns) -> Table:
-    """Read the table `name` in `root`; its paths are below `root`, too.
+    """Read the table `name` in the folder `root`. The paths in the table are relative to `root`.
 
-    The files need not exist; a missing one becomes a row with a fault when it is read. A row that
-    is in the table twice counts once. Raises UserError for a malformed table, and for rows that
+    The files need not exist. A missing file becomes a row with a fault later, when it is read. A
+    repeated row counts once. Raises UserError if the table is malformed or empty, or if two rows
     contradict each other.
     """
     header, rows = read_rows(root, name, (columns.path, columns.label))
@@ -54,18 +57,18 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
 
 
 def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> None:
-    """Raise UserError where a column is missing that params name, other than by its usual name."""
+    """Raise UserError if the column for group or split is missing and has no default name."""
     for what in ("group", "split"):
         name = getattr(columns, what)
         if name != what and name not in header:
             raise UserError(
                 f"{where} has no column {name!r}, which ingest.source.columns.{what} names; "
-                f"correct it, or write {what} where there is none. Received: {name_list(header)}"
+                f"correct it, or write {what} if there is none. Received: {name_list(header)}"
             )
 
 
 def check_slashes(where: Path, paths: Iterable[str], files: Collection[str]) -> None:
-    """Raise UserError where a path has a backslash, unless a file really has that name."""
+    """Raise UserError if a path contains a backslash and no file has exactly this path."""
     for path in paths:
         if "\\" in path and path not in files:
             raise UserError(
@@ -86,7 +89,10 @@ def _entry(where: str, row: Row, columns: Columns, further: Iterable[str]) -> En
 
 
 def _path(where: str, value: Any) -> str:
-    """Return a path as a listing of the folder writes it: without `.` and empty steps."""
+    """Return a path without `.` and without empty steps. Raises UserError if it is missing.
+
+    The paths of existing files are listed in the same form, so the two can be compared.
+    """
     if not isinstance(value, str) or not value.strip():
         raise UserError(
             f"{where}: the path of an image is missing; fill it in. Received: {value!r}"
@@ -119,7 +125,7 @@ def _split(where: str, value: Any) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    """Return a value as text; None for an empty one."""
+    """Return a value as text, None if it is empty or NaN."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, bool):
@@ -130,20 +136,22 @@ def _text(value: Any) -> str | None:
 
 
 def _check_same(where: Path, first: Entry, second: Entry) -> None:
-    """Raise UserError where two rows of one path have another label, group or split."""
+    """Raise UserError if two rows with the same path differ in label, group or split."""
     for what in ("label", "group", "given_split"):
         before, after = getattr(first, what), getattr(second, what)
         if before != after:
             raise UserError(
-                f"{where} names {printable(first.path)} twice, with another {what}; keep one row. "
+                f"{where} has two rows for {printable(first.path)} with a different {what}; keep "
+                f"one row. "
                 f"Received: {printable(str(before))} and {printable(str(after))}"
             )
 
 
 def _number_notes(where: Path, entries: Iterable[Entry]) -> list[str]:
-    """Return a line for the log where all labels are whole numbers.
+    """Return one line for the log if all labels are whole numbers, else an empty list.
 
-    Raises UserError where all are numbers and not all are whole: then it is another column.
+    Raises UserError if all labels are numbers and some have decimals, because then the column
+    does not hold class names.
     """
     labels = sorted({entry.label for entry in entries} - {""})
     if not labels or not all(NUMBER.fullmatch(label) for label in labels):
@@ -151,7 +159,7 @@ def _number_notes(where: Path, entries: Iterable[Entry]) -> list[str]:
     decimals = [label for label in labels if not WHOLE.fullmatch(label)]
     if decimals:
         raise UserError(
-            f"the labels in {where} are numbers with decimals, and a label names a class; name "
+            f"the labels in {where} are numbers with decimals, but a label names a class; name "
             f"another column in ingest.source.columns.label. Received: {decimals[0]}"
         )
     return [f"labels in {where.name} are whole numbers, taken as names"]

@@ -1,4 +1,4 @@
-"""A folder → what is in it, and the bytes of its plain files; nothing outside of it is read."""
+"""A folder → the paths below it, and the bytes of plain files; nothing outside it is read."""
 
 import errno
 import os
@@ -11,16 +11,17 @@ from pathlib import Path
 from components.errors import UserError
 from components.images.fault import Fault
 
-# With O_PATH a folder need not be listed to be passed through; only Linux has it.
+# With O_PATH, a folder can be opened without permission to list it. Only Linux has O_PATH.
 PASS = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Paths below a folder, POSIX and relative to it, each tuple sorted.
+    """The paths below a folder. They are POSIX and relative to the folder; each tuple is sorted.
 
-    files: all but folders: plain files, links, pipes, devices. folders: without links to folders.
-    closed: what may hide files: folders that cannot be listed, and links to folders.
+    files: plain files, pipes, devices, and links that do not lead to a folder.
+    folders: all folders, without links to folders.
+    closed: folders that cannot be listed and links to folders. They may contain files.
     """
 
     files: tuple[str, ...]
@@ -28,23 +29,23 @@ class Tree:
     closed: tuple[str, ...]
 
     def top(self, *suffixes: str) -> list[str]:
-        """Return the files at the top whose names end so, in upper or lower case.
+        """Return the files at the top whose names end with a suffix, in upper or lower case.
 
-        Hidden ones are left out: macOS writes a `._labels.csv` beside each `labels.csv` on disks of
-        other systems.
+        Hidden files are left out. For example, macOS writes a `._labels.csv` beside `labels.csv`
+        on disks of other systems.
         """
         here = (name for name in self.files if "/" not in name and not name.startswith("."))
         return [name for name in here if name.lower().endswith(suffixes)]
 
     def top_folders(self) -> list[str]:
-        """Return the folders at the top."""
+        """Return the folders at the top, without links."""
         return [name for name in self.folders if "/" not in name]
 
 
 def scan(root: Path) -> Tree:
     """List everything below `root`; links are not followed.
 
-    Raises UserError where `root` itself cannot be listed.
+    Raises UserError if `root` itself cannot be listed.
     """
     files: list[str] = []
     folders: list[str] = []
@@ -76,11 +77,12 @@ def scan(root: Path) -> Tree:
 def open_plain(root: Path, path: str) -> Iterator[int]:
     """Yield a descriptor of the plain file at `path` below `root`, open for reading.
 
-    Each folder on the way is opened relative to the one above it and must not be a link. So the
-    file is below `root`, even if folders are exchanged for links at the same time. A pipe is
-    refused without waiting for its other end.
+    Each folder of the path is opened relative to its parent folder and must not be a link. So the
+    file is below `root`, even if another process replaces a folder by a link at the same time. A
+    pipe is refused at once, without waiting for a process that writes to it.
 
-    Raises Fault with the code outside, missing, symlink, not_a_file or unreadable.
+    Raises Fault with the code outside, missing, symlink, not_a_file or unreadable. An OSError in
+    the `with` block becomes the Fault unreadable.
     """
     try:
         descriptor = _open(root, path)
@@ -99,7 +101,7 @@ def open_plain(root: Path, path: str) -> Iterator[int]:
 def read_plain(root: Path, path: str, max_bytes: int) -> bytes:
     """Return the bytes of the plain file at `path` below `root`.
 
-    Raises Fault as `open_plain` does, and too_many_bytes where there are more than `max_bytes`.
+    Raises the Faults of `open_plain`, and too_many_bytes if the file has more than `max_bytes`.
     """
     with open_plain(root, path) as descriptor:
         size = os.fstat(descriptor).st_size
@@ -132,7 +134,10 @@ def _open(root: Path, path: str) -> int:
 
 
 def _open_folder(root: Path, folder: str, here: int | None) -> int:
-    """Open a folder in the folder `here`, or in `root`. Raises Fault where it is a link."""
+    """Open the subfolder `folder` of the open folder `here`; of `root` if `here` is None.
+
+    Raises Fault if the subfolder is a link.
+    """
     where = folder if here is not None else f"{root}/{folder}"
     try:
         return os.open(where, PASS | os.O_NOFOLLOW, dir_fd=here)

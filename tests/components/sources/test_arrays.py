@@ -157,7 +157,7 @@ def test_flipped_bits_in_a_packed_file_are_noticed(tmp_path: Path, source: Sourc
     data = bytearray((tmp_path / "data.npz").read_bytes())
     data[300] ^= 1
     (tmp_path / "data.npz").write_bytes(data)
-    with pytest.raises(UserError, match="not a sound array file"):
+    with pytest.raises(UserError, match="not a valid array file"):
         read_bytes(tmp_path, entry.path, MANY, tmp_path / STATE)
 
 
@@ -294,7 +294,7 @@ def test_of_a_damaged_array_no_copy_is_left(tmp_path: Path, source: Source) -> N
     data = bytearray((tmp_path / "data.npz").read_bytes())
     data[300] ^= 1
     (tmp_path / "data.npz").write_bytes(data)
-    with pytest.raises(UserError, match="not a sound array file"):
+    with pytest.raises(UserError, match="not a valid array file"):
         picture(tmp_path, entry.path)
     assert copies(tmp_path) == []
 

@@ -131,7 +131,9 @@ def test_what_is_hidden_or_left_by_a_file_browser_is_no_class_and_no_image(
     assert paths(listing) == sorted(names)
     assert {entry.label for entry in listing.entries} == {"cat", "dog"}
     left_out = 5 if kind == "class_folders" else 4
-    assert listing.notes[1].startswith(f"{left_out} files left out, hidden or of a file browser (")
+    assert listing.notes[1].startswith(
+        f"{left_out} files left out, hidden or made by a file browser ("
+    )
 
 
 def test_a_hidden_twin_of_a_table_and_hidden_images_leave_a_table_one(
@@ -193,9 +195,7 @@ def test_names_that_cannot_be_printed_are_written_out_in_what_is_logged(
     fill(tmp_path, "cat/1.png", "dog/1.png", "cat/a.new\nline")
     (tmp_path / "cat" / os.fsdecode(b"x.\xff")).touch()
     note = open_source(tmp_path, source).notes[1]
-    assert note == (
-        "2 files ignored that are not images by extension (1 × .\\udcff, 1 × .new\\nline)"
-    )
+    assert note == ("2 files ignored, not images by extension (1 × .\\udcff, 1 × .new\\nline)")
     error = refused(fill(tmp_path, "train/cat/1.png", "tests\n/1.png", "val/1.png"), source)
     assert "tests\\n" in error
 

@@ -140,8 +140,8 @@ def test_a_column_without_a_name_is_left_out(raw: Path, source: Source) -> None:
         (b"path,label\na/1.png,caf\xe9\n", r"not UTF-8 in line 2"),
         ("path,label\na/1.png,cat\n".encode("utf-16"), r"not UTF-8 in line 1"),
         (b"path,label\na/1.png,cat,1\n", r"in line 2.*3 values under 2 columns"),
-        (b'path,label\na/1.png,cat\na/2.png,"dog\n', r"not a sound table in line 3"),
-        (b'path,label\na/1.png,"cat"x\n', r"not a sound table in line 2"),
+        (b'path,label\na/1.png,cat\na/2.png,"dog\n', r"malformed in line 3"),
+        (b'path,label\na/1.png,"cat"x\n', r"malformed in line 2"),
         (b"path,label,x,x\na/1.png,cat,1,2\n", r"two columns of one name"),
         (b"", r"no column path"),
         (b"path,label\n", r"has no row"),
@@ -150,9 +150,9 @@ def test_a_column_without_a_name_is_left_out(raw: Path, source: Source) -> None:
         (b"path,label\na/1.png,cat\n", r"two classes or more"),
         (b"path,label\na/1.png,\na/2.png,\n", r"two classes or more.*no class"),
         (b"path,label,split\na/1.png,cat,dev\n", r"line 2: a split is one of.*Received: dev"),
-        (b"path,label\na/1.png,cat\na/1.png,dog\n", r"a/1.png twice.*cat and dog"),
-        (b"path,label\na/1.png,cat\n./a/1.png,dog\n", r"a/1.png twice.*cat and dog"),
-        (b"path,label,group\na/1.png,cat,g\na/1.png,cat,h\n", r"another group.*g and h"),
+        (b"path,label\na/1.png,cat\na/1.png,dog\n", r"two rows for a/1.png .*label.*cat and dog"),
+        (b"path,label\na/1.png,cat\n./a/1.png,dog\n", r"two rows for a/1.png .*label.*cat and dog"),
+        (b"path,label,group\na/1.png,cat,g\na/1.png,cat,h\n", r"a different group.*g and h"),
         (b"path,label\na/1.png,0.5\na/2.png,1\n", r"numbers with decimals.*Received: 0.5"),
         (b"path,label\na\\1.png,cat\na\\2.png,dog\n", r"not a backslash.*Received: a\\"),
         (b"path,label\nb/1.png,cat\nb/2.png,dog\n", r"none of the files.*Received: b/1.png"),
@@ -171,7 +171,7 @@ def test_a_bad_csv_ends_in_one_sentence(
     ("line", "sentence"),
     [
         (b'{"path": "a/2.png", "label": "dog"', r"in line 2"),
-        (b'["a/2.png", "dog"]', r"in line 2.*no object"),
+        (b'["a/2.png", "dog"]', r"in line 2.*not a JSON object"),
         (b'{"path": "a/2.png", "label": 0.5}', r"line 2: a label names a class.*Received: 0.5"),
         (b'{"path": "a/2.png", "label": true}', r"line 2: a label names a class.*Received: True"),
         (b'{"path": 3, "label": "dog"}', r"line 2: the path of an image is missing.*Received: 3"),
@@ -191,7 +191,7 @@ def test_bad_json_lines_end_in_one_sentence(
 
 def test_a_bad_parquet_ends_in_one_sentence(raw: Path, source: Source) -> None:
     (raw / "labels.parquet").write_bytes(b"PAR1 and nothing else PAR1")
-    assert "not a sound Parquet table" in refused(raw, source)
+    assert "not a valid Parquet table" in refused(raw, source)
     write(raw, ".parquet", [{"path": "a/1.png", "label": "cat", "image": b"\x89PNG"}])
     assert "column image, binary" in refused(raw, source)
     write(raw, ".parquet", [{"path": "a/1.png", "label": 0.5}])
@@ -234,7 +234,7 @@ def test_images_that_are_not_listed_are_logged(raw: Path, source: Source) -> Non
     csv(raw, "path,label\na/1.png,cat\na/2.png,dog\n")
     listing = open_source(raw, source)
     assert listing.ignored == ("a/3.png", "a/notes.txt")
-    assert "1 image that labels.csv does not list left out (a/3.png)" in listing.notes
+    assert "1 image left out, not listed in labels.csv (a/3.png)" in listing.notes
 
 
 def test_a_backslash_may_belong_to_a_name(raw: Path, source: Source) -> None:
