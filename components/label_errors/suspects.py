@@ -1,9 +1,13 @@
-"""features of a frozen backbone, labels → the labels that a classifier disagrees with, worst first.
+"""features of images, their labels → suspected label errors, the most likely error first.
 
-Confident learning (Northcutt et al., 2021). A suspicion is a hint for a person and never removes an
-image: a difficult picture looks just like a wrong label. On TrashNet with 5 % of its labels
-changed, with MobileNetV2 0.35 at 224 pixels, 70 % of the 126 worst suspects were changed labels,
-and 88 % of the changed labels were among the 306 suspects.
+The method is confident learning (Northcutt et al., 2021). A frozen backbone computes the features.
+A classifier predicts every label from them, and a label is suspected if the classifier disagrees.
+A suspicion is a hint for a person. It never removes an image, because the label of a difficult
+picture looks wrong as well.
+
+Measured on TrashNet, with 5 % of its labels changed and MobileNetV2 0.35 at 224 pixels: there were
+306 suspects. They included 88 % of the changed labels. Of the first 126 suspects, 70 % were changed
+labels.
 """
 
 from collections.abc import Sequence
@@ -16,20 +20,21 @@ from numpy.typing import NDArray
 
 from components.validation.folds import FOLDS, cross_probabilities, fold_numbers
 
-LISTED = 100
-# Inverse strength of L2 on standardised features. Between 0.001 and 0.01 the folds of TrashNet are
-# predicted best, and most suspects are really wrong.
+LISTED = 100  # maximum number of suspects in report.json
+# Inverse strength of the L2 penalty on standardised features. Values from 0.001 to 0.01 predict the
+# folds of TrashNet best, and with them most suspects are really wrong labels.
 REGULARIZATION = 0.003
 ITERATIONS = 300
 
 
 @dataclass(frozen=True)
 class LabelErrors:
-    """The suspected labels among `images` that were examined.
+    """The suspected label errors.
 
-    table: columns row (position in the arguments), label, suggested (the likeliest other label)
-    and quality (the probability of the given label, 0–1), lowest quality first.
-    skipped: labels of fewer than FOLDS sets, too few to learn from.
+    images: how many images were examined. table: one row for each suspect, sorted by quality, the
+    lowest first. Its columns are row (position of the image in the arguments of `suspects`), label
+    (the given label), suggested (the most probable other label) and quality (the probability of the
+    given label, 0–1). skipped: labels with fewer than FOLDS sets, which are too few to learn from.
     """
 
     images: int
@@ -37,7 +42,10 @@ class LabelErrors:
     skipped: tuple[str, ...]
 
     def tree(self, paths: Sequence[str]) -> dict[str, Any]:
-        """Return plain values with the first LISTED suspects; paths: of all rows."""
+        """Return plain values for JSON, with the first LISTED suspects.
+
+        paths: [N], the path of each image, in the order of the arguments of `suspects`.
+        """
         worst = self.table.head(LISTED)
         worst = worst.assign(path=[paths[row] for row in worst["row"]])
         return {
@@ -51,10 +59,11 @@ class LabelErrors:
 def suspects(
     features: NDArray[np.float32], labels: Sequence[str], sets: Sequence[Any]
 ) -> LabelErrors:
-    """Predict every label by logistic regression on the other folds, and suspect what differs.
+    """Find the labels that a logistic regression, fitted on the other folds, disagrees with.
 
-    features: float32 [N, D]. labels: [N]. sets: [N], equal for copies, which share a fold.
-    Which labels are suspected is cleanlab's estimate; the same on every number of cores.
+    features: float32 [N, D]. labels: str [N]. sets: name or number [N] of the set of copies of each
+    image; all images of a set are in one fold. cleanlab decides which labels are suspected. The
+    result does not depend on the number of cores.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -85,7 +94,10 @@ def suspects(
 
 
 def _common_rows(labels: pd.Series, sets: pd.Series) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    """Return the rows whose labels occur in every fold, and the labels that do not."""
+    """Return (rows whose label has FOLDS sets or more, the other labels).
+
+    A label with FOLDS sets is in every fold.
+    """
     firsts = labels[~sets.duplicated()].value_counts().reindex(labels.unique(), fill_value=0)
     rare = set(firsts.index[firsts < FOLDS])
     return np.flatnonzero(~labels.isin(rare)), tuple(sorted(rare))
@@ -94,7 +106,10 @@ def _common_rows(labels: pd.Series, sets: pd.Series) -> tuple[NDArray[np.intp], 
 def _suspect_positions(
     labels: NDArray[np.intp], probabilities: NDArray[np.float64]
 ) -> NDArray[np.intp]:
-    """Return the positions of suspected labels, the least likely first."""
+    """Return the positions of suspected labels, the one with the lowest probability first.
+
+    labels: int [N]. probabilities: float64 [N, number of labels].
+    """
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 

@@ -1,7 +1,7 @@
-"""Numbers → line charts and histograms as plain geometry, which `charts.html.jinja` draws as SVG.
+"""Numbers → positions and sizes of charts, which `charts.html.jinja` draws as SVG.
 
-Both reports draw with these: the data report histograms of facts, the test report curves of the
-training. All positions are SVG units inside of the chart, y grows downwards.
+The data report has histograms of facts. The test report has line charts of the training. All
+positions are in units of the SVG image, and y grows downwards.
 """
 
 import math
@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
-# A line chart; the lines are named to the right of the plot.
+# The plot of a line chart. The names of the lines are to the right of the plot.
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 472.0, 26.0, 216.0
-NAME_DISTANCE = 15.0  # between two names, so that both can be read
+NAME_DISTANCE = 15.0  # minimum distance of two names, so that they do not overlap
 
-# A histogram; the labels of its axis are below the plot.
+# The plot of a histogram. The labels of its axis are below the plot.
 WIDTH, HEIGHT = 300.0, 84.0
-LOWEST = 2.0  # height of a column of one file, so that it is visible
-GAP = 1.5
-MOST = 0.5  # of all; a column with more would flatten the others
-LABEL_INTERVALS = range(3, 7)  # of an axis, so that its labels do not touch
+LOWEST = 2.0  # minimum height of a column, so that a column of one file is visible
+GAP = 1.5  # between two columns
+MOST = 0.5  # If one column has a larger share of all files, heights are logarithmic.
+LABEL_INTERVALS = range(3, 7)  # An axis has 3 to 6 intervals, so that its labels do not overlap.
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis, at `at` along it."""
+    """A mark on an axis. at: its position along the axis; text: its label."""
 
     at: float
     text: str
@@ -32,7 +32,11 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: `points` is an SVG points list, x and y its end; its name is written at name_y."""
+    """A curve of a line chart.
+
+    points: the attribute `points` of an SVG polyline. x, y: position of the last point. name_y:
+    height at which the name is written. last: value of the last point.
+    """
 
     name: str
     points: str
@@ -44,7 +48,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of epochs between `start` and `end` on the x axis."""
+    """A phase of the training. start, end: positions on the x axis between which its epochs are."""
 
     name: str
     start: float
@@ -64,7 +68,10 @@ class LineChart:
 
 @dataclass(frozen=True)
 class Column:
-    """A bin: a rectangle on the axis, the edges of the bin in words, and its count."""
+    """A column of a histogram: a rectangle, and the bin that it shows.
+
+    low, high: the edges of the bin as text. count: how many values are in the bin.
+    """
 
     x: float
     y: float
@@ -77,9 +84,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Histogram:
-    """A histogram, ready to draw; is_log: heights grow with the logarithm of the counts.
+    """A histogram, ready to draw.
 
-    median: its position along the axis, None where nothing was counted.
+    median: position of the median along the axis, None if there is no value. is_log: True if the
+    heights of columns grow with the logarithm of the counts.
     """
 
     columns: tuple[Column, ...]
@@ -89,7 +97,10 @@ class Histogram:
 
 
 def round_steps(low: float, high: float, steps: int) -> list[float]:
-    """Return about `steps` round numbers, the first at or below low, the last at or above high.
+    """Return round numbers for the labels of an axis that shows `low` to `high`.
+
+    There are about `steps` equal steps from the first number to the last. The first number is at
+    most `low`, and the last number is at least `high`.
 
     >>> round_steps(12, 3100, 5)
     [0.0, 1000.0, 2000.0, 3000.0, 4000.0]
@@ -104,9 +115,10 @@ def round_steps(low: float, high: float, steps: int) -> list[float]:
 def line_chart(
     title: str, curves: Mapping[str, Sequence[float]], phases: Sequence[str]
 ) -> LineChart:
-    """Chart values by epoch. curves: name → a value for each epoch; phases: the name of each epoch.
+    """Draw values by epoch.
 
-    Values that are not finite are left out, so that one diverged epoch does not hide the others.
+    curves: name → one value for each epoch. phases: the name of the phase of each epoch. Values
+    that are not finite are left out, so that one diverged epoch does not hide the other epochs.
     """
     finite = [value for values in curves.values() for value in values if math.isfinite(value)]
     steps = round_steps(min(finite), max(finite), 5) if finite else [0.0, 1.0]
@@ -158,7 +170,7 @@ def _phases(phases: Sequence[str], axes: _Axes) -> Iterator[Phase]:
 
 
 def _separate_names(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """Move the name of the lower line down until both can be read."""
+    """Move names of lines down until no two names overlap, from the highest to the lowest line."""
     placed: list[Line] = []
     for line in sorted(lines, key=lambda line: line.y):
         above = placed[-1].name_y if placed else -math.inf
@@ -172,10 +184,14 @@ def histogram(
     median: float | None,
     write: Callable[[float], str],
 ) -> Histogram:
-    """Lay out bins as columns of one width. edges: rising [n + 1]; counts: [n]; write: of an edge.
+    """Draw bins as columns, all with the same width.
 
-    Where bins are not of one width, those far from any file are left out: such an axis goes on for
-    orders of magnitude. Heights are logarithmic where one column would flatten the others.
+    edges: [n + 1], rising. counts: [n]. median: None if there is no value. write: edge → its text.
+
+    If the bins differ in width, their axis covers orders of magnitude. In this case empty bins at
+    the ends are left out, except one at each end. If one bin has more than the share MOST of all
+    counts, and another bin is not empty, heights are logarithmic. With linear heights, the other
+    columns would be too low to see.
     """
     if not _has_equal_bins(edges):
         edges, counts = _trim(edges, counts)
@@ -220,7 +236,10 @@ def _height(count: int, most: int, is_log: bool) -> float:
 
 
 def _bins_per_label(bins: int) -> int:
-    """Return the bins between two labels: the same number everywhere, where that is possible."""
+    """Return the number of bins from one label of the axis to the next.
+
+    It divides the number of bins if possible, so that the last edge has a label as well.
+    """
     fitting = [
         number
         for number in range(1, bins + 1)

@@ -1,7 +1,7 @@
-"""A template of a report and its values → one HTML page that needs no other file.
+"""A template, its values → one HTML page that needs no other file.
 
-Every report extends `frame.html.jinja`, which includes `style.css`. So all have one style: light
-and dark, for print too, without a script.
+The template of every report extends `frame.html.jinja`, which includes `style.css`. So all reports
+have the same style. It has a light and a dark variant, and rules for printing. There is no script.
 """
 
 import base64
@@ -21,7 +21,9 @@ FILTERS = {
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Return the bytes of an image file as an address that holds the picture itself (RFC 2397).
+    """Return an image file as a URI that contains all its bytes (RFC 2397).
+
+    content: bytes of the image file. kind: its subtype of the MIME type image, such as jpeg.
 
     >>> data_uri(bytes([255, 216]), "jpeg")
     'data:image/jpeg;base64,/9g='
@@ -30,10 +32,10 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def render(template: Path, **values: Any) -> str:
-    """Return the page; the same template and values give the same bytes.
+    """Return the HTML of the page; the same template and values give the same text.
 
-    Values are escaped unless a template says `safe`. A value that the template uses and that is
-    not given raises jinja2.UndefinedError.
+    Values are escaped unless the template uses the filter `safe`. Raises jinja2.UndefinedError if
+    the template uses a value that is not given.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

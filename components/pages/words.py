@@ -1,22 +1,27 @@
-"""Shares, scores, and names that come from outside → words of a page."""
+"""Shares, scores, and names from the data → text for a page."""
 
 import re
 
 from markupsafe import Markup, escape
 
-LONGEST_NAME = 300  # characters; a path may have 4,096, and its two ends tell most
-JOINERS = "\u200c\u200d"  # not seen either, but spelling: of Persian, Indic scripts and emoji
-ODD_BLANKS = re.compile(r"^ +| +$| {2,}")  # a browser would show one or none
-BREAKS = re.compile(r"(?<=[/_.\-])(?=[^/_.\-])")  # where a path may be wrapped
+# The page shows only the start and the end of a name with more characters than this. A path may
+# have 4,096.
+LONGEST_NAME = 300
+# Two invisible characters that stay: they are part of the spelling in Persian, in Indic scripts and
+# in emoji.
+JOINERS = "\u200c\u200d"
+# Blanks at the ends, which a browser does not show, and repeated blanks, which it shows as one.
+ODD_BLANKS = re.compile(r"^ +| +$| {2,}")
+BREAKS = re.compile(r"(?<=[/_.\-])(?=[^/_.\-])")  # places where a line may break in a path
 
 
 def figure(value: float | None) -> str:
-    """Write a share or a score with three digits, and what is undefined as a dash."""
+    """Write a share or a score with three decimals. None, an undefined score, is a dash."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def percent(share: float) -> str:
-    """Write a share in percent; never as 0 or 100 % where it is not quite that."""
+    """Write a share, 0–1, in percent. Only exactly 0 is written as 0 %, only exactly 1 as 100 %."""
     if 0 < share < 0.001:
         return "< 0.1 %"
     if 0.999 < share < 1:
@@ -25,10 +30,11 @@ def percent(share: float) -> str:
 
 
 def name(text: str) -> Markup:
-    r"""Write a label or a path so that it is seen as what it is, and does no harm.
+    r"""Write a label or a path as HTML, so that all its characters are visible and none is markup.
 
-    Characters that do not show, or that turn the others around, stand as escapes (\n, \u202e), and
-    blanks that do not show as ␣, both within `i.odd`. Lines may break after separators.
+    Invisible characters, and characters that reverse the direction of text, are written as escapes
+    (\n, \u202e). Blanks that a browser would not show are written as ␣. Escapes and ␣ are in
+    `<i class="odd">`. A line may break after a separator such as `/`.
     """
     shown = BREAKS.sub("<wbr>", str(escape(_shortened(text))))
     shown = ODD_BLANKS.sub(lambda blanks: _odd("␣" * len(blanks[0])), shown)

@@ -1,4 +1,4 @@
-"""A table, rules → what Great Expectations finds, for the report and in its own Data Docs."""
+"""A table, rules → findings of Great Expectations for the report, and pages of its Data Docs."""
 
 import html
 import re
@@ -15,14 +15,17 @@ from components.validation.rules import Rule
 SUITE = "manifest"
 NOTES = [
     "[The data report](../../report.html) shows these results with the pictures.",
-    "Bounds, and what happens on failure, are set in `params.yaml`, section `validate`.",
+    "The section `validate` of `params.yaml` sets the bounds, and what happens on failure.",
 ]
 RANDOM_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """Rules, their findings, and the results of Great Expectations, cut to what a page can hold."""
+    """The rules for one table, one finding for each rule, and the results of Great Expectations.
+
+    results: for the Data Docs; each lists at most EXAMPLES failing rows.
+    """
 
     rules: Sequence[Rule]
     findings: tuple[Finding, ...]
@@ -30,7 +33,11 @@ class CheckedTable:
 
 
 def check_table(asset: str, key: str, table: pd.DataFrame, rules: Sequence[Rule]) -> CheckedTable:
-    """Let Great Expectations check a table. asset: its name; key: the column that names a row."""
+    """Let Great Expectations check a table.
+
+    asset: name of the table. key: column whose value names a row. Raises RuntimeError if Great
+    Expectations cannot compute a result.
+    """
     table = table.reset_index(drop=True)
     results = _results(asset, table, rules)
     return CheckedTable(
@@ -41,11 +48,12 @@ def check_table(asset: str, key: str, table: pd.DataFrame, rules: Sequence[Rule]
 
 
 def data_docs(tables: Sequence[CheckedTable]) -> dict[str, str]:
-    """Return path → page of the Data Docs: the results, and the suite with its notes.
+    """Return path → HTML of the two Data Docs pages: the results, and the suite with its notes.
 
-    Great Expectations draws both. It gives elements random ids and writes the time into the address
-    of its logo; both are replaced in the finished page, so that equal results give equal bytes. Its
-    links begin in the folder of one run among others; here the results are the index.
+    Great Expectations draws the pages. It gives elements random ids and writes the time into the
+    address of its logo. This function replaces the ids and removes the time, so that equal results
+    give equal bytes. Great Expectations expects the page of results in a subfolder, so its links
+    start with `../`. Here that page is index.html at the top, so this part of the links is removed.
     """
     import great_expectations as gx
     from great_expectations.render.renderer.page_renderer import (
@@ -73,10 +81,11 @@ def data_docs(tables: Sequence[CheckedTable]) -> dict[str, str]:
 
 
 def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> dict[str, list[Any]]:
-    """Return the results of Great Expectations by the name of the rule.
+    """Return name of the rule → its results of Great Expectations.
 
-    They name failing rows by their number; asked for names, it looks up row by row, which takes
-    minutes where a hundred thousand fail.
+    A result gives the numbers of the failing rows. Great Expectations can also give the names of
+    the rows, but it looks up one row at a time, which takes minutes if a hundred thousand rows
+    fail. Raises RuntimeError if Great Expectations cannot compute a result.
     """
     import great_expectations as gx
 
@@ -89,7 +98,8 @@ def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> dict[str
     outcome = batch.validate(suite, result_format="COMPLETE")
     results: dict[str, list[Any]] = {rule.name: [] for rule in rules}
     for result in outcome.results:
-        if result.exception_info.get("raised_exception", True):  # else one entry per metric
+        # After an error in a metric, exception_info has a key for each metric, but not this one.
+        if result.exception_info.get("raised_exception", True):
             raise RuntimeError(f"{result.expectation_config}: {result.exception_info}")
         results[result.expectation_config.meta["rule"]].append(result)
     return results
@@ -106,13 +116,13 @@ def _expectations(rules: Iterable[Rule]) -> list[Any]:
 
 
 def _description(rule: Rule) -> str:
-    """Word a rule for the Data Docs, whose page does not escape its markup."""
+    """Return the words of a rule, escaped, because the pages of the Data Docs escape nothing."""
     words = f"{rule.name}: {rule.words} (on failure: {rule.on_fail})"
     return html.escape(words, quote=False)
 
 
 def _context() -> Any:
-    """Build a context that keeps everything in memory, prints nothing and sends nothing."""
+    """Build a context of Great Expectations in memory, without progress bars and analytics."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -129,14 +139,14 @@ def _context() -> Any:
 
 
 def _without_chance(page: str) -> str:
-    """Number random ids in the order in which they occur, and remove the time from addresses."""
+    """Replace random ids by 0, 1, 2, … in order of appearance, and remove the time of addresses."""
     numbers: dict[str, str] = {}
     page = RANDOM_ID.sub(lambda match: numbers.setdefault(match[0], str(len(numbers))), page)
     return re.sub(r"\?d=\d{8}T[\d.]+Z", "", page)
 
 
 def _suite_result(results: list[Any]) -> Any:
-    """Gather the results of all tables under one heading."""
+    """Return the results of all tables as the result of one suite, which one page can show."""
     from great_expectations import __version__
     from great_expectations.core import ExpectationSuiteValidationResult
 
@@ -159,7 +169,7 @@ def _suite_result(results: list[Any]) -> Any:
 
 
 def _cut(result: Any, key: str, table: pd.DataFrame) -> Any:
-    """Cut a result to what a page can hold, name its rows, and make its text safe in a page."""
+    """Return a copy of a result for a page: at most EXAMPLES rows, with names, and escaped text."""
     result = copy(result)
     result.result = {name: _plain(value) for name, value in result.result.items()}
     result.result.pop("unexpected_index_query", None)
@@ -172,7 +182,10 @@ def _cut(result: Any, key: str, table: pd.DataFrame) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Turn numpy's scalars into Python's and cut lists; the templates do not escape markup."""
+    """Turn numpy's scalars into Python's, cut lists to EXAMPLES items, and escape text.
+
+    The text is escaped here, because the templates of Great Expectations escape nothing.
+    """
     if isinstance(value, list):
         return [_plain(item) for item in value[:EXAMPLES]]
     if isinstance(value, dict):

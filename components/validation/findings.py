@@ -1,4 +1,4 @@
-"""A rule, results of Great Expectations on a table → what the rule found, for the report."""
+"""A rule, its results of Great Expectations on a table → a finding for the report."""
 
 import math
 from collections.abc import Sequence
@@ -10,18 +10,23 @@ import pandas as pd
 
 from components.validation.rules import SHARES, Rule
 
-EXAMPLES = 20  # named in the report for one expectation; the quarantine table has them all
-ALWAYS_QUARANTINES = "label_filled"  # as does `decodes`, by the code of the fault
+EXAMPLES = 20  # The report names at most this many offenders of an expectation.
+# A row without a label is quarantined whatever `on_fail` says. So is a row that does not decode,
+# but its reason is the code of its fault, not the name of the expectation `decodes`.
+ALWAYS_QUARANTINES = "label_filled"
 
 Example = tuple[str, float | None]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one expectation found: its rule in words, and the paths (or labels) that break it.
+    """What one expectation found.
 
-    offenders: all of them, in the order of the table. examples: the first few, as (name, value);
-    where a rule has bounds on one value, those that break them most, else the value is None.
+    rule: the expectation in words. observed: what was found instead, in words. offenders: all paths
+    (or labels) that break the rule, in the order of the table. examples: at most EXAMPLES of the
+    offenders, as (path or label, value). If the rule bounds one measured value, the examples are
+    the offenders furthest outside of the bounds. Otherwise they are the first offenders, and each
+    value is None.
     """
 
     name: str
@@ -34,27 +39,27 @@ class Finding:
 
     @property
     def stops(self) -> bool:
-        """True where the run must not go on."""
+        """True if the finding stops the run."""
         return not self.passed and self.on_fail == "stop"
 
     @property
     def quarantines(self) -> bool:
-        """True where rows are quarantined under the name of this expectation."""
+        """True if rows are quarantined with the name of this expectation as their reason."""
         if self.passed or self.name == "decodes":
             return False
         return self.on_fail == "quarantine" or self.name == ALWAYS_QUARANTINES
 
     def tree(self) -> dict[str, Any]:
-        """Return plain values, with the examples in place of all offenders."""
+        """Return plain values for JSON. `offenders` is the number of offenders, not their names."""
         examples = [{"name": name, "value": value} for name, value in self.examples]
         return asdict(self) | {"offenders": len(self.offenders), "examples": examples}
 
 
 def build_finding(rule: Rule, results: Sequence[Any], key: str, table: pd.DataFrame) -> Finding:
-    """Gather the results of a rule's checks.
+    """Build one finding from the results of all checks of a rule.
 
-    results: of Great Expectations, in COMPLETE format, with failing rows by their number in the
-    table. key: the column that names a row.
+    results: of Great Expectations, in its format COMPLETE. They give failing rows by their number
+    in the table. key: column whose value names a row.
     """
     column = rule.checks[0][1]["column"]
     if column in SHARES:
@@ -79,7 +84,10 @@ def build_finding(rule: Rule, results: Sequence[Any], key: str, table: pd.DataFr
 
 
 def _examples(rule: Rule, offenders: pd.DataFrame, key: str) -> tuple[Example, ...]:
-    """Return the first offenders, or those furthest outside where a rule bounds a measure."""
+    """Return the offenders furthest outside of the bounds of the rule.
+
+    If the rule does not bound one measured value, return the first offenders, with the value None.
+    """
     (_, arguments), *others = rule.checks
     values = offenders[arguments["column"]]
     is_bounded = {"min_value", "max_value"} & arguments.keys() and values.dtype == float

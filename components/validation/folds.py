@@ -1,4 +1,4 @@
-"""labels, sets → folds, and the probabilities of each fold by a classifier fitted on the others."""
+"""labels, sets of copies → folds, and cross-validated probabilities of the labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +13,16 @@ Labels = NDArray[np.intp]
 
 
 def fold_numbers(labels: Labels, sets: Sequence[Any]) -> Labels:
-    """Return the fold of each row, 0 to FOLDS - 1.
+    """Return int [N]: the fold of each row, 0 to FOLDS - 1.
 
-    labels: ints [N]. sets: names or numbers [N]; rows with equal ones are in one fold, so that no
-    copy is predicted from its twin. The sets of a label are dealt to the folds in turn, in sorted
-    order, so a label of FOLDS sets is in every fold; a set of several labels counts under the label
-    of its first row. scikit-learn's folds do not promise this and are slow: see
+    labels: int [N]. sets: name or number [N] of the set of each row. All rows of a set are in one
+    fold, so that no image is predicted by a classifier that was fitted on its copy. The sets of a
+    label are sorted and go to the folds in turn, so a label with FOLDS sets or more is in every
+    fold. A set with several labels counts under the label of its first row. The folds of
+    scikit-learn do not guarantee this, and they are slow: see
     docs/decisions/shortcuts-by-naive-bayes.md.
 
-    Five images of one label, of which the first two are copies:
+    An example of five images with one label. The first two images are copies:
 
     >>> fold_numbers(np.array([0, 0, 0, 0, 0]), ["a", "a", "b", "c", "d"]).tolist()
     [0, 0, 1, 2, 3]
@@ -36,15 +37,18 @@ def fold_numbers(labels: Labels, sets: Sequence[Any]) -> Labels:
 def cross_probabilities(
     classifier: Any, inputs: NDArray[Any], labels: Labels, folds: Labels
 ) -> NDArray[np.float64]:
-    """Return float [N, labels]: the probabilities of each fold, learned from the other folds.
+    """Return float64 [N, number of labels]: the probabilities of every label for each row.
 
-    classifier: of scikit-learn, with `fit` and `predict_proba`. inputs: [N, D]. A label that is in
-    one fold alone has probability 0 there. The same on every number of cores.
+    The rows of a fold are predicted by a classifier that was fitted on the other folds.
+    classifier: of scikit-learn, with `fit` and `predict_proba`; it is fitted once for each fold.
+    inputs: [N, D]. labels: int [N]. folds: int [N], from `fold_numbers`. If all rows of a label are
+    in one fold, the label has probability 0 in this fold. The result does not depend on the number
+    of cores.
     """
     from threadpoolctl import threadpool_limits
 
     probabilities = np.zeros((len(labels), labels.max() + 1))
-    with threadpool_limits(1):  # sums in another order would differ in their last digits
+    with threadpool_limits(1):  # Several threads would change the order of sums.
         for fold in range(FOLDS):
             is_held_out = folds == fold
             if is_held_out.any():

@@ -1,21 +1,25 @@
-"""manifest, links → the manifest with the columns that expectations check."""
+"""manifest, links between copies → the manifest with more columns for expectations to check."""
 
 import numpy as np
 import pandas as pd
 
 from components.duplicates.links import label_counts, repeats
 
-ENDS = ("path", "other")  # of a link
+ENDS = ("path", "other")  # the columns that hold the two images of a link
 
 
 def add_measures(manifest: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
-    """Return the manifest with further columns.
+    """Return the manifest with more columns.
 
-    shorter_px and longer_px: sides. side_factor: the root of an image's area, against that of the
-    median image; null for a file that is no image. cluster: see `near_clusters`. labels_of_pixels,
-    labels_of_cluster: how many labels the same pixels, or nearly the same pixels, have. near_copy:
-    1 for all but the first image of a cluster. faulty and duplicate: 1.0 where true, else 0.0, so
-    that their mean is a share.
+    shorter_px, longer_px: float, the sides in pixels.
+    side_factor: float, the square root of the area, divided by the median of these roots. It is
+        null if the file is no image.
+    cluster: Int64, see `near_clusters`.
+    labels_of_pixels: how many labels the images with the same pixels have.
+    labels_of_cluster: how many labels the images of the cluster have.
+    near_copy: 1 for every image of a cluster except the first, else 0.
+    faulty: 1.0 if the file has a fault, else 0.0. The mean of the column is the share of faults.
+    duplicate: 1.0 if an earlier image has the same pixels, else 0.0.
     """
     sides = manifest[["width", "height"]].astype(float)
     side = np.sqrt(sides["width"] * sides["height"]).where(manifest["pixels_id"].notna())
@@ -34,10 +38,11 @@ def add_measures(manifest: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
 
 
 def near_clusters(manifest: pd.DataFrame, links: pd.DataFrame) -> pd.Series:
-    """Return Int64 [rows]: the number of a row's cluster, null where it has no near copy.
+    """Return Int64 [rows]: the number of the cluster of each row, null if it has no near copy.
 
-    links: columns path, other, kind (exact or near) and cluster. A cluster of equal pixels alone
-    does not count; in a cluster with near copies the equal ones count, too.
+    links: columns path, other, kind (exact or near) and cluster. A cluster needs one near link: if
+    all its images have equal pixels, their rows are null. If a cluster has a near link, all its
+    images have its number, also those with equal pixels.
     """
     links = links[links["cluster"].isin(links.loc[links["kind"] == "near", "cluster"])]
     ends = [links[[end, "cluster"]].set_axis(["path", "cluster"], axis=1) for end in ENDS]

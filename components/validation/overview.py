@@ -1,6 +1,6 @@
-"""manifest, links → the figures and lists that the validation report shows.
+"""manifest, links between copies → the figures and lists that report.json has.
 
-Lists are cut to what a page can hold; a count beside the list says how long it is.
+Lists are cut, because a page cannot show them all. A count beside a list is its full length.
 """
 
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-LISTED = 100  # sets and links
-MEMBERS = 20  # of one set, and files of one fault
-COMMON = 20  # sizes
+LISTED = 100  # maximum number of listed sets, and of listed links
+MEMBERS = 20  # maximum number of listed images of one set, and of listed files with one fault
+COMMON = 20  # maximum number of listed sizes
 
-# Fact → edges of its histogram, the same for all data, so that two reports can be compared. Values
-# outside count into the first or last bin.
+# Fact → edges of its histogram. The edges are the same for all data, so that two reports can be
+# compared. A value outside of the edges counts in the first or last bin.
 SHARE = np.linspace(0, 1, 21)
 SIDE_PX = 2.0 ** np.arange(17)
 EDGES = {
     "width": SIDE_PX,
     "height": SIDE_PX,
-    "aspect": 2.0 ** (np.arange(-9, 10, 2) / 4),  # 1 is in the middle of a bin
+    "aspect": 2.0 ** (np.arange(-9, 10, 2) / 4),  # A square, aspect 1, is in the middle of a bin.
     "bytes": 2.0 ** np.arange(6, 28),
     "brightness": SHARE,
     "brightness_p1": SHARE,
@@ -34,9 +34,10 @@ EDGES = {
 
 
 def overview(manifest: pd.DataFrame) -> dict[str, Any]:
-    """Return as plain values: faults, formats, modes, sizes, and a histogram of each fact.
+    """Return plain values: faults, formats, modes, bit depths, sizes, and a histogram of each fact.
 
-    A histogram has edges [n + 1], counts [n], the median, and the number of files without a value.
+    A histogram has edges [n + 1], counts [n], median (None if no file has a value) and unknown (the
+    number of files without a value).
     """
     decoded = manifest[manifest["pixels_id"].notna()]
     sizes = decoded.groupby(["width", "height"]).size().sort_values(ascending=False, kind="stable")
@@ -55,9 +56,10 @@ def overview(manifest: pd.DataFrame) -> dict[str, Any]:
 
 
 def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
-    """Return as plain values: conflicts, sets of copies, and the most similar near links.
+    """Return plain values: sets of copies, sets with several labels, and links of near copies.
 
-    table: the manifest with the columns of `components.validation.measures.add_measures`.
+    table: the manifest with the columns of `components.validation.measures.add_measures`. The links
+    are the LISTED most similar ones, and all links between listed images.
     """
     exact = table[table["pixels_id"].duplicated(keep=False) & table["pixels_id"].notna()]
     near = links[links["kind"] == "near"].sort_values("similarity", ascending=False, kind="stable")
@@ -77,7 +79,9 @@ def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
 
 
 def value_counts(values: pd.Series, also: Iterable[str] = ()) -> dict[str, int]:
-    """Return how often each value occurs, sorted by value; 0 for those of `also` that do not.
+    """Return value → how often it occurs, sorted by value.
+
+    also: values that the result has even if they do not occur, with 0.
 
     >>> value_counts(pd.Series(["dog", "cat", "dog"]), also=["cow"])
     {'cat': 1, 'cow': 0, 'dog': 2}
@@ -87,7 +91,10 @@ def value_counts(values: pd.Series, also: Iterable[str] = ()) -> dict[str, int]:
 
 
 def _sets(name: str, rows: pd.DataFrame, key: str) -> dict[str, Any]:
-    """List the first sets of rows with the same key, in order of their first row."""
+    """Return the number of sets, and the first LISTED sets in order of their first rows.
+
+    A set is all rows with the same value in the column `key`.
+    """
     sizes = rows.groupby(key, sort=False).size()
     listed = rows[rows[key].isin(sizes.index[:LISTED])]
     groups = listed.groupby(key, sort=False)[["path", "label"]]
@@ -103,7 +110,7 @@ def _sets(name: str, rows: pd.DataFrame, key: str) -> dict[str, Any]:
 
 
 def _faults(manifest: pd.DataFrame) -> dict[str, Any]:
-    """Return the number of files and the first paths of every fault, by its code."""
+    """Return code of a fault → number of files that have it, and the first MEMBERS paths."""
     faulty = manifest[manifest["fault"].notna()]
     return {
         str(code): {"files": len(paths), "examples": paths.head(MEMBERS).tolist()}

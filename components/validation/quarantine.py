@@ -1,11 +1,13 @@
-"""manifest, findings → accepted rows, and quarantined rows with their reasons.
+"""manifest, findings → accepted rows, and quarantined rows with a reason.
 
-A row is either accepted or quarantined, never both and never neither. A row without pixels or
-without a label is always quarantined, whatever `on_fail` says: it cannot be trained on.
+Every row is either accepted or quarantined. A row without pixels or without a label cannot be
+trained on, so it is always quarantined, whatever `on_fail` says.
 
-An example of three images with the same pixels, where `duplicate_share` quarantines: a.png is too
-small, so its reason is `size`. Of b.png and c.png the first stays, and c.png has the reason
-`duplicate_share`. Were all three counted, b.png would go, too, and no copy would be left.
+An example: a.bmp, b.png and c.png have the same pixels, and both `format` and `duplicate_share`
+quarantine. `format` allows only png, so a.bmp is quarantined first, with the reason `format`. Of
+the two images that are left, b.png stays, and c.png is quarantined with the reason
+`duplicate_share`. If a.bmp still counted as the copy to keep, b.png would be quarantined as well,
+and no copy would be left.
 """
 
 from collections.abc import Iterable
@@ -17,10 +19,10 @@ from components.validation.findings import Finding
 
 
 def quarantine_reasons(table: pd.DataFrame, findings: Iterable[Finding]) -> pd.Series:
-    """Return str [rows]: why a row is quarantined, empty where it is accepted.
+    """Return str [rows]: the reason of every quarantined row, and "" if a row is accepted.
 
-    It is the code of the fault and the names of the expectations that the row fails and that
-    quarantine. table: as from `measures.add_measures`.
+    A reason is the code of the fault and the names of the failed expectations that quarantine,
+    separated by ", ". table: the result of `measures.add_measures`.
     """
     reason = table["fault"].fillna("").astype(object)
     for finding in findings:
@@ -32,10 +34,10 @@ def quarantine_reasons(table: pd.DataFrame, findings: Iterable[Finding]) -> pd.S
 
 
 def _offending_rows(finding: Finding, left: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
-    """Return bool [rows of the table]: those that a finding quarantines.
+    """Return bool [rows of the table]: True if the finding quarantines the row.
 
-    left: rows that no finding before it has quarantined. Surplus copies and small classes are
-    looked for among these alone, so that the copy to keep is one that is still there.
+    left: the rows of the table that no earlier finding has quarantined. Surplus copies and small
+    classes are searched among these rows only, so that the copy to keep is not quarantined already.
     """
     if finding.name == "duplicate_share":
         offending = repeats(left["pixels_id"])
@@ -49,7 +51,10 @@ def _offending_rows(finding: Finding, left: pd.DataFrame, table: pd.DataFrame) -
 
 
 def split_rows(manifest: pd.DataFrame, reason: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return accepted rows, and quarantined rows with the column `reason`, in the given order."""
+    """Return (accepted rows, quarantined rows), both in the order of the manifest.
+
+    reason: the result of `quarantine_reasons`; the quarantined rows have it as a column.
+    """
     is_out = reason != ""
     quarantine = manifest[is_out].assign(reason=reason[is_out])
     return manifest[~is_out].reset_index(drop=True), quarantine.reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""params → the expectations on a manifest, in words and as Great Expectations names them."""
+"""params → rules: expectations on a manifest, in words and as checks of Great Expectations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from components.params.validate import Validate
 
-# Column of a share → what its offenders do, in words.
+# Column whose mean is a share → what is true of the files counted in it.
 SHARES = {"faulty": "have a fault", "duplicate": "repeat the pixels of an earlier image"}
 
 Check = tuple[str, dict[str, Any]]
@@ -14,7 +14,11 @@ Check = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of params.yaml in words, and as kind and arguments of one or two GX expectations."""
+    """An expectation of params.yaml.
+
+    name: its key in the section `validate`. words: what it demands. checks: one or two expectations
+    of Great Expectations, as (name of the class, arguments).
+    """
 
     name: str
     words: str
@@ -23,12 +27,12 @@ class Rule:
 
 
 def image_rules(params: Validate) -> list[Rule]:
-    """List the expectations on images, in the order in which they take rows out."""
+    """List the expectations on images, in the order in which they quarantine rows."""
     return [*_file_rules(params), *_picture_rules(params), *_copy_rules(params)]
 
 
 def class_rules(params: Validate) -> list[Rule]:
-    """List the expectations on classes: how many images are left, and how the label is written."""
+    """List the expectations on classes: how many images a class has, and how it is spelled."""
     least = params.images_per_class.min
     checks = [
         ("images_per_class", f"every class has {least} images or more", _between("images", least)),
@@ -42,9 +46,9 @@ def class_rules(params: Validate) -> list[Rule]:
 
 
 def shortcut_rule(params: Validate) -> Rule:
-    """Return the expectation on how well facts of the file predict a label.
+    """Return the expectation that facts of the file predict no label well.
 
-    There is none on facts of the picture: a class may really be darker than the others.
+    There is no such expectation for light and colour: a class may really be darker than others.
     """
     most = params.shortcuts.max_auc
     words = f"size, aspect, bytes, format and mode predict no label with an AUC above {most}"
@@ -70,7 +74,10 @@ def _file_rules(params: Validate) -> list[Rule]:
 
 
 def _picture_rules(params: Validate) -> list[Rule]:
-    """List the expectations on facts of decoded pictures; a file without a picture fails none."""
+    """List the expectations on facts of decoded pictures.
+
+    A file that cannot be decoded has no facts, so it fails none of these expectations.
+    """
     dark, bright, blurry = params.dark.min_p99, params.bright.max_p1, params.blurry.min_sharpness
     bits, contrast = params.low_information.min_entropy, params.uniform.min_contrast
     ratio, factor = params.odd_aspect.max_ratio, params.odd_size.max_factor
@@ -88,7 +95,8 @@ def _picture_rules(params: Validate) -> list[Rule]:
         (
             "odd_aspect",
             f"the longer side is at most {ratio} times the shorter",
-            _between("aspect", round(1 / ratio, 6), ratio),  # aspects are rounded, too
+            # The manifest rounds aspects to 6 digits.
+            _between("aspect", round(1 / ratio, 6), ratio),
         ),
         (
             "odd_size",
@@ -107,8 +115,8 @@ def _picture_rules(params: Validate) -> list[Rule]:
 def _copy_rules(params: Validate) -> list[Rule]:
     """List the expectations on copies and faults.
 
-    Conflicts go first, so that no copy with a contradicting label is left; exact copies go before
-    near ones, so that both leave the same image of a set.
+    Conflicts come before copies, so that no copy with a contradicting label is left. Exact copies
+    come before near copies, so that both rules keep the same image of a set.
     """
     faults, copies = params.fault_share.max, params.duplicate_share.max
     checks = [
@@ -142,7 +150,7 @@ def _among(column: str, values: Sequence[str]) -> Check:
 
 
 def _between(column: str, least: float | None, most: float | None = None) -> Check:
-    """Expect least to most, both included; null has no value and fails nothing."""
+    """Expect values from `least` to `most`, bounds included. A null value never fails."""
     limits = {"min_value": least, "max_value": most}
     bounds = {name: limit for name, limit in limits.items() if limit is not None}
     return "ExpectColumnValuesToBeBetween", {"column": column, **bounds}

@@ -1,9 +1,10 @@
-"""manifest → how well each label can be predicted from facts of the file instead of its content.
+"""manifest → how well each label can be predicted without looking at what a picture shows.
 
-Where all images of a class came from another camera, site or converter, a network learns the camera
-(Geirhos et al., 2020, Shortcut learning in deep neural networks). There are two kinds of facts:
-those of the file, which say nothing of what a picture shows, and those of its light and colour, in
-which classes may really differ, as day and night do.
+If all images of one class come from one camera, a network may learn the camera instead of the class
+(Geirhos et al., 2020, Shortcut learning in deep neural networks). The same happens with a site or a
+converter. Labels are predicted from two kinds of facts. Facts of the file (size, format, …) say
+nothing about what a picture shows. Facts of the picture are its light and colour. Classes may
+really differ in light and colour: a class "day" is brighter than a class "night".
 """
 
 from dataclasses import dataclass
@@ -19,19 +20,20 @@ FACTS = {
     "file": ("width", "height", "aspect", "bytes", "format", "mode"),
     "picture": ("brightness", "contrast", "saturation"),
 }
-MIN_IMAGES = 20  # of a class; with fewer, an AUC says little
-MAX_IMAGES = 20_000  # enough for figures that are right to about 0.01
-BINS = 32
+MIN_IMAGES = 20  # A class with fewer images is skipped, because its AUC would say little.
+MAX_IMAGES = 20_000  # With this many images, an AUC is right to about 0.01.
+BINS = 32  # for a fact with many values
 
 COLUMNS = ("label", "images", "file_auc", "file_fact", "picture_auc", "picture_fact")
 
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """How well each label of MIN_IMAGES and more is predicted, sorted by label.
+    """How well each label with MIN_IMAGES images or more is predicted.
 
-    table: columns label, images (how many were used), file_auc, file_fact, picture_auc,
-    picture_fact. An AUC of 0.5 is guessing, 1 certain; the fact is the best one alone.
+    table: one row for each label, sorted by label. images: how many images were used. file_auc,
+    picture_auc: area under the ROC curve, 0.5 if the facts say nothing, 1 if they give the label
+    away. file_fact, picture_fact: the fact that predicts the label best when used alone.
     skipped: the labels with fewer images.
     """
 
@@ -39,16 +41,16 @@ class Shortcuts:
     skipped: tuple[str, ...]
 
     def tree(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values for JSON."""
         return {"labels": self.table.to_dict("records"), "skipped": list(self.skipped)}
 
 
 def find_shortcuts(manifest: pd.DataFrame) -> Shortcuts:
-    """Predict every label from facts alone; measure the area under the ROC curve of each.
+    """Predict every label from facts alone, and measure how well.
 
-    Naive Bayes over facts in bins, cross-validated with equal pixels in one fold, so that a copy is
-    not predicted from its twin. It finds a value, a threshold or a range of any fact that gives a
-    label away.
+    The classifier is naive Bayes over facts in bins, so it notices if a value, a threshold or a
+    range of a fact gives a label away. It is cross-validated: images with equal pixels are in one
+    fold, so no image is predicted by a classifier that was fitted on its copy.
     """
     images, skipped = _common_images(manifest)
     labels, names = pd.factorize(images["label"], sort=True)
@@ -65,10 +67,11 @@ def find_shortcuts(manifest: pd.DataFrame) -> Shortcuts:
 
 
 def _common_images(manifest: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return MAX_IMAGES images, without rare labels, and the names of these labels.
+    """Return at most MAX_IMAGES images without those of rare labels, and the rare labels.
 
-    They are the ones whose image_id sorts first: it is a hash, so the images are drawn at random,
-    and are always the same.
+    The images with the first image_id in sorted order are taken. An image_id is a hash, so this
+    draws images as if at random, but always the same ones. A label is rare if fewer than MIN_IMAGES
+    images of it are among them.
     """
     is_sound = manifest["pixels_id"].notna() & (manifest["label"].str.strip() != "")
     facts = [fact for kind in FACTS.values() for fact in kind]
@@ -81,7 +84,11 @@ def _common_images(manifest: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...
 
 
 def _bins(fact: pd.Series) -> Labels:
-    """Number the values of a fact, 0 to BINS: words and few numbers as they are, others by rank."""
+    """Return int [rows]: the bin of each value of a fact, 0 to BINS.
+
+    A fact with more than BINS different numbers gets BINS bins with about the same number of images
+    each. Every other value has its own bin, but values after the first BINS share the last bin.
+    """
     numbers: Labels
     numbers, values = pd.factorize(fact, sort=True)
     if len(values) > BINS and pd.api.types.is_numeric_dtype(fact):
@@ -90,7 +97,10 @@ def _bins(fact: pd.Series) -> Labels:
 
 
 def _areas(bins: Labels, labels: Labels, folds: Labels) -> NDArray[np.float64]:
-    """Return float [labels]: the area under the ROC curve of every label against the rest."""
+    """Return float64 [number of labels]: the area under the ROC curve, each label against the rest.
+
+    bins: int [N, facts]. labels, folds: int [N].
+    """
     from sklearn.metrics import roc_auc_score
 
     is_label = np.eye(labels.max() + 1, dtype=bool)[labels]
@@ -100,9 +110,10 @@ def _areas(bins: Labels, labels: Labels, folds: Labels) -> NDArray[np.float64]:
 
 
 def _best_facts(bins: Labels, labels: Labels, folds: Labels) -> Labels:
-    """Return int [labels]: the fact that alone gives a label's own images the highest probability.
+    """Return int [number of labels]: the column of `bins` that predicts each label best alone.
 
-    An area under the curve for each fact and label would take five times as long.
+    The best fact is the one that gives the images of a label the highest mean probability of this
+    label. To compare areas under ROC curves instead would take five times as long.
     """
     rows = np.arange(len(labels))
     sums = [

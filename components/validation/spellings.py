@@ -1,4 +1,4 @@
-"""labels → those that are spelled alike: equal but for case and blanks."""
+"""labels → sets of labels that are spelled alike: they differ only in case and blanks."""
 
 import unicodedata
 
@@ -6,7 +6,9 @@ import pandas as pd
 
 
 def spelling_counts(labels: pd.Series) -> pd.Series:
-    """Return int [rows], for distinct labels: how many labels are spelled alike.
+    """Return int [rows]: how many of the labels are spelled like this one, itself included.
+
+    labels: str [rows], all different.
 
     >>> spelling_counts(pd.Series(["Cat", "cat ", "dog"])).tolist()
     [2, 2, 1]
@@ -15,7 +17,9 @@ def spelling_counts(labels: pd.Series) -> pd.Series:
 
 
 def label_slips(labels: pd.Series) -> tuple[tuple[str, ...], ...]:
-    """Return the sets of two and more distinct labels that are spelled alike.
+    """Return the sets of two or more labels that are spelled alike.
+
+    labels: str [rows], all different.
 
     >>> label_slips(pd.Series(["Cat", "cat ", "dog"]))
     (('Cat', 'cat '),)
@@ -25,5 +29,5 @@ def label_slips(labels: pd.Series) -> tuple[tuple[str, ...], ...]:
 
 
 def _fold(label: str) -> str:
-    """Return a label without case, blanks and with one form for code points that look the same."""
+    """Return a label in lower case, without blanks, in one Unicode form (NFKC)."""
     return "".join(unicodedata.normalize("NFKC", label).casefold().split())

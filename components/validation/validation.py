@@ -1,4 +1,4 @@
-"""manifest, links between copies, params → accepted and quarantined rows, a report, Data Docs."""
+"""manifest, links between copies, params → accepted rows, quarantined rows, report, Data Docs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,11 @@ from components.validation.validation_report import ValidationReport
 
 @dataclass(frozen=True)
 class Validation:
-    """The report, the manifest in two parts, and the Data Docs: path → HTML page."""
+    """The result of validation.
+
+    accepted, quarantine: the rows of the manifest in two parts; quarantine has a column `reason`.
+    docs: path → HTML page of the Data Docs.
+    """
 
     report: ValidationReport
     accepted: pd.DataFrame
@@ -27,11 +31,15 @@ class Validation:
 
 
 def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> Validation:
-    """Check a manifest and split it. Bad data raises nothing here: the report says what is wrong.
+    """Check a manifest, and separate accepted from quarantined rows.
 
-    links: between copies, as `duplicates.links.find_links` returns them. Single images are checked
-    first, then classes: `images_per_class` counts the images that are left of every class, and of
-    every class that `label_known` lists. Where it quarantines, all images of a small class go.
+    Bad data raises no error here: the report says what is wrong. links: the result of
+    `duplicates.links.find_links`.
+
+    Expectations on images are checked first, then expectations on classes, because
+    `images_per_class` counts only images that are not quarantined yet. It also counts classes that
+    `label_known` lists and that have no image. If `images_per_class` quarantines, it quarantines
+    all images of a class that is too small.
     """
     table = add_measures(manifest, links)
     images = check_table("images", "path", table, image_rules(params))
@@ -60,7 +68,10 @@ def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> V
 
 
 def _class_table(left: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
-    """Return label, images left, and spellings for every label that is not blank."""
+    """Return a table with one row for each label that is not blank.
+
+    Columns: label, images (how many of `left` have it) and spellings (from `spelling_counts`).
+    """
     counts = value_counts(left["label"], labels)
     table = pd.DataFrame(counts.items(), columns=["label", "images"])
     table = table[table["label"].str.strip() != ""]

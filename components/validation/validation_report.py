@@ -1,4 +1,4 @@
-"""What validation found → report.json, and the sentence that stops the run."""
+"""findings, counts of images → the content of report.json, and the error that stops the run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ Outcome = Literal["passed", "passed with warnings", "quarantined", "stopped"]
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What all expectations found, and how many images of each class are left.
+    """What all expectations found, and how many images of each class are accepted.
 
-    before, after: images of each class. reasons: quarantined rows by reason. slips: labels that
-    differ in case and blanks only. figures, copies: see components.validation.overview.
+    before: class → number of its images in the manifest. after: class → number of its accepted
+    images. reasons: reason → number of rows quarantined for it. slips: sets of labels that differ
+    only in case and blanks. figures, copies: see components.validation.overview.
     """
 
     findings: tuple[Finding, ...]
@@ -30,12 +31,15 @@ class ValidationReport:
 
     @property
     def passed(self) -> bool:
-        """True where every expectation was met."""
+        """True if every expectation was met."""
         return all(finding.passed for finding in self.findings)
 
     @property
     def outcome(self) -> Outcome:
-        """Say what happens: a stop, rows are quarantined, warnings only, or nothing."""
+        """Return the most severe outcome that applies.
+
+        The run is stopped by an expectation, or because fewer than two classes are left.
+        """
         if any(finding.stops for finding in self.findings) or len(self._classes_left) < 2:
             return "stopped"
         if self.reasons:
@@ -47,7 +51,7 @@ class ValidationReport:
         return [label for label, count in self.after.items() if count]
 
     def tree(self) -> dict[str, Any]:
-        """Return the report as plain values."""
+        """Return the report as plain values that JSON can hold."""
         rows, accepted = sum(self.before.values()), sum(self.after.values())
         return {
             "passed": self.passed,
@@ -68,9 +72,9 @@ class ValidationReport:
         }
 
     def check_may_go_on(self, where: object) -> None:
-        """Raise UserError where an expectation stops the run or fewer than two classes are left.
+        """Raise UserError if an expectation stops the run or fewer than two classes are left.
 
-        where: the file that has the whole report.
+        where: path of report.json, for the message.
         """
         stops = [finding for finding in self.findings if finding.stops]
         if stops:
@@ -78,7 +82,7 @@ class ValidationReport:
             raise UserError(
                 f"{len(stops)} of {len(self.findings)} expectations stop the run; correct data/raw "
                 f"or change {', '.join(f'validate.{finding.name}' for finding in stops)} in "
-                f"params.yaml; {where} lists all files. Received: {received}"
+                f"params.yaml; {where} has more examples. Received: {received}"
             )
         if len(self._classes_left) < 2:
             raise UserError(

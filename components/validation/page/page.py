@@ -1,8 +1,9 @@
-"""The tree of report.json, thumbnails → report.html, one page to look at.
+"""The tree of report.json, thumbnails → the HTML of report.html.
 
-All that the page shows is in the tree. The functions here choose what fits on a page, and sort it;
-`page.html.jinja` draws it, and `page.css` is its style. A list that may be cut is a dict: `rows`
-has its first items, `total` says how long it is, `more` how many items are not shown.
+Except for the thumbnails, everything that the page shows is in the tree. The functions here sort
+it, and choose what fits on the page. `page.html.jinja` draws the page, and `page.css` is its style.
+A list that may be cut is a dict made by `excerpt`. `rows` has the first items, `total` is the
+length of the whole list, and `more` is the number of items that are not shown.
 """
 
 import math
@@ -21,23 +22,25 @@ from components.words import count_text
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
-OUTCOMES = ("stop", "quarantine", "warn", "met")  # of an expectation, the worst first
-LARGEST, SMALLEST = 30, 10  # classes; the two ends show how uneven the counts are
-EXAMPLES = 12  # of one fault or expectation
-SUSPECTS = SETS = 24
-MEMBERS = 6  # of one set of copies
-ROWS = 40  # of a long table
-SHORT_ROWS = 8  # of a table that stands among the histograms
+OUTCOMES = ("stop", "quarantine", "warn", "met")  # outcomes of an expectation, the worst first
+# The numbers below are maximums: the page shows at most this many of each.
+LARGEST, SMALLEST = 30, 10  # the largest and the smallest classes
+EXAMPLES = 12  # files with one fault, or files that fail one expectation
+SUSPECTS = SETS = 24  # suspected labels, and sets of copies of one kind
+MEMBERS = 6  # images of one set of copies
+ROWS = 40  # rows of a long table
+SHORT_ROWS = 8  # rows of a table beside the histograms
+# Kinds of changes since the previous revision, as keys of a row of `per_class`.
 CHANGES = ("added", "removed", "relabelled_to", "relabelled_from", "moved", "changed")
 
 Tree = Mapping[str, Any]
 
 
 def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
-    """Return the page; the same arguments give the same bytes.
+    """Return the HTML of the page; the same arguments give the same text.
 
-    report: the tree of report.json. pictures: path → thumbnail, uint8 [h, w, 3], of those that
-    `picture_paths` names; the page says "not decoded" in the place of one that is missing.
+    report: the tree of report.json. pictures: path → thumbnail, uint8 [h, w, 3], for the paths that
+    `picture_paths` returns. If a path has no thumbnail, the page says "not decoded" instead.
     """
     return render(
         TEMPLATE,
@@ -66,7 +69,7 @@ def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
 
 
 def picture_paths(report: Tree) -> list[str]:
-    """Return the paths of the pictures that the page shows, without repeats, in its order."""
+    """Return the paths of the pictures that the page shows, in page order, each path once."""
     lists = [
         *(gallery["examples"] for gallery in galleries(report)),
         *(copy["members"] for sets in copies(report).values() for copy in sets["rows"]),
@@ -76,7 +79,9 @@ def picture_paths(report: Tree) -> list[str]:
 
 
 def excerpt(items: Sequence[Any], total: int, most: int) -> dict[str, Any]:
-    """Return the first `most` items. total: the length of the list that `items` are the start of.
+    """Return the first `most` items, and how many items there are.
+
+    items: a list, or the start of one that report.json has cut. total: length of the whole list.
 
     >>> excerpt(["a", "b", "c"], total=9, most=2)
     {'rows': ['a', 'b'], 'total': 9, 'more': 7}
@@ -86,9 +91,10 @@ def excerpt(items: Sequence[Any], total: int, most: int) -> dict[str, Any]:
 
 
 def verdict(report: Tree) -> dict[str, str]:
-    """Say how much of the data goes on, and what keeps back the rest or stops the run.
+    """Return the result of validation for the top of the page.
 
-    kind: one of OUTCOMES. title: a few words. sentence: the reasons.
+    kind: one of OUTCOMES. title: whether the run goes on, in a few words. sentence: how many files
+    are accepted, and which expectations stop the run or warn.
     """
     kind, title, reasons = "met", "The run goes on", [_accepted(report), _rules(report)]
     if report["outcome"] == "stopped":
@@ -113,7 +119,7 @@ def _accepted(report: Tree) -> str:
 
 
 def _rules(report: Tree) -> str:
-    """Name what stops the run, or count the expectations that warn."""
+    """Return a sentence that names what stops the run, or counts the expectations that warn."""
     rules = report["expectations"]
     stops, warns = (
         [rule["name"] for rule in rules if outcome(rule) == kind] for kind in ("stop", "warn")
@@ -129,19 +135,23 @@ def _rules(report: Tree) -> str:
 
 
 def outcome(expectation: Tree) -> str:
-    """Return which of OUTCOMES an expectation leads to."""
+    """Return the outcome of an expectation, one of OUTCOMES."""
     return "met" if expectation["passed"] else str(expectation["on_fail"])
 
 
 def expectations_by_outcome(expectations: Iterable[Tree]) -> list[Tree]:
-    """Return expectations with the worst first; those of one outcome keep their order."""
+    """Sort expectations by their outcome, the worst first.
+
+    Expectations with the same outcome keep their order.
+    """
     return sorted(expectations, key=lambda rule: OUTCOMES.index(outcome(rule)))
 
 
 def quarantine_reasons(report: Tree) -> dict[str, int]:
-    """Return code of a fault or name of an expectation → files quarantined for it, most first.
+    """Return reason → number of files quarantined for it, the largest number first.
 
-    A file that has several reasons counts below each.
+    A reason is the code of a fault or the name of an expectation. A file with several reasons
+    counts for each of them.
 
     >>> quarantine_reasons({"quarantined_by_reason": {"dark, blurry": 3, "blurry": 2}})
     {'blurry': 5, 'dark': 3}
@@ -157,10 +167,11 @@ def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def classes(report: Tree) -> dict[str, Any]:
-    """Return the classes by the images that are left of them, the largest first.
+    """Return the classes sorted by their number of accepted images, the largest first.
 
-    largest, between, smallest: all rows in three parts; the page shows the two ends. most: images
-    of the class that had most before quarantine. ratio: largest to smallest, None if that is empty.
+    largest, between, smallest: the sorted classes in three parts. The page shows the first and the
+    last part. most: the largest number of images that a class had before quarantine. ratio: images
+    of the largest class / images of the smallest class, None if the smallest class is empty.
     """
     accepted = max(report["accepted"], 1)
     rows = [
@@ -182,7 +193,7 @@ def classes(report: Tree) -> dict[str, Any]:
 
 
 def galleries(report: Tree) -> list[dict[str, Any]]:
-    """Return the expectations on single pictures that some fail, with the worst examples."""
+    """Return the expectations on single pictures that at least one file fails, with examples."""
     rules = [rule for rule in report["expectations"] if rule["offenders"]]
     return [_gallery(rule) for rule in rules if rule["name"] in wording.GALLERIES]
 
@@ -197,7 +208,7 @@ def _gallery(rule: Tree) -> dict[str, Any]:
 
 
 def tables(report: Tree) -> dict[str, dict[str, Any]]:
-    """Return what decoded pictures are, by title: rows of (what, images), the most common first."""
+    """Return title of a table → its rows (value, number of images), the most common value first."""
     pixels = "{width:,} × {height:,}".format_map
     sizes = [(pixels(size), size["images"]) for size in report["sizes"]]
     counts = {title: _by_count(report.get(key, {})) for key, title in wording.TABLES.items()}
@@ -208,7 +219,7 @@ def tables(report: Tree) -> dict[str, dict[str, Any]]:
 
 
 def histograms(report: Tree) -> Iterator[tuple[wording.FactWords, str, Histogram]]:
-    """Yield words, median and histogram of each fact that was measured."""
+    """Yield (words, median as text, histogram) of each fact that was measured on some file."""
     for name, words in wording.FACTS.items():
         edges, counts, median = itemgetter("edges", "counts", "median")(report["facts"][name])
         if median is not None:
@@ -216,7 +227,10 @@ def histograms(report: Tree) -> Iterator[tuple[wording.FactWords, str, Histogram
 
 
 def copies(report: Tree) -> dict[str, dict[str, Any]]:
-    """Return sets of the same picture: equal or near copies, under several labels or under one."""
+    """Return sets of copies in four lists: equal or near copies, with several labels or with one.
+
+    conflicts, near_conflicts: several labels. copy_sets, near_clusters: one label.
+    """
     return {
         "conflicts": _copies(report, "label_conflict"),
         "near_conflicts": _copies(report, "near_conflict"),
@@ -226,7 +240,11 @@ def copies(report: Tree) -> dict[str, dict[str, Any]]:
 
 
 def _copies(report: Tree, kind: str, conflicts: str = "") -> dict[str, Any]:
-    """Return sets of one kind. conflicts: the kind that has those of them under several labels."""
+    """Return the sets of one kind.
+
+    conflicts: the kind that lists the sets with several labels. If it is given, these sets are left
+    out, so that the page does not show them twice.
+    """
     sets, total = report[f"{kind}s"], report[f"{kind}_count"]
     links = report["near_links"] if kind.startswith("near") else []
     if conflicts:
@@ -244,9 +262,9 @@ def _copies(report: Tree, kind: str, conflicts: str = "") -> dict[str, Any]:
 
 
 def _likeness(copy: Tree, links: Sequence[Tree]) -> Iterator[str]:
-    """Yield how many images a set has, how similar they are, and how they are turned.
+    """Yield short texts: how many images a set has, how similar they are, how they are turned.
 
-    Similarities are rounded down: only equal pictures have 1.00.
+    Similarities are rounded down, so that only equal pictures have 1.00.
     """
     if copy["images"] > 2:
         yield count_text(copy["images"], "image")
@@ -264,9 +282,9 @@ def _likeness(copy: Tree, links: Sequence[Tree]) -> Iterator[str]:
 
 
 def shortcuts(report: Tree) -> dict[str, Any]:
-    """Return labels by how well facts of the file predict them, the best first.
+    """Return labels sorted by how well facts of the file predict them, the best predicted first.
 
-    offenders: how many of them fail the expectation; these come first.
+    offenders: how many labels fail the expectation `shortcuts`. They are the first rows.
     """
     offenders = {rule["name"]: rule["offenders"] for rule in report["expectations"]}
     labels = report["shortcuts"]["labels"]
@@ -275,13 +293,13 @@ def shortcuts(report: Tree) -> dict[str, Any]:
 
 
 def suspects(report: Tree) -> dict[str, Any]:
-    """Return the suspected label errors, the likeliest first."""
+    """Return the suspected label errors, the most likely error first."""
     errors = report["label_errors"] or {"suspects": [], "suspect_count": 0}
     return excerpt(errors["suspects"], errors["suspect_count"], SUSPECTS)
 
 
 def slips(report: Tree) -> dict[str, Any]:
-    """Return sets of labels that are alike but for case and blanks: label → images."""
+    """Return sets of labels that differ only in case and blanks. A set is label → images."""
     images = {label: counts["before"] for label, counts in report["classes"].items()}
     sets = [
         {label: images.get(label, 0) for label in labels[:EXAMPLES]}
@@ -291,7 +309,10 @@ def slips(report: Tree) -> dict[str, Any]:
 
 
 def difference(report: Tree) -> dict[str, Any]:
-    """Return what changed since the previous revision; the classes with most changes first."""
+    """Return what changed since the previous revision.
+
+    changes: the classes that changed, those with the most changed images first.
+    """
     tree = {"revision": None, "notes": [], "per_class": [], **(report.get("difference") or {})}
     sizes = {row["label"]: sum(row[key] for key in CHANGES) for row in tree["per_class"]}
     rows = [row for row in tree["per_class"] if sizes[row["label"]]]

@@ -1,36 +1,36 @@
-"""Codes of faults, names of expectations and facts → the words that report.html has for them."""
+"""Codes of faults, names of expectations and facts → the words for them in report.html."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from components.words import size_text
 
-# Code of a fault → what is wrong with such a file.
+# Code of a fault → what is wrong with a file that has it.
 FAULTS = {
-    "animated": "Several frames: no single picture to train on.",
+    "animated": "Several frames, such as an animation. Training needs a single picture.",
     "cmyk": "Print colours (CMYK), which ingest.decode.cmyk refuses.",
-    "damaged": "Begins like an image, but the rest cannot be decoded.",
+    "damaged": "The file begins like an image, but the rest cannot be decoded.",
     "empty_file": "The file is empty.",
     "grey": "One channel, which ingest.decode.grey refuses.",
     "icc_profile": "A colour profile other than sRGB, which ingest.decode.icc_profile refuses.",
-    "missing": "Listed, but the file is missing.",
+    "missing": "The file is listed, but it is missing.",
     "not_a_file": "A folder, a pipe or a device instead of a file.",
-    "not_an_image": "Not an image format: often a web page or zeroes under a wrong name.",
-    "outside": "Its path leads out of the data folder.",
+    "not_an_image": "Not an image; often a web page with the name of an image, or only zeroes.",
+    "outside": "The path leads to a place outside of the data folder.",
     "palette": "Colours from a palette, which ingest.decode.palette refuses.",
     "sixteen_bit": "16 bits a channel, which ingest.decode.sixteen_bit refuses.",
-    "symlink": "A link; links are never followed.",
-    "too_many_bytes": "Larger than ingest.decode.max_bytes; not read.",
-    "too_many_parts": "Made of more parts than a real image has.",
-    "too_many_pixels": "More pixels than ingest.decode.max_pixels; not decoded.",
+    "symlink": "A symbolic link. Fovea never follows links.",
+    "too_many_bytes": "More bytes than ingest.decode.max_bytes, so the file was not read.",
+    "too_many_parts": "The file has more parts (blocks, chunks) than a real image.",
+    "too_many_pixels": "More pixels than ingest.decode.max_pixels, so it was not decoded.",
     "transparent": "Partly transparent, which ingest.decode.alpha refuses.",
-    "truncated": "The end is missing, as after an interrupted upload.",
-    "unreadable": "The system does not allow it to be read.",
-    "unreadable_name": "Its name is not UTF-8; rename it.",
-    "unsupported_format": "An image, in a format that Fovea does not read.",
+    "truncated": "The end of the file is missing, for example after an interrupted upload.",
+    "unreadable": "The operating system does not allow Fovea to read the file.",
+    "unreadable_name": "The name of the file is not UTF-8; rename the file.",
+    "unsupported_format": "An image in a format that Fovea does not read.",
 }
 
-# Expectation on single pictures → heading of its gallery, and what is measured of a picture.
+# Expectation on single pictures → heading of its gallery, and how its measured value is written.
 GALLERIES = {
     "dark": ("Dark", "brightest 1 %: {:.3f}"),
     "bright": ("Overexposed", "darkest 1 %: {:.3f}"),
@@ -45,12 +45,12 @@ GALLERIES = {
 }
 
 
-# List of counts in the report → heading of its table.
+# Key of counts in the report → heading of their table.
 TABLES = {"formats": "Formats", "modes": "Modes", "bit_depths": "Bits a channel"}
 
 
 class FactWords(NamedTuple):
-    """Title of a fact's histogram, its unit, and how its values are written."""
+    """The words of a histogram: its title, the unit of its values, and how a value is written."""
 
     title: str
     unit: str
@@ -72,7 +72,7 @@ FACTS = {
     "bytes": FactWords("File size", "bytes", size_text),
 }
 
-# What an expectation leads to → the word for it, and what happened to the files.
+# Outcome of an expectation → what it does, and what happened to the files that fail it.
 OUTCOMES = {
     "stop": ("stops the run", "the run stops"),
     "quarantine": ("quarantines", "quarantined"),
