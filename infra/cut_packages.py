@@ -1,7 +1,8 @@
 """requirements.lock → pipelines/packages/<group>.txt: packages that can change a byte of a stage.
 
-A stage names its groups among its deps in dvc.yaml, so DVC runs it again when one of them changes
-and leaves it alone when the linter does. `make lock` runs this; a test compares files and lock.
+In dvc.yaml the groups of a stage are deps of the stage. So DVC runs the stage again if a package of
+its groups changes, but not if another package changes, for example the linter.
+`make lock` runs this file. A test compares the files with requirements.lock.
 """
 
 from pathlib import Path
@@ -51,7 +52,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "stringzilla": "lookup tables inside albucore",
         "tensorflow": "all arithmetic of the network",
     },
-    # evaluate, register; validate, too, for the features that suspected labels are found by
+    # evaluate, register, and validate, which computes features to find suspected labels
     "evaluation": {
         "h5py": "weights inside a .keras file",
         "jinja2": "the report",
@@ -69,12 +70,12 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 
-# Imported by Fovea, and yet in no group: package → why it cannot change a byte.
+# Packages that Fovea imports and that are in no group: package → why it cannot change a byte.
 HARMLESS = {
-    "mlflow": "records what happened; its store is no out",
+    "mlflow": "records runs; its store is no out of a stage",
     "packaging": "compares versions",
     "platformdirs": "finds caches",
-    "prefect": "says when, not what",
+    "prefect": "starts the stages, does not change what they write",
     "psutil": "looks at processes",
     "pydantic": "accepts or refuses params; the values come from the file",
     "rich": "prints to the terminal",
@@ -84,9 +85,10 @@ HARMLESS = {
 
 
 def cut(lock: str, names: list[str]) -> str:
-    """The lines `name==version` or `name==version ; marker` of these packages, sorted.
+    """Return the lines `name==version` or `name==version ; marker` of these packages, sorted.
 
-    A package that the lock has in several versions, by marker, has a line for each.
+    A package that the lock has in several versions, with markers, has a line for each version.
+    Raises SystemExit if the lock does not have one of the packages.
 
     >>> cut("b==2 ; python_version < '3.12' \\\\\\n    --hash=…\\na==1 \\\\\\n", ["a", "b"])
     "a==1\\nb==2 ; python_version < '3.12'\\n"
@@ -103,7 +105,7 @@ def cut(lock: str, names: list[str]) -> str:
 
 
 def main() -> None:
-    """Write the file of every group that is not what the lock says."""
+    """Write the file of each group, if the file differs from the lock."""
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     for group, reasons in GROUPS.items():
         text = cut(lock, list(reasons))

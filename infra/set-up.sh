@@ -1,17 +1,19 @@
 #!/bin/sh
 # requirements.lock → .venv with the packages that it lists, and Fovea itself in editable mode.
 #
-# usage: infra/set-up.sh [PYTHON]        `make set-up` runs it, and every target that needs .venv does.
+# usage: infra/set-up.sh [PYTHON]
+# `make set-up` runs this script, and so does every target of make that needs .venv.
 #
-# Without PYTHON it takes the first that fits of: python3 (what the shell runs), then python3.11
-# (what continuous integration runs), python3.12, python3.13. When nothing changed it does nothing.
+# Without PYTHON, the script uses the first suitable Python in this order: python3 (what the shell
+# runs), python3.11 (what continuous integration runs), python3.12, python3.13.
+# If nothing changed since the last call, the script does nothing.
 set -eu
 cd "$(dirname "$0")/.."
 
 fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 minor='import sys; print(sys.version_info[:2])'
 
-# stdout: the first of the given commands that is a Python which fits and can make an environment.
+# Print the first of the given commands that is a suitable Python and can make an environment.
 find_python() {
     received=
     for candidate in "$@"; do
@@ -31,7 +33,8 @@ find_python() {
     return 1
 }
 
-# Whether .venv holds what the lock and pyproject.toml say now, for the Python asked for.
+# Succeed if .venv was made from the current requirements.lock and pyproject.toml, and with the
+# given Python.
 is_up_to_date() {
     cat requirements.lock pyproject.toml | cmp -s - .venv/installed && is_same_python "$@"
 }
@@ -40,8 +43,8 @@ is_same_python() {
     [ $# = 0 ] || [ "$(.venv/bin/python -c "$minor" 2>/dev/null)" = "$("$1" -c "$minor")" ]
 }
 
-# The same packages by either tool: pip brings uv in, and does its work where uv is not to be had
-# (a platform without wheels) or fails (a mirror that only pip is configured for).
+# pip installs uv, and uv installs the packages. If uv cannot be installed (a platform without
+# wheels) or fails (a mirror that only pip is configured for), pip installs the same packages.
 install_packages() {
     awk '/^[^ ]/ { is_uv = /^uv==/ } is_uv' requirements.lock > .venv/uv.txt
     if .venv/bin/python -m pip install --quiet --no-deps --require-hashes -r .venv/uv.txt &&
@@ -65,8 +68,8 @@ if ! [ -x .venv/bin/python ] || ! is_same_python "$python"; then
     echo "Making .venv with $("$python" --version) ($python)."
     "$python" -m venv --clear .venv
 fi
-rm -f .venv/installed # what is cut off here is done again
-echo "Installing what requirements.lock lists; the first time downloads about 1 GB."
+rm -f .venv/installed # If this installation is interrupted, the next call installs again.
+echo "Installing the packages of requirements.lock; the first installation downloads about 1 GB."
 install_packages
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 cat requirements.lock pyproject.toml > .venv/installed

@@ -1,4 +1,4 @@
-"""python -m pipelines <stage> → that stage's files, from its sections of params.yaml."""
+"""A stage's name on the command line → the files of the stage, made with params.yaml."""
 
 import argparse
 import importlib
@@ -30,13 +30,16 @@ READS_IMAGES = ("ingest", "prepare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one stage; a user's mistake ends in one sentence and exit status 1."""
+    """Run one stage and return the exit status: 0, or 1 after an error, or 130 after Ctrl-C.
+
+    A user's mistake is printed as one sentence.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m pipelines",
-        description="Run one stage on the files as they are. `dvc repro` runs whatever must run.",
+        description="Run one stage on the current files. `dvc repro` runs what must run.",
         epilog="example: python -m pipelines validate",
     )
-    parser.add_argument("stage", choices=STAGES, help="in the order in which they build on another")
+    parser.add_argument("stage", choices=STAGES, help="the stages, in the order in which they run")
     stage = parser.parse_args(arguments).stage
     quiet_vendors()
     show_messages(stage)
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
-        print(f"{stage} interrupted; `dvc repro` goes on from here", file=sys.stderr)  # noqa: T201
+        print(f"{stage} interrupted; `dvc repro` continues with it", file=sys.stderr)  # noqa: T201
         return 130
     return 0
 
@@ -62,10 +65,11 @@ def run_stage(stage: str, params: Params) -> None:
 
 
 def check_training_can_start(params: Params) -> None:
-    """Find out before the first image is read what would stop `search` or `train` an hour later.
+    """Check, before the first image is read, what would stop `search` or `train` an hour later.
 
-    Raises UserError on an unknown backbone, a size it cannot take, or weights that are not there,
-    as written, as the search may choose them, or as label errors are found with.
+    The models in params.yaml are checked: the written model, the models that the search may choose,
+    and the model that finds label errors. Raises UserError if a backbone is unknown or cannot take
+    the image size, or if weights are missing.
     """
     from components.model.backbones import check_backbone
     from components.registry.weights import resolve_weights

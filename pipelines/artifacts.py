@@ -1,7 +1,7 @@
-"""Every file the stages exchange, by name: their only interface to each other.
+"""The name of a file that stages exchange → its path; stages have no other interface.
 
-Paths are relative to the repository's root, where every command runs. How these files are read and
-written: pipelines/formats.py.
+Paths are relative to the repository's root, where every command runs. pipelines/formats.py reads
+and writes these files.
 """
 
 from pathlib import Path
@@ -42,15 +42,16 @@ REPORT = Path("data/evaluate/report.html")
 
 VERDICT = Path("data/register/verdict.json")
 
-# Not exchanged, not tracked: studies that go on after an interruption, locks, cached features.
+# Stages do not exchange the files of this folder, and DVC does not track them. The folder has
+# studies that can continue after an interruption, locks and cached features.
 STATE = Path(".fovea")
 
 
 def images(split: str) -> Path:
-    """Return where `prepare` leaves the pixels of a split: uint8 [N, size, size, 3]."""
+    """Return the path of the pixels of a split, uint8 [N, size, size, 3]; `prepare` writes them."""
     return Path(f"data/prepare/{split}.images.npy")
 
 
 def rows(split: str) -> Path:
-    """Return where `prepare` leaves the manifest rows of a split, in the order of its pixels."""
+    """Return the path of the manifest rows of a split, in the order of its pixels."""
     return Path(f"data/prepare/{split}.parquet")

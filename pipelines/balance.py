@@ -1,4 +1,4 @@
-"""Training rows → data/balance: a plan for classes of unequal size, and counts."""
+"""Training rows → data/balance: a plan against unequal sizes of classes, and image counts."""
 
 import logging
 
@@ -11,7 +11,10 @@ log = logging.getLogger(__name__)
 
 
 def run(balance: Balance) -> None:
-    """Plan how training draws and weighs the classes."""
+    """Plan how often training draws the images of each class, and how it weights the class.
+
+    Raises UserError if the stage `prepare` has not run.
+    """
     class_names = read_tree(artifacts.STATISTICS)["class_names"]
     labels = read_table(artifacts.rows("train"))["label"]
     balance_plan = plan(balance.strategy, labels, class_names)
@@ -19,4 +22,4 @@ def run(balance: Balance) -> None:
     write_tree(artifacts.PLAN, balance_plan)
     write_table(artifacts.COUNTS, counts)
     listed = ", ".join(f"{name} {before} → {after}" for name, before, after in counts.to_numpy())
-    log.info(f"{balance.strategy}, images an epoch: {listed}")
+    log.info(f"{balance.strategy}, images per epoch: {listed}")

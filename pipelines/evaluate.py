@@ -24,9 +24,10 @@ log = logging.getLogger(__name__)
 
 
 def run(seed: int, evaluate: Evaluate) -> None:
-    """Measure the model on the test split; write the figures, and log them to the model's run.
+    """Measure the model on the test split; write the results, and log them to the model's run.
 
-    Raises UserError where MLflow does not answer, before anything is read.
+    Raises UserError if MLflow does not answer (checked first), if a file of an earlier stage is
+    missing or damaged, or if the model has other classes than the prepared data.
     """
     connect()
     classifier = read_classifier(artifacts.MODEL)

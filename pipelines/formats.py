@@ -1,7 +1,7 @@
-"""Tables, trees and texts ⇄ the files of artifacts.py.
+"""Tables, trees (nested values) and texts ⇄ the files of artifacts.py.
 
-Each file is written whole: a reader sees the old file or the new one. No file contains a time or
-the name of a machine.
+A reader sees the complete old file or the complete new file, never a part. No file contains a time
+or the name of a machine.
 """
 
 import json
@@ -18,7 +18,7 @@ from components.files import write_whole
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet or CSV table. Raises UserError where it is missing, or damaged as Parquet."""
+    """Read a table. Raises UserError if the file is missing, or if a Parquet file is damaged."""
     existing = _existing(path)
     if path.suffix == ".csv":
         return pd.read_csv(existing)
@@ -33,7 +33,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table without its index, as Parquet or CSV: the path's suffix decides."""
+    """Write a table without its index, as CSV (suffix `.csv`) or Parquet (all other suffixes)."""
     with write_whole(path) as temporary:
         if path.suffix == ".csv":
             table.to_csv(temporary, index=False, lineterminator="\n")
@@ -42,14 +42,14 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_tree(path: Path) -> Any:
-    """Read a JSON or YAML file. Raises UserError where the stage that writes it has not run."""
+    """Read a JSON or YAML file. Raises UserError if the file is missing."""
     text = _existing(path).read_text(encoding="utf-8")
     # YAML 1.1 would read the JSON number 1e-05 as a string.
     return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
-    """Write nested values as JSON or YAML, as the path's suffix says, keys in the given order."""
+    """Write nested values as JSON (suffix `.json`) or YAML, with keys in the given order."""
     if path.suffix == ".json":
         text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     else:
@@ -66,5 +66,5 @@ def write_text(path: Path, text: str) -> None:
 def _existing(path: Path) -> Path:
     if not path.is_file():
         stage = path.parts[1]
-        raise UserError(f"run `dvc repro {stage}` first, which writes it. Received: no {path}")
+        raise UserError(f"run `dvc repro {stage}` first to write this file. Received: no {path}")
     return path

@@ -1,4 +1,4 @@
-"""data/raw → data/ingest/manifest.parquet: a row for each image, good or bad."""
+"""data/raw → data/ingest/manifest.parquet: one row per image, with or without a fault."""
 
 import logging
 
@@ -12,7 +12,10 @@ log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest) -> None:
-    """Read every new image once, and write a row for each image."""
+    """Read each image that is new since the last run, and write one row for every image.
+
+    Raises UserError if data/raw or DVC's record of it cannot be read.
+    """
     manifest = build_manifest(artifacts.RAW, ingest, artifacts.STATE, recorded_files(artifacts.RAW))
     write_table(artifacts.MANIFEST, manifest)
     faulty = int(manifest["fault"].notna().sum())

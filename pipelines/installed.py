@@ -1,7 +1,7 @@
-"""A list of locked packages → which of them are installed in another version.
+"""A list of locked packages → the packages that are missing or installed in another version.
 
-The list is a group of `pipelines/packages/` or requirements.lock itself: lines `name==version` or
-`name==version ; marker`. A line whose marker does not hold on this machine is passed over.
+The list is a file of `pipelines/packages/`, or requirements.lock. Its lines are `name==version` or
+`name==version ; marker`. A line is skipped if its marker is false on this machine.
 """
 
 import re
@@ -14,10 +14,10 @@ from packaging.markers import Marker
 from components.errors import UserError
 
 PACKAGES = Path(__file__).with_name("packages")
-# One package: name, version, marker. Hashes and comments of requirements.lock do not match.
+# A match is one package: name, version, marker. Hashes and comments of the lock do not match.
 ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?: ; (.*?))?(?: \\)?$", re.MULTILINE)
 
-# Stage → groups of packages that can change a byte of what it writes; dvc.yaml has them as deps.
+# Stage → groups of packages that can change a byte that it writes. dvc.yaml lists them as deps.
 GROUPS = {
     "ingest": ("data",),
     "validate": ("data", "evaluation"),
@@ -33,19 +33,19 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """A package that is not what the lock says."""
+    """A package that is missing, or has another version than the lock says."""
 
     name: str
     expected: str
     installed: str | None  # None: it is missing
 
     def __str__(self) -> str:
-        """`numpy 2.0 instead of 2.4.6`."""
+        """Return the difference in words, such as `numpy 2.0 instead of 2.4.6`."""
         return f"{self.name} {self.installed or 'missing'} instead of {self.expected}"
 
 
 def expected_versions(text: str) -> dict[str, str]:
-    """Name → version, of the lines whose marker holds on this machine.
+    """Return name → version for the lines whose marker is true on this machine.
 
     >>> expected_versions("a==1\\nb==2 ; python_version < '3'\\nb==3 ; python_version >= '3'\\n")
     {'a': '1', 'b': '3'}
@@ -58,7 +58,7 @@ def expected_versions(text: str) -> dict[str, str]:
 
 
 def differences(text: str) -> list[Difference]:
-    """What is installed otherwise than the lines of `text` say, in their order."""
+    """Return the packages that are missing or have another version than in the lines of `text`."""
     return [
         Difference(name, version, installed)
         for name, version in expected_versions(text).items()
@@ -67,15 +67,15 @@ def differences(text: str) -> list[Difference]:
 
 
 def check_packages_of(stage: str) -> None:
-    """Raise UserError where a package that the stage's results depend on is not as locked."""
+    """Raise UserError if a package that can change the stage's files differs from the lock."""
     for group in GROUPS[stage]:
         check_installed(PACKAGES / f"{group}.txt")
 
 
 def check_installed(group_file: Path) -> None:
-    """Raise UserError where a package of the file is installed in another version, or not at all.
+    """Raise UserError if a package of the file is missing or has another version.
 
-    A stage that ran then would write bytes that DVC ascribes to the versions in the file.
+    DVC records the versions in the file. They must be the versions that the stage really used.
     """
     other = differences(group_file.read_text(encoding="utf-8"))
     if other:

@@ -1,4 +1,4 @@
-"""metrics.json, verdict.json → rows of a table and a few sentences, for people."""
+"""metrics.json, verdict.json → rows of a table and a text that people read in Prefect."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,7 +6,10 @@ from typing import Any
 
 
 def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:
-    """Yield a row per number in metrics.json: dotted name, value, its interval if it has one."""
+    """Yield a row per number in metrics.json: its dotted name, its value, and its interval.
+
+    The interval is empty if the number has none.
+    """
     intervals = _intervals(metrics)
     for key, value in metrics.items():
         name = f"{prefix}{key}"
@@ -18,16 +21,20 @@ def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[s
 
 
 def _intervals(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the table of [low, high] lists at this level; a class may have its name, too."""
+    """Return the mapping name → [low, high] at this level, or an empty mapping.
+
+    A class may be called `intervals`. Its value holds no lists, so it is not returned.
+    """
     intervals = metrics.get("intervals", {})
     values = intervals.values() if isinstance(intervals, Mapping) else [intervals]
     return intervals if all(isinstance(value, list) for value in values) else {}
 
 
 def outcome_markdown(verdict: Mapping[str, Any], report: Path, run: str) -> str:
-    """Say what was decided and why, and where the report and the MLflow run are.
+    """Return Markdown with the decision, its reasons, and links to the report and the MLflow run.
 
-    verdict: the content of verdict.json. run: an address, or how to come to one.
+    verdict: the content of verdict.json.
+    run: the address of the MLflow run, or words that say how to find the run.
     """
     version = verdict.get("version")
     registered = [f"Version {version}."] if version is not None else []
@@ -43,7 +50,7 @@ def outcome_markdown(verdict: Mapping[str, Any], report: Path, run: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Write counts as they are, shares with four decimals, and what is undefined as a dash."""
+    """Return an integer as it is, a float with four decimals, and None as a dash."""
     if value is None:
         return "–"
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -14,7 +14,10 @@ log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest, prepare: Prepare) -> None:
-    """Decode every image once, and write it at the size that the network sees."""
+    """Decode every image once, resize it to the input size of the network, and write its pixels.
+
+    Raises UserError if the stage `split` has not run, or if an image cannot be read.
+    """
     splits = read_table(artifacts.SPLITS)
     class_names = sorted(splits["label"].unique())
     indices = {name: index for index, name in enumerate(class_names)}

@@ -22,17 +22,23 @@ from pipelines.workspace.lineage import origin, who
 log = logging.getLogger(__name__)
 
 SHOWN = ("test_accuracy", "test_balanced_accuracy", "test_macro_f1")
-LONGEST_REASONS = 4_000  # characters in a tag; verdict.json has all of them
+LONGEST_REASONS = 4_000  # maximum of characters in the tag; verdict.json has the complete reasons
 
 
 def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None:
-    """Judge the model against the champion, register it as the challenger, promote it if asked."""
+    """Compare the model with the champion and register it as the challenger.
+
+    The model is promoted if `register.promote` is `auto` and the verdict is to promote it.
+    Raises UserError if MLflow does not answer, or if a file of an earlier stage is missing or
+    damaged.
+    """
     connect()
     identity = model_id(artifacts.MODEL)
     statistics = read_tree(artifacts.STATISTICS)
     classes = statistics["class_names"]
     rows = read_table(artifacts.PREDICTIONS)
-    # Before the contest: damage here must stop the stage, not count as a champion that fails.
+    # The test images are read before the contest, because damaged images must stop the stage. In
+    # the contest, damaged images would count as a failure of the champion.
     images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
     probabilities = np.stack(rows["probabilities"].to_numpy())
     contest = Contest(rows, images, artifacts.RAW, classes, ingest, prepare)
@@ -60,7 +66,8 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     tracked.log_files(artifacts.VERDICT, folder=f"register/{register.name}")
     tracked.set_tags({"verdict": verdict.decision, "registered": f"{register.name}/{number}"})
     log.info(f"{verdict.decision}: version {number} of {register.name}; {verdict.reasons[0]}")
-    # Last, so that a crash before leaves the champion that the verdict speaks of.
+    # Promotion is the last step. After an earlier crash the champion is still the version that the
+    # verdict compares with.
     if register.promote == "auto" and verdict.decision == "promote":
         _promote(number, verdict, register)
 

@@ -1,7 +1,7 @@
 """dvc.yaml → the Prefect flow `retrain`: one task run per stage; DVC alone decides what must run.
 
-Prefect says when, where and how often to try again, and shows it. It knows no order of its own
-and caches nothing, so the flow and `dvc repro` leave the same dvc.lock.
+Prefect starts the flow, repeats failed transfers and shows the task runs. The order of the stages
+comes from dvc.yaml, and Prefect caches nothing. So dvc.lock is the same as after `dvc repro`.
 """
 
 import logging
@@ -28,21 +28,23 @@ from pipelines.workspace.messages import LOGGERS
 from pipelines.workspace.params_text import PARAMS
 from pipelines.workspace.starting_weights import write_champion
 
-# By name: the file of a deployment is loaded under another one. Prefect sends these lines to the
-# task run that they belong to (PREFECT_LOGGING_EXTRA_LOGGERS).
+# This is no `__name__`, because Prefect loads the file of a deployment as a module of another name.
+# Prefect shows the lines of this logger in their task run (PREFECT_LOGGING_EXTRA_LOGGERS).
 log = logging.getLogger("pipelines.retrain")
 
-# What the stages change among the files that git tracks: DVC adds new images by itself.
+# Git tracks these files, and `dvc repro` changes them: data/raw.dvc changes if images are new.
 RESULTS = (Path("dvc.lock"), Path("data/raw.dvc"))
 
-# Should another DVC be at work in a second terminal, wait for it instead of failing after 3 s.
+# If another DVC runs in a second terminal, DVC waits for it instead of failing after 3 s.
 DVC = (*processes.DVC, "--wait-for-lock")
-# What `dvc remote default` says before it exits with 1, as it does for other reasons, too.
+# `dvc remote default` prints this if no default remote is set. It exits with 1 then, and also after
+# other errors.
 NO_REMOTE = "No default remote set"
-# What DVC says of a file that another DVC works on; `--wait-for-lock` does not cover those.
+# DVC prints this if another DVC works on a file. DVC fails then, even with `--wait-for-lock`.
 BUSY = "is being blocked by"
 BUSY_TRIES = 5
-# A network may come back; a stage that failed would only fail again.
+# Only transfers are repeated, because the network may work again later. A failed stage would fail
+# again.
 NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
 
 
@@ -54,19 +56,21 @@ def retrain(
     branch: str | None = None,
     commit: bool = True,
 ) -> State[None]:
-    """Run every stage of dvc.yaml that must run, alone in this workspace.
+    """Run every stage of dvc.yaml that must run. Other runs wait for this workspace.
 
-    pull, push: fetch data and results from the DVC remote before, send them there afterwards. The
-    log says so where there is no default remote; then neither is done.
-    start_from: write the champion's version into params.yaml first. With `commit` that is
-    committed before the stages run, and dvc.lock after them; with `branch` on that new branch.
-    Returns Completed, or Failed with one sentence: the failed stage's own, where it has one.
+    pull: fetch data and results from the default DVC remote before the first stage.
+    push: send data and results to the default DVC remote after the last stage.
+    Without a default remote, the log says so, and pull and push are skipped.
+    start_from: `champion` writes the champion's version into params.yaml before the first stage.
+    branch: with `start_from` and `commit`, the name of a new branch for the commits.
+    commit: with `start_from`, commit params.yaml before the stages run, and dvc.lock afterwards.
+    Returns Completed, or Failed with a message: the sentence of the failed stage, if it wrote one.
     """
     _log_every_line()
     try:
         stages = read_stages(Path("dvc.yaml"))
         with locks.hold(Path(), f"flow run {flow_run.name}") as lock:
-            # What must fail fails now, not after hours of training.
+            # These checks are made now, so that an error shows before hours of training.
             connected = (pull or push) and has_remote(lock)
             commits = commit and start_from is not None and prepare_commits(PARAMS, branch)
             if pull and connected:
@@ -85,10 +89,10 @@ def retrain(
     return Completed()
 
 
-# Expected failures are returned, not raised: a raised one fills the log with Prefect's traceback.
+# The tasks return an expected failure. For a raised error Prefect would log a long traceback.
 @task(cache_policy=NO_CACHE, persist_result=False)
 def repro(stage: str, lock: int) -> State[None]:
-    """Let DVC run `stage`, and what comes before it, where something changed."""
+    """Let DVC run `stage` and the stages before it, if something changed."""
     try:
         _dvc("repro", stage, lock=lock)
     except processes.CommandFailedError as error:
@@ -103,7 +107,7 @@ def repro(stage: str, lock: int) -> State[None]:
     retry_delay_seconds=NETWORK_RETRY_DELAYS_S,
 )
 def transfer(direction: str, lock: int) -> State[None]:
-    """`dvc pull` or `dvc push`, with the default remote."""
+    """Run `dvc pull` or `dvc push` with the default remote."""
     try:
         _dvc(direction, lock=lock)
     except processes.CommandFailedError as error:
@@ -114,7 +118,7 @@ def transfer(direction: str, lock: int) -> State[None]:
 def read_stages(path: Path) -> tuple[str, ...]:
     """Return the names of the stages in dvc.yaml, in its order.
 
-    Raises UserError where there is no such file or it names no stage.
+    Raises UserError if the file is missing, or if it names no stage.
     """
     if not path.is_file():
         raise UserError(f"no dvc.yaml; run from the repository's root. Received: {Path.cwd()}")
@@ -126,14 +130,17 @@ def read_stages(path: Path) -> tuple[str, ...]:
 
 
 def has_remote(lock: int) -> bool:
-    """Tell whether `dvc pull` and `dvc push` have somewhere to go; the log says so if not."""
+    """Return whether a default DVC remote is set; the log says so if none is set.
+
+    Raises CommandFailedError if DVC fails for another reason.
+    """
     try:
         _dvc("remote", "default", lock=lock)
     except processes.CommandFailedError as error:
         if NO_REMOTE not in str(error):
             raise
         log.warning(
-            "pull and push are skipped, for no default DVC remote is set; "
+            "pull and push are skipped, because no default DVC remote is set; "
             "`dvc remote add --default NAME URL` sets one"
         )
         return False
@@ -141,9 +148,12 @@ def has_remote(lock: int) -> bool:
 
 
 def show_outcome() -> None:
-    """Leave Prefect artifacts: the metrics, and the verdict with links to report and MLflow run."""
+    """Create Prefect's artifacts of the run: a table of metrics, and the verdict with links.
+
+    The links lead to the report and to the MLflow run. Raises UserError if the metrics are missing.
+    """
     if not artifacts.VERDICT.is_file():
-        return  # this dvc.yaml ends before `register`
+        return  # This dvc.yaml does not have the stage `register`.
     metrics = list(outcome.metric_rows(read_tree(artifacts.METRICS)))
     verdict = read_tree(artifacts.VERDICT)
     text = outcome.outcome_markdown(verdict, artifacts.REPORT, mlflow_run())
@@ -153,14 +163,14 @@ def show_outcome() -> None:
 
 
 def mlflow_run() -> str:
-    """Return the address of the model's MLflow run, or in words how to come to it."""
+    """Return the address of the model's MLflow run, or words that say how to find the run."""
     from components.model.model_file import model_id
     from components.tracking import connection, runs
 
     try:
         run = runs.run_of_model(model_id(artifacts.MODEL))
         experiment = connection.experiment_id()
-    except UserError as error:  # the stages are done: the flow does not fail without the store
+    except UserError as error:  # The stages are done, so the flow must not fail without MLflow.
         return f"unknown, since {error}"
     if run is None:
         return f"unknown to {connection.address()}"
@@ -171,17 +181,22 @@ def mlflow_run() -> str:
 
 
 def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> None:
-    """Run a task under the name of what it does; raise CommandFailedError where it failed."""
+    """Run the task `step` with the argument `name`, which is also the name of the task run.
+
+    lock: the file descriptor of the workspace's lock. Raises CommandFailedError if the task failed.
+    """
     state = step.with_options(name=name, task_run_name=name)(name, lock, return_state=True)
     if not state.is_completed():
         raise processes.CommandFailedError(f"{name}: {state.message}")
 
 
 def _dvc(*arguments: str, lock: int) -> None:
-    """Run DVC, its lines going to the run's log; the child keeps the workspace locked.
+    """Run DVC, and send its lines to the log of the run.
 
-    A `dvc repro` started by hand takes no lock of ours, so it is waited for here, and again where
-    it came first in the moment between looking and starting.
+    lock: the file descriptor of the workspace's lock, which DVC inherits and so keeps.
+    A `dvc repro` in a terminal does not take this lock, so this function waits for it. If such a
+    `dvc repro` starts between the waiting and the start of our DVC, this function waits again.
+    Raises CommandFailedError if DVC fails, or if other DVCs came first BUSY_TRIES times.
     """
     environment = processes.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
     for last in [False] * (BUSY_TRIES - 1) + [True]:
@@ -191,12 +206,15 @@ def _dvc(*arguments: str, lock: int) -> None:
         except processes.CommandFailedError as error:
             if last or BUSY not in str(error):
                 raise
-            log.info("another DVC was faster; waiting for it")
+            log.info("another DVC started first; waiting for it")
     return None
 
 
 def _start_from_champion(commits: bool) -> None:
-    """Write the champion into params.yaml; committed before a stage runs, no run is dirty by it."""
+    """Write the champion's version into params.yaml, and commit params.yaml if `commits` is true.
+
+    This happens before the stages run, so that the tag `git.dirty` of their runs does not name it.
+    """
     version = write_champion()
     if version is not None and commits:
         message = f"Training starts from version {version.number} of {version.name}, the champion"
@@ -204,7 +222,7 @@ def _start_from_champion(commits: bool) -> None:
 
 
 def _log_every_line() -> None:
-    """Let the lines of the stages through where nothing else set a level, as below a worker."""
+    """Log the lines of the stages (level INFO), unless a level is set. A worker sets no level."""
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:

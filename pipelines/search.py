@@ -29,7 +29,11 @@ log = logging.getLogger(__name__)
 
 
 def run(seed: int, model: Model, train: Train, search: Search) -> None:
-    """Run the study that params.yaml describes; with `search.trials: 0` there is none."""
+    """Run the study that params.yaml describes, and write its results.
+
+    With `search.trials: 0` no study runs, and training uses the values in params.yaml.
+    Raises UserError if an earlier stage has not run, or if MLflow does not answer.
+    """
     written = Hyperparameters(model=model, train=train)
     trials: list[Trial] = []
     overrides: Overrides = {}
@@ -45,9 +49,12 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
 
 
 def _run_tracked_study(written: Hyperparameters, search: Search, seed: int) -> list[Trial]:
-    """Run the study, or continue it; an MLflow run shows it, with a run for each trial below."""
+    """Run or continue the study, and return its trials.
+
+    In MLflow the study is a parent run, and each trial is a child run of it.
+    """
     study = study_id(written, search, seed)
-    # A study that continues after an interruption has several parent runs; the tag joins them.
+    # A study that continues after an interruption has several parent runs with the same `study_id`.
     with start_run("search", origin(), {"stage": "search", "study_id": study}) as parent:
         parent.log_params({"seed": seed, "search": search.model_dump()})
         objective = build_objective(written, search, seed, parent)
@@ -60,10 +67,14 @@ def _run_tracked_study(written: Hyperparameters, search: Search, seed: int) -> l
 
 
 def build_objective(written: Hyperparameters, search: Search, seed: int, parent: Run) -> Objective:
-    """Return the objective: train for a few epochs; each trial is an MLflow run under `parent`."""
+    """Return the objective of the study, a function that trains for a few epochs.
+
+    The objective returns the best value of the metric `search.maximize`. It raises Pruned if Optuna
+    stops the trial early. Each trial is a child run of `parent` in MLflow.
+    """
     data = read_training_data()
 
-    @cache  # a registered version may have to be downloaded; once is enough
+    @cache  # With the cache, the file of a registered version is downloaded only once.
     def resolve(weights: str) -> Path | None:
         return resolve_weights(written.model.model_copy(update={"weights": weights}))
 
@@ -85,7 +96,7 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
                 trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
                 return float(trained.best[search.maximize])
             except Pruned as early:
-                tracked.set_tags({"pruned": "yes"})  # a finished run, not a failed one
+                tracked.set_tags({"pruned": "yes"})  # The run counts as finished, not as failed.
                 cut_short = early
         raise cut_short
 
@@ -93,7 +104,10 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
 
 
 def study_id(written: Hyperparameters, search: Search, seed: int) -> str:
-    """Hash what decides all trials: a study continues only with the same data, params and code."""
+    """Return a hash (32 hex digits) of everything that decides the trials: data, params and code.
+
+    A study continues only if this hash is the same.
+    """
     rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), "seed": seed}
     digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())
     here = Path(__file__)

@@ -1,4 +1,4 @@
-"""accepted.parquet, duplicates.parquet → data/split: splits, what is set aside, and shares."""
+"""accepted.parquet, duplicates.parquet → data/split: splits, images set aside, shares, leaks."""
 
 import logging
 
@@ -13,12 +13,16 @@ log = logging.getLogger(__name__)
 
 
 def run(seed: int, split: Split) -> None:
-    """Give every accepted image its split, or set it aside; write only splits without a leak."""
+    """Assign every accepted image to a split, or set it aside. Write only splits without a leak.
+
+    Raises UserError if the stage `validate` has not run, or if a split that comes with the images
+    has leaks and `split.given` is `stop`.
+    """
     accepted = read_table(artifacts.ACCEPTED)
     links = read_table(artifacts.DUPLICATES)
 
     leaks = given_leaks(accepted, links, split, seed)
-    write_table(artifacts.LEAKS, leaks)  # also where the check stops the run
+    write_table(artifacts.LEAKS, leaks)  # The check below may stop the run; users need this table.
     check_given(leaks, split, artifacts.LEAKS)
 
     splits = assign_splits(accepted, links, split, seed)

@@ -26,18 +26,19 @@ from pipelines import artifacts
 
 log = logging.getLogger(__name__)
 
-ONE_CLASS = ("",)  # a classifier must have a head; it is not used here
-AT_A_TIME = 4096  # images whose pixels are on the disk at a time: 600 MB at 224 pixels
+ONE_CLASS = ("",)  # A classifier must have a head with a class. The head is not used here.
+AT_A_TIME = 4096  # images; at 224 × 224 pixels they need 600 MB on the disk
 RESIZE: Literal["squash"] = "squash"
 
 
 def suspected_labels(
     accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, params: LabelErrors
 ) -> dict[str, Any] | None:
-    """Return the suspected label errors as plain values; None with `backbone: none`.
+    """Return the suspected label errors as plain values; None if `params.backbone` is `none`.
 
-    links: between copies. An image's label is never predicted from its copies or its group.
-    Raises UserError where the backbone, its weights or a file of the manifest cannot be read.
+    links: pairs of images that are copies. The label of an image is never predicted from its copies
+    or from its group.
+    Raises UserError if the backbone, its weights or a file of the manifest cannot be read.
     """
     if params.backbone == "none":
         return None
@@ -49,7 +50,10 @@ def suspected_labels(
 
 
 def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArray[np.float32]:
-    """Return float32 [rows, D], in the order of the rows; their files are in `.fovea/features`."""
+    """Return frozen features, float32 [rows, D], in the order of the rows.
+
+    The features are cached in `.fovea/features`.
+    """
     classifier = _classifier(params)
     prepare = Prepare(size=params.size, resize=RESIZE)
     parts = []
@@ -66,7 +70,7 @@ def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArra
 
 
 def _classifier(params: LabelErrors) -> Classifier:
-    """Return a classifier, of which only the backbone is used."""
+    """Return a classifier. Only its backbone is used."""
     model = params.model()
     file = resolve_weights(model)
     if file is None:

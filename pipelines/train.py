@@ -20,7 +20,10 @@ from pipelines.workspace.lineage import origin
 
 
 def run(seed: int, model: Model, train: Train) -> None:
-    """Train one classifier; the figures of each epoch go to MLflow and history.csv."""
+    """Train one classifier, and write the metrics of each epoch to MLflow and history.csv.
+
+    Raises UserError if an earlier stage has not run, or if MLflow does not answer.
+    """
     with start_run("train", origin(), tags={"stage": "train"}) as tracked:
         overrides = read_tree(artifacts.HYPERPARAMETERS)
         hyperparameters = Hyperparameters(model=model, train=train).with_overrides(overrides)
@@ -39,7 +42,10 @@ def run(seed: int, model: Model, train: Train) -> None:
 
 
 def _epoch_logger(tracked: Run) -> OnEpoch:
-    """Return a function that logs the row of an epoch; steps count epochs over both phases."""
+    """Return a function that logs the metrics of an epoch to MLflow.
+
+    The step in MLflow is the number of the epoch, counted over both phases of the training.
+    """
     epochs = count(1)
 
     def log(row: Row) -> None:

@@ -13,9 +13,9 @@ from pipelines.formats import read_table, read_tree
 
 
 def read_training_data() -> Data:
-    """Return train and val, with pixels that are read from disk when used.
+    """Return the splits train and val. Their pixels are read from the disk when they are used.
 
-    Raises UserError where an earlier stage has not run, or its pixels were damaged.
+    Raises UserError if an earlier stage has not run, or if its pixels are damaged.
     """
     statistics = read_tree(artifacts.STATISTICS)
     return Data(

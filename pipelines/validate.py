@@ -28,12 +28,16 @@ log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest, validate: Validate) -> None:
-    """Accept or quarantine every row, write the report, and only then stop if a rule says so."""
+    """Accept or quarantine every row, and write the report.
+
+    Raises UserError after everything is written, if a rule of params.yaml stops the run.
+    """
     manifest = read_table(artifacts.MANIFEST)
     links = find_links(manifest, validate.near_duplicates)
     validation = check(manifest.drop(columns="fingerprint"), links, validate)
     label_errors = None
-    if validation.report.outcome != "stopped":  # else there are certain errors to correct first
+    # If a rule stops the run, its errors are certain and are corrected before suspected errors.
+    if validation.report.outcome != "stopped":
         label_errors = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
     report = validation.report.tree()
     report |= {"label_errors": label_errors, "difference": _difference(manifest)}
@@ -53,7 +57,7 @@ def run(ingest: Ingest, validate: Validate) -> None:
 
 
 def _difference(manifest: pd.DataFrame) -> dict[str, Any]:
-    """Compare with the last commit that has other images; see workspace.revisions."""
+    """Compare the manifest with the manifest of the newest commit that has other images."""
     previous = previous_manifest()
     if previous is None:
         return {"notes": ["no manifest of other images is in git's history and DVC's cache"]}

@@ -1,4 +1,4 @@
-"""Files that a retraining changes → commits of these files alone, on this branch or a new one."""
+"""Files that a retraining changed → git commits of only these files, on this or a new branch."""
 
 import logging
 from collections.abc import Sequence
@@ -11,11 +11,13 @@ log = logging.getLogger(__name__)
 
 
 def prepare_commits(first: Path, branch: str | None) -> bool:
-    """Begin the branch, if one is named, and return whether `commit_files` can be called later.
+    """Check that git can commit, and return whether `commit_files` can be called later.
 
     first: the file that will be changed and committed first.
-    Without a git repository the log says so, and the result is False. Raises UserError where
-    `first` has changes already, the branch exists, or git does not know who commits.
+    branch: the name of a branch to create and check out. With None the current branch stays.
+    The result is False only outside of a git repository; the log then says so.
+    Raises UserError if git does not work or does not know the author, if `first` has uncommitted
+    changes, or if the branch exists already.
     """
     try:
         git("rev-parse", "--git-dir")
@@ -27,8 +29,8 @@ def prepare_commits(first: Path, branch: str | None) -> bool:
     _run("var", "GIT_COMMITTER_IDENT")
     if changes := _changes(first):
         raise UserError(
-            f"{first} has changes that are not committed; commit them first, so that the next "
-            f"commit has nothing but the version in it, or add --no-commit. Received: {changes}"
+            f"{first} has uncommitted changes; commit them first, because the next commit must "
+            f"contain only the champion's version, or add --no-commit. Received: {changes}"
         )
     if branch is not None:
         _run("switch", "--quiet", "--create", branch)
@@ -36,7 +38,10 @@ def prepare_commits(first: Path, branch: str | None) -> bool:
 
 
 def commit_files(files: Sequence[Path], message: str) -> None:
-    """Commit those of the files that changed. What else is changed or staged stays as it is."""
+    """Commit those of `files` that have changes. Other changed or staged files stay as they are.
+
+    Raises UserError if git cannot commit.
+    """
     changed = [str(file) for file in files if _changes(file)]
     if changed:
         _run("add", "--", *changed)
@@ -45,12 +50,12 @@ def commit_files(files: Sequence[Path], message: str) -> None:
 
 
 def _changes(file: Path) -> str:
-    """Return what `git status` says of a file; empty where it is as committed."""
+    """Return what `git status` prints about a file: an empty text if the file has no changes."""
     return _run("status", "--porcelain", "--", str(file)).strip()
 
 
 def _run(*arguments: str) -> str:
-    """Return what git prints. Raises UserError with git's own reason where it fails."""
+    """Run git and return its output. Raises UserError with git's reason if git fails."""
     try:
         done = git(*arguments)
     except GitError as error:

@@ -1,7 +1,10 @@
-"""What DVC recorded (data/raw.dvc, dvc.lock, its cache) → paths and the md5 of their content.
+"""data/raw.dvc, dvc.lock, DVC's cache → paths of files and the md5 of their content.
 
-The files of DVC are read and DVC itself is not started: that takes milliseconds and no lock, so it
-also works during `dvc repro`.
+This module reads the files of DVC and does not start DVC. Reading takes milliseconds and needs no
+lock, so it also works while `dvc repro` runs.
+
+DVC's cache holds objects. An object is a file whose name is the md5 of its content. A listing is an
+object that names the files of a folder; the name of a listing is its md5 and the ending `.dir`.
 """
 
 import configparser
@@ -19,67 +22,73 @@ from components.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
 
-# The C parser, where there is one, reads dvc.lock thirty times as fast.
+# The C parser reads dvc.lock thirty times as fast, but not every installation of PyYAML has it.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-FOLDER = ".dir"  # the ending of a listing's name; a listing names the files of a folder
+FOLDER = ".dir"  # The name of a listing ends in this.
 
 
 def recorded_files(folder: Path) -> dict[str, str] | None:
-    """Return POSIX path below `folder` → md5, as `<folder>.dvc` says; None without such a file.
+    """Return the files of `folder` that DVC recorded: POSIX path below `folder` → md5.
 
-    None, and a warning, also where that file is empty, and where the listing of the folder is not
-    in DVC's cache, for example because images were copied here by hand: the run can go on.
+    Returns None if there is no file `<folder>.dvc`. Returns None and logs a warning if this file is
+    empty, or if DVC's cache does not have the listing of the folder, for example because the images
+    were copied here by hand. The run can go on in these cases.
 
     Runs from the repository's root. Takes no lock and starts no process.
-    Raises UserError where `<folder>.dvc` is torn, or the listing is damaged: its md5 is its name.
+    Raises UserError if `<folder>.dvc` is not in the format of DVC 3, or if the listing is damaged.
+    Damage is noticed because the name of a listing is the md5 of its content.
     """
     name = listing_name(folder)
     if name is None:
         return None
     if not object_path(name).exists():
         log.warning(
-            f"DVC's cache has no listing of {folder}, so its files are not compared with it; "
-            f"`dvc fetch` or `dvc add {folder}` brings the listing back"
+            f"DVC's cache does not have the list of files in {folder}, so the files are not "
+            f"compared with the list; `dvc fetch` fetches it, `dvc add {folder}` makes a new one"
         )
         return None
     return read_listing(name)
 
 
 def listing_name(folder: Path) -> str | None:
-    """Return the name of the listing, `<32 hex digits>.dir`, that `<folder>.dvc` holds, or None."""
+    """Return the name of the listing in `<folder>.dvc`, in the form `<32 hex digits>.dir`.
+
+    Returns None if the file is missing. Returns None and logs a warning if the file is empty.
+    Raises UserError if the file is not in the format of DVC 3.
+    """
     tracked = Path(f"{folder}.dvc")
     try:
         text = tracked.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    if not text.strip():  # `dvc repro` writes the file each time, and not in one step
+    if not text.strip():  # `dvc repro` empties the file and then writes it, each time.
         log.warning(
-            f"{tracked} is empty, as a DVC that was killed leaves it, so the images in {folder} "
-            f"are not compared with it; `git checkout {tracked}` or `dvc add {folder}` brings it "
-            "back"
+            f"{tracked} is empty, probably because DVC was killed while it wrote the file. The "
+            f"images in {folder} are not compared with the file. `git checkout {tracked}` restores "
+            f"the file, or `dvc add {folder}` writes it again"
         )
         return None
     name = listing_name_in(text)
     if name is None:
         raise UserError(
-            f"{tracked} names no folder as DVC 3 does; bring it back with git, or run "
+            f"{tracked} must name a folder in the format of DVC 3; restore it with git, or run "
             f"`dvc add {folder}`. Received: {one_line(text, longest=100)!r}"
         )
     return name
 
 
 def listing_name_in(text: str) -> str | None:
-    """Return the name of the listing that the text of a .dvc file holds, or None."""
+    """Return the name of the listing in the text of a .dvc file; None if DVC 3 did not write it."""
     outs = parse(text).get("outs")
     out = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], dict) else {}
     name = out.get("md5")
-    # Without `hash: md5` it was written by DVC 2, which hashed text in another way.
+    # DVC 2 does not write `hash: md5`, and it computes the md5 of text files in another way.
     by_dvc_3 = isinstance(name, str) and name.endswith(FOLDER) and out.get("hash") == "md5"
     return name if by_dvc_3 else None
 
 
 def added_outs(text: str) -> dict[str, str]:
-    """Return path → md5 of what the text of a .dvc file names, written by any version of DVC."""
+    """Return path → md5 of the outs in the text of a .dvc file. Any version of DVC is accepted."""
     return _md5s(parse(text), "outs")
 
 
@@ -90,28 +99,34 @@ def outs_in_lock(text: str) -> dict[str, str]:
 
 
 def stage_files(text: str, stage: str, kind: Literal["deps", "outs"]) -> dict[str, str]:
-    """Return path → md5 of a stage's deps or outs in the text of a dvc.lock."""
+    """Return path → md5 of a stage's deps or outs in the text of a dvc.lock.
+
+    The result is empty if the text does not have the stage.
+    """
     return _md5s(_stages(text).get(stage), kind)
 
 
 def read_listing(name: str) -> dict[str, str]:
-    """Return the files of a folder as DVC's cache lists them: POSIX path → md5.
+    """Read the listing `name` from DVC's cache and return its files: POSIX path → md5.
 
-    Raises UserError where the listing `name` is not in the cache, or is damaged.
+    Raises UserError if the listing is missing in the cache or damaged.
     """
     content = read_object(name)
     if content is None:
         path = object_path(name)
-        problem = "is damaged" if path.is_file() else "is not"
+        problem = (
+            "damaged; run `fovea data verify --heal`"
+            if path.is_file()
+            else "missing; run `dvc fetch`"
+        )
         raise UserError(
-            f"DVC's listing of a folder {problem} in its cache; `dvc fetch` brings one that is "
-            f"missing, `fovea data verify --heal` repairs a damaged one, too. Received: {path}"
+            f"the list of a folder's files in DVC's cache is {problem}. Received: {path}"
         )
     return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
 
 
 def read_object(name: str) -> bytes | None:
-    """Return the content of an object of the cache, or None where it is missing or damaged."""
+    """Return the content of an object of the cache; None if the object is missing or damaged."""
     try:
         content = object_path(name).read_bytes()
     except OSError:
@@ -121,21 +136,28 @@ def read_object(name: str) -> bytes | None:
 
 
 def listing_bytes(files: Mapping[str, str]) -> bytes:
-    """Return the listing of a folder, POSIX path → md5, byte for byte as DVC writes it."""
+    """Return the listing of a folder's files as the bytes that DVC writes.
+
+    files: POSIX path → md5.
+    """
     entries = [{"md5": files[path], "relpath": path} for path in sorted(files)]
     return json.dumps(entries, sort_keys=True).encode()
 
 
 def object_path(name: str) -> Path:
-    """Return where the cache has the content with this md5, or the listing with this name."""
+    """Return the path of an object in DVC's cache.
+
+    name: the md5 of the object's content, or the name of a listing.
+    """
     return cache_folder() / "files/md5" / name[:2] / name[2:]
 
 
 def cache_folder() -> Path:
-    """Return the folder of DVC's cache, as DVC's config files say.
+    """Return the folder of DVC's cache, which DVC's config files set.
 
-    The files are those of the system, the user, the repository and this clone; a later one
-    overrides an earlier one. Equals `dvc cache dir`, which takes half a second to start.
+    There are config files of the system, the user, the repository and this clone. A later file in
+    this order overrides an earlier file. A file that cannot be read is skipped. The result equals
+    the output of `dvc cache dir`, a command that takes half a second.
     """
     folder = Path(".dvc/cache")
     for file in _config_files():
@@ -154,7 +176,7 @@ def cache_folder() -> Path:
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text; empty where it is missing, not readable or not UTF-8."""
+    """Return the text of a file. It is empty if the file is missing, not readable or not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeError):
@@ -162,7 +184,10 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Return the mapping that a YAML or JSON text holds; empty where it holds none, as if torn."""
+    """Return the mapping in a YAML or JSON text.
+
+    The result is empty if the text holds no mapping, for example because the file is incomplete.
+    """
     try:
         tree = yaml.load(text, Loader=YAML_LOADER)
     except yaml.YAMLError:
@@ -171,7 +196,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _config_files() -> Iterator[Path]:
-    import platformdirs  # DVC finds its config with it, too
+    import platformdirs  # DVC finds its config files with the same library.
 
     system = platformdirs.site_config_dir("dvc", "iterative")
     user = platformdirs.user_config_dir("dvc", "iterative")

@@ -1,7 +1,7 @@
-"""A command → run so that Ctrl-C reaches the command alone, and not the servers it has started.
+"""A command → its exit status; Ctrl-C reaches only the command, not the servers that it started.
 
-A terminal sends Ctrl-C to every process of its group. Prefect's temporary server would end at once,
-and Prefect would then wait for minutes to report to a server that is gone.
+A terminal sends Ctrl-C to every process in the foreground. Prefect's temporary server would then
+end at once, and Prefect would try for minutes to send reports to a server that is gone.
 """
 
 import os
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from types import FrameType
 
 POLL_S = 0.1
-# A little longer than a stage may take to end; after that everything is killed.
+# A stage has 8 s to end after Ctrl-C (processes.py). After PATIENCE_S all processes are killed.
 PATIENCE_S = 9.5
 
 
 def end_with_parent() -> None:
-    """Send SIGINT to this process as soon as the process that started it has ended."""
+    """Start a thread that sends SIGINT to this process as soon as its parent process has ended."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -30,10 +30,10 @@ def end_with_parent() -> None:
 
 
 def run_apart(command: Sequence[str]) -> int:
-    """Run `command` in a session of its own and return its exit status.
+    """Run `command` in a new session and return its exit status, or 130 after an interruption.
 
-    Ctrl-C and SIGTERM reach its first process alone, as SIGINT. If it still runs PATIENCE_S later,
-    its process group is killed.
+    Ctrl-C and SIGTERM are passed as SIGINT to the first process of the session only. If this
+    process still runs PATIENCE_S later, its process group is killed.
     """
     process = subprocess.Popen(command, start_new_session=True)
     interrupted_at: list[float] = []

@@ -1,4 +1,4 @@
-"""A git command → its exit status and output, or in words why git cannot answer here."""
+"""A git command → its exit status and output, or an error that says why git cannot answer."""
 
 import logging
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 20
-FATAL = 128  # git's exit status where it cannot do what was asked
-# English, for reasons are recognised by their words. And reading must take no lock that a commit
-# made at the same time needs.
+FATAL = 128  # git's exit status if it cannot do what was asked
+# LC_ALL makes git write English, because this module recognises git's reasons by their words.
+# GIT_OPTIONAL_LOCKS stops `git status` from taking a lock that a commit may need at the same time.
 ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 class GitError(Exception):
-    """Why git cannot answer: one sentence, git's own where it gives a reason."""
+    """git cannot answer. The message is one sentence, git's own reason if git gives one."""
 
 
 class NoRepositoryError(GitError):
@@ -25,9 +25,9 @@ class NoRepositoryError(GitError):
 def git(*arguments: str, root: Path = Path()) -> subprocess.CompletedProcess[str]:
     """Run git in the folder `root`, for at most 20 s, and return exit status, stdout and stderr.
 
-    A status other than 0 is an answer, too, such as that of an unknown revision.
-    Raises NoRepositoryError outside of a repository, and GitError where git is not installed, does
-    not answer, or refuses to read the repository (which belongs to another user, say).
+    An exit status other than 0 raises no error. git returns such a status for an unknown revision.
+    Raises NoRepositoryError outside of a repository. Raises GitError if git is not installed, does
+    not answer in time, or refuses to read the repository because it belongs to another user.
     """
     command = ["git", "-C", str(root), *arguments]
     log.debug(f"runs: {' '.join(command)}")

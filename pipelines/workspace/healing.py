@@ -1,7 +1,9 @@
-"""Damaged content → intact content, in DVC's cache or in the workspace, whole or not at all.
+"""A damaged file in DVC's cache or the workspace → the same file with intact content.
 
-Only content with the right md5 is put in place. A damaged object for which there is no intact
-content stays as it is: it may be the last copy of a picture, with one wrong byte.
+A file is replaced in one step, and only by content with the right md5. If no intact content is
+found, the damaged file stays as it is. It may be the last copy of a picture, with one wrong byte.
+
+An object is a file in DVC's cache whose name is the md5 of its content (see dvc_files.py).
 """
 
 import hashlib
@@ -19,11 +21,11 @@ from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_en
 log = logging.getLogger(__name__)
 
 ASIDE = artifacts.STATE / "damaged"
-READ_ONLY = 0o444  # DVC takes an object of its cache for whole if it is read-only
+READ_ONLY = 0o444  # DVC trusts a read-only object of its cache without computing the md5 again.
 
 
 def md5(path: Path) -> str | None:
-    """Return the md5 of a file, or None where it is missing or cannot be read."""
+    """Return the md5 of a file; None if the file is missing or cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, _md5).hexdigest()
@@ -32,12 +34,15 @@ def md5(path: Path) -> str | None:
 
 
 def is_intact(name: str) -> bool:
-    """Tell whether the cache has this object, with the content whose md5 is its name."""
+    """Return whether the cache has the object `name`, and the md5 of its content is its name."""
     return md5(dvc_files.object_path(name)) == name.removesuffix(dvc_files.FOLDER)
 
 
 def undo_unfinished() -> None:
-    """Undo what a killed healing left. To be called with the workspace locked."""
+    """Return moved objects and delete partial files that a killed `fovea data verify --heal` left.
+
+    The caller must hold the lock of the workspace.
+    """
     for path in list(ASIDE.glob("*")):
         _return_object(path.name)
     for left in [*dvc_files.cache_folder().glob(".healed.*"), *Path("data").glob(".healed.*")]:
@@ -45,7 +50,10 @@ def undo_unfinished() -> None:
 
 
 def replace_object(name: str, intact: Path) -> bool:
-    """Copy a file into the cache as the object `name`, if its md5 is right; return whether so."""
+    """Copy the file `intact` into the cache as the object `name`, if the md5 of the file is `name`.
+
+    Returns whether the object was replaced. Raises OSError if writing fails.
+    """
     path = dvc_files.object_path(name)
     temporary = dvc_files.cache_folder() / f".healed.{os.getpid()}.part"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,15 +61,22 @@ def replace_object(name: str, intact: Path) -> bool:
 
 
 def restore_file(path: Path, name: str) -> bool:
-    """Copy the object `name` of the cache to `path`, if its md5 is right; return whether so."""
-    if path.is_symlink():  # to the cache, where DVC's cache.type is symlink
+    """Copy the object `name` of the cache to `path`, if the object is intact.
+
+    Returns whether `path` now has the right content. Raises OSError if writing fails.
+    """
+    if path.is_symlink():  # With DVC's `cache.type = symlink`, `path` is a link to the object.
         return md5(path) == name
     temporary = Path("data") / f".healed.{os.getpid()}.part"
     return _replace(path, dvc_files.object_path(name), temporary, name, path.stat().st_mode)
 
 
 def rebuild_listing(name: str, folder: Path) -> bool:
-    """Write the listing `name` again from a folder in the workspace; return whether it fits."""
+    """Write the listing `name` again from the files of a folder in the workspace.
+
+    Nothing is written if the folder has other files than the listing had. Returns whether the
+    listing was written. Raises OSError if writing fails.
+    """
     files = {
         path.relative_to(folder).as_posix(): md5(path) or ""
         for path in folder.rglob("*")
@@ -76,19 +91,19 @@ def rebuild_listing(name: str, folder: Path) -> bool:
 
 
 def fetch_objects(names: Collection[str], targets: Sequence[str]) -> set[str]:
-    """Fetch objects from DVC's remote; return those that are intact now.
+    """Fetch objects from DVC's remote; return the names of the objects that are intact now.
 
     targets: the .dvc file and the outputs that the objects belong to.
-    DVC fetches only what is missing. So damaged objects are moved to another folder before, and
-    moved back where the remote has no intact one.
+    DVC fetches only objects that are missing. So damaged objects are first moved to another folder.
+    They are moved back if the remote has no intact copy.
     """
     ASIDE.mkdir(parents=True, exist_ok=True)
     try:
         for name in names:
             with suppress(FileNotFoundError):
                 shutil.move(dvc_files.object_path(name), ASIDE / name)
-        for target in targets:  # one by one, since an unknown target would stop the others
-            with suppress(CommandFailedError):  # DVC has printed its reason
+        for target in targets:  # DVC fetches nothing if one of several targets is unknown to it.
+            with suppress(CommandFailedError):  # DVC has printed the reason itself.
                 run([*DVC, "--wait-for-lock", "fetch", target], stage_environment({}))
         return {name for name in names if is_intact(name)}
     finally:
@@ -97,7 +112,7 @@ def fetch_objects(names: Collection[str], targets: Sequence[str]) -> set[str]:
 
 
 def _return_object(name: str) -> None:
-    """Move an object back into the cache, unless an intact one is there by now."""
+    """Move a damaged object back into the cache, unless the cache has the intact object by now."""
     aside = ASIDE / name
     if not aside.exists():
         return
@@ -111,9 +126,10 @@ def _return_object(name: str) -> None:
 
 
 def _replace(path: Path, intact: Path, temporary: Path, name: str, mode: int) -> bool:
-    """Copy `intact` to `path`, if its md5 is `name`; return whether so.
+    """Copy the file `intact` to `path`, if the md5 of the file is `name`.
 
-    `intact` may be missing or not readable. Raises OSError where writing fails.
+    Nothing is copied if `intact` is missing or not readable. Returns whether the file was copied.
+    Raises OSError if writing fails.
     """
     if md5(intact) != name.removesuffix(dvc_files.FOLDER):
         return False

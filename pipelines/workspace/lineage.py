@@ -1,4 +1,4 @@
-"""The repository as it is now → tags that say which code, data and params made a run or a model."""
+"""The repository as it is now → tags with the code, data and params of a run or a model."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from pipelines.workspace import dvc_files
 from pipelines.workspace.git import GitError, git, reason
 
 FLOW_RUN_VARIABLES = ("FOVEA_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
-# DVC writes dvc.lock while the stages run, so dvc.lock would make every run dirty. Its content is
-# in the tags as hashes.
+# DVC writes dvc.lock while the stages run, so dvc.lock would make every run dirty. The tags have
+# the hashes in dvc.lock instead.
 NOT_A_CHANGE = {"dvc.lock"}
 SHOWN_PATHS = 10
 LONGEST_NAME = 200
 
 
 def origin(root: Path = Path()) -> Origin:
-    """Return where a run that starts now comes from."""
+    """Return what a run that starts now comes from: tags, the user, the data and its hash."""
     tags = lineage(root)
     digest = data_hash(root) or tags.get("data_id", "untracked")
     return Origin(tags, who(root), str(artifacts.RAW), digest)
@@ -30,8 +30,9 @@ def origin(root: Path = Path()) -> Origin:
 def lineage(root: Path = Path()) -> dict[str, str]:
     """Return the tags that every run and every model version carries.
 
-    root: the repository's root. What is unknown is left out, or the tag says why. A missing or
-    broken git, DVC or file never raises, for lineage must not stop a training.
+    root: the repository's root. The tag of an unknown value is left out, or says why the value is
+    unknown. Nothing is raised if git, DVC or a file is missing or broken, because lineage must not
+    stop a training.
     """
     lock = dvc_files.read_text(root / "dvc.lock")
     statistics = _tree(root / artifacts.STATISTICS)
@@ -53,9 +54,10 @@ def lineage(root: Path = Path()) -> dict[str, str]:
 
 
 def data_hash(root: Path = Path()) -> str | None:
-    """Return DVC's hash of data/raw, such as `<32 hex digits>.dir`, or None where it is untracked.
+    """Return DVC's hash of data/raw, `<32 hex digits>.dir`; None if DVC does not track data/raw.
 
-    The hash that `ingest` read (dvc.lock) comes before the one that was added (data/raw.dvc).
+    This is the hash of the data that the stage `ingest` read (dvc.lock). If the stage has not run,
+    it is the hash of the data that was added to DVC (data/raw.dvc).
     """
     lock = dvc_files.read_text(root / "dvc.lock")
     added = dvc_files.added_outs(dvc_files.read_text(root / "data/raw.dvc"))
@@ -63,7 +65,7 @@ def data_hash(root: Path = Path()) -> str | None:
 
 
 def who(root: Path = Path()) -> str:
-    """Return the user's name: git's user.name, else the login, else `unknown`."""
+    """Return the user's name: git's user.name, or the login name, or `unknown`."""
     try:
         name = git("config", "user.name", root=root).stdout.strip()
     except GitError:
@@ -85,12 +87,15 @@ def _git_tags(root: Path) -> dict[str, str]:
 
 
 def _dirty(status: str) -> str:
-    """`git status --porcelain -z` → `no`, or `yes` with the paths; untracked files count, too."""
+    """Return `no`, or `yes` with the first paths of changed and untracked files.
+
+    status: the output of `git status --porcelain -z`.
+    """
     entries = iter(status.split("\0"))
     paths = []
     for entry in entries:
         paths.append(entry[3:])
-        if entry[:1] in ("R", "C"):  # a rename is followed by the old name
+        if entry[:1] in ("R", "C"):  # The next entry is the old name of a renamed file.
             next(entries, None)
     changed = sorted(set(paths) - NOT_A_CHANGE - {""})
     more = f" and {len(changed) - SHOWN_PATHS} more" * (len(changed) > SHOWN_PATHS)
@@ -100,7 +105,10 @@ def _dirty(status: str) -> str:
 def _lock_hash(
     lock: str, stage: str, kind: Literal["deps", "outs"], ending: str = ""
 ) -> str | None:
-    """Return the one hash among a stage's deps or outs in dvc.lock, or the sha256 over several."""
+    """Return the hash of a stage's deps or outs in dvc.lock whose paths end in `ending`.
+
+    Returns the sha256 over all of their hashes if there are several, and None if there are none.
+    """
     hashes = dvc_files.stage_files(lock, stage, kind)
     wanted = {path: value for path, value in hashes.items() if path.endswith(ending)}
     if len(wanted) > 1:
@@ -113,7 +121,7 @@ def _tree(path: Path) -> dict[str, Any]:
 
 
 def _canonical(tree: Mapping[str, Any]) -> str:
-    """Return params as one text that comments, spacing and the order of keys do not change."""
+    """Return params as a text that does not depend on comments, spacing or the order of keys."""
     return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
 
 

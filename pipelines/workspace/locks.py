@@ -1,7 +1,9 @@
-"""A workspace → the one run that may change it; every other run waits, and says who holds it.
+"""A workspace → a lock that lets only one run at a time change the workspace; other runs wait.
 
-DVC's own locks fail after three seconds instead of waiting. This one waits, and since the kernel
-holds it (flock), no dead process ever blocks it. Why not filelock: docs/decisions/workspace-lock.md
+DVC's own locks fail after three seconds instead of waiting. The lock of this module waits, and the
+waiting run logs which process holds the lock. The kernel manages the lock (flock) and releases it
+when the process dies, so a dead process never blocks a run. docs/decisions/workspace-lock.md says
+why the library filelock is not used.
 """
 
 import fcntl
@@ -25,22 +27,24 @@ log = logging.getLogger(__name__)
 LOCK = Path(".fovea/workspace.lock")
 DVC_LOCKS = Path(".dvc/tmp")
 POLL_S = 0.5
-# The kernel gives the time of its boot, from which a process' start is counted, in whole seconds.
+# The start of a process is counted from the boot of the kernel, and the kernel gives the time of
+# its boot in whole seconds. So the start time of a process can be wrong by this many seconds.
 CLOCK_S = 2.0
 REMIND_S = 300.0
 
 
 @contextmanager
 def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Iterator[int]:
-    """Hold the workspace at `root`, waiting as long as another process does; `say` gets its name.
+    """Lock the workspace at `root`. Wait as long as another process has locked it.
 
-    command: what this process is, for those who wait for it.
-    Yields the lock's file descriptor. A child process that inherits it keeps the workspace locked
-    if this process is killed and the child lives on.
+    command: a description of this process, which the waiting processes show.
+    say: is called with a line that names the process that this one waits for.
+    Yields the file descriptor of the lock. A child process that inherits the descriptor keeps the
+    workspace locked, even if this process is killed before the child ends.
     """
     path = root / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The file is never deleted: a process that opened it just before would lock a deleted file.
+    # The file is never deleted. A process that opened it just before would lock a deleted file.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
     def other_holder() -> str | None:
@@ -51,7 +55,7 @@ def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Ite
         _write_holder(descriptor, command)
         wait_for_dvc(root, say)
         if remove_dead_rwlock(root):
-            say("removed .dvc/tmp/rwlock, which a DVC that was killed has left")
+            say("removed .dvc/tmp/rwlock, which was left by a DVC process that was killed")
         yield descriptor
         os.ftruncate(descriptor, 0)
     finally:
@@ -59,7 +63,7 @@ def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Ite
 
 
 def holder(root: Path) -> str | None:
-    """Return who holds the workspace at `root` now, in words, or None. Changes nothing."""
+    """Return a description of the process that has locked the workspace at `root`, or None."""
     try:
         descriptor = os.open(root / LOCK, os.O_RDONLY)
     except FileNotFoundError:
@@ -71,12 +75,15 @@ def holder(root: Path) -> str | None:
 
 
 def wait_for_dvc(root: Path, say: Callable[[str], None] = log.info) -> None:
-    """Wait until no living DVC runs a stage of the repository at `root`; `say` gets its name."""
+    """Wait until no DVC process runs a stage of the repository at `root`.
+
+    say: is called with a line that names the DVC process.
+    """
     _wait(lambda: dvc_holder(root), say)
 
 
 def dvc_holder(root: Path) -> str | None:
-    """Return in words which living DVC runs a stage of the repository at `root`, or None."""
+    """Return a description of the DVC process that runs a stage of the repository, or None."""
     path = root / DVC_LOCKS / "rwlock"
     try:
         entries, written_s = _entries(path), path.stat().st_mtime
@@ -89,10 +96,11 @@ def dvc_holder(root: Path) -> str | None:
 
 
 def dead_rwlock(root: Path) -> Path | None:
-    """Return DVC's `rwlock` where a killed DVC left it so that it stops every later DVC, else None.
+    """Return the path of DVC's file `rwlock` if a killed DVC left it, and it stops every later DVC.
 
-    Either it is empty or cut off. Or another process has the number of the dead DVC by now, as
-    after the restart of a container: DVC checks no more than whether the number is in use.
+    Returns None otherwise. The file stops a later DVC in two cases. In the first case the file is
+    empty or incomplete. In the second case another process now has the process number of the dead
+    DVC, for example after the restart of a container. DVC only checks whether the number is in use.
     """
     path = root / DVC_LOCKS / "rwlock"
     try:
@@ -105,10 +113,11 @@ def dead_rwlock(root: Path) -> Path | None:
 
 
 def remove_dead_rwlock(root: Path) -> bool:
-    """Remove a dead `rwlock`, unless a living DVC writes it just now; return whether it is removed.
+    """Remove a `rwlock` that a killed DVC left; return whether it was removed.
 
-    DVC writes the file while it holds `rwlock.lock`. So a torn file, seen by the process that
-    holds `rwlock.lock`, is one that a dead process left.
+    A living DVC holds the lock `rwlock.lock` while it writes `rwlock`. So this function first takes
+    `rwlock.lock`, and does nothing if a DVC holds it. If `rwlock` is
+    incomplete while this function holds `rwlock.lock`, a dead process left it.
     """
     if dead_rwlock(root) is None:
         return False
@@ -122,7 +131,10 @@ def remove_dead_rwlock(root: Path) -> bool:
 
 
 def _wait(who: Callable[[], str | None], say: Callable[[str], None]) -> None:
-    """Wait until `who` names no holder. Never blocks: Ctrl-C and a cancelled flow get through."""
+    """Wait until `who` returns None; call `say` for each new holder, and again every REMIND_S.
+
+    The waiting is a loop of short sleeps, so that Ctrl-C and the cancellation of a flow can end it.
+    """
     named, named_at = "", 0.0
     while (now := who()) is not None:
         if now != named or time.monotonic() - named_at > REMIND_S:
@@ -140,16 +152,17 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _entries(rwlock: Path) -> list[dict[str, Any]]:
-    """Return the readers and writers in DVC's `rwlock`. Raises ValueError where it is torn."""
+    """Return the readers and writers in DVC's `rwlock`. Raises ValueError if it is incomplete."""
     tree = json.loads(rwlock.read_bytes())
     readers = [reader for path in tree.get("read", {}).values() for reader in path]
     return [*tree.get("write", {}).values(), *readers]
 
 
 def _is_dvc(pid: int, written_s: float) -> bool:
-    """Tell whether process `pid` can be the DVC that is named in a file written at that time.
+    """Return whether process `pid` can be the DVC that wrote its process number into a file.
 
-    A dead DVC's number may belong to another process by now, or to us. written_s: Unix time.
+    written_s: the time at which the file was written, in seconds (Unix time).
+    The number of a dead DVC may belong to another process by now, also to this process itself.
     """
     if pid == os.getpid() or not is_alive(pid):
         return False
@@ -158,11 +171,12 @@ def _is_dvc(pid: int, written_s: float) -> bool:
         if process.create_time() > written_s + CLOCK_S:
             return False
         command = " ".join(process.cmdline()).lower()
-    except psutil.AccessDenied:  # some systems show a command to its user only
+    except psutil.AccessDenied:  # Some systems show a command only to its user.
         return True
     except psutil.NoSuchProcess:
         return False
-    return not command or "dvc" in command or "python" in command  # empty: about to begin
+    # The command is empty while a process starts.
+    return not command or "dvc" in command or "python" in command
 
 
 def _write_holder(descriptor: int, command: str) -> None:
@@ -176,5 +190,5 @@ def _read_holder(descriptor: int) -> str:
     try:
         by = json.loads(os.pread(descriptor, 4096, 0))
         return f"`{by['command']}` (process {by['pid']} on {by['host']}, since {by['since']})"
-    except ValueError:  # the moment between locking the file and writing to it
+    except ValueError:  # The holder has locked the file, but not written to it yet.
         return "a run that has just begun"

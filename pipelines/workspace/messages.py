@@ -1,4 +1,4 @@
-"""Messages of our loggers → lines on standard output."""
+"""Log messages of Fovea's code → lines on standard output."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ QUIET, NORMAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
 
 
 class _StandardOutput(logging.StreamHandler[TextIO]):
-    """Writes to `sys.stdout` as it is when a message comes, which tests and Rich replace."""
+    """Looks up `sys.stdout` again for each message, because tests and Rich replace it."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)

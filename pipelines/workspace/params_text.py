@@ -1,4 +1,4 @@
-"""The text of params.yaml → the same text with one other value: comments and layout stay."""
+"""The text of params.yaml and a new value → the text with this value; comments and layout stay."""
 
 import copy
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ PARAMS = Path("params.yaml")
 def with_value(text: str, keys: Sequence[str], value: str) -> str:
     """Return the text of a YAML file with another value at `keys`; comments and layout stay.
 
-    value: as it is written in YAML: `0.5` is a number, `"2026"` with quotes a text.
-    Raises UserError where there is no plain value at `keys`.
+    value: the value in YAML. For example, `0.5` is a number and `"2026"` with quotes is a string.
+    Raises UserError if the text is not valid YAML, or if it has no plain value at `keys` that can
+    be replaced. A list and a mapping are no plain values.
 
     >>> with_value("model: { weights: none } # a start", ("model", "weights"), "imagenet")
     'model: { weights: imagenet } # a start'
@@ -32,14 +33,14 @@ def with_value(text: str, keys: Sequence[str], value: str) -> str:
             below = below[key]
         below[keys[-1]] = yaml.safe_load(value)
         changed = text[: node.start_mark.index] + value + text[node.end_mark.index :]
-        # A value over several lines, or one that other values refer to, cannot be changed alone.
+        # A value cannot be replaced alone if it has several lines, or if other values refer to it.
         if _holds(changed, expected):
             return changed
-    raise UserError(f"{PARAMS} must have one plain value at {'.'.join(keys)}: write {value} there")
+    raise UserError(f"{PARAMS} must have one plain value at {'.'.join(keys)}; write {value} there")
 
 
 def read_tree(text: str) -> Any:
-    """Read YAML. Raises UserError where it is none."""
+    """Read a YAML text. Raises UserError if the text is not valid YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

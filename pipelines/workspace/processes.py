@@ -1,4 +1,4 @@
-"""A command → its output line by line; however it ends, none of its processes is left behind."""
+"""A command → its output, line by line; all of its processes are ended, also after an error."""
 
 import codecs
 import io
@@ -19,17 +19,18 @@ from pipelines.workspace.environment import QUIET
 log = logging.getLogger(__name__)
 
 DVC = (sys.executable, "-m", "dvc")
-# Together below the ten seconds in which a cancelled run must be gone.
+# Signals, and the seconds to wait after each. A cancelled run must have ended within ten seconds.
 PATIENCE_S = ((signal.SIGINT, 6.0), (signal.SIGTERM, 2.0))
 POLL_S = 0.05
-# How long output is read after a command has ended, where a process that it left holds it open.
+# A command that has ended may leave a process that keeps its output open. The output is then read
+# for this many seconds.
 GRACE_S = 1.0
 CHUNK = 65_536  # bytes
 LAST_LINES = 12
 
 
 class CommandFailedError(Exception):
-    """A command's own `error: …` sentence, or the last lines it wrote and its exit status."""
+    """A command failed. The message is its `error: ` line, or its exit status and last lines."""
 
 
 def run(
@@ -38,12 +39,12 @@ def run(
     say: Callable[[str], None] = log.info,
     keep_open: Sequence[int] = (),
 ) -> None:
-    """Run `command` in a process group of its own; `say` gets each line as it is written.
+    """Run `command` in a new process group; call `say` with each line when it is written.
 
     keep_open: file descriptors that the command inherits.
-    The command has ended when its first process has; what that left running is ended, too.
-    Raises CommandFailedError where the exit status is not 0. On any exception in this process
-    (Ctrl-C, SIGTERM turned into one) the group gets SIGINT, then SIGTERM, then SIGKILL.
+    When the first process of the command has ended, the other processes of the group are ended.
+    Raises CommandFailedError if the exit status is not 0. If an exception stops this function, for
+    example after Ctrl-C, the group gets SIGINT, then SIGTERM, then SIGKILL.
     """
     log.debug(f"runs: {' '.join(command)}")
     last: deque[str] = deque(maxlen=LAST_LINES)
@@ -70,7 +71,10 @@ def run(
 def capture(
     *command: str, root: Path = Path(), timeout_s: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends soon, in the folder `root`; return exit status, stdout and stderr."""
+    """Run a short command in the folder `root`; return exit status, stdout and stderr.
+
+    Raises subprocess.TimeoutExpired if the command runs longer than `timeout_s`.
+    """
     log.debug(f"runs: {' '.join(command)}")
     return subprocess.run(
         command,
@@ -84,17 +88,22 @@ def capture(
 
 
 def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return this process' environment, its interpreter first on PATH and output unbuffered.
+    """Return the environment of this process with its interpreter first on PATH.
 
-    With it `python` in dvc.yaml is the interpreter that runs now, also where no virtual
-    environment is activated.
+    So `python` in dvc.yaml is the interpreter that runs now, even if no virtual environment is
+    activated. The output of Python is not buffered.
+    extra: variables that are added, and that replace variables of the same name.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**QUIET, **os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **extra}
 
 
 def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.debug) -> None:
-    """End every process of the group that `process` leads: asked for 8 s at most, then killed."""
+    """End every process of the group that `process` leads.
+
+    The group first gets the signals in PATIENCE_S. If it still runs after 8 s, it is killed.
+    say: is called with a line for each signal.
+    """
     try:
         for signal_to_send, patience_s in PATIENCE_S:
             if not _alive(process):
@@ -104,10 +113,10 @@ def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.d
             deadline = time.monotonic() + patience_s
             while _alive(process) and time.monotonic() < deadline:
                 time.sleep(POLL_S)
-    finally:  # also when a second Ctrl-C interrupts the waiting above
+    finally:  # This also runs if a second Ctrl-C interrupts the waiting above.
         _signal(process, signal.SIGKILL)
         process.wait()
-        deadline = time.monotonic() + GRACE_S  # the others die a moment later, too
+        deadline = time.monotonic() + GRACE_S  # Other processes of the group end a moment later.
         while _alive(process) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         if process.stdout is not None:
@@ -115,12 +124,13 @@ def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.d
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Yield what `process` writes line by line; a progress bar's carriage returns end lines, too.
+    """Yield the lines that `process` writes. A carriage return of a progress bar also ends a line.
 
-    Ends with the output, or GRACE_S after the process where others hold the output open.
+    Stops at the end of the output. If another process keeps the output open, stops GRACE_S after
+    `process` has ended.
     """
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), True)
-    rest = ""  # of a line that is not complete yet
+    rest = ""  # the start of a line that is not complete yet
     for chunk in _chunks(process):
         *lines, rest = (rest + decoder.decode(chunk)).split("\n")
         yield from lines
@@ -143,19 +153,20 @@ def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
 
 
 def _alive(process: subprocess.Popen[Any]) -> bool:
-    process.poll()  # a leader that ended but was not waited for would count as alive
+    process.poll()  # Without this call, a leader that has ended would count as alive.
     return _signal(process, 0)
 
 
 def _signal(process: subprocess.Popen[Any], number: int) -> bool:
-    """Signal the whole group; return whether it still has a process that can be signalled.
+    """Send a signal to the whole group; return whether the group still has a running process.
 
-    A group, not the tree of children: a process whose parent has ended leaves the tree, but stays
-    in the group.
+    number: the signal; 0 sends nothing and only checks the group.
+    The tree of children is not used. A process whose parent has ended is no longer in the tree, but
+    it is still in the group.
     """
     try:
         os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):  # macOS: PermissionError where all are zombies
+    except (ProcessLookupError, PermissionError):  # macOS: PermissionError if all are zombies
         return False
     return True
 

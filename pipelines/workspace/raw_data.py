@@ -1,4 +1,4 @@
-"""data/raw, filled by a command → the same, tracked by DVC."""
+"""The folder data/raw → the same folder, tracked by DVC."""
 
 import logging
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ log = logging.getLogger(__name__)
 
 
 def check_root() -> None:
-    """Raise UserError where the current folder is not the repository's root."""
+    """Raise UserError if the current folder is not the repository's root."""
     if not Path("params.yaml").is_file():
         raise UserError(
-            f"run from the repository's root, beside params.yaml. Received: {Path.cwd()}"
+            f"run from the repository's root, the folder of params.yaml. Received: {Path.cwd()}"
         )
 
 
 def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
-    """Run `dvc add` on a folder. Raises UserError where DVC refuses.
+    """Run `dvc add` on a folder. Raises UserError if DVC fails.
 
-    keep_open: file descriptors that DVC inherits, such as that of the workspace's lock.
+    keep_open: file descriptors that DVC inherits, such as the descriptor of the workspace's lock.
     """
     lines: list[str] = []
     command = [*DVC, "add", "--quiet", str(folder)]
     try:
-        if not _in_git():  # an unpacked archive; DVC refuses to run there without this setting
+        if not _in_git():  # DVC does not run outside of git without the setting core.no_scm.
             run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}))
             log.info("this is no git repository, so DVC is set to work without git (core.no_scm)")
         run(command, stage_environment({}), lines.append, keep_open)
@@ -42,6 +42,6 @@ def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
 def _in_git() -> bool:
     try:
         git("rev-parse", "--git-dir")
-    except GitError as error:  # any other problem: DVC needs no git, and reports it if it matters
+    except GitError as error:  # If git has another problem, DVC reports it.
         return not isinstance(error, NoRepositoryError)
     return True

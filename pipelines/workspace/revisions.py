@@ -1,4 +1,4 @@
-"""A commit → the images and the manifest it had, read from git and DVC's cache."""
+"""A commit → the images and the manifest of this commit, read from git and DVC's cache."""
 
 import io
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from pipelines.workspace.git import GitError, git
 TRACKED = "data/raw.dvc"
 LOCK = "dvc.lock"
 RAW = "data/raw"
-# How many commits with the same images are searched for one whose manifest is of these images.
+# At most this many commits with the same images are searched for a manifest of these images.
 COMMITS_SEARCHED = 20
 
 
 @dataclass(frozen=True)
 class Revision:
-    """What data/raw.dvc and dvc.lock said at a commit; an md5 is None where they did not say it."""
+    """What data/raw.dvc and dvc.lock said at a commit. An md5 is None if it is missing there."""
 
     commit: str | None  # None: the workspace as it is now
     images: str | None  # md5 of data/raw when it was added to DVC
-    ingested: str | None  # md5 of data/raw when `ingest` read it
-    manifest: str | None  # md5 of the manifest that `ingest` wrote
+    ingested: str | None  # md5 of data/raw when the stage `ingest` read it
+    manifest: str | None  # md5 of the manifest that the stage `ingest` wrote
 
     @property
     def manifest_is_of_images(self) -> bool:
@@ -35,10 +35,11 @@ class Revision:
 
 
 def previous_manifest() -> tuple[str, pd.DataFrame] | None:
-    """Return the newest commit whose images differ from those of now, and its manifest.
+    """Return the newest commit whose images differ from the current images, and its manifest.
 
-    The manifest has the columns path, label and image_id, which every version of it has. None
-    where git, such a commit, or its manifest in DVC's cache is missing. Never raises.
+    The manifest has only the columns path, label and image_id. All versions of Fovea write these.
+    Returns None if git is missing, if there is no such commit, or if its manifest is not in DVC's
+    cache. No error of git or of a file is raised.
     """
     try:
         revision = newest_with_other_images(current())
@@ -57,7 +58,7 @@ def current() -> Revision:
 
 
 def revision_at(revision: str) -> Revision:
-    """Return a revision by name, such as a tag. Raises GitError where git knows no such name."""
+    """Return a revision by name, such as a tag. Raises GitError if git does not know it."""
     done = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if done.returncode != 0:
         more = " in this shallow clone, which `git fetch --unshallow` completes" * is_shallow()
@@ -66,11 +67,12 @@ def revision_at(revision: str) -> Revision:
 
 
 def newest_with_other_images(now: Revision) -> Revision | None:
-    """Return the newest commit whose images differ from those of `now`, or None.
+    """Return the newest commit whose images differ from the images of `now`, or None.
 
-    Images may be committed before `ingest` has run on them. So of the commits with the same
-    images, the newest is taken whose manifest was made from them, else the newest.
-    Raises GitError where there is no git repository.
+    Several commits can have the same images, because images may be committed before the stage
+    `ingest` writes their manifest. The result is the newest of these commits whose manifest was
+    made from the images. If there is no such commit, the result is the newest of these commits.
+    Raises GitError if git does not work here, for example outside of a git repository.
     """
     until = "HEAD"
     for commit in _commits("HEAD", TRACKED):
@@ -82,12 +84,12 @@ def newest_with_other_images(now: Revision) -> Revision | None:
 
 
 def is_shallow() -> bool:
-    """Tell whether the clone has only the newest commits."""
+    """Return whether this clone has only the newest commits. Raises GitError as `git` does."""
     return git("rev-parse", "--is-shallow-repository").stdout.strip() == "true"
 
 
 def read_manifest(revision: Revision) -> pd.DataFrame | None:
-    """Return the manifest of a revision, or None where DVC's cache has no intact one."""
+    """Return the manifest of a revision; None if DVC's cache does not have it, or it is damaged."""
     if revision.manifest is None:
         return None
     content = dvc_files.read_object(revision.manifest)
@@ -119,11 +121,18 @@ def _revision_of(commit: str) -> Revision:
 
 
 def _file_at(commit: str, name: str) -> str:
-    """Return a file of a commit, relative to the current folder; empty where it is missing."""
+    """Return the text of a file at a commit. It is empty if the commit does not have the file.
+
+    name: the path of the file, relative to the current folder.
+    """
     return git("show", f"{commit}:./{name}").stdout
 
 
 def _commits(until: str, *names: str) -> list[str]:
-    """Return the commits of the main line that touched a file, newest first."""
+    """Return the commits up to `until` that changed one of the files, newest first.
+
+    names: the files; without names, data/raw.dvc and dvc.lock. Of a merge, only the line of the
+    first parent is followed.
+    """
     paths = names or (TRACKED, LOCK)
     return git("log", "--first-parent", "--format=%H", until, "--", *paths).stdout.split()

@@ -1,4 +1,4 @@
-"""The registry's champion → its version in params.yaml, where DVC, git and people see it."""
+"""The registry's champion → its version in params.yaml; training starts from its weights."""
 
 import logging
 from collections.abc import Sequence
@@ -16,12 +16,13 @@ WEIGHTS = ("model", "weights")
 
 
 def write_champion() -> Version | None:
-    """Write the version that the alias `champion` is on into `model.weights`, and return it.
+    """Write the version with the alias `champion` into `model.weights` in params.yaml.
 
-    None, with a line in the log, where there is no champion: params.yaml then stays as it is.
-    The rest of params.yaml need not be valid: it may still have an alias as its weights.
-    Raises UserError where MLflow does not answer, the file of the version is missing or was
-    changed, or params.yaml has no such value.
+    Returns the version. If there is no champion, the log says so, params.yaml stays as it is, and
+    the result is None.
+    The current weights in params.yaml need not be valid. For example, they may be an alias.
+    Raises UserError if MLflow does not answer, if the file of the version is missing or was
+    changed, or if params.yaml is missing, is not valid YAML or has no such value.
     """
     if not PARAMS.is_file():
         raise UserError(
@@ -33,9 +34,9 @@ def write_champion() -> Version | None:
     version = champion(name)
     if version is None:
         written = _value(text, WEIGHTS)
-        log.info(f"{name} has no champion; training starts from what params.yaml says: {written}")
+        log.info(f"{name} has no champion; training starts from params.yaml's weights: {written}")
         return None
-    download(version)  # what is wrong with its file shows now, not after hours of training
+    download(version)  # An error in its file must show now, not after hours of training.
     changed = with_value(text, WEIGHTS, version.reference)
     if changed == text:
         log.info(f"params.yaml names the champion of {name} already, version {version.number}")
@@ -51,5 +52,5 @@ def _value(text: str, keys: Sequence[str]) -> Any:
     for key in keys:
         node = node.get(key) if isinstance(node, dict) else None
     if node is None:
-        raise UserError(f"{'.'.join(keys)} is missing; every value must be written out")
+        raise UserError(f"write a value for {'.'.join(keys)} in {PARAMS}. Received: no value")
     return node

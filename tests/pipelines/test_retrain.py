@@ -131,7 +131,7 @@ def test_pull_and_push_without_a_remote_are_skipped_and_the_log_says_so(
     flow = start_flow(prefect_api, "--pull", "--push")
     log, _ = flow.communicate(timeout=90)
     assert flow.returncode == 0, log
-    assert log.count("pull and push are skipped, for no default DVC remote is set") == 1
+    assert log.count("pull and push are skipped, because no default DVC remote is set") == 1
     assert (root / "c").exists()
     assert list(task_runs(run_flow(pull=True, push=True))) == ["ingest", "split", "train"]
 

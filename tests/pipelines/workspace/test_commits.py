@@ -63,7 +63,9 @@ def test_a_new_branch_begins_where_we_are_and_an_old_one_is_refused(repository: 
 
 def test_changes_of_ones_own_are_not_swept_into_the_commit(repository: Path) -> None:
     PARAMS.write_text("mine\n")
-    with pytest.raises(UserError, match=r"not committed.*--no-commit. Received: M params.yaml"):
+    with pytest.raises(
+        UserError, match=r"uncommitted changes.*--no-commit. Received: M params.yaml"
+    ):
         prepare_commits(PARAMS, "warm")
     assert git("branch", "--show-current") == "main\n"
 

@@ -50,7 +50,9 @@ def test_what_is_edited_later_does_not_change_what_is_recorded() -> None:
 @pytest.mark.parametrize("text", ["outs:\n- md5: abc", "outs: 3", "\x00", "- [", "outs: []"])
 def test_a_torn_or_foreign_dvc_file_is_one_sentence(text: str) -> None:
     write(Path("data"), {"raw.dvc": text.encode()})
-    with pytest.raises(UserError, match=r"raw\.dvc names no folder as DVC 3 does.*Received: "):
+    with pytest.raises(
+        UserError, match=r"raw\.dvc must name a folder in the format of DVC 3.*Received"
+    ):
         dvc_files.recorded_files(RAW)
 
 
@@ -75,7 +77,7 @@ def test_without_a_listing_nothing_is_held_against_it_and_a_line_says_so(
     dvc("add", "--quiet", str(RAW))
     next(Path(".dvc/cache").rglob("*.dir")).unlink()
     assert dvc_files.recorded_files(RAW) is None
-    assert "no listing of data/raw" in capsys.readouterr().out
+    assert "does not have the list of files in data/raw" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -90,7 +92,7 @@ def test_a_listing_that_is_damaged_is_named(damage: str) -> None:
         entries = json.loads(listing.read_bytes())
         entries[0]["md5"] = "0" * 32
         listing.write_text(json.dumps(entries))
-    with pytest.raises(UserError, match=f"is damaged in its cache.*--heal.*{listing.name}"):
+    with pytest.raises(UserError, match=f"in DVC's cache is damaged.*--heal.*{listing.name}"):
         dvc_files.recorded_files(RAW)
 
 

@@ -52,7 +52,7 @@ def test_one_value_changes_and_comments_and_layout_stay(before: str, after: str)
     ],
 )
 def test_a_value_that_cannot_be_changed_alone_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=f"one plain value at model.weights: write {REFERENCE}"):
+    with pytest.raises(UserError, match=f"one plain value at model.weights; write {REFERENCE}"):
         with_value(text, WEIGHTS, REFERENCE)
 
 
@@ -80,7 +80,7 @@ def test_the_champion_is_written_once_and_a_moved_alias_again(
     workspace: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert write_champion() is None
-    assert "digits has no champion; training starts from what params.yaml says: none" in caplog.text
+    assert "digits has no champion; training starts from params.yaml's weights: none" in caplog.text
     assert Path("params.yaml").read_text() == CARD
 
     promote("digits", "1", "first", "Ann")
