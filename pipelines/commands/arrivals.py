@@ -1,4 +1,4 @@
-"""Names of files that arrive → where they go below data/raw, and a summary for the user."""
+"""Names of new files → their paths below data/raw, warnings, and a summary for the user."""
 
 import logging
 import unicodedata
@@ -15,12 +15,12 @@ from pipelines.artifacts import RAW
 log = logging.getLogger(__name__)
 
 TABLES = frozenset({".csv", ".parquet", ".jsonl", ".npz", ".npy"})
-SHOWN = 10  # classes in a line
+SHOWN = 10  # The summary names at most this many classes.
 Parts = tuple[str, ...]
 
 
 def folder_below(into: str) -> PurePosixPath:
-    """Return the folder that --into names. Raises UserError where it is not below data/raw."""
+    """Return the folder that --into names. Raises UserError if it is not below data/raw."""
     folder = PurePosixPath(into)
     if folder.is_absolute() or ".." in folder.parts or any(p.startswith(".") for p in folder.parts):
         raise UserError(f"--into must name a folder below {RAW}, such as cat. Received: {into!r}")
@@ -28,13 +28,14 @@ def folder_below(into: str) -> PurePosixPath:
 
 
 def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, str]:
-    """Return name → where it goes below data/raw; a message says if an outer folder is left out."""
+    """Return name → path below data/raw. If an outer folder is left out, a message says so."""
     wrapper = _wrapper(names, into, raw)
     if wrapper:
         above = "/".join(wrapper)
         log.info(
-            f"every file is in {above}/, which seems to be no class but a folder around the data "
-            f"set, so its content is added without it. If it is a class, add it with --into {above}"
+            f"every file is in {above}/, which seems to be a folder around the whole data set and "
+            f"not a class, so {above}/ is left out of the new paths. If it is a class, add it with "
+            f"--into {above}"
         )
     parts_of = {name: PurePosixPath(name).parts for name in names}
     return {
@@ -44,7 +45,7 @@ def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, s
 
 
 def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
-    """Raise UserError where a name is not UTF-8, or a file and a folder have the same name."""
+    """Raise UserError if a name is not UTF-8, or if a file and a folder have the same name."""
     files = {*arriving, *existing}
     for name in sorted(arriving):
         if not _is_text(name):
@@ -62,7 +63,11 @@ def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
 
 
 def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str]) -> str:
-    """Return a line that says what was added, per class folder, and what was left out."""
+    """Return a line that says what was added, per class folder, and what was left out.
+
+    new: paths below data/raw that were copied. replaced: how many of them replaced a file.
+    known: how many files data/raw had already. skipped: names of hidden files.
+    """
     classes = Counter(_class(name) for name in new if is_image(name))
     most = sorted(classes.most_common(SHOWN))
     per_class = ", ".join(f"{label or 'in no folder'}: {images:,}" for label, images in most)
@@ -78,7 +83,7 @@ def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str
 
 
 def alike_names(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
-    """Yield a warning where names differ only in capitals or in the Unicode form of a letter."""
+    """Yield a warning if names differ only in capitals or in the Unicode form of a letter."""
     alike = defaultdict(set)
     for name in {*new, *existing}:
         alike[unicodedata.normalize("NFC", name).casefold()].add(name)
@@ -87,16 +92,16 @@ def alike_names(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
         verb = "is" if len(pairs) == 1 else "are"
         names = count_text(len(pairs), "name")
         yield (
-            f"{names} {verb} there twice, in other capitals or other forms of a letter; on macOS "
-            f"and Windows one of the two is lost: {' and '.join(pairs[0])}"
+            f"{names} {verb} there twice, with other capitals or another Unicode form of a letter; "
+            f"macOS and Windows keep only one of the two files: {' and '.join(pairs[0])}"
         )
 
 
 def _wrapper(names: Sequence[str], into: PurePosixPath, raw: Path) -> Parts:
-    """Return the folders around all files that must be left out for a data set to be seen.
+    """Return the outer folders to leave out, so that the class folders come first in a path.
 
-    photos/cat/1.png and photos/dog/1.png: photos/ is left out, for cat and dog are classes.
-    A folder that data/raw has already is a class or a split, and stays.
+    Example: photos/ is left out of photos/cat/1.png and photos/dog/1.png, because cat and dog are
+    the classes. A folder that data/raw has already is a class or a split, so it is not left out.
     """
     paths = [PurePosixPath(name).parts for name in names if is_image(name) or _is_table(name)]
     around = _common([parts[:-1] for parts in paths])
@@ -115,9 +120,9 @@ def _common(folders: Sequence[Parts]) -> Parts:
 
 
 def _is_layout(paths: Sequence[Parts]) -> bool:
-    """Tell whether these are a data set: a table, arrays or a split at the top, or class folders.
+    """Return whether the top of these paths is a table, an array file, a split or class folders.
 
-    Class folders are at least two folders beside which there is no image.
+    Class folders means: at least two folders, and no image beside them.
     """
     top = [parts[0] for parts in paths if len(parts) == 1]
     folders = {parts[0] for parts in paths if len(parts) > 1}
@@ -147,7 +152,7 @@ def _folders_of(name: str) -> list[str]:
 
 
 def _class(name: str) -> str:
-    """Return the class folder of an image; the folder of a split, such as train/, is no class."""
+    """Return the class folder of an image, or ""; the folder of a split (train/) is no class."""
     parts = PurePosixPath(name).parts[:-1]
     below = parts[1:] if parts and parts[0].lower() in SPLITS_BY_WORD else parts
     return below[0] if below else ""

@@ -1,6 +1,6 @@
 """A card of this package, a name, floors and sizes → the text of params.yaml.
 
-A card is a whole params.yaml with comments, which stay where values are set.
+A card is a complete params.yaml with comments. The comments stay when values are set.
 """
 
 import json
@@ -16,17 +16,18 @@ from components.params.sentences import broken_rules
 from pipelines.workspace.params_text import with_value
 
 FOLDER = Path(__file__).parent / "cards"
-# The whole MobileNetV2, a batch that keeps a GPU busy, and 30 epochs: on TrashNet, at width 0.35,
-# 30 score a point more than 8.
+# The full width of MobileNetV2, a batch that keeps a GPU busy, and 30 epochs. On TrashNet, at width
+# 0.35, 30 epochs score one point more than 8 epochs.
 GPU_SIZES = {"model.width": "1.0", "train.batch_size": "128", "train.finetune.epochs": "30"}
 
 
 def card_text(card: str, name: str | None, floors: str, gpu: bool) -> str:
     """Return params.yaml as text: the card with a model's name, floors and sizes.
 
-    name: of the registered model; None keeps the card's. floors: such as
-    `accuracy=0.8,recall=0.5`; what is not named keeps the card's value.
-    Raises UserError where a name or a floor breaks a rule of section `register`.
+    name: of the registered model; None keeps the card's name. floors: for example
+    `accuracy=0.8,recall=0.5`; every other floor keeps the card's value. gpu: sizes for one GPU.
+    Raises UserError if the name or a floor breaks a rule of section `register`, if a part of
+    floors is not `name=number`, or if gpu is asked for with another card than photos.
     """
     if gpu and card != "photos":
         raise UserError(f"--gpu is for the card photos. Received: --card {card} --gpu")
@@ -45,7 +46,7 @@ def card_text(card: str, name: str | None, floors: str, gpu: bool) -> str:
 
 
 def parse_floors(text: str) -> dict[str, float]:
-    """Read `name=number,name=number`.
+    """Read `name=number,name=number`. Raises UserError if a part is not of this form.
 
     >>> parse_floors("accuracy=0.8,recall=0.5")
     {'accuracy': 0.8, 'recall': 0.5}
@@ -64,7 +65,7 @@ def parse_floors(text: str) -> dict[str, float]:
 
 
 def _check_register(card: str, name: str | None, floors: Mapping[str, float]) -> None:
-    """Raise UserError, in the words of params.yaml, where section `register` would be invalid."""
+    """Raise UserError, which names the keys of params.yaml, if `register` would be invalid."""
     section = yaml.safe_load(card)["register"]
     section["floors"] |= floors
     section["name"] = section["name"] if name is None else name

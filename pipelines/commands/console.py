@@ -1,4 +1,4 @@
-"""Text and tables → the terminal, or a pipe, for which a width is chosen here."""
+"""Text, tables and checks → the terminal, or a pipe (then a table is 120 columns wide)."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ COLOURS = {
 
 
 def console() -> "Console":
-    """Return a Rich console that prints text unchanged: class names may contain [brackets]."""
+    """Return a Rich console without markup, because class names may contain [brackets]."""
     from rich.console import Console
 
     shown = Console(markup=False, highlight=False)
@@ -28,7 +28,7 @@ def console() -> "Console":
 
 
 def show_lines(*lines: str, style: str = "") -> None:
-    """Print lines without line breaks of ours, so that commands in them can be copied."""
+    """Print lines without extra line breaks, so that commands in them can be copied."""
     for line in lines:
         console().print(line, style=style or None, soft_wrap=True)
 
@@ -59,7 +59,7 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
 
 
 def show_checks(checks: "Iterable[Check]") -> bool:
-    """Print checks, each with advice; return whether no check has failed."""
+    """Print checks with their advice; return True if no check has failed."""
     from rich.table import Table
     from rich.text import Text
 
@@ -75,7 +75,7 @@ def show_checks(checks: "Iterable[Check]") -> bool:
 
 
 def interval_text(interval: Any, *, signed: bool = False) -> str:
-    """Write an Interval as `0.983 (0.974 – 0.991)`; a dash where it is undefined.
+    """Return an Interval as `0.983 (0.974 – 0.991)`, or a dash if it is None or has no value.
 
     signed: write `+` before positive numbers, as for a difference.
     """

@@ -1,14 +1,14 @@
-"""A folder, file or archive → data/raw, whole or not at all, tracked by DVC.
+"""A folder, file or archive → its files in data/raw, all or none, tracked by DVC.
 
-The new data/raw is built beside the old one and then takes its place (`write_whole`).
+The new data/raw is built beside the old data/raw and then replaces it (`write_whole`).
 
-Files that are in data/raw already are hard-linked into the new one. DVC knows a file by inode, time
-and size, so it need not read these again.
+Files of the old data/raw are hard-linked into the new one. DVC recognises a file by inode, time and
+size, so DVC does not read the linked files again.
 
-Files that are added are copied. A hard link would be quicker, but it shares its bytes with the
-source: an edit of the source in place would change data/raw, too, and with DVC's `cache.type
-hardlink` also the cache, whose objects must never change. On a file system where two separate
-files can share blocks (Btrfs, XFS), the kernel does that instead of copying.
+New files are copied. A hard link would be quicker, but the link and the source would be one file:
+an edit of the source would also change data/raw. With DVC's `cache.type hardlink` the edit would
+also change DVC's cache, whose objects must never change. On Btrfs and XFS the kernel lets the copy
+share its blocks with the source until one of the two is edited, so the copy is quick.
 """
 
 import logging
@@ -34,37 +34,38 @@ from pipelines.workspace.raw_data import check_root, track_with_dvc
 
 log = logging.getLogger(__name__)
 
-INCOMING = ".incoming"  # for unpacked files; gone before the new data/raw takes its place
-RESERVE = 2**27  # bytes of the disk to leave free
+# Archives are unpacked into this folder. It is removed before the new data/raw replaces the old.
+INCOMING = ".incoming"
+RESERVE = 2**27  # bytes of the disk that must stay free
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What is to be added: path below data/raw → the file; its sha256 if it was in an archive."""
+    """The files to add."""
 
-    files: Mapping[str, Path]
-    sums: Mapping[str, str]
-    skipped: tuple[str, ...]
+    files: Mapping[str, Path]  # path below data/raw → where the file is now
+    sums: Mapping[str, str]  # path below data/raw → sha256; empty if there is no archive
+    skipped: tuple[str, ...]  # names of hidden files, which are not added
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Names below data/raw."""
+    """What happens to each file that arrives. All names are paths below data/raw."""
 
-    new: tuple[str, ...]  # files to add, those which replace others included
-    replaced: frozenset[str]
-    known: tuple[str, ...]  # in data/raw already, with the same content
+    new: tuple[str, ...]  # files to copy, including the files in `replaced`
+    replaced: frozenset[str]  # files that overwrite a file with other content
+    known: tuple[str, ...]  # files that data/raw has already, with the same content
 
 
 def add_images(path: Path, into: str = "", replace_others: bool = False) -> None:
     """Copy a folder's content, a file or an archive's content into data/raw, then `dvc add` it.
 
-    into: folder below data/raw.
-    If it is killed, data/raw is the old one or the new one, and the next call removes what is
-    left over. Adding the same files again is always safe.
-    Raises UserError where there is a link or anything else that is no plain file, where a name
-    has other content already (unless replace_others), where the disk is too small, or where DVC
-    refuses. Only in the last case has data/raw changed.
+    into: folder below data/raw. replace_others: overwrite files with the same name and other
+    content. If the process is killed, data/raw is either the old one or the new one, and the next
+    call removes temporary files. Adding the same files again is always safe.
+    Raises UserError if the path, a name or the archive is refused, if something is a link or no
+    plain file, if data/raw has other content under a name (unless replace_others), if the disk is
+    too small, or if DVC fails. Only if DVC fails has data/raw changed.
     """
     check_root()
     folder = arrivals.folder_below(into)
@@ -79,7 +80,7 @@ def add_images(path: Path, into: str = "", replace_others: bool = False) -> None
             _copy_new(arrival, plan, staged)
             if (staged / INCOMING).exists():
                 shutil.rmtree(staged / INCOMING)
-            os.sync()  # all files at once is quicker than `write_whole` file by file
+            os.sync()  # One sync for all files is quicker than one for each in `write_whole`.
         track_with_dvc(RAW, keep_open=[lock])
     log.info(arrivals.summary(plan.new, len(plan.replaced), len(plan.known), arrival.skipped))
     for line in arrivals.alike_names(plan.new, existing):
@@ -88,7 +89,7 @@ def add_images(path: Path, into: str = "", replace_others: bool = False) -> None
 
 
 def _source(path: Path) -> Path:
-    """Return the resolved path of what is to be added. Raises UserError where that is refused."""
+    """Return the resolved path of what is to be added. Raises UserError if it is refused."""
     source, raw = path.resolve(), RAW.resolve()
     if not source.is_dir() and not source.is_file():
         raise UserError(f"there is no such folder, file or archive. Received: {path}")
@@ -101,7 +102,7 @@ def _source(path: Path) -> Path:
 
 
 def _existing() -> tuple[str, ...]:
-    """Return the files in data/raw. Raises UserError where nothing can be added to it."""
+    """Return the names of the files in data/raw. Raises UserError if nothing can be added to it."""
     if RAW.is_symlink() or os.path.ismount(RAW):
         raise UserError(
             f"{RAW} must be a plain folder, since it is replaced as a whole; move DVC's cache to "
@@ -118,14 +119,14 @@ def _existing() -> tuple[str, ...]:
 
 
 def _plain_files(folder: Path) -> tuple[str, ...]:
-    """Return every file below a folder, sorted. Raises UserError where there is anything else."""
+    """Return every file below a folder, sorted. Raises UserError if anything is no plain file."""
     tree = scan(folder)
     for name in sorted([*tree.files, *tree.closed]):
         path = folder / name
         if path.is_symlink() or not path.is_file():
             raise UserError(
                 f"{folder} contains a link, a pipe, a device or a folder that cannot be read; only "
-                f"plain files can be added, so replace it by one. Received: {path}"
+                f"plain files can be added, so replace it by a plain file. Received: {path}"
             )
     return tree.files
 
@@ -164,7 +165,7 @@ def _plan(arrival: Arrival, existing: tuple[str, ...], replace_others: bool) -> 
     if others and not replace_others:
         raise UserError(
             f"{len(others)} of the files are in {RAW} already, with other content; rename them, or "
-            f"overwrite the old ones with --replace. Received: {others[0]}"
+            f"overwrite the old files with --replace. Received: {others[0]}"
         )
     known = tuple(name for name in both if equal[name])
     new = tuple(sorted(set(arrival.files) - set(known)))
@@ -179,7 +180,10 @@ def _is_known(arrival: Arrival, name: str) -> bool:
 
 
 def _link_existing(existing: tuple[str, ...], plan: Plan, staged: Path) -> None:
-    """Link what is in data/raw, and make its folders, empty ones too, with the same rights."""
+    """Link the files of data/raw, and make all its folders with the same permissions.
+
+    Empty folders are made as well. Files that will be replaced are not linked.
+    """
     for name in scan(RAW).folders if RAW.is_dir() else ():
         (staged / name).mkdir(parents=True, exist_ok=True)
         shutil.copymode(RAW / name, staged / name)
@@ -187,7 +191,7 @@ def _link_existing(existing: tuple[str, ...], plan: Plan, staged: Path) -> None:
         if name not in plan.replaced:
             try:
                 os.link(RAW / name, staged / name)
-            except OSError:  # a file system without links, or a file of another user
+            except OSError:  # The file system has no links, or another user owns the file.
                 shutil.copy2(RAW / name, staged / name)
 
 
@@ -202,7 +206,7 @@ def _copy_new(arrival: Arrival, plan: Plan, staged: Path) -> None:
 
 
 def _copy_checked(arrival: Arrival, staged: Path, name: str) -> None:
-    """Move an unpacked file, copy any other, and compare the result with what was read."""
+    """Move an unpacked file or copy any other file. Raises UserError if the sha256 then differs."""
     source, target = arrival.files[name], staged / name
     expected = arrival.sums.get(name)
     if expected:
@@ -219,18 +223,17 @@ def _copy_checked(arrival: Arrival, staged: Path, name: str) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as read, target.open("xb") as written:
-        with suppress(
-            AttributeError, OSError
-        ):  # missing on this system, or not possible between these disks
+        # copy_file_range is missing on some systems and fails between some disks.
+        with suppress(AttributeError, OSError):
             while os.copy_file_range(read.fileno(), written.fileno(), 2**30):
                 pass
-        shutil.copyfileobj(read, written)  # the rest, from where the kernel stopped
+        shutil.copyfileobj(read, written)  # This copies what the kernel did not.
 
 
 def _check_space(need: int, folder: Path) -> int:
-    """Return how many bytes may be added. Raises UserError where `need` bytes are too many.
+    """Return how many bytes may be added. Raises UserError if `need` bytes are too many.
 
-    `dvc add` copies them into DVC's cache, so they count twice if the cache is on the same disk.
+    `dvc add` copies files into DVC's cache. If the cache is on the same disk, bytes count twice.
     """
     cache = next(path for path in _upwards(dvc_files.cache_folder()) if path.exists())
     copies = 2 if cache.stat().st_dev == folder.stat().st_dev else 1
@@ -239,7 +242,7 @@ def _check_space(need: int, folder: Path) -> int:
     if need > space:
         raise UserError(
             f"the disk of {RAW.parent} has too little space: {copies * need:,} bytes are needed, "
-            f"twice the files' size if DVC's cache is there, too. Received: {free:,} free"
+            f"which is twice the files' size if DVC's cache is on it. Received: {free:,} bytes free"
         )
     return space
 

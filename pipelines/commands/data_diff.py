@@ -1,4 +1,4 @@
-"""A revision → how the images of now differ from it: a table per class, examples, or JSON."""
+"""A revision → what changed in the images since then: a table per class and examples, or JSON."""
 
 import json
 import tempfile
@@ -33,9 +33,11 @@ COLUMNS = {
 
 
 def show_difference(revision: str | None, as_json: bool) -> None:
-    """Print what changed since `revision`; without one, since the last commit with other images.
+    """Print what changed in the images since a commit, as tables or as JSON.
 
-    Raises UserError where git does not know the revision, or its manifest is lost.
+    revision: a commit, branch or tag; None means the last commit that had other images.
+    Raises UserError outside of a repository's root, if git does not know the revision, if no
+    earlier commit has other images, or if the revision has no manifest or its manifest is lost.
     """
     check_root()
     now = revisions.current()
@@ -70,14 +72,17 @@ def _revision(asked: str | None, now: Revision) -> Revision:
         )
     if then.manifest is None:
         raise UserError(
-            f"name a revision whose dvc.lock has a manifest, that is, one after `dvc repro`; "
-            f"`git log dvc.lock` lists them{shallow}. Received: {asked or then.commit}"
+            f"name a revision whose dvc.lock has a manifest, that is, a commit after `dvc repro`; "
+            f"`git log dvc.lock` lists such commits{shallow}. Received: {asked or then.commit}"
         )
     return then
 
 
 def _manifest(revision: Revision) -> pd.DataFrame:
-    """Return a revision's manifest from DVC's cache, else from the remote."""
+    """Return a revision's manifest from DVC's cache, or else from DVC's remote.
+
+    Raises UserError if neither the cache nor the remote has it.
+    """
     manifest = revisions.read_manifest(revision)
     if manifest is not None:
         return manifest
@@ -99,7 +104,7 @@ def _notes(then: Revision, now: Revision) -> Iterator[str]:
     if not then.manifest_is_of_images:
         yield (
             "the manifest at that revision is of other images than data/raw.dvc at that revision, "
-            "because it was committed before `dvc repro`"
+            "because data/raw.dvc was committed before `dvc repro`"
         )
 
 
@@ -124,7 +129,7 @@ def _show(changes: Difference, then: Revision, notes: list[str]) -> None:
 
 
 def _example(row: dict[str, str]) -> str:
-    """Write `old → new` for a pair, with the labels where they say more than the paths."""
+    """Return a row as text: its path, or `old path → new path`, and the labels if they differ."""
     if "old_path" not in row:
         return row["path"]
     moved = row["path"] if row["path"] == row["old_path"] else f"{row['old_path']} → {row['path']}"

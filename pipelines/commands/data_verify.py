@@ -1,14 +1,14 @@
-"""DVC's cache and the workspace, read to the last byte → what is damaged; on request, repaired.
+"""Every byte of DVC's cache and of the workspace → a list of the damage; --heal repairs it.
 
-DVC trusts an object of its cache if the file is read-only. It trusts a file of the workspace if its
-inode, time and size are as DVC saw them. A faulty disk, a copy or a faulty program can change bytes
-and none of these. So here every byte is hashed. What is not as recorded is one of these:
+DVC trusts an object of its cache if the file is read-only. DVC trusts a file of the workspace if
+its inode, time and size are as DVC saw them. A faulty disk, a copy or a faulty program can change
+bytes without changing inode, time or size. So every byte is hashed here. A difference is one of:
 
-damaged object: its md5 is not its name. Nothing edits objects, so this is always damage.
-damaged file: its md5 is not as recorded, and DVC sees no change of inode, time or size. An edit
-    changes one of them, so this is damage. Only such files are overwritten, and only on request.
-changed file: DVC sees the change, too, or has never seen the file. The change may be meant, so the
-    file is listed and stays as it is.
+damaged object: the md5 of its content is not its name. No program edits objects, so this is damage.
+damaged file: its md5 is not the recorded md5, but DVC sees no change of inode, time or size. An
+    edit changes at least one of the three, so this is damage. --heal overwrites only such files.
+changed file: its md5 is not the recorded md5, and DVC sees a change or has never seen the file. The
+    change may be meant, so the file is listed and stays as it is.
 """
 
 import json
@@ -31,32 +31,35 @@ from pipelines.workspace.raw_data import check_root
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-SHOWN = 100  # paths of one kind
+SHOWN = 100  # At most this many findings of one kind are printed.
 LOCK = Path("dvc.lock")
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """What DVC recorded."""
+    """What DVC recorded in data/raw.dvc and dvc.lock."""
 
     files: Mapping[str, str]  # path → md5
-    objects: Mapping[str, tuple[str, ...]]  # name of an object or listing → the paths that have it
-    outs: Mapping[str, str]  # data/raw and what stages wrote → name of the object or listing
+    objects: Mapping[str, tuple[str, ...]]  # name of an object or listing → paths with its content
+    outs: Mapping[str, str]  # data/raw or an output of a stage → name of its object or listing
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is not as DVC recorded it. Objects are name → the paths that have this content."""
+    """What is not as DVC recorded it. For objects: name → the paths that have this content."""
 
     damaged_objects: Mapping[str, tuple[str, ...]]
-    missing_objects: Mapping[str, tuple[str, ...]]  # of data/raw
+    missing_objects: Mapping[str, tuple[str, ...]]  # only objects of data/raw
     damaged_files: Mapping[str, str]  # path → md5 as recorded
     changed_files: tuple[str, ...]
-    missing_files: tuple[str, ...]  # of data/raw
+    missing_files: tuple[str, ...]  # only files of data/raw
 
     @property
     def passed(self) -> bool:
-        """Whether the cache and data/raw are as recorded. Results of stages may have changed."""
+        """Whether nothing is damaged or missing, and data/raw is unchanged.
+
+        Outputs of stages may have changed.
+        """
         raw = [path for path in self.changed_files if _is_raw(path)]
         return not (
             raw
@@ -70,10 +73,10 @@ class Findings:
 def verify_data(heal: bool) -> bool:
     """Hash what data/raw.dvc and dvc.lock name, and print what is not as recorded.
 
-    heal: repair what is certainly damage: an object of the cache from an intact file of the
-    workspace, or else from the remote; a file of the workspace from an intact object.
-    Returns whether everything is as recorded in the end. Raises UserError where DVC does not track
-    data/raw, or where writing fails while healing.
+    heal: repair what is certainly damage. An object of the cache is repaired from an intact file
+    of the workspace, or else from the remote. A file is repaired from an intact object.
+    Returns `Findings.passed` of what is left in the end. Raises UserError outside of a repository's
+    root, if DVC does not track data/raw, or if a repaired file cannot be written.
     """
     check_root()
     with locks.hold(Path(), "fovea data verify"):
@@ -111,7 +114,7 @@ def _read_tracked() -> Tracked:
 
 
 def _files_of(path: str, name: str) -> dict[str, str]:
-    """Return the files of an out, path → md5; none where its listing cannot be read."""
+    """Return path → md5 for the files of an output; empty if its listing cannot be read."""
     if not name.endswith(dvc_files.FOLDER):
         return {path: name}
     try:
@@ -153,7 +156,7 @@ def _md5s(paths: Iterable[Path], what: str, count: int) -> list[str | None]:
 
 
 def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
-    """Return the files of which DVC sees a change of inode, time or size; if DVC fails, all."""
+    """Return the paths whose inode, time or size DVC sees changed; all paths if DVC fails."""
     done = capture(*DVC, "--wait-for-lock", "data", "status", "--granular", "--json")
     if done.returncode != 0:
         reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
@@ -165,7 +168,10 @@ def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
 
 
 def _heal_listings(tracked: Tracked) -> bool:
-    """Repair listings, without which the files of a folder are unknown; return whether any was."""
+    """Repair the listings of folders; return True if one was repaired.
+
+    Without its listing, the files of a folder are unknown.
+    """
     repaired = False
     for path, name in tracked.outs.items():
         is_listing = name.endswith(dvc_files.FOLDER)
@@ -179,7 +185,7 @@ def _heal_listings(tracked: Tracked) -> bool:
 
 
 def _heal(tracked: Tracked, findings: Findings) -> Findings:
-    """Repair what can be repaired; return what is left."""
+    """Repair what can be repaired; return the findings that are left."""
     objects = {**findings.damaged_objects, **findings.missing_objects}
     copied = {name for name, paths in objects.items() if _replace_object(name, paths)}
     _log_healed([path for name in copied for path in objects[name]], "the workspace")
@@ -201,12 +207,15 @@ def _heal(tracked: Tracked, findings: Findings) -> Findings:
 
 @contextmanager
 def _as_user_error() -> Iterator[None]:
-    """Turn a full disk and the like into UserError. What cannot be read is a finding, no error."""
+    """Turn an OSError, such as a full disk, into UserError.
+
+    A file that cannot be read is a finding, not an error.
+    """
     try:
         yield
     except OSError as error:
         raise UserError(
-            "healing has stopped, and what is healed stays so; fix the cause, then run it again. "
+            "healing has stopped, and repairs so far are kept; fix the cause, then run it again. "
             f"Received: {error.strerror or error}, {error.filename2 or error.filename or ''}"
         ) from None
 
@@ -267,7 +276,7 @@ def _show_advice(findings: Findings, heal: bool) -> None:
         show_lines(
             "there is no intact copy, neither here nor in the remote, of: "
             f"{', '.join(sorted(_paths_left(findings)))}; "
-            "add it again from where it came: fovea data add PATH --replace",
+            "add these files again from their source: fovea data add PATH --replace",
             style="red",
         )
     if findings.changed_files or findings.missing_files:

@@ -1,8 +1,8 @@
 """A workspace → checks of everything that could stop a run, each with its finding and advice.
 
-No check raises, and none changes images, params, results or git. Two checks do what a run would do
-first, because only that shows that it works: the experiment is created in an existing MLflow
-store, and missing weights are downloaded.
+No check raises an error or changes images, params, results or git. Two checks do the first steps of
+a run, because only this shows that a run can do them: the experiment is created in an existing
+MLflow store, and missing weights are downloaded.
 """
 
 import json
@@ -30,13 +30,13 @@ Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
 GIB = 2**30
 COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
-NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")  # of the tag git.commit
+NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")  # values of the tag git.commit
 MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "databricks")
 
 
 @dataclass(frozen=True)
 class Check:
-    """The answer to one question; `advice` says what to do, unless `finding` says it already."""
+    """The result of one check. `advice` says what to do; it is empty if `finding` says it."""
 
     name: str
     status: Status
@@ -45,7 +45,7 @@ class Check:
 
 
 def examine(root: Path = Path()) -> list[Check]:
-    """Examine the workspace at `root`; return one check per question, in the order to show."""
+    """Check the workspace at `root`; return the results in the order to show them."""
     if not any((root / name).is_file() for name in ("params.yaml", "dvc.yaml")):
         finding = f"neither params.yaml nor dvc.yaml in {root.absolute()}"
         return [Check("folder", "fail", finding, "run from the repository's root")]
@@ -61,7 +61,7 @@ def examine(root: Path = Path()) -> list[Check]:
         "weights": _weights,
         "gpu": _gpu,
     }
-    # In threads: half of the time is spent waiting for DVC and TensorFlow to start.
+    # The checks run in threads: half of the time they wait for DVC and TensorFlow to start.
     with ThreadPoolExecutor() as threads:
         return list(threads.map(lambda name: _answer(name, questions[name], root), questions))
 
@@ -133,7 +133,7 @@ def _data(root: Path) -> Check:
     finding = f"{per_class.total():,} images in {len(per_class)} classes"
     if links := [path for path in raw.rglob("*") if path.is_symlink()]:
         first = links[0].relative_to(root)
-        advice = "replace each link by a file, since `dvc add` would copy what it points at"
+        advice = "replace each link by a file; `dvc add` would copy the file that a link points at"
         return Check("data", "fail", f"{finding}, and {len(links)} links such as {first}", advice)
     if not raw.with_name("raw.dvc").is_file():
         return Check("data", "warn", f"{finding}, not tracked by DVC", f"{track} && git add data")
@@ -147,7 +147,7 @@ def _data(root: Path) -> Check:
 
 
 def _images_per_class(root: Path) -> Counter[str]:
-    """Count images by label. Raises UserError where `ingest` would."""
+    """Count images by label. Raises UserError if the stage `ingest` would."""
     from components.sources.source import open_source
 
     listing = open_source(root / artifacts.RAW, _read(root).ingest.source)
@@ -167,7 +167,7 @@ def _dvc(root: Path) -> Check:
 
 
 def _dvc_status(root: Path, *targets: str) -> dict[str, Any]:
-    """Return `dvc status`: stage or .dvc file → what changed. Raises UserError where DVC fails."""
+    """Return `dvc status`: stage or .dvc file → what changed. Raises UserError if DVC fails."""
     done = _run(root, *DVC, "--wait-for-lock", "status", "--json", *targets)
     if done.returncode != 0:
         reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
@@ -186,7 +186,7 @@ def _changed_outs(changes: list[Any]) -> set[str]:
 
 
 def _disk(root: Path) -> Check:
-    """Check the space for the prepared arrays, in the workspace and again in DVC's cache."""
+    """Check that the disk can hold the prepared arrays twice: here and in DVC's cache."""
     params = _read(root)
     images = _images_per_class(root).total()
     need = 2 * images * params.prepare.size**2 * 3
@@ -201,8 +201,8 @@ def _disk(root: Path) -> Check:
 def _locks(root: Path) -> Check:
     if dead := locks.dead_rwlock(root):
         file = dead.relative_to(root)
-        finding = f"a DVC that was killed left {file}, which stops every later DVC"
-        return Check("locks", "fail", finding, f"rm {file} (`fovea retrain` does it itself)")
+        finding = f"a killed DVC left {file}, which stops every later DVC command"
+        return Check("locks", "fail", finding, f"rm {file} (`fovea retrain` removes it itself)")
     if busy := locks.holder(root) or locks.dvc_holder(root):
         return Check("locks", "warn", f"held by {busy}", "wait for it, or stop it")
     return Check("locks", "ok", "no process uses this workspace")
@@ -235,7 +235,7 @@ def _weights(root: Path) -> Check:
 
 
 def _gpu(root: Path) -> Check:
-    """Ask TensorFlow for GPUs, but only if there is an NVIDIA driver: it takes seconds to start."""
+    """Ask TensorFlow for GPUs if there is an NVIDIA driver; TensorFlow takes seconds to start."""
     without = f"none; training runs on {os.cpu_count()} processor cores"
     if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
         return Check("gpu", "ok", without)

@@ -8,14 +8,14 @@ from components.tracking.connection import address, connect
 from pipelines.commands.console import show_facts, show_lines
 
 MISSING = "not recorded"
-# Heading → what is shown below it → the tag that has its value.
+# Heading → name of a fact below this heading → tag of the version that has the value of the fact.
 LINEAGE = {
     "code": {"git commit": "git.commit", "uncommitted changes": "git.dirty"},
     "data": {
         "data/raw (DVC)": "dvc.data_raw",
         "images and labels": "data_id",
         "splits (DVC)": "dvc.splits",
-        "which image where": "split_id",
+        "split of each image": "split_id",
         "prepared (DVC)": "dvc.prepared",
     },
     "params": {
@@ -30,7 +30,8 @@ LINEAGE = {
 def show_lineage(name: str, wanted: str) -> None:
     """Print the lineage of a version, and how to build it again.
 
-    Raises UserError that names the known versions where there is no such version.
+    name: of the registered model. wanted: a number or an alias.
+    Raises UserError, which lists the known versions, if there is no such version.
     """
     connect()
     version = find_version(name, wanted)
@@ -56,7 +57,7 @@ def _identity(version: Version) -> Iterator[tuple[str, str]]:
 
 
 def _start(version: Version) -> str:
-    """Return the version that training started from, or its sha256 if it is not in the registry."""
+    """Return the version that training started from, or only its sha256 if no version has it."""
     start = version.tags.get("started_from", MISSING)
     origins = [other for other in versions(version.name) if other.model_id == start]
     return f"models:/{version.name}/{origins[0].number} ({start})" if origins else start

@@ -1,6 +1,8 @@
-"""`fovea <command>` → the function that does it. Each command has a help text with an example.
+"""A command line `fovea <command> …` → a call of the function that does the work.
 
-A command imports what it needs when it runs, so that `fovea --help` answers at once.
+
+Each command has a help text with an example, and imports what it needs only when it runs, so
+`fovea --help` answers at once.
 """
 
 import sys
@@ -30,10 +32,10 @@ app.add_typer(data, name="data")
 
 VersionArgument = Annotated[
     str | None,
-    typer.Argument(metavar="VERSION", help="A number or an alias; without it, the challenger."),
+    typer.Argument(metavar="VERSION", help="A number or an alias. Default: the challenger."),
 ]
 Reason = Annotated[
-    str, typer.Option("--reason", help="Why, in a sentence; it is kept in the registry.")
+    str, typer.Option("--reason", help="The reason, in a sentence; the registry keeps it.")
 ]
 
 
@@ -60,7 +62,7 @@ def set_messages(
         bool, typer.Option("--quiet", help="Print results, warnings and errors only.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Print each command that is run, too.")
+        bool, typer.Option("--verbose", help="Also print each command that is run.")
     ] = False,
 ) -> None:
     """Retrain image classifiers, and decide which version is the champion."""
@@ -70,7 +72,7 @@ def set_messages(
 
 
 class Card(StrEnum):
-    """What params.yaml can be started from."""
+    """The cards from which params.yaml can be written."""
 
     PHOTOS = "photos"
     DIGITS = "digits"
@@ -93,15 +95,16 @@ def init(
         ),
     ] = "",
     gpu: Annotated[
-        bool, typer.Option("--gpu", help="Sizes for one GPU instead of two processor cores.")
+        bool, typer.Option("--gpu", help="Use sizes for one GPU, not for two processor cores.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Start with your own images: write params.yaml for them, and remove the demo's data.
 
     Only the demo's digits and their results are removed, after a question that
-    lists them. Where other images are here, nothing is changed. params.yaml
-    with changes that git does not have is copied to params.yaml.bak first.
+    lists them. If there are other images than the demo's, nothing is changed.
+    If params.yaml has changes that git does not have, it is first copied to
+    params.yaml.bak.
     """
     from pipelines.commands.init import init as start
 
@@ -110,11 +113,13 @@ def init(
 
 @app.command(epilog="Example: fovea retrain --pull --push, or fovea retrain --from champion")
 def retrain(
-    pull: Annotated[bool, typer.Option("--pull", help="Run `dvc pull` before.")] = False,
-    push: Annotated[bool, typer.Option("--push", help="Run `dvc push` afterwards.")] = False,
+    pull: Annotated[bool, typer.Option("--pull", help="Run `dvc pull` before the stages.")] = False,
+    push: Annotated[bool, typer.Option("--push", help="Run `dvc push` after the stages.")] = False,
     start_from: Annotated[
         Literal["champion"] | None,
-        typer.Option("--from", help="Write its version into params.yaml, and commit that."),
+        typer.Option(
+            "--from", help="Write the champion to params.yaml as start of training, and commit."
+        ),
     ] = None,
     branch: Annotated[
         str | None, typer.Option("--branch", metavar="NAME", help="Commit on a new branch.")
@@ -126,10 +131,11 @@ def retrain(
 ) -> None:
     """Run every stage that must run, as a Prefect flow with a task run per stage.
 
-    `dvc repro` gives the same results. The flow waits for a workspace that is
-    in use, tries the network again, and shows each stage on Prefect's page.
-    With --from champion params.yaml is committed before the stages run, and
-    dvc.lock after them; nothing else is. Exits with 1 if a stage fails.
+    `dvc repro` gives the same results. The flow waits while another process
+    uses the workspace, repeats a failed pull or push, and shows each stage on
+    Prefect's page. With --from champion, the flow commits params.yaml before
+    the stages, and dvc.lock and data/raw.dvc after them, but no other file.
+    Exits with 1 if a stage fails.
     """
     from pipelines.commands.retrain import Options, start, start_apart
 
@@ -149,7 +155,7 @@ def sample(
 
 @data.command(epilog="Example: fovea data add photos.zip, or fovea data add new/cats --into cat")
 def add(
-    path: Annotated[Path, typer.Argument(help="A folder, a file, or a zip or tar of them.")],
+    path: Annotated[Path, typer.Argument(help="A folder, a file, or an archive (zip or tar).")],
     into: Annotated[
         str,
         typer.Option("--into", metavar="SUBFOLDER", help="The folder below data/raw to add to."),
@@ -177,16 +183,17 @@ def diff(
     revision: Annotated[
         str | None,
         typer.Argument(
-            metavar="REV", help="A commit, branch or tag; without it, the last with other images."
+            metavar="REV",
+            help="A commit, branch or tag. Default: the last commit with other images.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the changes as JSON.")] = False,
 ) -> None:
     """Show which images were added, removed, relabelled, moved or changed since a revision.
 
-    Compares manifests, so run `dvc repro ingest` after a change. An image is
-    known by its content: a file with a new name counts as moved, a file in
-    another class folder as relabelled.
+    Compares manifests, so run `dvc repro ingest` after a change. Images are
+    compared by content: a file with a new name counts as moved, and a file in
+    another class folder counts as relabelled.
     """
     from pipelines.commands.data_diff import show_difference
 
@@ -205,7 +212,7 @@ def verify(
     from the DVC remote. A file of the workspace is repaired only if DVC sees no
     change of inode, time or size, because an edit changes at least one of them.
     Other changed files are listed and stay as they are. Exits with 1 if
-    anything stays damaged, changed or missing.
+    damage is left, or if files of data/raw are changed or missing.
     """
     from pipelines.commands.data_verify import verify_data
 
@@ -238,7 +245,8 @@ def promote(
     override: Annotated[
         bool,
         typer.Option(
-            "--override", help="Promote a rejected version; this is kept in the registry, too."
+            "--override",
+            help="Promote a version although it was rejected. The registry keeps this.",
         ),
     ] = False,
 ) -> None:
@@ -291,10 +299,16 @@ def explain(
 @app.command(epilog="Example: fovea ui --port 5001")
 def ui(
     port: Annotated[
-        int, typer.Option(min=1, max=65535, help="If it is in use, the next free port is taken.")
+        int,
+        typer.Option(
+            min=1, max=65535, help="First port to try. If it is in use, the next one is tried."
+        ),
     ] = 5000,
 ) -> None:
-    """Serve MLflow's page on 127.0.0.1 until Ctrl-C, or print the address of the server in use."""
+    """Serve MLflow's page on 127.0.0.1 until Ctrl-C.
+
+    If MLFLOW_TRACKING_URI is not an sqlite file, only its address is printed.
+    """
     from pipelines.commands.ui import serve
 
     serve(port)

@@ -1,7 +1,8 @@
-"""The demo's workspace → one for other images: a new params.yaml, and nothing of the demo left.
+"""The demo's workspace → a workspace for other images, with a new params.yaml.
 
-Only what `fovea sample digits` and `dvc repro` can make again is removed, and only where data/raw,
-data/raw.dvc and dvc.lock know of no other images. A killed `fovea init` is finished by the next.
+Only files that `fovea sample digits` and `dvc repro` can make again are removed, and only if
+data/raw, data/raw.dvc and dvc.lock are of no other images than the demo's. If `fovea init` is
+killed, the next `fovea init` does the rest.
 """
 
 import hashlib
@@ -37,9 +38,10 @@ NAMES = {"photos": "the card for photographs", "digits": "the demo's card"}
 def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> None:
     """Write params.yaml from a card; for photographs, remove the demo's images and results first.
 
-    agreed: remove and replace without asking. params.yaml with changes that git does not have is
-    copied to params.yaml.bak. Raises UserError, and changes nothing, where other images than the
-    demo's are here, a value breaks a rule, or the answer is no.
+    agreed: remove and replace without asking. If params.yaml has changes that git does not have,
+    it is first copied to params.yaml.bak. Raises UserError, and changes nothing, outside of a
+    repository's root, if other images than the demo's are here, if a value breaks a rule, if the
+    answer is no, or if there is a question but no terminal.
     """
     if not DAG.is_file():
         raise UserError(f"run from the repository's root, beside {DAG}. Received: {Path.cwd()}")
@@ -70,9 +72,9 @@ def _ask_name() -> str:
 
 
 def _demo_paths() -> list[Path]:
-    """Return what the demo left: its images, what DVC knows of them, a folder for each stage.
+    """Return the paths of the demo's images, of DVC's files about them, and of each stage's folder.
 
-    Raises UserError where anything here is of other images.
+    Raises UserError if one of them is of other images.
     """
     if (others := _other_images()) is not None:
         raise UserError(
@@ -86,7 +88,7 @@ def _demo_paths() -> list[Path]:
 
 
 def _other_images() -> str | None:
-    """Return in words which images are here that are not the demo's, or None."""
+    """Return a text that says which path is of other images than the demo's, or None."""
     demo = {path: _md5(content) for path, content in digits()}
     if RAW.is_symlink() or RAW.is_file():
         return f"{RAW} is a link or a file"
@@ -97,7 +99,7 @@ def _other_images() -> str | None:
         if not (known and _md5(path.read_bytes()) == demo[name]) and not is_junk(name):
             return str(path)
     listing = _md5(dvc_files.listing_bytes(demo)) + dvc_files.FOLDER
-    # A killed DVC leaves an empty file, which names no images.
+    # A killed DVC can leave data/raw.dvc empty. An empty file names no images.
     if _text(TRACKED).strip() and dvc_files.listing_name_in(_text(TRACKED)) != listing:
         return f"{TRACKED}, which names other images"
     if dvc_files.stage_files(_text(LOCK), "ingest", "deps").get(str(RAW), listing) != listing:
@@ -106,13 +108,13 @@ def _other_images() -> str | None:
 
 
 def _backup_path(text: str) -> Path | None:
-    """Return where params.yaml is to be copied, or None where nothing of it would be lost."""
+    """Return the path to copy params.yaml to, or None if a card or git has the same text."""
     if not PARAMS.is_file():
         return None
     now = PARAMS.read_bytes()
     if now in (text.encode(), *(card.read_bytes() for card in FOLDER.glob("*.yaml"))):
         return None
-    if _git("status", "--porcelain", "--", str(PARAMS)) == "":  # as committed
+    if _git("status", "--porcelain", "--", str(PARAMS)) == "":  # git has this text.
         return None
     names = itertools.chain([".bak"], (f".bak{number}" for number in itertools.count(2)))
     copies = (PARAMS.with_name(f"{PARAMS}{name}") for name in names)
@@ -123,10 +125,10 @@ def _effects(leaving: Sequence[Path], card: str, backup: Path | None) -> list[st
     lines = [f"{PARAMS} becomes {NAMES[card]}"]
     if backup is not None:
         lines.append(
-            f"{PARAMS} as it is has changes that git does not have; a copy goes to {backup}"
+            f"{PARAMS} now has changes that git does not have; it is first copied to {backup}"
         )
     if leaving:
-        lines.append("the demo's images and results are removed, from git's index, too:")
+        lines.append("the demo's images and results are removed, also from git's index:")
         lines += [f"  {path}" for path in leaving]
     return lines
 
@@ -158,7 +160,10 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git prints; None where git cannot answer, as outside of a repository."""
+    """Return what git prints, or None if git is missing or this is no repository.
+
+    Raises UserError if the git command fails.
+    """
     try:
         done = git(*arguments)
     except GitError:

@@ -1,4 +1,8 @@
-"""`fovea retrain` → the Prefect flow, run now in a process that Ctrl-C does not reach at once."""
+"""Options of `fovea retrain` → one run of the Prefect flow, and its exit status.
+
+The flow runs in a separate session. So Ctrl-C in the terminal does not stop Prefect's temporary
+server before the flow has reported its end.
+"""
 
 import signal
 import sys
@@ -13,7 +17,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for on the command line; see the parameters of the flow."""
+    """The options of `fovea retrain`. They are the parameters of the flow `retrain`."""
 
     pull: bool
     push: bool
@@ -22,7 +26,7 @@ class Options:
     commit: bool
 
     def check(self) -> None:
-        """Raise UserError where options contradict each other."""
+        """Raise UserError if options contradict each other."""
         if self.start_from is None and (self.branch is not None or not self.commit):
             raise UserError(
                 "nothing is committed without `--from champion`, so --branch and --no-commit "
@@ -35,7 +39,7 @@ class Options:
 
 
 def start_apart(options: Options) -> int:
-    """Run this same command again in a session of its own; return its exit status."""
+    """Run this command again in a separate session; return the exit status."""
     options.check()
     again = [sys.executable, "-m", "pipelines.commands.fovea", *sys.argv[1:], "--apart"]
     status = run_apart(again)
@@ -45,8 +49,8 @@ def start_apart(options: Options) -> int:
 
 
 def start(options: Options) -> int:
-    """Run the flow in this process; a failure ends in one sentence and exit status 1."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a background shell
+    """Run the flow in this process; return the exit status. A failure is printed in a sentence."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A background shell ignores it.
     end_with_parent()
     try:
         from pipelines.retrain import retrain

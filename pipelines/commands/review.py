@@ -47,7 +47,7 @@ def show_event(name: str, event: Event) -> None:
 
 
 def show_history(name: str) -> None:
-    """Print all decisions, oldest first, and a warning if the alias champion does not fit them."""
+    """Print all decisions, oldest first, and a warning if the alias champion does not agree."""
     connect()
     record = history(name)
     if not record:
@@ -81,11 +81,11 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
     show_table(title, columns, rows)
     hidden = len(verdict.comparison) - len(rows)
     if hidden:
-        show_lines(f"and {hidden} more classes, whose recall lost less, or gained")
+        show_lines(f"and {hidden} more classes, whose recall fell less, or rose")
 
 
 def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
-    """Return the next commands, first the one that the verdict advises."""
+    """Return the next commands. The first is the command that the verdict advises."""
     promote, reject = f"fovea promote {number}", f'fovea reject {number} --reason "…"'
     if decision == "reject":
         choices = (reject, f'{promote} --override --reason "…"')
@@ -95,7 +95,7 @@ def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
 
 
 def _rows_to_show(rows: Sequence[Comparison]) -> list[Comparison]:
-    """Return the overall metrics and those of the classes that lost most, in the given order."""
+    """Return the overall metrics and the classes whose recall fell most, in the given order."""
     classes = [row for row in rows if row.class_name is not None]
     worst = sorted(classes, key=_change)[:CLASSES_SHOWN]
     return [row for row in rows if row.class_name is None or row in worst]

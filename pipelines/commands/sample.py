@@ -1,4 +1,7 @@
-"""Images that come with installed packages → data/raw, tracked by DVC."""
+"""The name of a sample → its images in data/raw, tracked by DVC.
+
+The images come with an installed package, so nothing is downloaded.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -20,7 +23,8 @@ IMAGES = {"digits": 1_797}
 def write_sample(name: str) -> None:
     """Write the sample's images into data/raw, all or none, and run `dvc add`.
 
-    Raises UserError outside of a repository's root, if data/raw is not empty, or if DVC refuses.
+    Raises UserError outside of a repository's root, if data/raw is not empty or tracked already, or
+    if DVC fails.
     """
     check_root()
     _check_free(artifacts.RAW)
@@ -44,7 +48,7 @@ def _check_free(folder: Path) -> None:
     elif folder.is_dir() and any(folder.iterdir()):
         problem = f"{sum(1 for _ in folder.iterdir())} entries"
     elif tracked.exists():
-        problem = f"{tracked}, so DVC has images for it; `dvc checkout` or `dvc pull` brings them"
+        problem = f"{tracked}, so DVC has its images; `dvc checkout` or `dvc pull` brings them back"
     else:
         return
     raise UserError(

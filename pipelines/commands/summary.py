@@ -10,7 +10,7 @@ from pipelines.formats import read_tree
 def show_summary() -> None:
     """Print accuracy, version, verdict, report and the next commands.
 
-    Raises UserError where the stages that write these files have not run yet.
+    Raises UserError if the stages `evaluate` and `register` have not run yet.
     """
     metrics = read_tree(artifacts.METRICS)
     verdict = read_tree(artifacts.VERDICT)

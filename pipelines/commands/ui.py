@@ -1,4 +1,7 @@
-"""MLflow's store → its page for the browser; no process is left when it is closed."""
+"""MLflow's store → MLflow's page for the browser, served until Ctrl-C.
+
+When the page is closed, every process that served it is ended.
+"""
 
 import logging
 import os
@@ -28,7 +31,9 @@ POLL_S = 0.2
 
 
 def serve(port: int) -> None:
-    """Serve MLflow's page on 127.0.0.1 until Ctrl-C; print the address alone if a server is in use.
+    """Serve MLflow's page on 127.0.0.1 until Ctrl-C.
+
+    If MLFLOW_TRACKING_URI is not an sqlite file, print only its address.
 
     port: the first port to try. Raises UserError if no port is free or the page does not start.
     """
@@ -50,12 +55,12 @@ def serve(port: int) -> None:
 
 @contextmanager
 def _server(page: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `mlflow server` in a process group of its own, and end the whole group at the end."""
+    """Run `mlflow server` in its own process group, and end every process of the group on exit."""
     host, port = page.removeprefix("http://").split(":")
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port]
     command += ["--workers", "1", "--backend-store-uri", tracking_uri()]
     command += ["--default-artifact-root", "mlruns"]
-    # Background jobs are for hosted servers; they would start more processes.
+    # MLflow's background jobs are for hosted servers. They would start more processes.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     LOG.parent.mkdir(parents=True, exist_ok=True)
     log.debug(f"runs: {' '.join(command)}")

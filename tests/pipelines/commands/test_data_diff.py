@@ -130,7 +130,7 @@ def test_a_revision_whose_manifest_is_of_other_images_is_reported(
     write(RAW, {"owl/9.png": b"nine"})
     dvc("add", "--quiet", str(RAW))
     commit("committed before dvc repro")
-    assert "it was committed before `dvc repro`" in shown(capsys, "HEAD")
+    assert "data/raw.dvc was committed before `dvc repro`" in shown(capsys, "HEAD")
 
 
 def test_a_manifest_that_left_the_cache_comes_from_the_remote(
