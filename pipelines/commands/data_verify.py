@@ -6,7 +6,7 @@ bytes without changing inode, time or size. So every byte is hashed here. A diff
 
 damaged object: the md5 of its content is not its name. No program edits objects, so this is damage.
 damaged file: its md5 is not the recorded md5, but DVC sees no change of inode, time or size. An
-    edit changes at least one of the three, so this is damage. --heal overwrites only such files.
+    edit changes at least one of the three, so this is damage. --heal overwrites no other files.
 changed file: its md5 is not the recorded md5, and DVC sees a change or has never seen the file. The
     change may be meant, so the file is listed and stays as it is.
 """
