@@ -1,8 +1,9 @@
 """A cache of manifest rows by path, size and modification time → the rows of unchanged files.
 
-It is one sqlite table with a row per file, and it only saves time: the manifest is the same without
-it. Rows are committed batch by batch while further files are read, so a killed run loses one batch.
-A cache that is broken is deleted; one that cannot be opened is left unused; the log says so.
+The cache is one sqlite table with one row per file. It only saves time: the manifest is the same
+without the cache. Rows are committed in batches while further files are read, so a run that is
+killed loses only its last batch. A broken cache is deleted. A cache that cannot be opened is not
+used. The log reports these two cases.
 """
 
 import hashlib
@@ -20,25 +21,27 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-# By what, beside its path, a file is known to be the one that was read. Not ctime: a hard link
-# changes it, and `fovea data add` links all files again. Bytes that were changed with size and time
-# put back are found by `prepare`, which checks image_id, and by `fovea data verify`.
+# A file is unchanged if its path and these values are the same as in the cache. ctime is not used,
+# because a new hard link changes it, and `fovea data add` links all files again. The cache does not
+# notice if someone changes the bytes of a file and then restores its size and time. The stage
+# `prepare` notices it, since it checks image_id, and so does `fovea data verify`.
 STATE = pa.schema([(name, pa.int64()) for name in ("size", "mtime_ns", "inode")])
-BATCH = 1_000  # rows in a commit
-READ_AT_ONCE = 10_000  # rows that are Python objects at a time
-LOCKED_S = 2.0  # to wait for another process that writes
+BATCH = 1_000  # maximum number of rows in a commit
+READ_AT_ONCE = 10_000  # maximum number of rows that are Python objects at the same time
+LOCKED_S = 2.0  # maximum time to wait for another process that is writing
 
 States = NDArray[np.int64]
 
-# The state of a file that may change unnoticed. Its row is not kept, and no kept row equals it.
+# The state of a file that may change without notice. A row with this state is not stored, and no
+# stored row has it, so the file is always read.
 UNKNOWN = (-1,) * len(STATE)
 
 
 class Cache:
-    """Rows of files that were read before, and the sqlite file that they are kept in.
+    """Rows of files that were read before, and the sqlite file in which they are stored.
 
-    rows: a column path, those of the caller, and those of STATE. Without a sqlite file there are
-    no rows, and none are kept.
+    rows: the caller's columns, of which one is path, then the columns of STATE. file: None if
+    nothing can be stored; then `rows` is empty, and new rows are not stored.
     """
 
     def __init__(self, rows: pa.Table, file: sqlite3.Connection | None, table: str) -> None:
@@ -47,9 +50,9 @@ class Cache:
         self._table = table
 
     def find(self, paths: pa.Array, states: States) -> NDArray[np.int64]:
-        """Return int64 [N]: the place in `rows` of each unchanged file, -1 for all others.
+        """Return int64 [N]: the index in `rows` of each unchanged file, -1 for every other file.
 
-        paths: str [N]. states: int64 [N, 3], the values of STATE as they are now.
+        paths: str [N]. states: int64 [N, 3], the current values of STATE.
         """
         if not self.rows.num_rows:
             return np.full(len(paths), -1)
@@ -59,14 +62,14 @@ class Cache:
         return np.where((places >= 0) & same, places, -1)
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Keep the rows whose state is known, instead of older ones of the same paths."""
+        """Store the rows whose state is known; they replace older rows of the same paths."""
         lasting = rows.filter(pc.greater_equal(rows.column("size"), 0))
         marks = ", ".join("?" * len(lasting.schema))
         values = zip(*(column.to_pylist() for column in lasting.columns), strict=True)
         self._commit(f'INSERT OR REPLACE INTO "{self._table}" VALUES ({marks})', values)
 
     def drop_all_but(self, paths: pa.Array) -> None:
-        """Drop the rows of files that are gone. paths: str [N], of the files that are there."""
+        """Delete the rows of files that are gone. paths: str [N], of all files that exist."""
         known = self.rows.column("path")
         gone = known.filter(pc.invert(pc.is_in(known, paths))).to_pylist()
         self._commit(f'DELETE FROM "{self._table}" WHERE path = ?', ((path,) for path in gone))
@@ -78,11 +81,14 @@ class Cache:
             with self._file:
                 self._file.executemany(statement, values)
         except sqlite3.Error as error:
-            log.warning(f"files read from here on will be read again the next time ({error})")
+            log.warning(
+                "the cache cannot be written, so files that are read from now on are read again in "
+                f"the next run ({error})"
+            )
             self.close()
 
     def close(self) -> None:
-        """Close the sqlite file; what is added later is not kept."""
+        """Close the sqlite file; rows that are added later are not stored."""
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -90,10 +96,10 @@ class Cache:
 
 @contextmanager
 def open_cache(path: Path | None, recipe: str, schema: pa.Schema) -> Iterator[Cache]:
-    """Open the cache at `path`, or an empty one that keeps nothing where `path` is None.
+    """Yield the cache at `path`; if `path` is None, an empty cache that stores nothing.
 
-    recipe: names all that decides about a row beside the bytes of its file; rows by another recipe
-    are dropped. schema: of the caller's columns, path first.
+    recipe: a text that identifies everything that a row depends on, except the bytes of its file.
+    Rows of other recipes are deleted. schema: the caller's columns; the first column is path.
     """
     schema = pa.schema([*schema, *STATE])
     table = hashlib.sha256(f"{recipe} {schema}".encode()).hexdigest()
@@ -107,13 +113,14 @@ def open_cache(path: Path | None, recipe: str, schema: pa.Schema) -> Iterator[Ca
 
 
 def _open(path: Path, table: str, schema: pa.Schema) -> Cache | None:
-    """Open the cache, or an empty one where it was broken; None where it cannot be used now."""
+    """Open the cache, or an empty one if it is broken; return None if it cannot be used now."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return _read(path, table, schema)
         except (sqlite3.DatabaseError, pa.ArrowException, ValueError) as error:
-            # Operational: in use by another process, no rights, a disk that is full or fails.
+            # An OperationalError does not mean a broken cache: another process uses the file, the
+            # rights are missing, or the disk is full or fails.
             if isinstance(error, sqlite3.OperationalError):
                 raise
             log.warning(f"{path} is broken and is deleted; every file is read ({error})")
@@ -126,10 +133,11 @@ def _open(path: Path, table: str, schema: pa.Schema) -> Cache | None:
 
 
 def _read(path: Path, table: str, schema: pa.Schema) -> Cache:
-    """Read the table of this name, made where it is missing; drop all others."""
+    """Read the table of this name; create it if it is missing, and delete all other tables."""
     file = sqlite3.connect(path, timeout=LOCKED_S)
     try:
-        file.text_factory = bytes  # Arrow checks that it is UTF-8, and then it is damage
+        # Arrow, not sqlite, decodes texts: if a text is not UTF-8, the cache counts as broken.
+        file.text_factory = bytes
         file.execute("PRAGMA synchronous = NORMAL")
         columns = ", ".join(f'"{name}"' for name in schema.names)
         with file:

@@ -1,10 +1,11 @@
 """Two manifests → what changed from the old one to the new one, image by image and per class.
 
-An image is identified by its bytes (image_id), so a renamed file is no new image. Copies count:
-where three equal files became two, one is removed.
+An image is identified by its bytes (image_id), so a renamed file is not a new image. Every copy
+counts: if the old manifest has three equal files and the new one has two, one image is removed.
 
-Rows of the two manifests are matched in passes, the surest first (KINDS); rows that a pass has
-matched are left out of the next. With three images in the old manifest and three in the new one,
+Rows of the two manifests are matched in several passes (KINDS). The first pass compares the most
+columns. A row that is matched in one pass does not take part in the next passes. Example with three
+images in each manifest:
 
     old: cat/1.png A   cat/2.png B   dog/3.png C        (A, B and C are their bytes)
     new: cat/1.png A   dog/2.png B   dog/3.png D
@@ -21,8 +22,8 @@ from typing import Any
 import pandas as pd
 
 KEYS = ["path", "label", "image_id"]
-# The passes, in this order: a row of the old manifest and one of the new match where these columns
-# are equal.
+# The passes in their order: kind of change → columns. A row of the old manifest and a row of the
+# new manifest match if they are equal in these columns.
 KINDS = {
     "unchanged": ["path", "label", "image_id"],
     "relabelled_in_place": ["path", "image_id"],
@@ -35,12 +36,14 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Difference:
-    """What became of the images; tables are sorted by path.
+    """The images of each kind of change, in tables that are sorted by path.
 
-    added, removed: columns path, label. moved, relabelled, changed: path, label, old_path and
-    old_label, in the new and the old manifest. moved: same bytes and label, other path; relabelled:
-    same bytes, other label, whether or not the path is another; changed: same path, other bytes.
-    before, after: label → number of images; images without a label count below "".
+    unchanged: number of images with the same path, label and bytes.
+    added, removed: columns path and label.
+    moved, relabelled, changed: columns path and label of the new manifest, old_path and old_label
+    of the old manifest. moved: same bytes and label, other path. relabelled: same bytes, other
+    label, same or other path. changed: same path, other bytes.
+    before, after: label → number of images; the label of unlabelled images is "".
     """
 
     unchanged: int
@@ -54,7 +57,7 @@ class Difference:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Kind of change → its images, in the order in which they are shown."""
+        """Kind of change → table of its images, in the order in which reports show the kinds."""
         kinds = ("added", "removed", "relabelled", "moved", "changed")
         return {kind: getattr(self, kind) for kind in kinds}
 
@@ -65,11 +68,11 @@ class Difference:
 
     @cached_property
     def per_class(self) -> pd.DataFrame:
-        """One row per label of either manifest, sorted, as whole numbers.
+        """One row for each label of the old or new manifest, sorted by label; counts are int64.
 
         Columns: label, before, after, added, removed, relabelled_to, relabelled_from, moved,
-        changed. after = before + added - removed + relabelled_to - relabelled_from, but for images
-        whose bytes and label changed at once.
+        changed. after = before + added - removed + relabelled_to - relabelled_from. Images
+        whose bytes and label both changed are counted only in `changed`, so this sum omits them.
         """
         counts = {
             "before": pd.Series(self.before, dtype="int64"),
@@ -94,10 +97,10 @@ class Difference:
 
 
 def difference(old: pd.DataFrame, new: pd.DataFrame) -> Difference:
-    """Compare two manifests; of each only the columns path, label and image_id are read.
+    """Compare two manifests; only their columns path, label and image_id are used.
 
-    Rows without an image_id (files that could not be read) are compared by path and label alone.
-    Where several rows match equally well, they are paired in the order of their paths.
+    Files that could not be read have no image_id; their rows are compared by path and label only.
+    If several rows match equally well, they are paired in the order of their paths.
     """
     before, after = _rows(old), _rows(new)
     left, right, matches = before, after, {}
@@ -119,16 +122,17 @@ def difference(old: pd.DataFrame, new: pd.DataFrame) -> Difference:
 
 
 def _rows(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return the compared columns as text, sorted by path; null becomes empty."""
+    """Return the compared columns as text, sorted by path; null becomes an empty text."""
     rows = manifest[KEYS].astype("object").where(manifest[KEYS].notna(), "").astype("str")
     return rows.sort_values(KEYS, kind="stable", ignore_index=True)
 
 
 def _pairs(old: pd.DataFrame, new: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Match rows that agree in `columns`, the n-th of equal ones with the n-th."""
-    if "path" not in columns:  # two unreadable files at two paths are not the same image
+    """Match rows that are equal in `columns`; the result has one row for each match."""
+    if "path" not in columns:  # unreadable files at different paths may be different images
         old, new = old[old["image_id"] != ""], new[new["image_id"] != ""]
-    # nth: of copies, which have equal columns, the first is paired with the first, and so on.
+    # nth numbers the rows that are equal in `columns` (copies): the first copy in the old manifest
+    # is matched with the first copy in the new manifest, and so on.
     old, new = (
         rows.assign(nth=rows.groupby(columns, sort=False).cumcount(), row=rows.index)
         for rows in (old.rename_axis(None), new.rename_axis(None))

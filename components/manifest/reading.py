@@ -1,4 +1,4 @@
-"""A listing → a row for each picture: from the cache where its file did not change, else read."""
+"""A listing → one row per picture: from the cache if its file is unchanged, else from the file."""
 
 import hashlib
 import logging
@@ -30,15 +30,17 @@ log = logging.getLogger(__name__)
 ARROW = {"str": pa.string(), "int64": pa.int64(), "Int64": pa.int64(), "float64": pa.float64()}
 SCHEMA = pa.schema(
     [("path", pa.string()), ("md5", pa.string())]
-    # Large: with 768 bytes a picture, three million are more than the 2 GiB of a plain column.
+    # A plain binary column holds at most 2 GiB. Fingerprints of three million pictures, with 768
+    # bytes each, need more, so the column is `large_binary`.
     + [(name, ARROW.get(kind, pa.large_binary())) for name, kind in COLUMNS.items()]
 )
-# A clock behind mtime ticks every few milliseconds. A file that was written just before it was read
-# may be written again in the same tick, and mtime would not show it. So it is read once more.
+# The clock of mtime ticks every few milliseconds only. If a file is read and then written again in
+# the same tick, mtime does not show the second write. So the row of a file that was written less
+# than this time before it was read is not stored in the cache.
 SETTLED_NS = 50_000_000
 
-COMMIT_S = 5.0  # between commits, at most: what a kill can cost
-LONG_RUN = 20  # rows; pieces shorter than that cost more than a copy
+COMMIT_S = 5.0  # maximum time between commits: a run that is killed loses at most this much work
+LONG_RUN = 20  # rows; if slices are shorter than this on average, a copy of all rows is faster
 
 State = tuple[int, ...]
 
@@ -46,10 +48,12 @@ State = tuple[int, ...]
 def read_pictures(
     root: Path, listing: Listing, params: Decode, cache: Cache, folder: Path
 ) -> pa.Table:
-    """Return a row with SCHEMA's columns for every entry, in their order.
+    """Return one row with the columns of SCHEMA for each entry of `listing`, in the same order.
 
-    path is written by `escape_name`. md5 is that of the file, None where it could not be read.
-    folder: where arrays of an .npz are unpacked.
+    The column path is escaped by `escape_name`. The column md5 has the md5 (hex) of the whole file,
+    also for a picture in an array file; null if the picture could not be read.
+    folder: the folder into which arrays of an .npz are unpacked.
+    Raises UserError if an array file as a whole is damaged or a worker process was killed.
     """
     paths = [entry.path for entry in listing.entries]
     states = _states(root, paths, listing.folders)
@@ -67,7 +71,7 @@ def read_pictures(
 
 
 def escape_name(name: str) -> str:
-    r"""Escape what is not UTF-8 in a name, so that tables can hold it.
+    r"""Escape the bytes of a name that are not UTF-8, so that tables can hold the name.
 
     >>> escape_name("cat/\udcff.png")
     'cat/\\udcff.png'
@@ -76,9 +80,11 @@ def escape_name(name: str) -> str:
 
 
 def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[State]:
-    """Return STATE of the file of each picture; UNKNOWN for what is no plain file below `root`.
+    """Return the current STATE of each picture's file; UNKNOWN if it is no plain file in `root`.
 
-    folders: those below `root`. A path through a link is in none of them, and leads elsewhere.
+    folders: all folders below `root`, without symbolic links to folders. The folder of a path
+    through such a link is not among them, so its file gets UNKNOWN: it may be outside of `root`.
+    A file whose path is not UTF-8 also gets UNKNOWN.
     """
 
     below = os.fspath(root)
@@ -98,11 +104,11 @@ def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[S
 def _state(file: str) -> State:
     try:
         status = os.lstat(file)
-    except (OSError, ValueError):  # it is missing, or its name has a zero byte
+    except (OSError, ValueError):  # the file is missing, or its name has a zero byte
         return UNKNOWN
     if not stat.S_ISREG(status.st_mode):
         return UNKNOWN
-    inode = status.st_ino & (2**63 - 1)  # has 64 bits, and int64 has 63 beside the sign
+    inode = status.st_ino & (2**63 - 1)  # st_ino has 64 bits; int64 has 63 and a sign
     return status.st_size, status.st_mtime_ns, inode
 
 
@@ -110,7 +116,8 @@ def _read(
     root: Path, files: Sequence[tuple[str, State]], params: Decode, folder: Path
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of rows with the columns of SCHEMA and STATE."""
-    # An array file is unpacked and mapped once by threads; each process would hash it first.
+    # All threads use one unpacked and mapped copy of an array file. Every process would have to
+    # hash the whole array file before it can use the copy.
     at_once = in_threads if any(array_file(path) for path, _ in files[:1]) else in_processes
     rows: Iterable[dict[str, Any]] = at_once(partial(_row, root, params, folder), files)
     if files:
@@ -125,7 +132,7 @@ def _read(
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Gather rows into batches of BATCH, or fewer where these take longer than COMMIT_S."""
+    """Gather rows into batches of BATCH rows, or of fewer if these take longer than COMMIT_S."""
     batch: list[dict[str, Any]] = []
     begun_s = time.monotonic()
     for row in rows:
@@ -138,7 +145,7 @@ def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _arrange(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
-    """Return the rows at these places. Long runs are slices, which copies nothing."""
+    """Return the rows at these indices; long runs of consecutive rows are sliced, not copied."""
     starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
     if len(starts) > len(places) / LONG_RUN:
         return rows.take(pa.array(places))
@@ -155,7 +162,7 @@ def _row(root: Path, params: Decode, folder: Path, picture: tuple[str, State]) -
         data = read_bytes(root, path, params.max_bytes, folder)
         file = file_of(root, path)
         md5 = _md5(data) if file == path else file_md5(root, file, state)
-    except Fault as fault:  # nothing was read, so a row in the cache would save nothing
+    except Fault as fault:  # nothing was read, so a row in the cache would save no time
         return row | facts_of(fault.facts) | {"fault": fault.code} | _state_columns(UNKNOWN)
     if row["path"] != path:
         known = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}

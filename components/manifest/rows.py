@@ -1,4 +1,4 @@
-"""Bytes of an image file → its manifest row in one pass: hashes, facts, fingerprint, or a fault."""
+"""Bytes of an image file → its manifest row: hashes, facts and fingerprint, or a fault."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from components.images.fault import Facts, Fault
 from components.images.fingerprints import fingerprint
 from components.params.ingest import Decode
 
-# A row is a function of the bytes, `ingest.decode`, these modules and these packages.
+# A row depends only on the bytes, on the params `ingest.decode`, and on these modules and packages.
 MODULES = (
     "images/decoder",
     "images/facts",
@@ -33,8 +33,8 @@ MODULES = (
 PACKAGES = ("numpy", "opencv-python-headless", "pillow", "simplejpeg")
 FACTS = tuple(field.name for field in fields(Facts))
 
-# Column → type of what is known of an image. Whole numbers are nullable: a broken file has no
-# width. For what the facts mean see facts.py.
+# Column → its type. Int64 is used for numbers that can be null: a broken file has no width.
+# images/facts.py explains the facts.
 COLUMNS = {
     "image_id": "str",
     "pixels_id": "str",
@@ -61,9 +61,10 @@ COLUMNS = {
 
 
 def image_row(data: bytes, params: Decode) -> dict[str, Any]:
-    """Return column → value of an image file; columns without a value are left out.
+    """Return column → value for the bytes of an image file; columns without a value are left out.
 
-    A bad image has a code in `fault`, its hash, and those facts that could be read.
+    For a bad image, `fault` has the code of the fault, and the row has the hash of the file and the
+    facts that could be read.
     """
     row: dict[str, Any] = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
     try:
@@ -77,19 +78,19 @@ def image_row(data: bytes, params: Decode) -> dict[str, Any]:
 
 
 def facts_of(facts: Facts) -> dict[str, Any]:
-    """Return the decoder's facts by their columns."""
+    """Return column → value for the facts that the decoder reports."""
     return {name: getattr(facts, name) for name in FACTS}
 
 
 def pixels_id(pixels: Pixels) -> str:
-    """Return the sha256 (hex) of decoded pixels, uint8 [H, W, 3], shape included."""
+    """Return the sha256 (hex) of the shape and the values of decoded pixels, uint8 [H, W, 3]."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 
 def recipe(params: Decode) -> str:
-    """Return the sha256 (hex) of all that decides about a row beside the bytes of its file.
+    """Return the sha256 (hex) of everything that a row depends on, except the bytes of its file.
 
     The same bytes and the same recipe give the same row.
     """

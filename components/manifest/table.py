@@ -1,7 +1,7 @@
-"""data/raw → the manifest: one row per picture, sorted by path, good or bad.
+"""data/raw → the manifest: one row per picture, also for a bad picture, sorted by path.
 
-Nothing outside of the folder is read: symbolic links, pipes and devices become rows with a fault,
-as unreadable and broken files do.
+Files outside of the folder are never read. A symbolic link, a pipe or a device becomes a row with a
+fault. An unreadable or broken file also becomes a row with a fault.
 """
 
 import logging
@@ -31,7 +31,8 @@ CACHE = "known.sqlite"
 OF_PLACE = {"path": "str", "label": "str", "group": "str", "given_split": "str"}
 COLUMNS = OF_PLACE | OF_IMAGE
 TYPES = {pa.int64(): pd.Int64Dtype(), pa.large_binary(): pd.ArrowDtype(pa.large_binary())}
-# What later stages add to the rows; a table may not bring columns of these names either.
+# Columns that later stages add. A table of the user must not have columns of these names, nor of
+# the names in COLUMNS.
 LATER = ("split", "fold", "label_index", "reason", "because_of")
 
 
@@ -41,13 +42,15 @@ def build_manifest(
     state: Path | None = None,
     recorded: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Return a row for every picture below `root`: COLUMNS, then those that a table brings as text.
+    """Return one row per picture below `root`: COLUMNS, then further columns of a table as text.
 
-    state: a folder for what may be deleted at any time: rows, so that the next time only new and
-    changed files are read, and unpacked arrays. The manifest is the same with it and without it.
+    state: a folder for files that may be deleted at any time. It holds unpacked arrays and the
+    cache of rows, by which the next run reads only new and changed files. If it is None, nothing is
+    kept for the next run. The manifest is the same with and without this folder.
     recorded: path → md5 (hex) of files, as DVC has recorded them.
 
-    Raises UserError where there is nothing to classify, and where a file is not as recorded.
+    Raises UserError if there is nothing to classify, if the source cannot be read as the params
+    say, if a column of a table has a reserved name, or if a file is not as DVC has recorded it.
     """
     listing = open_source(root, params.source)
     for note in listing.notes:
@@ -80,7 +83,8 @@ def _manifest(listing: Listing, rows: pa.Table) -> pd.DataFrame:
         "group": [entry.group and escape_name(entry.group) for entry in entries],
         "given_split": [entry.given_split for entry in entries],
     }
-    # One chunk for each column: else the written file shows in which batches rows were read.
+    # Each column becomes one chunk. With several chunks the written file would depend on the
+    # batches in which the rows were read.
     for name in OF_IMAGE:
         column = pa.chunked_array([rows.column(name).combine_chunks()])
         columns[name] = column.to_pandas(types_mapper=TYPES.get)
@@ -91,13 +95,14 @@ def _manifest(listing: Listing, rows: pa.Table) -> pd.DataFrame:
 def _check_columns(further: Sequence[str]) -> None:
     if taken := [name for name in further if name in COLUMNS or name in LATER]:
         raise UserError(
-            "columns of the table have names that the manifest needs; rename them, or name them in "
-            f"ingest.source.columns if they are meant. Received: {name_list(taken)}"
+            "columns of the table have names that the manifest needs; rename them, or, if they "
+            "hold the path, label, group or split, name them in ingest.source.columns. "
+            f"Received: {name_list(taken)}"
         )
 
 
 def _check_recorded(root: Path, rows: pa.Table, recorded: Mapping[str, str]) -> None:
-    """Raise UserError where bytes are not those that DVC has recorded."""
+    """Raise UserError if the content of a file is not what DVC has recorded."""
     if not recorded:
         return
     pairs = zip(rows.column("path").to_pylist(), rows.column("md5").to_pylist(), strict=True)
@@ -107,7 +112,7 @@ def _check_recorded(root: Path, rows: pa.Table, recorded: Mapping[str, str]) -> 
     if changed:
         named = ", ".join(map(printable, sorted(changed)[:3])) + (", …" if len(changed) > 3 else "")
         raise UserError(
-            f"{count_text(len(changed), 'file')} in {root} not as DVC has recorded: damaged, or "
-            "changed without DVC; `fovea data verify --heal` finds and repairs damage, `dvc add "
-            f"{root}` accepts changes that were meant. Received: {named}"
+            f"the content of {count_text(len(changed), 'file')} in {root} is not what DVC has "
+            "recorded; repair damage with `fovea data verify --heal`, or accept your own changes "
+            f"with `dvc add {root}`. Received: {named}"
         )
