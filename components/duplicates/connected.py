@@ -1,4 +1,4 @@
-"""Pairs of linked things → sets of things that are linked to each other, directly or by others."""
+"""Pairs of linked things → sets of things that are linked directly or through other things."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 def connected_sets(
     count: int, first: NDArray[np.integer], second: NDArray[np.integer]
 ) -> NDArray[np.int32]:
-    """Return int32 [count]: the number of the set that each thing is in.
+    """Return int32 [count]: for each thing, the number of its set.
 
-    first, second: int [pairs], from 0 to count - 1, linked to each other.
+    Things are numbers from 0 to count - 1. first, second: int [pairs]; the thing first[i] is linked
+    to the thing second[i].
 
-    Of the four things here, 0 is linked to 1 and 1 to 3, so 0 and 3 are in one set; 2 is alone:
+    Example with four things: 0 is linked to 1, and 1 is linked to 3. So 0, 1 and 3 are one set, and
+    2 is alone:
 
     >>> connected_sets(4, np.array([0, 1]), np.array([1, 3]))
     array([0, 0, 1, 0], dtype=int32)

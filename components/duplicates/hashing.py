@@ -1,13 +1,14 @@
 """Fingerprints → the few pairs of images worth comparing, without looking at all pairs.
 
-Guarantee: nothing depends on the order of images or on chance (the planes have a fixed seed). What
-is not guaranteed is that every pair is found: of copies with similarity 0.9, one in 1,000 differs
-in more bits than is allowed below. Time grows as N log N, not as N * N.
+Guarantee: the result does not depend on the order of the images or on chance (the planes have a
+fixed seed). It is not guaranteed that every pair is found: for copies with similarity 0.9, one pair
+in 1,000 differs in more bits than UNLIKE allows. The time grows with N log N, not with N * N.
 
 How: locality-sensitive hashing with random hyperplanes (Charikar, 2002). An image gets BITS bits.
-Bit k says on which side of plane k the magnitudes of its spectrum are. A turn does not change the
-magnitudes, so a picture and its turned copy agree in nearly all bits. The bits are cut into words.
-Images that share a word are compared by all bits, and pairs that agree in most bits are yielded.
+Bit k says on which side of plane k the magnitudes of the image's spectrum are. Turning a picture
+does not change the magnitudes, so a picture and its turned copy agree in nearly all bits. The bits
+are cut into words. Two images that share a word are compared in all their bits. If enough of these
+bits agree, the pair is yielded.
 
 Example: three images with 12 bits, cut into words of 4. b is a copy of a, c is another picture.
 
@@ -16,8 +17,9 @@ Example: three images with 12 bits, cut into words of 4. b is a copy of a, c is 
     b       0110     1110     0011     shares words 1 and 3 with a, and differs in 1 bit: a pair
     c       0110     0001     1100     shares word 1 with a and b, but differs in 7 and 8: no pair
 
-A word has log2 N bits and a few more, so unlike images share one by chance, but each only with a
-few others. A copy may miss a word by one bit, but hardly all words.
+A word has log2 N bits and SPARE more bits. With words of this length, an image shares a word by
+chance with only a few unlike images. A copy may differ in one bit of a word and so not share that
+word, but it is very unlikely that it differs in all words.
 """
 
 import math
@@ -31,15 +33,16 @@ from components.images.fingerprints import ANGLES, AREAS, RINGS, Floats, spectra
 Packed = NDArray[np.uint64]
 
 BITS = 1024
-SEED = 7  # of the planes; another seed finds the same pairs, but for a few at the border
-SHORTEST_WORD = 10  # bits: of few images nearly all are compared with all
+SEED = 7  # seed of the planes; another seed finds the same pairs, except for a few border cases
+SHORTEST_WORD = 10  # minimum bits in a word; if images are few, nearly all pairs are then compared
 SPARE = 2  # bits in a word beyond log2 N, since planes are not quite independent
-# The share of bits that may differ is UNLIKE times the root of 1 - similarity: the bits that differ
-# grow with the angle between two spectra, and the angle with that root. Measured: copies with a
-# similarity of 0.9 differ in 8 % of the bits on average, and one in 1,000 of them in 22 %.
+# The share of bits that may differ is UNLIKE * sqrt(1 - similarity). The reason: the share of bits
+# that differ grows with the angle between two spectra, and this angle grows with
+# sqrt(1 - similarity). Measured: copies with a similarity of 0.9 differ in 8 % of the bits on
+# average, and one copy in 1,000 differs in 22 % or more.
 UNLIKE = 0.7
-WINDOW = 32  # images that one image is compared with, where very many share a word
-AT_ONCE = 1 << 16  # rows or pairs; bounds the memory
+WINDOW = 32  # if very many images share a word, an image is compared with only this many after it
+AT_ONCE = 1 << 16  # maximum number of rows or pairs in one calculation; bounds the memory
 
 
 def candidate_pairs(
@@ -47,8 +50,8 @@ def candidate_pairs(
 ) -> Iterator[NDArray[np.int64]]:
     """Yield int64 [pairs] for each word: the pairs of rows that are worth comparing, sorted.
 
-    A pair of rows is one number, lower * N + higher. It occurs once in a word, and again for every
-    other word that the two rows share.
+    A pair of rows is one number: lower row * N + higher row. If two rows share several words, their
+    pair is yielded once for each of these words.
 
     samples: int8 [N, RINGS, ANGLES]. required: float [N], the similarity that an image must have
     with another to count as its copy.
@@ -65,7 +68,7 @@ def candidate_pairs(
 
 
 def _bits(samples: NDArray[np.int8]) -> Packed:
-    """Return uint64 [N, BITS / 64]."""
+    """Return uint64 [N, BITS / 64]: the BITS bits of each image, packed into integers."""
     planes = _planes()
     packed = [
         np.packbits(_magnitudes(samples[start : start + AT_ONCE // 16]) @ planes > 0, axis=1)
@@ -80,11 +83,12 @@ def _magnitudes(samples: NDArray[np.int8]) -> Floats:
 
 
 def _planes() -> Floats:
-    """Draw planes that pass through the mean of all spectra, as far as it is known in advance.
+    """Draw random planes, float32 [RINGS * (ANGLES / 2 + 1), BITS], one plane in each column.
 
-    A plane that has all images on one side tells nothing. Outer rings cover more area, so their
-    magnitudes are larger in every picture; without a correction they would decide the side. So each
-    plane is made orthogonal, at every frequency, to the growth of magnitudes with the ring.
+    A plane is of no use if all images are on the same side of it. Outer rings cover more area, so
+    their magnitudes are larger in every picture. Without a correction the outer rings alone would
+    decide on which side an image is. So each plane is made orthogonal, at every frequency, to the
+    growth of the magnitudes from ring to ring.
     """
     shape = (BITS, RINGS, ANGLES // 2 + 1)
     planes = np.random.default_rng(SEED).standard_normal(shape, np.float32)
@@ -96,19 +100,20 @@ def _planes() -> Floats:
 def _pairs_of_word(
     bits: Packed, may_differ: NDArray[np.int64], start: int, length: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield pairs, as lower * N + higher, that share a word and differ in few enough bits.
+    """Yield pairs, as lower * N + higher, that share the word and differ in few enough bits.
 
-    Rows are sorted by the word, so that rows that share it are neighbours; step 1 compares each
-    with its next neighbour, step 2 with the one after that. If more than WINDOW images share a word
-    (blank pages, frames of a video), they are sorted by the word after it as well, so that those
-    within the window are the most alike.
+    Rows are sorted by the word, so rows that share the word are neighbours. Step 1 compares each
+    row with the next row, step 2 with the row after the next, and so on up to WINDOW.
+    Sometimes more than WINDOW images share a word (blank pages, frames of a video), and not all of
+    their pairs are compared. So rows that share the word are also sorted by the next word, which
+    brings the most similar images near to each other.
     """
     word, next_word = _word(bits, start, length), _word(bits, start + length, length)
     order = np.lexsort((next_word, word))
     word = word[order]
     for step in range(1, min(WINDOW, len(bits) - 1) + 1):
         at = np.flatnonzero(word[step:] == word[:-step])
-        if not len(at):  # no word is shared by so many, so none by more
+        if not len(at):  # no word is shared by step + 1 images, so none by more
             return
         for chunk in np.array_split(at, math.ceil(len(at) / AT_ONCE)):
             first, second = order[chunk], order[chunk + step]
@@ -119,7 +124,7 @@ def _pairs_of_word(
 
 
 def _word(bits: Packed, start: int, length: int) -> NDArray[np.int64]:
-    """Return int64 [N]: the `length` bits that begin at bit `start`, as a number."""
+    """Return int64 [N]: the `length` bits that begin at bit `start`, as an integer."""
     from_byte, to_byte = start // 8, (start + length + 7) // 8
     unpacked = np.unpackbits(bits.view(np.uint8)[:, from_byte:to_byte], axis=1)
     word = unpacked[:, start - 8 * from_byte :][:, :length].astype(np.int64)

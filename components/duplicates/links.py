@@ -1,17 +1,18 @@
-"""manifest → links between images that are the same picture, exactly or nearly, and clusters.
+"""manifest → links between exact copies and between near copies, and the clusters that they form.
 
-Guarantee: images with the same decoded pixels (`pixels_id`) are always in one cluster, whatever the
-name, format or metadata of the file. Near copies are images whose fingerprints correlate; see
-images.fingerprints. Of the pairs that hashing proposes, those are linked whose correlation is at
-least `min_similarity`.
+Guarantee: images with the same decoded pixels (`pixels_id`) are always in one cluster, even if
+their files differ in name, format or metadata. Near copies are images whose fingerprints correlate;
+see images.fingerprints. Hashing proposes pairs of images. A pair is linked if its correlation is at
+least `min_similarity`, or more if the images are small.
 
-Example: three images, where b.jpg has the pixels of a.png, and c.jpg is a.png, smaller and turned.
+Example with three images: b.jpg has the pixels of a.png. c.jpg is a smaller, turned copy of a.png.
 
     path    other   kind    similarity   degrees   mirrored   cluster
     a.png   b.jpg   exact   1.00         0         no         0
     a.png   c.jpg   near    0.97         90        no         0
 
-There is no link from b.jpg to c.jpg: near copies are linked to the first file of each picture only.
+There is no link from b.jpg to c.jpg: if files have the same pixels, only the first by path has near
+links.
 """
 
 from collections.abc import Sequence
@@ -35,17 +36,18 @@ LINK_COLUMNS = {
     "mirrored": "bool",
     "cluster": "int64",
 }
-PAIRS_AT_ONCE = 8192  # compared at a time; bounds the memory
-ENOUGH = 32  # near copies of one image, after which it is compared no more with others like it
+PAIRS_AT_ONCE = 8192  # maximum number of pairs that are compared at a time; bounds the memory
+ENOUGH = 32  # two images that both have this many near copies are not compared with each other
 
 
 def find_links(manifest: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
     """Return one row per link, sorted by path and other, with the columns of LINK_COLUMNS.
 
-    Of n exact copies the first by path has n - 1 links to the others; near links are between such
-    first files. degrees and mirrored: how `other` is turned against `path`. cluster: a number for
-    the images that are linked to each other, directly or through others, from 0 in the order of
-    their first path.
+    If n files have the same pixels, the first file by path has n - 1 exact links, one to each of
+    the other files. Near links are only between such first files. degrees and mirrored: how `other`
+    is turned and mirrored relative to `path`. cluster: the number of the cluster, which is a set of
+    images that are linked directly or through other images. Clusters are numbered from 0 in the
+    order of their first paths.
     """
     images = manifest[manifest["pixels_id"].notna()].sort_values("path", kind="stable")
     copies = images["pixels_id"].duplicated()
@@ -56,8 +58,9 @@ def find_links(manifest: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
 
 
 def clusters(first: pd.Series, second: pd.Series) -> pd.Series:
-    """Return name → the first name of its cluster: of all that are linked to it, or by others.
+    """Return name → the first name, in sorted order, of its cluster.
 
+    A cluster is a set of names that are linked directly or through other names.
     first, second: str [links], the two names of each link.
 
     >>> clusters(pd.Series(["a", "c", "x"]), pd.Series(["b", "b", "y"])).to_dict()
@@ -70,9 +73,9 @@ def clusters(first: pd.Series, second: pd.Series) -> pd.Series:
 
 
 def repeats(sets: pd.Series) -> pd.Series:
-    """Return bool [rows]: True where an earlier row is in the same set.
+    """Return bool [rows]: True if an earlier row is in the same set.
 
-    sets: the set of each row, such as its pixels_id or cluster; null where it is in none.
+    sets: the set of each row, such as its pixels_id or cluster; null if the row is in no set.
 
     >>> repeats(pd.Series(["a", "a", None, None])).tolist()
     [False, True, False, False]
@@ -81,9 +84,10 @@ def repeats(sets: pd.Series) -> pd.Series:
 
 
 def label_counts(sets: pd.Series, labels: pd.Series) -> pd.Series:
-    """Return int [rows]: how many labels occur in the set of a row, 0 where it is in no set.
+    """Return int64 [rows]: the number of different labels in the row's set; 0 if it has no set.
 
-    A blank label contradicts nothing and does not count.
+    Blank labels are not counted, since a missing label contradicts no other label.
+    sets: the set of each row, null if the row is in no set. labels: str [rows].
 
     >>> label_counts(pd.Series(["a", "a", "b"]), pd.Series(["cat", "dog", "cat"])).tolist()
     [2, 2, 1]
@@ -108,10 +112,12 @@ def _exact_links(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
-    """Compare the pairs that hashing proposes. images: with distinct pixels, sorted by path.
+    """Compare the pairs that hashing proposes, and return links between near copies.
 
-    Two images that have ENOUGH copies each are not compared with each other. So a crowd, such as
-    the frames of a video, costs about ENOUGH links an image, and not a link for each of its pairs.
+    images: rows with distinct pixels, sorted by path.
+    Two images that both have ENOUGH near copies are not compared with each other. So a large number
+    of similar images, such as the frames of a video, gives about ENOUGH links per image, and not
+    one link per pair.
     """
     known = images[images["fingerprint"].notna()]
     samples = stack(known["fingerprint"])
@@ -120,7 +126,8 @@ def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
     copies = np.zeros(rows, np.int64)
     links = [_Alike.none()]
     for pairs in candidate_pairs(samples, required):
-        new = np.setdiff1d(pairs, seen, assume_unique=True)  # most pairs share several words
+        # Most pairs share several words, so an earlier word has already proposed them.
+        new = np.setdiff1d(pairs, seen, assume_unique=True)
         first, second = np.divmod(new, rows)
         new = new[np.minimum(copies[first], copies[second]) < ENOUGH]
         seen = np.union1d(seen, new)
@@ -134,7 +141,7 @@ def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class _Alike:
-    """Pairs that are similar enough: the rows of both, and how they compare."""
+    """Pairs that are similar enough: the row numbers of the two images, and how they compare."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -155,7 +162,7 @@ def _compare_rows(
     second: NDArray[np.int64],
     turned: bool,
 ) -> _Alike:
-    """Compare pairs of rows and return those that are as similar as both images require."""
+    """Compare pairs of rows; return the pairs with the similarity that both images require."""
     all_pairs = compare(spectra(samples[first]), spectra(samples[second]), turned)
     alike = all_pairs.similarity >= np.maximum(required[first], required[second])
     measured = all_pairs.similarity[alike], all_pairs.degrees[alike], all_pairs.mirrored[alike]
@@ -172,11 +179,11 @@ def _table(paths: NDArray[np.object_], links: Sequence[_Alike]) -> pd.DataFrame:
 
 
 def _required_similarity(images: pd.DataFrame, min_similarity: float) -> NDArray[np.float64]:
-    """Return float [rows]: the similarity that each image must have with a copy.
+    """Return float64 [rows]: the similarity that another image must have to be a copy of each.
 
-    A picture smaller than the grid of the fingerprint has less detail to tell it from others, in
-    proportion to its area. So what may be missing to 1 shrinks with the area: at 28 pixels a side
-    0.9 becomes 0.966.
+    If a picture is smaller than the grid of the fingerprint, it has less detail, in proportion to
+    its area, and is easily confused with other pictures. So 1 - min_similarity is multiplied by the
+    ratio of the areas: at 28 pixels a side a min_similarity of 0.9 becomes 0.966.
     """
     side = images[["width", "height"]].min(axis=1).to_numpy(float)
     required: NDArray[np.float64] = 1 - (1 - min_similarity) * np.minimum(side / GRID, 1) ** 2
@@ -184,7 +191,7 @@ def _required_similarity(images: pd.DataFrame, min_similarity: float) -> NDArray
 
 
 def _cluster_numbers(firsts: pd.Series, links: pd.DataFrame) -> NDArray[np.int64]:
-    """Return int64 [links]: the clusters, numbered in the order of their first path."""
+    """Return int64 [links]: the number of each link's cluster, in the order of the first paths."""
     order = {name: number for number, name in enumerate(sorted(firsts.unique()))}
     numbers: NDArray[np.int64] = links["path"].map(firsts).map(order).to_numpy("int64")
     return numbers
