@@ -1,14 +1,16 @@
 """accepted manifest, placement → moves that put an image of every class into every split.
 
-Guarantee: after the moves every class has an image in train, val and test, or a UserError says why
-that cannot be. Linked images (same pixels, same group, near copies) move together, and only images
-of one class are moved, so no other class loses an image of a split.
+Guarantee: after the moves every class has an image in train, val and test. If this is impossible, a
+UserError says why. Linked images (same pixels, same group, near copies) move together as a set. A
+set moves only if all its images are of one class, so no other class loses an image of a split.
 
-Why: chance leaves a small class without any image in some split. With shares of 0.15 a class of ten
-images lacks val or test in 37 of 100 cases. Near copies are set aside, which can empty a split too.
+Why: a small class may by chance have no image in some split. If val and test have shares of 0.15, a
+class of ten images has no image in val or no image in test in 37 of 100 cases. Also, near copies
+are set aside, after which a class may have no image left in a split.
 
-How: an empty split of a class gets the set of linked images whose positions are nearest to the
-range of that split; see placement. The empty splits are filled in the order of the line.
+How: a split without an image of a class gets a set of linked images of this class, namely the set
+whose positions are nearest to the range of the split; see placement. The splits are filled in the
+order of the line: test, val, train.
 
 Example: a class of three images that are not linked, with val and test of 0.15 each.
 
@@ -17,8 +19,8 @@ Example: a class of three images that are not linked, with val and test of 0.15 
     b.png   0.60       train   0.30: moved to val
     c.png   0.90       train   0.60
 
-When d.png with position 0.20 arrives, val is no longer empty: nothing is moved, and b.png is in
-train again. This is the only case in which an image ever changes its split.
+If d.png with position 0.20 arrives later, the class has an image in val without a move. So nothing
+is moved, and b.png is in train again. This is the only case in which an image changes its split.
 """
 
 import math
@@ -37,9 +39,9 @@ from components.splits.placement import ON_LINE, Placement, ranges
 
 @dataclass(frozen=True)
 class Move:
-    """A set of linked images that is moved, since its class has none in that split.
+    """A set of linked images that is moved into a split in which its class has no image.
 
-    set: its number, as in `row_sets`.
+    label: the class. images: number of files. set: the number of the set, from `row_sets`.
     """
 
     label: str
@@ -50,11 +52,13 @@ class Move:
 
 @dataclass(frozen=True)
 class _Set:
-    """Linked images, all of one class. Tuples have an entry for each of SPLITS.
+    """A set of linked images, all of one class. The tuples have one entry for each of SPLITS.
 
-    name: the first of the names that are hashed. images: files; pictures: distinct pixels.
-    kept: how many of its images are in the split and not set aside. distance: from its nearest
-    image to the range of the split. allowed: whether all of it may be moved there.
+    name: the first, in sorted order, of the names by which the images are hashed.
+    images: number of files. pictures: number of distinct pixels.
+    kept: number of images of the set that are in the split and not set aside.
+    distance: distance on the line from the range of the split to the nearest image of the set.
+    allowed: whether the whole set may be moved into the split.
     """
 
     label: str
@@ -74,11 +78,11 @@ def plan_moves(
     kept: NDArray[np.bool_],
     params: Split,
 ) -> list[Move]:
-    """Return which sets must move, so that no split is without an image of some class.
+    """Return the sets that must move, so that every class has an image in every split.
 
-    sets: int [rows], from `row_sets`. kept: bool [rows], False where a row is set aside; a set that
-    is moved has all its images in one split, so none of it is set aside any more.
-    Raises UserError where a class cannot be in all splits.
+    sets: int [rows], from `row_sets`. kept: bool [rows], False if the row is set aside. A set that
+    is moved has all its images in one split, so none of these images is set aside any more.
+    Raises UserError if a class cannot be in all splits.
     """
     rows = _facts_of_rows(accepted, placement, sets, kept, params)
     counts = rows.groupby("label")[[f"kept {split}" for split in SPLITS]].sum()
@@ -100,7 +104,9 @@ def plan_moves(
 def move_sets(
     split: NDArray[np.int8], sets: NDArray[np.intp], moves: list[Move]
 ) -> NDArray[np.int8]:
-    """Return the splits int8 [rows] after the moves.
+    """Return the split of each row after the moves: int8 [rows], positions in SPLITS.
+
+    split: int8 [rows], before the moves. sets: int [rows], from `row_sets`.
 
     >>> move_sets(np.array([0, 0, 2], np.int8), np.array([7, 8, 9]), [Move("cat", "val", 1, set=8)])
     array([0, 1, 2], dtype=int8)
@@ -122,7 +128,7 @@ def _facts_of_rows(
     kept: NDArray[np.bool_],
     params: Split,
 ) -> pd.DataFrame:
-    """Gather what is known of each row in columns that can be summed up by set."""
+    """Return a table of facts about each row, which `_sets_of_one_class` aggregates by set."""
     rows = pd.DataFrame(
         {
             "label": accepted["label"].to_numpy(),
@@ -134,7 +140,8 @@ def _facts_of_rows(
     for number, split in enumerate(SPLITS):
         start, end = ranges(params)[split]
         rows[f"kept {split}"] = kept & (placement.split == number)
-        # Below 0 inside of the range: an image that belongs there but was set aside comes first.
+        # The distance is negative inside of the range. So an image that was hashed into this split,
+        # but was set aside, is chosen before all images of other splits.
         rows[f"distance {split}"] = np.maximum(start - placement.position, placement.position - end)
         rows[f"allowed {split}"] = placement.allowed[:, number]
     labels = rows.groupby("set")["label"]
@@ -145,8 +152,8 @@ def _facts_of_rows(
 def _sets_of_one_class(rows: pd.DataFrame) -> Iterator[_Set]:
     """Yield the sets whose images are all of one class, sorted by label.
 
-    Near copies and groups may hold several classes: to move them would take an image of a split
-    from another class.
+    A set of near copies or a group may have images of several classes. Such a set is not moved,
+    because another class would lose its image in a split.
     """
     sets = rows[rows["one class"]].groupby(["label", "set"])
     columns = {
@@ -165,10 +172,11 @@ def _sets_of_one_class(rows: pd.DataFrame) -> Iterator[_Set]:
 def _fill_empty_splits(
     label: str, counts: list[int], sets: list[_Set], pictures: int, params: Split
 ) -> Iterator[Move]:
-    """Yield moves until every split has an image.
+    """Yield moves until every split has an image of the class.
 
-    counts: images of the class in each of SPLITS. sets: those that may be moved. pictures: distinct
-    pixels of the class.
+    counts: number of images of the class in each of SPLITS. sets: the sets of the class that may be
+    moved. pictures: number of distinct pixels of the class.
+    Raises _NothingLeftError if no set may be moved into an empty split.
     """
     for split in ON_LINE:
         number = SPLITS.index(split)
@@ -187,7 +195,8 @@ def _fill_empty_splits(
         counts = [
             count - was + new for count, was, new in zip(counts, chosen.kept, now, strict=True)
         ]
-        # Replaced, not removed: where it is now it is the only one, so it cannot be spared again.
+        # The set stays in `sets` with its new split. There it is the only set of its class, so
+        # `_can_be_spared` does not let it move again.
         sets = [
             replace(candidate, kept=now) if candidate is chosen else candidate for candidate in sets
         ]
@@ -195,43 +204,46 @@ def _fill_empty_splits(
 
 
 def _can_be_spared(candidate: _Set, counts: list[int]) -> bool:
-    """Return whether its class has other images in every split that it is in."""
+    """Return whether the class has other images in every split that the set is in."""
     return all(
         count == 0 or count > of_set for count, of_set in zip(counts, candidate.kept, strict=True)
     )
 
 
 def _order(candidate: _Set, number: int, wanted: float) -> tuple[int, float, str]:
-    """Nearest first, but sets that are far too large for the split (a long video) later.
+    """Return a sort key: the nearest set first, but sets that are far too large for the split last.
 
-    wanted: pictures that the split should have. Too large is counted in doublings of that, not in
-    pictures: so a set that grows by a few images seldom loses its rank, and images seldom move.
+    wanted: number of pictures that the split should have. A set is too large if it has more
+    pictures than that, such as a long video. Its excess is counted in doublings of `wanted`, not in
+    pictures. So a set that grows by a few images seldom changes its rank, and images seldom move.
     """
     doublings = math.ceil(math.log2(max(candidate.pictures / wanted, 1)))
     return doublings, candidate.distance[number], candidate.name
 
 
 def _why_not(rows: pd.DataFrame, split: str, params: Split) -> str:
-    """Say why a class cannot be in a split; rows: those of the class."""
+    """Return a message that says why a class cannot be in a split. rows: the rows of the class."""
     label, names, sets = rows["label"].iloc[0], rows["name"].nunique(), rows["set"].nunique()
     start = f"class {label} cannot be in train, val and test"
-    if not rows[f"allowed {split}"].all():  # a given split has none of the class
+    if not rows[f"allowed {split}"].all():  # the split was given without an image of the class
         return (
-            f"class {label} has no image in the split {split}, and a given split is kept; give it "
-            f"some there, or set split.given to ignore. Received: none that can go to {split}"
+            f"class {label} has no image in the split {split}, which was given; put images of the "
+            "class into this split, or set split.given to ignore. "
+            f"Received: no image of the class that may be moved to {split}"
         )
-    if names < len(SPLITS):  # too few images, however they are linked
+    if names < len(SPLITS):  # too few images, even if none were linked
         return (
-            f"{start}; add images, or ask for more with validate.images_per_class. "
+            f"{start}; add images, or raise validate.images_per_class so that the class goes into "
+            "quarantine. "
             f"Received: {names} distinct images or groups"
         )
-    if sets < len(SPLITS):  # enough images, but nearly all are copies of each other
+    if sets < len(SPLITS):  # enough images, but too few that are not linked to each other
         return (
             f"{start}, since near copies and groups are not separated; add other images, or raise "
-            f"validate.near_duplicates.min_similarity. Received: {len(rows)} images that are near "
-            f"copies of one another or in one group: {sets} distinct in all"
+            "validate.near_duplicates.min_similarity. "
+            f"Received: {len(rows)} images; sets of linked images: {sets}"
         )
     return (
         f"{start}, since groups and near copies that hold several classes are not separated; add "
-        f"images. Received: none that can go to {split}"
+        f"images. Received: no image of the class that may be moved to {split}"
     )

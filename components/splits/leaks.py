@@ -1,8 +1,8 @@
-"""accepted manifest, its splits, links → which images have a copy in another split, and which copy.
+"""accepted manifest, its splits, links → the images with a copy in an earlier split, and that copy.
 
-Guarantee: once the listed images are set aside, no two images in different splits have the same
-pixels, have the same group, or are near copies of each other. The image in the earlier split stays
-(train before val before test), so what was trained on has no copy in test.
+Guarantee: after the listed images are set aside, no two images in different splits have the same
+pixels or the same group, or are near copies of each other. The order of the splits is train, val,
+test. The copy in the earlier split stays, so no image that was trained on has a copy in test.
 
 Example: three images, where a and b are near copies, b and c are near copies, a and c are not.
 
@@ -11,9 +11,10 @@ Example: three images, where a and b are near copies, b and c are near copies, a
     b.png   val     set aside, because of a.png in train
     c.png   test    set aside, because of b.png in val, although b.png is set aside itself
 
-So direct links count, and not chains: the ends of a chain may look nothing like each other, and
-chains grow until they hold a whole data set. And c.png depends on the split of b.png, not on what
-becomes of b.png: an image that is set aside stays out when others arrive.
+So only direct links count, not chains of links. The two ends of a chain may look quite different,
+and a chain can grow until it contains the whole data set. Also, the result for c.png depends on the
+split of b.png, but not on whether b.png is set aside. So an image that is set aside is still set
+aside when other images arrive.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,9 +32,11 @@ REASONS = {"pixels": "copy", "group": "group", "near": "near_copy"}
 def find_leaks(accepted: pd.DataFrame, split: NDArray[np.int8], near: pd.DataFrame) -> pd.DataFrame:
     """Return the images that must be set aside, since a copy of them is in an earlier split.
 
-    split: int8 [rows], positions in SPLITS. near: from `near_pairs`. Columns: row (position in
-    `accepted`), kind (pixels, group or near), because_of (path of the copy), copy_split (the split
-    of the copy, a position in SPLITS) and similarity. At most one row for each image and kind.
+    accepted: columns path, pixels_id, group. split: int8 [rows], positions in SPLITS. near: from
+    `near_pairs`.
+    Returns at most one row for each image and kind. Columns: row (position in `accepted`), kind
+    (pixels, group or near), because_of (path of the copy), copy_split (int8, the split of the copy,
+    a position in SPLITS) and similarity (float64).
     """
     rows = pd.DataFrame(
         {
@@ -48,7 +51,7 @@ def find_leaks(accepted: pd.DataFrame, split: NDArray[np.int8], near: pd.DataFra
 
 
 def leak_reasons(leaks: pd.DataFrame) -> pd.Series:
-    """Return str [rows]: one word for each leak, such as near_copy_in_train.
+    """Return str [leaks]: a reason in one word for each leak, such as near_copy_in_train.
 
     >>> leak_reasons(pd.DataFrame({"kind": ["near"], "copy_split": [0]})).tolist()
     ['near_copy_in_train']
@@ -58,10 +61,13 @@ def leak_reasons(leaks: pd.DataFrame) -> pd.Series:
 
 
 def check_no_leaks(splits: pd.DataFrame, links: pd.DataFrame) -> None:
-    """Check a finished split, and its folds if it has any, by a way that shares no code with it.
+    """Check finished splits, and folds if there are any.
 
-    splits: columns path, pixels_id, group, split [, fold]. Raises RuntimeError with the first pair
-    that leaks; that is a fault of this program, not of the data.
+    The check shares no code with `assign_splits`.
+
+    splits: columns path, pixels_id, group, split and, if there are folds, fold. links: columns
+    path, other, kind. Raises RuntimeError with the first pair that leaks. Such a pair is a bug in
+    this program, not a mistake in the data.
     """
     pixels = _pixels_of_files(splits, links)
     near = links[links["kind"] == "near"]
@@ -81,7 +87,7 @@ def check_no_leaks(splits: pd.DataFrame, links: pd.DataFrame) -> None:
 
 
 def _leaks_by_key(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Find rows that have the pixels or the group of a row in an earlier split."""
+    """Find rows with the same pixels (or the same group) as a row in an earlier split."""
     splits = rows.groupby(key)["split"]
     spread = rows[(splits.transform("min") < splits.transform("max")).to_numpy()]
     return _leak_table(spread, spread[key], _staying(spread, key).assign(similarity=1.0), key)
@@ -90,7 +96,8 @@ def _leaks_by_key(rows: pd.DataFrame, key: str) -> pd.DataFrame:
 def _near_leaks(rows: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
     """Find rows with a near copy in an earlier split.
 
-    Of several such copies the one in the earliest split is named, and of those the most similar.
+    If a row has several such copies, the result names the copy in the earliest split. If several
+    copies are in that split, it names the most similar of them.
     """
     ends = rows[rows["pixels"].isin(near["other"])]
     linked = near.join(_staying(ends, "pixels"), on="other").dropna(subset="path")
@@ -101,7 +108,7 @@ def _near_leaks(rows: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
 
 
 def _staying(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Return key → split and path of the row that stays: in the earliest split, first by path."""
+    """Return key → split and path of the row that stays: the first by split, then by path."""
     ordered = rows.sort_values(["split", "path"]).drop_duplicates(key)
     return ordered.set_index(key)[["split", "path"]]
 
@@ -111,7 +118,7 @@ def _leak_table(
 ) -> pd.DataFrame:
     """List the rows whose copy is in an earlier split.
 
-    copies: key → split, path and similarity; keys: which of them is the copy of each row.
+    copies: key → split, path and similarity of a copy. keys: the key of each of `rows`.
     """
     copy = copies.reindex(keys)
     leaks = copy["split"].to_numpy() < rows["split"].to_numpy()
@@ -127,10 +134,10 @@ def _leak_table(
 
 
 def _pixels_of_files(splits: pd.DataFrame, links: pd.DataFrame) -> dict[str, str]:
-    """Return path → pixels, also of files that are not in the split but have exact copies there.
+    """Return path → pixels_id of files in `splits`, and of files with an exact copy in `splits`.
 
-    A near link names the first file of each picture. That file may have been quarantined while a
-    copy of it was accepted: the link holds for the copy, too.
+    A near link names the first file of each picture. This file may be in quarantine although an
+    exact copy of it was accepted. In this case the near link also holds for the copy.
     """
     pixels = dict(zip(splits["path"], splits["pixels_id"], strict=True))
     exact = links[links["kind"] == "exact"]
@@ -145,7 +152,8 @@ def _sentences(
 ) -> Iterator[str]:
     """Yield a sentence for each leak. places: the split or the fold of each row.
 
-    pairs: near copies, as pixels of both and paths of both.
+    pairs: near copies, as (pixels_id of the first, pixels_id of the second, path of the first, path
+    of the second).
     """
     for key in ("pixels_id", "group"):
         seen: dict[Any, tuple[str, Any]] = {}

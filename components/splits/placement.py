@@ -1,11 +1,11 @@
-"""accepted manifest → the split that every image has by itself: by a hash, or as it was given.
+"""accepted manifest → a split for every image, from a hash of its pixels or group, or as given.
 
-Guarantee: where no split is given, the split of an image depends on the seed and the image's own
-name, and on nothing else. So no image changes its split when others arrive, leave, are renamed or
-come in another order.
+Guarantee: if no split is given, the split of an image depends only on the seed and the name that is
+hashed. So no image changes its split when other images arrive or leave, when files are renamed, or
+when the images come in another order.
 
-How: the hash of seed and name is a position from 0 to 1. `test`, `val` and `train` are ranges of
-that line. The name is that of the image's group, or of its pixels where it has no group.
+How: the seed and a name are hashed to a position from 0 to 1 on a line. `test`, `val` and `train`
+are ranges of this line. The name is the image's group, or its pixels_id if it has no group.
 
 Example: three images and seed 1, with val and test of 0.15 each.
 
@@ -14,8 +14,8 @@ Example: three images and seed 1, with val and test of 0.15 each.
     b.png   pixels b   0.53       0.30 to 1      train
     c.png   pixels c   0.27       0.15 to 0.30   val
 
-An exact copy of a.png gets the position of a.png. The images of a group share one position, that of
-the group's name.
+An exact copy of a.png gets the same position as a.png. All images of a group have the same
+position, which is the position of the group's name.
 """
 
 import hashlib
@@ -27,17 +27,20 @@ from numpy.typing import NDArray
 
 from components.params.split import SPLITS, Split
 
-# The splits by their order on the line: test is first, so another share of val does not change it.
+# The splits in the order of the line. test is first, so a new share of val does not change which
+# images are in test.
 ON_LINE = SPLITS[::-1]
 NO_SPLIT = len(SPLITS)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where every image belongs by itself; one entry a row, splits by their position in SPLITS.
+    """The split of every image before leaks are set aside and empty splits are filled.
+
+    Each field has one entry per row. A split is a number, its position in SPLITS.
 
     names: str [rows], the group or the pixels that are hashed. position: float64 [rows], 0 to 1.
-    split: int8 [rows]. allowed: bool [rows, splits], True where the row may be moved to that split.
+    split: int8 [rows]. allowed: bool [rows, splits], True if the row may be moved to the split.
     """
 
     names: pd.Series
@@ -47,15 +50,15 @@ class Placement:
 
 
 def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
-    """Return where each row belongs by itself: columns group, pixels_id, given_split.
+    """Return the placement of each row. accepted: columns group, pixels_id, given_split.
 
     A given split is kept, unless `params.given` is `ignore`:
 
-    - An image that was given a split is in that split.
-    - If no image was given to val (or to test), the images of the given train are hashed into train
-      and val, as for MNIST, which comes with train and test alone.
-    - An image without a given split is hashed, or follows a given image of its group or with its
-      pixels.
+    - An image with a given split is in that split, except in the next case.
+    - If no image was given to val (or to test), the images that were given to train are hashed into
+      train and val (or test). For example, MNIST comes with train and test only.
+    - An image without a given split follows a given image that has the same group or the same
+      pixels. If there is no such image, it is hashed.
     """
     names = names_to_hash(accepted)
     row_name, unique = pd.factorize(names)
@@ -69,13 +72,13 @@ def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
 
 
 def names_to_hash(accepted: pd.DataFrame) -> pd.Series:
-    """Return str [rows]: what each row is hashed by, its group or else its pixels."""
+    """Return str [rows]: the name that is hashed, from the group if there is one, or the pixels."""
     group = accepted["group"]
     return ("group " + group).where(group.notna(), "pixels " + accepted["pixels_id"])
 
 
 def hash_position(seed: int, name: str) -> float:
-    """Return a position from 0 to 1 that depends on the seed and the name alone.
+    """Return a position from 0 to 1 that depends only on the seed and the name.
 
     >>> round(hash_position(1, "pixels a"), 2)
     0.04
@@ -101,12 +104,12 @@ def _split_at(position: NDArray[np.float64], params: Split) -> NDArray[np.int8]:
 
 
 def _keep_given(hashed: Placement, given: NDArray[np.int8], params: Split) -> Placement:
-    """Put given images into their split; a held-out split without any is hashed out of train.
+    """Put given images into their split; hash the given train into held-out splits without images.
 
-    given: int8 [rows], -1 where no split is given.
+    given: int8 [rows], the given split of each row, -1 if the row has no given split.
     """
     given_to = {SPLITS[code] for code in np.unique(given) if code >= 0}
-    # What images of the given train may become: train, and the held-out splits that were not given.
+    # Images of the given train may go to train and to each held-out split that was not given.
     open_splits = [split for split in SPLITS if split == "train" or split not in given_to]
     from_train, is_given = given == SPLITS.index("train"), given >= 0
     within = _positions_within(hashed.position, open_splits, params)
@@ -121,10 +124,10 @@ def _keep_given(hashed: Placement, given: NDArray[np.int8], params: Split) -> Pl
 def _positions_within(
     position: NDArray[np.float64], open_splits: list[str], params: Split
 ) -> NDArray[np.float64]:
-    """Move positions from the whole line into the ranges of the open splits, in proportion.
+    """Scale positions from the whole line to the ranges of the open splits.
 
-    With val and test of 0.2 and test given, val and train are open: the line is shrunk to their
-    length of 0.8 and then shifted by 0.2, past the range of test.
+    Example: val and test have shares of 0.2, and test is given. So val and train are open. The line
+    is shrunk to their length of 0.8 and then shifted by 0.2, past the range of test.
     """
     by_split = ranges(params)
     position = position * sum(by_split[name][1] - by_split[name][0] for name in open_splits)
@@ -136,10 +139,12 @@ def _positions_within(
 
 
 def _follow_given(placement: Placement, given: NDArray[np.int8], pixels: pd.Series) -> Placement:
-    """Put images without a given split where the given images are that they belong to.
+    """Put an image without a given split into the split of a given image that it belongs to.
 
-    A group with a given image follows that image. A group without one follows a given image that
-    has the same pixels as an image of the group. An image without a group is a group of its own.
+    If a group has a given image, the other images of the group follow the given image. If a group
+    has no given image, it follows a given image with the same pixels as an image of the group.
+    Images without a group count as one group if they have the same pixels. If an image belongs to
+    several given images, it follows the one in the earliest split (train, then val, then test).
     """
     of_given = np.where(given >= 0, placement.split, NO_SPLIT)
     by_group, by_pixels = pd.factorize(placement.names)[0], pd.factorize(pixels)[0]
@@ -152,7 +157,7 @@ def _follow_given(placement: Placement, given: NDArray[np.int8], pixels: pd.Seri
 
 
 def _lowest_by_key(values: NDArray[np.int8], keys: NDArray[np.intp]) -> NDArray[np.int8]:
-    """Return for every row the least value among the rows with its key."""
+    """Return int8 [rows]: for each row, the minimum of the values of all rows with its key."""
     lowest = np.full(keys.max() + 1, NO_SPLIT, dtype=values.dtype)
     np.minimum.at(lowest, keys, values)
     return lowest[keys]

@@ -1,11 +1,11 @@
-"""accepted manifest, links → sets of images that belong together, directly or through others.
+"""accepted manifest, links → sets of images that belong together, directly or through other images.
 
-Two images belong together if they have the same pixels, have the same group, or are near copies.
-The split of an image does not need these sets, since it depends on the image alone. What is moved
-as a whole needs them: the sets that fill an empty split, and folds.
+Two images belong together if they have the same pixels or the same group, or are near copies.
+The split of an image does not depend on these sets, since it depends on the image only. The sets
+are needed for two things that move whole sets: filling an empty split, and folds.
 
-Example: a and b are near copies, b and c are of one group. All three are one set, although nothing
-links a to c directly.
+Example: a and b are near copies, and b and c have the same group. The three images are one set,
+although there is no direct link between a and c.
 """
 
 import numpy as np
@@ -16,8 +16,9 @@ from components.duplicates.connected import connected_sets
 
 
 def near_pairs(accepted: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
-    """Return near copies by pixels: columns pixels, other, similarity, each pair in both orders.
+    """Return pairs of near copies, each pair in both orders.
 
+    Returns columns pixels and other (str, the pixels_id of the two copies), similarity (float64).
     links: columns path, other, kind (exact or near), similarity. Near links name the first file of
     each picture. If that file is not accepted, but an exact copy of it is, the link holds for the
     copy. Links to pictures without any accepted file are left out.
@@ -36,12 +37,12 @@ def near_pairs(accepted: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
 
 
 def row_sets(accepted: pd.DataFrame, near: pd.DataFrame) -> NDArray[np.intp]:
-    """Return int [rows]: the number of each row's set, equal where rows belong together.
+    """Return int [rows]: the number of each row's set; rows that belong together have the same.
 
-    near: columns pixels and other, as from `near_pairs`; pairs with pixels that no row has are left
-    out.
+    near: columns pixels and other, from `near_pairs`. A pair is ignored if no row has one of its
+    two pixels.
     """
-    # Pictures and groups are the things that are linked: pictures first, then the groups.
+    # The linked things are pictures and groups. Pictures have the first numbers, then groups.
     pixels, names = pd.factorize(accepted["pixels_id"])
     groups, group_names = pd.factorize(accepted["group"])
     index = pd.Index(names)

@@ -1,4 +1,4 @@
-"""splits → the share of each class in each split beside the share asked for: a table, and words."""
+"""splits → a table and log lines: the share of each class in each split beside the params."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +11,16 @@ from components.splits.placement import ranges
 from components.splits.splits import Splits
 
 EXAMPLES = 5
-SERIES = 0.1  # share of the held-out images; if more are set aside, they are likely videos
+SERIES = 0.1  # if more than this share of held-out images is set aside, there are likely series
 
 
 @dataclass(frozen=True)
 class Gap:
-    """How many images of a class a split has, of how many, and the share that was asked for."""
+    """The share of a class in a split, and the share that params.yaml asks for.
+
+    images: number of images of the class in the split. of: number of images of the class in all
+    splits. asked: the share that is asked for, from 0 to 1.
+    """
 
     label: str
     split: str
@@ -25,23 +29,25 @@ class Gap:
     asked: float
 
     def in_words(self) -> str:
-        """Return one line.
+        """Return the actual share and the share asked for in one line.
 
         >>> Gap("dog", "test", images=1, of=10, asked=0.15).in_words()
-        'class dog, test 10.0% (1 of 10) for 15.0%'
+        'class dog, test 10.0% (1 of 10) instead of 15.0%'
         """
         share = self.images / self.of
         return (
             f"class {self.label}, {self.split} {share:.1%} ({self.images} of {self.of}) "
-            f"for {self.asked:.1%}"
+            f"instead of {self.asked:.1%}"
         )
 
 
 def shares(rows: pd.DataFrame, params: Split) -> pd.DataFrame:
-    """Return columns label, side, images, share, asked: a row for each class and split.
+    """Return one row for each class and split, with columns label, side, images, share, asked.
 
-    rows: columns label and split. side: the split, under the name that shares.csv has for it.
-    share: of the images of the class, from 0 to 1; images that are set aside do not count.
+    rows: columns label and split, without images that are set aside.
+    side: the split; the column has this name in shares.csv. images: number of images of the class
+    in the split. share: images divided by the images of the class in all splits, from 0 to 1.
+    asked: the share that params.yaml asks for, from 0 to 1.
     """
     counts = rows.groupby(["label", "split"]).size()
     pairs = pd.MultiIndex.from_product([sorted(rows["label"].unique()), SPLITS])
@@ -53,22 +59,25 @@ def shares(rows: pd.DataFrame, params: Split) -> pd.DataFrame:
 
 
 def widest_gap(table: pd.DataFrame) -> Gap:
-    """Return the class and split whose share is furthest from the one asked for."""
+    """Return the class and split whose share differs most from the share asked for.
+
+    table: from `shares`.
+    """
     row = table.loc[(table["share"] - table["asked"]).abs().idxmax()]
     of = int(table.loc[table["label"] == row["label"], "images"].sum())
     return Gap(str(row["label"]), str(row["side"]), int(row["images"]), of, float(row["asked"]))
 
 
 def in_words(splits: Splits, table: pd.DataFrame, where: object) -> Iterator[str]:
-    """Yield lines: the sizes, the widest gap, what was moved or set aside, the folds.
+    """Yield log lines: sizes of the splits, the widest gap, moves, images set aside, and folds.
 
-    table: from `shares`. where: the file that lists what was set aside.
+    table: from `shares`. where: the file that lists the images that were set aside.
     """
     counts = table.groupby("side")["images"].sum()
     yield ", ".join(
         f"{split} {counts[split]} ({counts[split] / len(splits.rows):.1%})" for split in SPLITS
     )
-    yield f"furthest from what was asked for: {widest_gap(table).in_words()}"
+    yield f"largest gap: {widest_gap(table).in_words()}"
     if splits.moves:
         yield _moves_in_words(splits.moves)
     yield from _set_aside_in_words(splits, where)
@@ -81,8 +90,8 @@ def _moves_in_words(moves: tuple[Move, ...]) -> str:
     listed = ", ".join(f"{move.label} in {move.split}" for move in moves[:EXAMPLES])
     more = ", …" if len(moves) > EXAMPLES else ""
     return (
-        f"{images} images moved to where their class had none ({listed}{more}); they may move back "
-        "when the class grows"
+        f"{images} images moved to splits without images of their class ({listed}{more}); they may "
+        "move back when the class grows"
     )
 
 
@@ -96,8 +105,9 @@ def _set_aside_in_words(splits: Splits, where: object) -> Iterator[str]:
     yield f"{count} of {held_out} held-out images set aside ({listed}), listed in {where}"
     if count > SERIES * held_out:
         yield (
-            "so many copies across splits look like series, as from a video; name each series as a "
-            "group (a table's column, or ingest.source.group: subfolder), and it stays whole"
+            "these images look like series, such as frames of a video; make each series a group by "
+            "a column of the table or by `ingest.source.group: subfolder`, which keeps the series "
+            "in one split"
         )
 
 
@@ -106,6 +116,6 @@ def _folds_in_words(rows: pd.DataFrame) -> str:
     of_class = rows.groupby(["label", "fold"]).size().unstack(fill_value=0)
     least = int(of_class.to_numpy().min())
     return (
-        f"{len(sizes)} folds of {sizes.min()} to {sizes.max()} images; the fewest images of a "
-        f"class in a fold: {least} of {of_class.min(axis=1).idxmin()}"
+        f"{len(sizes)} folds of {sizes.min()} to {sizes.max()} images; the smallest number of "
+        f"images of a class in a fold: {least} of {of_class.min(axis=1).idxmin()}"
     )

@@ -1,13 +1,13 @@
 """accepted manifest, links between copies → a split for every image, without leaks.
 
-Guarantee: no two images in different splits are copies, near copies or of one group; and no image
-changes its split when others arrive.
+Guarantee: two images in different splits are never copies or near copies, and never have the same
+group. With one exception (see below), no image changes its split when other images arrive.
 
-How: every image has a split by itself, which no other image can change (placement). Of copies in
-different splits, the ones in the later splits are set aside, in the order train, val, test (leaks).
-So whatever the model of an earlier month was trained on, no test image of today has a copy in it.
+How: every image gets a split that no other image can change (placement). The order of the splits is
+train, val, test. If two copies are in different splits, the copy in the later split is set aside
+(leaks). So no test image of today has a copy in the train split of an earlier month.
 
-One exception: a class without any image in some split gets one moved there (filling).
+The exception: if a class has no image in some split, images of the class are moved there (filling).
 """
 
 from dataclasses import dataclass
@@ -26,11 +26,13 @@ from components.splits.sets import near_pairs, row_sets
 
 @dataclass(frozen=True)
 class Splits:
-    """The accepted rows in two parts, both in the order in which they came.
+    """The accepted rows in two tables, each in the order of the accepted manifest.
 
-    rows: with a column `split` of train, val or test; if folds are asked for also `fold`, Int64
-    from 0, null in test. set_aside: with columns `reason` (such as near_copy_in_train) and
-    `because_of`, the path of the copy. moves: what was moved to fill an empty split.
+    rows: the rows with a split. Further columns: `split` (train, val or test) and, if folds are
+    asked for, `fold` (Int64 from 0, null in test).
+    set_aside: the other rows. Further columns: `reason` (such as near_copy_in_train) and
+    `because_of` (the path of the copy).
+    moves: the sets of images that were moved to fill empty splits.
     """
 
     rows: pd.DataFrame
@@ -39,11 +41,12 @@ class Splits:
 
 
 def assign_splits(accepted: pd.DataFrame, links: pd.DataFrame, params: Split, seed: int) -> Splits:
-    """Give accepted rows their split, or set them aside; a function of pixels, groups and seed.
+    """Give each accepted row a split, or set it aside; equal arguments give equal splits.
 
     accepted: columns path, label, group, given_split, pixels_id, and any others. links: columns
-    path, other, kind (exact or near), similarity; links to paths that are not accepted are ignored.
-    Raises UserError where a class cannot be in every split.
+    path, other, kind (exact or near), similarity; links of pictures that are not accepted are
+    ignored.
+    Raises UserError if a class cannot be in every split, or if a fold would be empty.
     """
     near = near_pairs(accepted, links)
     placement = place_images(accepted, params, seed)
@@ -64,16 +67,17 @@ def assign_splits(accepted: pd.DataFrame, links: pd.DataFrame, params: Split, se
 def given_leaks(
     accepted: pd.DataFrame, links: pd.DataFrame, params: Split, seed: int
 ) -> pd.DataFrame:
-    """Return which images cannot stay in the split they were given to, since they are leaks.
+    """Return the images with a given split that have a copy in an earlier split.
 
     Columns path, given_split, reason, because_of, similarity; one row for each image and kind of
-    copy. Empty where no split is given, or a given one is ignored.
+    copy. The table is empty if no split is given, or if `params.given` is `ignore`.
     """
     if params.given == "ignore" or accepted["given_split"].isna().all():
         accepted = accepted[:0]
     split = place_images(accepted, params, seed).split
     leaks = find_leaks(accepted, split, near_pairs(accepted, links))
-    # An image of the given train may have been hashed into val: that is not the given split's leak.
+    # An image of the given train may be hashed into val. If the image leaks there, this is not a
+    # leak of the given split.
     as_given = accepted["given_split"].to_numpy() == np.array(SPLITS, dtype=object)[split]
     leaks = leaks[as_given[leaks["row"]]]
     rows = _add_reasons(accepted, leaks).assign(similarity=leaks["similarity"].to_numpy())
@@ -82,15 +86,18 @@ def given_leaks(
 
 
 def check_given(leaks: pd.DataFrame, params: Split, where: object) -> None:
-    """Raise UserError where a given split has leaks and params say to stop; where: their table."""
+    """Raise UserError if a given split has leaks and `params.given` is `stop`.
+
+    leaks: from `given_leaks`. where: the file with the table of these leaks.
+    """
     if params.given != "stop" or leaks.empty:
         return
     first = leaks.iloc[0]
     raise UserError(
         f"the given split leaks: {leaks['path'].nunique()} images have a copy in another split, "
-        f"listed in {where}; fix the split that comes with the images, or change split.given to "
-        "set_aside, which leaves them out, or to ignore, which makes a new split. "
-        f"Received: {first['path']}, {first['reason'].replace('_', ' ')}, of {first['because_of']}"
+        f"listed in {where}; fix the split that comes with the images, or set split.given to "
+        "set_aside, which leaves these images out, or to ignore, which makes a new split. "
+        f"Received: {first['path']} ({first['reason'].replace('_', ' ')}: {first['because_of']})"
     )
 
 
@@ -111,14 +118,17 @@ def _add_reasons(accepted: pd.DataFrame, leaks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _folds(rows: pd.DataFrame, near: pd.DataFrame, folds: int, seed: int) -> pd.Series:
-    """Return Int64 [rows]: a fold for what is not in test, by a hash; sets share a fold."""
+    """Return Int64 [rows]: the fold of each row by a hash, null in test; a set has one fold.
+
+    Raises UserError if a fold would be empty.
+    """
     outside = rows[rows["split"] != "test"]
     sets = pd.Series(row_sets(outside, near), index=outside.index)
     names = names_to_hash(outside).groupby(sets).transform("min")
     fold = {name: int(hash_position(seed, f"fold {name}") * folds) for name in names.unique()}
     if missing := folds - len(set(fold.values())):
         raise UserError(
-            f"split.folds asks for more folds than there are images, groups and sets of copies to "
-            f"fill them; lower it. Received: {folds}, of which {missing} would be empty"
+            "some folds would be empty, since there are too few images, groups and sets of copies; "
+            f"lower split.folds. Received: {folds}, of which {missing} would be empty"
         )
     return names.map(fold).astype("Int64").reindex(rows.index)

@@ -68,9 +68,7 @@ def test_split_gives_every_accepted_image_a_split_or_sets_it_aside_and_says_the_
     counts = splits["split"].value_counts()
     said = capsys.readouterr().out
     assert f"train {counts['train']} (" in said
-    assert re.search(
-        r"furthest from what was asked for: class \d, \w+ [\d.]+% \(\d+ of \d+\)", said
-    )
+    assert re.search(r"largest gap: class \d, \w+ [\d.]+% \(\d+ of \d+\)", said)
 
 
 def test_what_is_left_out_is_listed_with_its_cause_and_reported(
@@ -88,7 +86,7 @@ def test_what_is_left_out_is_listed_with_its_cause_and_reported(
     said = capsys.readouterr().out
     assert f"{len(aside)} of " in said
     assert "listed in data/split/set_aside.parquet" in said
-    assert "name each series as a group" in said
+    assert "make each series a group" in said
 
 
 def test_shares_are_written_for_every_class_and_split(run: Run) -> None:

@@ -110,7 +110,7 @@ def test_a_class_that_is_one_series_is_reported() -> None:
     assert str(error.value) == (
         "class dog cannot be in train, val and test, since near copies and groups are not "
         "separated; add other images, or raise validate.near_duplicates.min_similarity. "
-        "Received: 40 images that are near copies of one another or in one group: 1 distinct in all"
+        "Received: 40 images; sets of linked images: 1"
     )
 
 

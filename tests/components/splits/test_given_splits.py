@@ -168,7 +168,7 @@ def test_leaks_of_a_given_split_are_listed_and_stop_the_run() -> None:
     with pytest.raises(UserError) as error:
         check_given(leaks, SPLIT, "leaks.csv")
     assert str(error.value).startswith("the given split leaks: 3 images have a copy")
-    assert str(error.value).endswith("Received: test/mate.png, group in train, of train/mate.png")
+    assert str(error.value).endswith("Received: test/mate.png (group in train: train/mate.png)")
     assert "leaks.csv" in str(error.value)
 
 

@@ -33,13 +33,13 @@ def test_every_class_has_a_row_for_every_split_also_where_it_has_nothing() -> No
 def test_the_widest_gap_is_found_also_where_a_split_has_nothing() -> None:
     gap = widest_gap(shares(ROWS, SPLIT))
     assert gap == Gap("dog", "test", images=0, of=10, asked=0.15)
-    assert gap.in_words() == "class dog, test 0.0% (0 of 10) for 15.0%"
+    assert gap.in_words() == "class dog, test 0.0% (0 of 10) instead of 15.0%"
 
 
 def test_a_split_tells_its_sizes_and_the_widest_gap() -> None:
     assert said() == [
         "train 15 (75.0%), val 4 (20.0%), test 1 (5.0%)",
-        "furthest from what was asked for: class dog, test 0.0% (0 of 10) for 15.0%",
+        "largest gap: class dog, test 0.0% (0 of 10) instead of 15.0%",
     ]
 
 
@@ -49,13 +49,13 @@ def test_what_was_set_aside_is_reported_and_series_only_where_it_is_much() -> No
         "2 of 22 held-out images set aside (2 × near_copy_in_train), listed in set_aside.parquet"
     ]
     assert "3 of 23 held-out images" in said(many, aside=3)[2]
-    assert "name each series as a group" in said(many, aside=3)[3]
+    assert "make each series a group" in said(many, aside=3)[3]
 
 
 def test_moves_are_reported_and_only_the_first_are_named() -> None:
     moves = tuple(Move(f"c{n}", "test", 2, n) for n in range(7))
     (line,) = said(moves=moves)[2:]
-    assert line.startswith("14 images moved to where their class had none (c0 in test, ")
+    assert line.startswith("14 images moved to splits without images of their class (c0 in test, ")
     assert "c4 in test, …" in line
     assert "c5" not in line
 
@@ -65,6 +65,6 @@ def test_folds_are_reported_with_the_class_that_one_has_fewest_of(least: int) ->
     rows = pd.DataFrame({"label": ["cat"] * 6 + ["dog"] * 3, "split": ["train"] * 9})
     rows["fold"] = pd.array([0, 0, 0, 1, 1, 1, 0, 0, least], dtype="Int64")
     assert said(rows)[2:] == [
-        f"2 folds of {3 + least} to {6 - least} images; the fewest images of a "
-        f"class in a fold: {least} of dog"
+        f"2 folds of {3 + least} to {6 - least} images; the smallest number of "
+        f"images of a class in a fold: {least} of dog"
     ]
