@@ -1,8 +1,8 @@
 """Manifest rows, raw images → one uint8 array on disk, in the same order.
 
-Every image is decoded once, here, and not again in training or evaluation. Its bytes are compared
-with the manifest first, so training sees what the manifest says. Only a few images are in memory at
-a time.
+Every image is decoded once, here. Training and evaluation read the array and decode nothing. Before
+an image is decoded, the sha256 of its bytes is compared with the manifest, so training sees the
+images that the manifest lists. Only a few images are in memory at the same time.
 """
 
 import hashlib
@@ -36,19 +36,22 @@ def prepare_images(
 ) -> None:
     """Write `destination`, a .npy file of uint8 [len(rows), size, size, 3], in the order of `rows`.
 
-    rows: columns path (below `root`) and image_id. prepare: size and way of resizing; `register`
-    asks for those of the champion, if they differ. state: the folder where `ingest` keeps unpacked
-    arrays; a temporary one where it is None.
+    rows: columns path (below `root`) and image_id.
+    prepare: size and way of resizing. Usually this is the section of params.yaml. If the champion
+    was trained with another size or resize, the stage `register` passes the champion's values.
+    state: the folder in which the stage `ingest` keeps unpacked arrays. If it is None, arrays are
+    unpacked into a temporary folder.
 
-    Raises UserError where a file is missing, is not the file in the manifest, or where the disk is
-    too full.
+    Raises UserError if a file is missing or cannot be read, if its sha256 is not the image_id, if
+    an image cannot be decoded, if an array file is damaged, or if the disk has too little room.
     """
     shape = (len(rows), prepare.size, prepare.size, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     destination.parent.mkdir(parents=True, exist_ok=True)
     _check_room(destination, int(np.prod(shape)))
     pairs = zip(rows["path"], rows["image_id"], strict=True)
-    # Written in order, not through a memory map: if the disk is full, a map kills the process.
+    # The array is written in order, not through a memory map. If the disk becomes full, a memory
+    # map kills the process; a plain write raises an error.
     with (
         TemporaryDirectory() if state is None else nullcontext(state) as folder,
         write_whole(destination) as temporary,
@@ -70,15 +73,15 @@ def _prepare_image(
         data = read_bytes(root, path, ingest.decode.max_bytes, state)
     except Fault as fault:
         raise UserError(
-            f"cannot read {root / path}, which is in the manifest; bring it back (`dvc checkout`) "
+            f"cannot read {root / path}, which is in the manifest; restore it (`dvc checkout`), "
             f"or run `dvc repro` again. Received: {fault.text}"
         ) from None
     actual = hashlib.sha256(data).hexdigest()
     if actual != image_id:
         raise UserError(
-            f"{root / path} is not the file in the manifest; if you changed it run `dvc repro`, "
-            f"else bring it back with `fovea data verify --heal`. Received: sha256 {actual[:12]}… "
-            f"instead of {image_id[:12]}…"
+            f"{root / path} is not the file in the manifest; if you changed it, run `dvc repro`; "
+            "if you did not, restore it with `fovea data verify --heal`. "
+            f"Received: sha256 {actual[:12]}… instead of {image_id[:12]}…"
         )
     try:
         return resize(decode(data, ingest.decode).pixels, prepare.size, prepare.resize)

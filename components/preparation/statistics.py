@@ -1,4 +1,4 @@
-"""Prepared rows and arrays → counts, mean and deviation of the pixels, ids by content."""
+"""Prepared rows and arrays → image counts, mean and deviation of pixels, hashes of the content."""
 
 import hashlib
 import json
@@ -21,15 +21,19 @@ CHUNK = 64  # images in memory at a time when counting pixel values
 def statistics(
     splits: pd.DataFrame, arrays: Mapping[str, Path], prepare: Prepare
 ) -> dict[str, Any]:
-    """Return what later stages must know of the prepared images, as plain values.
+    """Return the facts about the prepared images that later stages need, as values for JSON.
 
-    splits: all prepared rows. arrays: train, val and test → the file that prepare_images wrote.
+    splits: all prepared rows, with columns label, split and image_id. arrays: train, val and test →
+    the file that prepare_images wrote.
 
-    - mean, std: of the train split, for red, green and blue, from 0 to 1.
-    - data_id: a hash of the images and their labels. split_id: of the images and their splits.
-    - pixels: the sha256 of each array. What is computed from pixels, row by row, must be kept under
-      this name, not under an id: the same images give other pixels with another background or
-      decoder, and another order of rows if a file is renamed.
+    - counts: split → class → number of images.
+    - mean, std: three floats each, for red, green and blue, of the train split; pixels are 0 to 1.
+    - data_id: a sha256 (hex) of the images and their labels.
+    - split_id: a sha256 (hex) of the images and their splits.
+    - pixels: split → the sha256 (hex) of its array file. A file with results for each row of an
+      array must be named by this hash, not by data_id or split_id. The reason: the same images have
+      other pixels after a change of the background or the decoder, and if a file is renamed, the
+      rows are in another order.
     """
     mean, std = channel_statistics(read_images(arrays["train"]))
     counts = pd.crosstab(splits["split"], splits["label"])
@@ -50,9 +54,10 @@ def statistics(
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of each channel of uint8 [N, H, W, 3], from 0 to 1.
+    """Return mean and standard deviation of each channel, on a scale of pixels from 0 to 1.
 
-    Pixel values are counted, so the result does not depend on the order of the images.
+    images: uint8 [N, H, W, 3]. The function counts how often each pixel value occurs, so the result
+    does not depend on the order of the images.
 
     >>> channel_statistics(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, axis=3))
     ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
