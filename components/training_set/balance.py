@@ -1,7 +1,7 @@
 """Labels of the train split → a plan for classes of unequal size, as plain values.
 
-The plan says how many images of each class an epoch draws, and their weight in the loss. No image
-is copied or deleted on disk, and val and test are not changed.
+The plan says, for each class, how many images are drawn in an epoch, and the weight of an image in
+the loss. No image is copied or deleted on disk. The val and test splits are not changed.
 """
 
 import math
@@ -19,11 +19,11 @@ def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> di
 
     - counts: class → number of images. targets: class → number of images drawn in an epoch.
     - class_weights: class → factor on the loss.
-    - log_priors: class → natural logarithm of its share in the loss, which is targets times
-      weights. So the loss `logit_adjusted` does not correct a second time what sampling or weights
-      have corrected already.
+    - log_priors: class → natural logarithm of the class's share in the loss. This share is
+      proportional to target times weight. So the loss `logit_adjusted` corrects only the imbalance
+      that is left after sampling and weights.
 
-    Raises UserError where a class has no training image.
+    Raises UserError if a class has no training image.
 
     >>> plan("oversample", ["cat", "cat", "dog"], ["cat", "dog"])["targets"]
     {'cat': 2, 'dog': 2}
@@ -49,9 +49,10 @@ def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> di
 
 
 def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
-    """Return weights inverse to the counts, with a mean of 1 over images (King and Zeng, 2001).
+    """Return class → weight, inverse to the count of the class (King and Zeng, 2001).
 
-    With a mean of 1 the loss keeps its size, so the same learning rate fits.
+    The mean weight of all images is 1, so the loss has the same scale as without weights, and the
+    same learning rate fits.
 
     >>> class_weights({"cat": 3, "dog": 1})["dog"]
     2.0
@@ -61,7 +62,7 @@ def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def counts_table(balance_plan: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a row per class: class, before (number of images), after (drawn in an epoch)."""
+    """Return one row per class: class, before (number of images), after (number in an epoch)."""
     counts, targets = balance_plan["counts"], balance_plan["targets"]
     rows = [(name, counts[name], targets[name]) for name in balance_plan["class_names"]]
     return pd.DataFrame(rows, columns=["class", "before", "after"])

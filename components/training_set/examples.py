@@ -1,4 +1,4 @@
-"""The types of training data: examples of a split, and the plan that draws and weighs them."""
+"""The types of training data: examples of a split, and the plan for drawing and weighting them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,11 @@ class Examples:
 
 @dataclass(frozen=True)
 class Balance:
-    """A plan by class index: images drawn in an epoch, their weight in the loss, log priors."""
+    """The plan of the stage `balance` as arrays [num_classes], in the order of the class names.
+
+    targets: number of images drawn in an epoch. class_weights: factor on the loss. log_priors:
+    natural logarithm of the class's share in the loss.
+    """
 
     targets: NDArray[np.int64]
     class_weights: NDArray[np.float32]
@@ -30,7 +34,7 @@ class Balance:
 
     @classmethod
     def from_plan(cls, plan: Mapping[str, Any]) -> "Balance":
-        """Build it from the plan that the stage `balance` writes."""
+        """Return the plan that the stage `balance` writes, as a Balance."""
         names = plan["class_names"]
         return cls(
             np.array([plan["targets"][name] for name in names], np.int64),
@@ -49,7 +53,7 @@ class Data:
     """Everything that training reads.
 
     train, val: images uint8 [N, size, size, 3] and labels. balance: the plan for train. resize: how
-    the images were resized. content: a hash of the images, which names files of their features.
+    the images were resized. content: a hash of the images; files of their features are named by it.
     """
 
     train: Examples
