@@ -1,16 +1,16 @@
-"""A function and many inputs → its outputs, computed on all cores.
+"""A function and many inputs → its outputs in the same order, computed on all cores.
 
-Guaranteed, by threads and by processes alike:
+Guarantee, the same for threads and for processes:
 
-- Outputs come in the order of the inputs, however long single ones take.
-- Few inputs are taken ahead of the output that is waited for, so memory is bounded: at most AHEAD
-  handfuls for each core, where a handful is what a worker is given at a time.
-- After an error, Ctrl-C or an early end of the loop no further input is begun, and the workers have
-  ended when control returns.
-- A worker process ends when its parent is killed.
+- Outputs come in the order of the inputs, even if some inputs take longer than others.
+- Memory is bounded. A worker gets several inputs at a time, called a handful. At most AHEAD
+  handfuls for each core are waiting, being computed, or finished but not yet yielded.
+- After an error, after Ctrl-C, or if the caller leaves the loop early, no further input is started,
+  and all workers have ended when control returns to the caller.
+- A worker process ends if its parent is killed.
 
-With two cores and the inputs a, b, c: both a and b are worked on at once. Should b be done first,
-its output waits until that of a was taken, and c begins meanwhile.
+Example with two cores and the handfuls a, b and c: a and b are computed at the same time. If b is
+finished first, its outputs wait until the outputs of a are yielded. Meanwhile c is computed.
 """
 
 import os
@@ -30,19 +30,21 @@ from components.errors import UserError
 
 A = TypeVar("A")
 B = TypeVar("B")
-AHEAD = 3  # handfuls for each core: enough to keep it busy, few enough to bound the memory
-# Inputs in a handful. Handing one to a process costs more, and what comes back is small.
+AHEAD = 3  # handfuls for each core: enough to keep the core busy, few enough to bound the memory
+# The number of inputs in a handful. It is larger for processes, because it costs more to send a
+# handful to a process than to a thread. Memory allows it, because processes return small outputs.
 TO_THREAD, TO_PROCESS = 4, 32
-START_S = 0.3  # what processes take to start; work that is done by then needs none
-# In a worker process: the parent's event by which it is asked to stop. Arguments of a task cannot
-# carry an event, so `_start_worker` puts it here.
+START_S = 0.3  # the time that processes need to start; shorter work is done without processes
+# In a worker process: the event by which the parent asks the worker to stop. An event cannot be
+# sent as an argument of a task, so `_start_worker` stores it here.
 _stop: Any = Event()
 
 
 def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
     """Yield function(x) for every x in order.
 
-    For work in long steps during which other threads run (which release the GIL), as decoding does.
+    Use threads if `function` spends its time in long calls that release the GIL, such as decoding
+    an image: other threads run during these calls. Raises the errors of `function`.
 
     >>> list(in_threads(len, ["a", "bb", "ccc"]))
     [1, 2, 3]
@@ -56,11 +58,13 @@ def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
 
 
 def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
-    """Yield function(x) for every x in order; function, inputs and outputs must pickle.
+    """Yield function(x) for every x in order; function, inputs and outputs must be picklable.
 
-    For work in many short steps, in which threads would mostly wait for each other. It begins in
-    this process; only what takes longer than processes take to start goes on in them.
-    Raises UserError where a process was killed.
+    Use processes if `function` does many short steps in Python: threads would wait for each other.
+    The first inputs are computed in this process. Worker processes are started only if the work
+    takes longer than START_S.
+    Raises UserError if a worker process was killed or has no memory left, and the errors of
+    `function`.
     """
     remaining = iter(inputs)
     begun_s = time.monotonic()
@@ -70,7 +74,8 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
             break
     else:
         return
-    # A plain fork would copy locks that other threads hold at that moment, for ever locked there.
+    # Not a plain fork: it would copy the locks that other threads hold at that moment, and nothing
+    # in the new process would ever release these copies.
     context = get_context("forkserver")
     context.set_forkserver_preload([_module_of(function)])
     stop = context.Event()
@@ -80,19 +85,19 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
     except (BrokenProcessPool, MemoryError) as error:
         raise UserError(
             "a process that works on images was killed, most likely because memory ran out; free "
-            f"some, or lower ingest.decode.max_pixels. Received: {type(error).__name__}"
+            f"memory, or lower ingest.decode.max_pixels. Received: {type(error).__name__}"
         ) from None
 
 
 def cores() -> int:
     """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux, where a container may have a part of them
+    if hasattr(os, "sched_getaffinity"):  # Linux; a container may have only some of the cores
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _module_of(function: Callable[..., object]) -> str:
-    """Return the module of a function, or of what a `partial` calls."""
+    """Return the name of the module of a function; for a `partial`, of the function it calls."""
     return str(getattr(function, "func", function).__module__)
 
 
@@ -105,7 +110,7 @@ def _run(
 ) -> Iterator[B]:
     """Yield the outputs of `work`, which is given `size` inputs at a time.
 
-    stop: an event that workers look at before each input; once it is set they begin no further one.
+    stop: an event that workers check before each input. If it is set, they start no further input.
     """
     remaining = iter(inputs)
 
@@ -119,12 +124,13 @@ def _run(
             pool.submit(work, handful) for handful in islice(following, cores() * AHEAD)
         )
         while waiting:
-            # The oldest first, which keeps the order; a new handful takes its place at once.
+            # Waiting for the oldest handful keeps the order. A new handful is submitted before the
+            # outputs are yielded, so workers stay busy while the caller uses the outputs.
             outputs = waiting.popleft().result()
             waiting.extend(pool.submit(work, handful) for handful in islice(following, 1))
             yield from outputs
     finally:
-        # Reached at the end, by an error, and when the caller leaves the loop (GeneratorExit).
+        # This runs at the end, after an error, and if the caller leaves the loop (GeneratorExit).
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -134,7 +140,10 @@ def _work(function: Callable[[A], B], handful: list[A]) -> list[B]:
 
 
 def _start_worker(stop: Any) -> None:
-    """Leave Ctrl-C to the parent, which sets `stop`, and end when the parent dies."""
+    """Make this worker ignore Ctrl-C, which the parent handles, and end if the parent is killed.
+
+    stop: the event that the parent sets if no further input shall be started.
+    """
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -142,9 +151,10 @@ def _start_worker(stop: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this worker when its parent was killed.
+    """End this worker process if its parent was killed.
 
-    It would wait for work for ever: its pipe stays open, as its siblings hold the other end, too.
+    Otherwise the worker would wait for work for ever. The pipe from the parent would stay open,
+    because the other workers also have its other end open.
     """
     if parent := parent_process():
         parent.join()

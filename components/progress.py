@@ -1,4 +1,4 @@
-"""Long loops → a bar on a terminal; elsewhere a line of counts every ten seconds."""
+"""A long loop → a progress bar on a terminal; elsewhere a log line every LINE_EVERY_S seconds."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ LINE_EVERY_S = 10.0
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Yield `items` unchanged and show how many of `total` are done, if messages are shown."""
+    """Yield `items` unchanged and show how many of `total` are done, if INFO messages are shown."""
     if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
         from rich.console import Console
         from rich.progress import track as bar

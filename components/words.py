@@ -1,13 +1,14 @@
-"""Numbers and names that come from outside → words of a message or a page.
+"""Numbers and names → the text that messages and pages show for them.
 
-Pure functions that know nothing of the house, so that code and pages write the same thing alike.
+The functions are pure. Messages and pages use the same functions, so they show the same number or
+name in the same way.
 """
 
 import math
 from collections.abc import Iterable
 
 UNITS = ("B", "KiB", "MiB", "GiB")
-LISTED = 8  # names in a message
+LISTED = 8  # maximum number of names in a message
 
 
 def number_text(number: int) -> str:
@@ -20,7 +21,7 @@ def number_text(number: int) -> str:
 
 
 def count_text(number: int, singular: str, plural: str = "") -> str:
-    """Write a number before what it counts; `plural` is `singular` and an s where it is empty.
+    """Write a number and the noun that it counts; an empty `plural` means `singular` and an s.
 
     >>> count_text(1, "image"), count_text(2000, "class", "classes")
     ('1 image', '2,000 classes')
@@ -29,7 +30,7 @@ def count_text(number: int, singular: str, plural: str = "") -> str:
 
 
 def size_text(number: float) -> str:
-    """Write a number of bytes in the largest binary unit of which there is at least one.
+    """Write a number of bytes in the largest of UNITS in which the value is 1 or more.
 
     >>> size_text(512), size_text(1536), size_text(20 * 2**20)
     ('512 B', '1.5 KiB', '20 MiB')
@@ -40,7 +41,7 @@ def size_text(number: float) -> str:
 
 
 def printable(name: str) -> str:
-    r"""Write a name in one line: escape what would break it or cannot be printed.
+    r"""Write a name on one line: escape characters that are not printable, such as line breaks.
 
     >>> print(printable("cat\n1.png"))
     cat\n1.png
@@ -49,7 +50,7 @@ def printable(name: str) -> str:
 
 
 def name_list(names: Iterable[str]) -> str:
-    """Write the first names, sorted, in one line, and count the rest.
+    """Write the first LISTED names in sorted order on one line, and the number of other names.
 
     >>> name_list(f"{letter}.png" for letter in "jihgfedcba")
     'a.png, b.png, c.png, d.png, e.png, f.png, g.png, h.png and 2 more'
