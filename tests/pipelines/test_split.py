@@ -163,5 +163,5 @@ def test_a_leak_of_our_own_making_fails_the_stage_and_no_split_is_written(
 
 def test_without_links_the_stage_before_is_named(run: Run, params: Params) -> None:
     write_table(artifacts.ACCEPTED, accepted_of(unlike("cat", 60)))
-    with pytest.raises(UserError, match=r"duplicates.*missing; run `dvc repro validate`"):
+    with pytest.raises(UserError, match=r"run `dvc repro validate` first.*duplicates"):
         split.run(1, params.split)
