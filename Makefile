@@ -3,7 +3,7 @@
 .PHONY: help set-up demo check test slow lock upgrade clean
 .DELETE_ON_ERROR:
 # SHELL must be set: otherwise the make of macOS (3.81) looks for `dvc` on the PATH that it was started
-# with, not on the PATH of the next line.
+# with, not on the PATH that is set below.
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

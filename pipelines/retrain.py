@@ -28,7 +28,7 @@ from pipelines.workspace.messages import LOGGERS
 from pipelines.workspace.params_text import PARAMS
 from pipelines.workspace.starting_weights import write_champion
 
-# This is no `__name__`, because Prefect loads the file of a deployment as a module of another name.
+# The name is written out, because Prefect loads the file of a deployment under another name.
 # Prefect shows the lines of this logger in their task run (PREFECT_LOGGING_EXTRA_LOGGERS).
 log = logging.getLogger("pipelines.retrain")
 
@@ -213,7 +213,7 @@ def _dvc(*arguments: str, lock: int) -> None:
 def _start_from_champion(commits: bool) -> None:
     """Write the champion's version into params.yaml, and commit params.yaml if `commits` is true.
 
-    This happens before the stages run, so that the tag `git.dirty` of their runs does not name it.
+    This happens before the stages run, so that `git.dirty` of their runs does not name params.yaml.
     """
     version = write_champion()
     if version is not None and commits:

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 def run(ingest: Ingest, validate: Validate) -> None:
     """Accept or quarantine every row, and write the report.
 
-    Raises UserError after everything is written, if a rule of params.yaml stops the run.
+    Raises UserError after everything is written, if a rule of params.yaml stops the run or if fewer
+    than two classes are left.
     """
     manifest = read_table(artifacts.MANIFEST)
     links = find_links(manifest, validate.near_duplicates)
