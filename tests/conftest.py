@@ -29,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(str(together)))
 
 
+@pytest.fixture(autouse=True)
+def _messages() -> None:
+    """Print what is logged without the word of a stage, which another test may have set."""
+    show_messages()
+
+
 @pytest.fixture(scope="session")
 def params() -> Params:
     """The demo's card, whatever the repository's params.yaml says by now."""

@@ -220,7 +220,8 @@ def test_the_hooks_before_a_commit_are_the_commands_of_make_check() -> None:
 
 def test_make_alone_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = ["make", "--no-print-directory"]  # which `make test` would print
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert [line.split()[1] for line in done.stdout.splitlines()] == targets.split()
 

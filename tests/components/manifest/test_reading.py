@@ -301,7 +301,7 @@ def test_bytes_that_are_not_as_recorded_are_named(
         settle()
         with pytest.raises(UserError) as caught:
             build_manifest(raw, ingest, state, recorded)
-        assert str(caught.value).startswith("5 files in ")
+        assert str(caught.value).startswith("the content of 5 files in ")
         assert str(caught.value).endswith(f"Received: {', '.join(names)}, …")
         assert "`fovea data verify --heal`" in str(caught.value)
 
@@ -310,5 +310,5 @@ def test_an_array_file_that_is_not_as_recorded_is_named_once(
     ingest: Ingest, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "data.npz", x=np.zeros((9, 9, 9), np.uint8), y=np.arange(9) % 3)
-    with pytest.raises(UserError, match=r"^1 file in .*Received: data\.npz$"):
+    with pytest.raises(UserError, match=r"^the content of 1 file in .*Received: data\.npz$"):
         build_manifest(tmp_path, ingest, None, {"data.npz": "0" * 32})
