@@ -1,8 +1,9 @@
 """A zip or tar → its members, one by one: name, size and a function that opens the bytes.
 
-Python's zipfile and tarfile read the archive. They return at most as many bytes of a member as its
-header announces. So the sum of the announced sizes is an upper bound of the bytes to write. This
-module refuses the other dangers: links, devices, encryption, and headers that fill the memory.
+Python's zipfile and tarfile read the archive. The header of a member announces the size of the
+member, and these libraries never return more bytes than this. So the sum of the announced sizes is
+an upper bound of the bytes to write. This module refuses an archive with a link, a device, an
+encrypted member, or headers that would fill the memory.
 """
 
 import bz2
@@ -18,8 +19,8 @@ from functools import partial
 from typing import IO, Any
 
 CHUNK = 2**20  # bytes
-# The maximum number of bytes between two files of a tar: headers and padding. tarfile reads a whole
-# header into memory, so this also limits the memory.
+# The maximum number of bytes between the contents of two files of a tar. These bytes are headers
+# and padding. The maximum also limits the memory, because tarfile reads a whole header into memory.
 HEADER_BYTES = 2**17
 TAR_BLOCK = 512
 COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -28,7 +29,8 @@ COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\x
 class RefusedError(Exception):
     """The reason why an archive is not unpacked.
 
-    The text may say what to do, and may end with "Received:" and the name that caused the error.
+    The text may say what the user can do. It may end with "Received:" and the name of the member
+    that caused the error.
     """
 
 
@@ -36,8 +38,11 @@ class RefusedError(Exception):
 class Member:
     """A file or folder of an archive. A folder has no bytes.
 
-    size: the size that the archive announces, in bytes.
-    open: opens the bytes for reading. There may be fewer bytes than `size`, but never more.
+    name: the path of the member in the archive.
+    size: the size that the archive announces for the file, in bytes.
+    open: a function that opens the bytes of the file for reading. There may be fewer bytes than
+    `size`, but never more.
+    is_folder: whether the member is a folder.
     """
 
     name: str
@@ -50,7 +55,8 @@ def zip_members(file: IO[bytes]) -> Iterator[Member]:
     """Yield the files and folders of a zip.
 
     Raises RefusedError for an encrypted file, a link, a device, a NUL in a name, or a compression
-    other than deflate. Raises zipfile.BadZipFile if the zip is damaged.
+    other than deflate. Raises zipfile.BadZipFile if the zip is damaged, and NotImplementedError if
+    the zip needs a newer version of the format than zipfile supports.
     """
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
@@ -64,11 +70,11 @@ def _check_zip_member(info: zipfile.ZipInfo, name: str) -> None:
         raise RefusedError(f"it holds a name with a NUL. Received: {info.orig_filename!r}")
     if info.flag_bits & 1:
         raise RefusedError(f"it is encrypted; unpack it yourself. Received: {name!r}")
-    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the writer stored no kind
+    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the zip stores no kind
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise RefusedError(f"it holds a link or device, not only files. Received: {name!r}")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        # Python decompresses other methods without a limit on memory.
+        # With other compression methods, zipfile decompresses without a limit on memory.
         method = f"compression method {info.compress_type}"
         raise RefusedError(f"{method} is not supported; repack it with deflate. Received: {name!r}")
 
@@ -76,8 +82,9 @@ def _check_zip_member(info: zipfile.ZipInfo, name: str) -> None:
 def _zip_name(info: zipfile.ZipInfo) -> str:
     """Return the name of a member, decoded from UTF-8 if possible.
 
-    Without the flag for UTF-8, a name is in code page 437 (APPNOTE.TXT, appendix D). But many tools
-    write UTF-8 and do not set the flag. So code page 437 is only used if the name is not UTF-8.
+    If the UTF-8 flag of a member is not set, its name is in code page 437 according to the standard
+    (APPNOTE.TXT, appendix D). But many programs write UTF-8 without setting the flag. So code page
+    437 is only used if the bytes of the name are not valid UTF-8.
     """
     if info.flag_bits & 0x800:
         return info.filename
@@ -88,11 +95,13 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 
 def tar_members(file: IO[bytes]) -> Iterator[Member]:
-    """Yield the files and folders of a tar. A file must be read before the next one is requested.
+    """Yield the files and folders of a tar.
+
+    The bytes of a file must be read before the next member is requested.
 
     Raises RefusedError for a link, a device, a sparse file, or more than HEADER_BYTES between two
-    files. Raises EOFError if the end is missing, tarfile.TarError or an error of the decompression
-    if the tar is damaged.
+    files. Raises EOFError if the end of the tar is missing. If the tar is damaged, raises
+    tarfile.TarError or an error of the decompression.
     """
     stream = _TarStream(_decompress(file))
     with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8") as archive:
@@ -106,7 +115,7 @@ def tar_members(file: IO[bytes]) -> Iterator[Member]:
             stream.left = HEADER_BYTES + size
             yield Member(info.name, size, partial(_open_tar_member, archive, info), info.isdir())
             stream.left = HEADER_BYTES
-            archive.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps all headers
+            archive.members.clear()  # type: ignore[attr-defined]  # to free the memory of the headers
     stream.finish()
 
 
@@ -115,7 +124,10 @@ def _open_tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[byte
 
 
 def _decompress(file: IO[bytes]) -> IO[bytes]:
-    """Open a tar that may be compressed. tarfile also decompresses, but ignores gzip checksums."""
+    """Return a stream of the bytes of a tar. If the tar is compressed, decompress it.
+
+    tarfile could also decompress the tar, but it ignores the checksum of gzip.
+    """
     start = file.read(max(map(len, COMPRESSIONS)))
     file.seek(0)
     for magic, open_packed in COMPRESSIONS.items():
@@ -125,7 +137,10 @@ def _decompress(file: IO[bytes]) -> IO[bytes]:
 
 
 class _TarStream(io.RawIOBase):
-    """The bytes of a tar. At most `left` bytes may be read; the caller sets it for each file."""
+    """The stream of the bytes of a tar. At most `left` bytes may be read from it.
+
+    The caller sets `left` before and after each file.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
@@ -133,7 +148,10 @@ class _TarStream(io.RawIOBase):
         self._file, self._tail = file, b""
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most `size` bytes. Raises RefusedError if more than `left` bytes are read."""
+        """Read at most `size` bytes; -1 reads all bytes.
+
+        Raises RefusedError if more than `left` bytes were read.
+        """
         chunk = self._file.read(size)
         self.left -= len(chunk)
         if self.left < 0:
@@ -142,9 +160,11 @@ class _TarStream(io.RawIOBase):
         return chunk
 
     def finish(self) -> None:
-        """Read to the end. Raises EOFError if the end is missing, which tarfile does not notice.
+        """Read the rest of the stream. Raises EOFError if the end of the tar is missing.
 
-        The checksum of the compression is at the end, so this also checks it.
+        The last block of a complete tar contains only zero bytes. tarfile does not check this.
+        Reading the rest also checks the checksum of the compression, which is at the end. Raises
+        RefusedError if the rest is larger than HEADER_BYTES.
         """
         self.left = max(self.left, HEADER_BYTES)
         while self.read(CHUNK):

@@ -1,8 +1,9 @@
-"""A zip or tar archive (the tar also with gz, bz2 or xz) → its plain files, written below a folder.
+"""A zip, or a tar (plain, gz, bz2 or xz) → its files, written below a folder.
 
-Before a member is written, its name is checked, and members and bytes are counted and compared with
-the limits. An archive within the archive is written as a plain file. `extractall` is not used;
-docs/decisions/archives-by-hand.md lists what it accepts, even with its `data` filter.
+Before a member is written, its name is checked. The number of members and the number of bytes are
+also compared with the limits. An archive inside the archive is not unpacked; it is written as a
+file. Python's `extractall` is not used, because it accepts dangerous archives, even with its filter
+`data`. These archives are listed in docs/decisions/archives-by-hand.md.
 """
 
 import errno
@@ -32,7 +33,7 @@ from components.sources.listing import is_junk
 
 ARCHIVE = re.compile(r"\.(zip|tar|tar\.(gz|bz2|xz)|tgz|tbz2?|txz)$", re.IGNORECASE)
 OTHER_ARCHIVE = re.compile(r"\.(7z|rar|zst|tzst|lz4?|gz|bz2|xz|cab|iso)$", re.IGNORECASE)
-NAME_BYTES = 255  # the maximum on Linux and macOS, for each folder or file name of a path
+NAME_BYTES = 255  # the maximum length of the name of a file or folder on Linux and macOS
 BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -46,16 +47,23 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Limits:
-    """The maximum that an archive may unpack to. For most archives, the free disk space is less."""
+    """The limits for unpacking one archive.
 
-    members: int  # files and folders
+    members: the maximum number of files and folders.
+    member_bytes: the maximum number of bytes of one file.
+    total_bytes: the maximum number of bytes of all files together.
+    ratio: the maximum ratio of the unpacked bytes to the bytes of the archive.
+    free_bytes: the number of unpacked bytes up to which the ratio is not checked.
+    """
+
+    members: int
     member_bytes: int
     total_bytes: int
-    # The maximum ratio of unpacked bytes to bytes of the archive. Images hardly get smaller in an
-    # archive. BMP, .npy and tables have ratios of 5 to 50. The maximum of a zip is 1,032.
+    # Compressed images have a ratio of about 1. BMP files, .npy files and tables have ratios of 5
+    # to 50. The compression of a zip (deflate) cannot exceed a ratio of 1,032.
     ratio: int
-    # The ratio is not checked up to this number of unpacked bytes. A few empty masks have a high
-    # ratio and are no attack.
+    # A small archive may have a high ratio without being an attack. For example, a few empty masks
+    # compress very well.
     free_bytes: int
 
 
@@ -70,16 +78,22 @@ LIMITS = Limits(
 
 @dataclass(frozen=True)
 class Unpacked:
-    """The files that were written, and the names of hidden or system files that were left out."""
+    """The result of unpacking an archive.
 
-    sums: dict[str, str]  # POSIX path → sha256 (hex) of the bytes in the archive
+    sums: POSIX path of a written file → the sha256 (hex) of its bytes in the archive.
+    skipped: the names of files that were not written, because they are hidden or were made by a
+    file browser.
+    """
+
+    sums: dict[str, str]
     skipped: tuple[str, ...]
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether the file name is that of a zip or tar. False for an .npz, which is a zip.
+    """Return whether the file has the file extension of a zip or tar.
 
-    Raises UserError if the file name is that of another kind of archive.
+    The result is False for an .npz, although its content is a zip. Raises UserError if the file has
+    the extension of another kind of archive.
     """
     if not ARCHIVE.search(path.name) and OTHER_ARCHIVE.search(path.name):
         raise UserError(
@@ -90,10 +104,10 @@ def is_archive(path: Path) -> bool:
 
 
 def announced_bytes(archive: Path) -> int:
-    """Return a lower bound of the bytes that the archive should unpack to, without unpacking it.
+    """Return an estimate of the number of bytes after unpacking, without unpacking the archive.
 
-    A zip announces the sizes of its members. For a tar, the size of the archive itself is returned.
-    Raises UserError if a zip is damaged.
+    For a zip, the estimate is the sum of the sizes that it announces for its members. For a tar, it
+    is the size of the tar file itself. Raises UserError if a zip is damaged.
     """
     if not _is_zip(archive):
         return archive.stat().st_size
@@ -102,11 +116,12 @@ def announced_bytes(archive: Path) -> int:
 
 
 def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
-    """Write the archive's files below `folder`, which must be empty.
+    """Write the files of the archive below `folder`, which must be empty.
 
-    Raises UserError if the archive is damaged, encrypted or too large, or needs a newer program. It
-    also raises UserError if the archive holds anything but files and folders, a name twice, or a
-    name that is not a relative path. After an error, some files may remain in `folder`.
+    Raises UserError if the archive is damaged, encrypted or too large, or if it needs a feature
+    that Python does not support. Also raises UserError if the archive contains a link or a device,
+    a name twice, or a name that is not a relative path. Raises OSError if the disk is full or
+    cannot be written. After an error, some files may remain in `folder`.
     """
     size = archive.stat().st_size
     sums: dict[str, str] = {}
@@ -121,7 +136,10 @@ def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
 
 
 def _count(members: Iterable[Member], limits: Limits, size: int) -> Iterator[Member]:
-    """Yield the members of an archive of `size` bytes. Raises RefusedError above a limit."""
+    """Yield the members unchanged. Raises RefusedError if a limit is exceeded.
+
+    size: the size of the archive file in bytes.
+    """
     room = min(limits.total_bytes, max(limits.free_bytes, limits.ratio * size))
     for number, member in enumerate(members, start=1):
         room -= member.size
@@ -138,7 +156,12 @@ def _count(members: Iterable[Member], limits: Limits, size: int) -> Iterator[Mem
 def _write_files(
     members: Iterable[Member], folder: Path, sums: dict[str, str], skipped: list[str]
 ) -> Iterator[None]:
-    """Write the members one by one. Add sha256 sums to `sums`, names of junk files to `skipped`."""
+    """Write the members one by one. Yields after each member, so the caller can show progress.
+
+    sums: POSIX path → sha256 (hex). The function adds the files that it writes.
+    skipped: the names of junk files. The function adds the files that it does not write.
+    Raises RefusedError if a name is not a relative path or occurs twice.
+    """
     for member in members:
         if not member.is_folder:
             name = _plain_name(member.name)
@@ -152,7 +175,11 @@ def _write_files(
 
 
 def _write(member: Member, path: Path) -> str:
-    """Write one file and return its sha256 (hex). Raises EOFError if bytes are missing."""
+    """Write one file and return its sha256 (hex).
+
+    Raises EOFError if the archive has fewer bytes than it announces. Raises RefusedError if another
+    member already has the same path on this disk.
+    """
     digest, count = hashlib.sha256(), 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +200,7 @@ def _write(member: Member, path: Path) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """Return the name as a relative POSIX path. Raises RefusedError if it is not one."""
+    """Return a name as a relative POSIX path. Raises RefusedError if this is not possible."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or re.match("[A-Za-z]:", name):
         raise RefusedError(f"it holds a path that may lead out of the folder. Received: {name!r}")
@@ -192,7 +219,7 @@ def _plain_name(name: str) -> str:
 
 @contextmanager
 def _as_user_error(archive: Path) -> Iterator[None]:
-    """Raise UserError if an error is about the archive. Errors of the disk are raised unchanged."""
+    """Convert an error about the archive to UserError. Errors of the disk are raised unchanged."""
     try:
         yield
     except RefusedError as error:
@@ -214,9 +241,9 @@ def _as_user_error(archive: Path) -> Iterator[None]:
 def _is_damage(error: OSError) -> bool:
     """Return whether an error is about the bytes of the archive, not about the disk.
 
-    For bad bytes, bz2 and gzip raise an OSError without an error number. zipfile causes EINVAL if
-    the archive names an offset before its first byte. An error with a file name is about a file
-    that could not be written.
+    For bad bytes, bz2 and gzip raise an OSError without an error number. If a zip refers to an
+    offset before its first byte, zipfile causes an OSError with the number EINVAL and without a
+    file name. If the OSError has a file name, it is about a file that could not be written.
     """
     return error.errno is None or (error.errno == errno.EINVAL and error.filename is None)
 
@@ -230,7 +257,11 @@ def _steps(size: int) -> int:
 
 
 def _mebibytes(file: IO[bytes], size: int, work: Iterable[None]) -> Iterator[int]:
-    """Do the work, and yield once for each mebibyte of the archive that was read."""
+    """Do the work. Yield once for each mebibyte of the archive file that was read.
+
+    file: the open archive file. size: the size of the archive file in bytes.
+    work: an iterator that unpacks the next member at each step.
+    """
     done, steps = 0, _steps(size)
     for _ in work:
         now = min(file.tell() // CHUNK, steps)

@@ -1,20 +1,23 @@
 """Bytes of an image file → uint8 RGB pixels, or a Fault; there is no other decoder in the project.
 
 Training, evaluation and serving all decode images here, so they see the same pixels. In the cases
-below, image libraries give different pixels, mostly without a warning. Here each case has one rule.
-`ingest.decode` in params.yaml can change some of the rules, or refuse the case:
+below, image libraries give different pixels, mostly without a warning. This module has one rule for
+each case. The params `ingest.decode` in params.yaml can change some of the rules, and can refuse
+the images of some cases. The cases and rules:
 
-- The bytes decide the format. The file extension is ignored.
+- The format is recognised from the first bytes of the file. The file extension is ignored.
 - The EXIF orientation is applied.
 - A 16-bit channel is reduced to its high byte (value >> 8). Pillow always does this with 16-bit
-  colour. It does not do it with 16-bit grey, so this module does.
-- Transparent pixels are blended with the colour `background`; a palette may have transparent
-  colours as well. `alpha: drop` ignores the transparency and keeps the stored colours.
-- Grey is repeated in three channels. A palette is expanded. CMYK is converted by Pillow's formula.
-- A colour profile is ignored. `icc_profile: srgb` converts the colours from the profile to sRGB.
-- If a JPEG holds several pictures, the first one is decoded. (This format is called MPO; phones
-  store depth maps and gain maps in it.)
-- An animated PNG or WebP raises Fault, because no frame represents the others.
+  colour. Pillow does not do this with 16-bit grey, so this module does it.
+- Transparent pixels are blended with the colour `background`. This includes the transparent colours
+  of a palette. With `alpha: drop`, the transparency is ignored and the stored colours are kept.
+- A grey value is repeated in three channels. A number of a palette is replaced by its colour. CMYK
+  is converted by Pillow's formula.
+- A colour profile is ignored. With `icc_profile: srgb`, the colours are converted from the profile
+  to sRGB.
+- If a JPEG holds several pictures, the first picture is decoded. (This format is called MPO. Phones
+  store depth maps and gain maps as additional pictures.)
+- An animated PNG or WebP raises Fault, because no single frame represents the whole animation.
 """
 
 import io
@@ -56,22 +59,26 @@ HEADERS: dict[str, Callable[[bytes], Header]] = {
     "npy": read_npy,
 }
 
-# These classes are called directly, and `Pillow.open` is not used, for two reasons. It loads the
-# classes at its first call, which is not safe in threads. It also warns about images above 89
-# megapixels, but here `ingest.decode.max_pixels` is the only limit.
+# The classes of Pillow that read a format. They are called directly. `Pillow.open` is not used, for
+# two reasons. First, `Pillow.open` loads these classes when it is called for the first time, and
+# this is not safe in threads. Second, `Pillow.open` warns about images above 89 megapixels, but
+# `ingest.decode.max_pixels` is meant to be the only limit.
 READERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
     "png": PngImagePlugin.PngImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
 }
 
-# This intent does not change colours that exist in sRGB. The perceptual intent may change every
-# colour, in a way that the maker of the profile chose. For the profiles of cameras and screens, the
-# two intents give the same colours.
+# The rendering intent, which is a rule for converting colours that do not exist in sRGB. The
+# relative colorimetric intent does not change colours that exist in sRGB. The perceptual intent may
+# change every colour, in a way that the maker of the profile chose. For the profiles of cameras and
+# screens, the two intents give the same colours.
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
-SRGB_TOLERANCE = 2  # levels of 255; two sRGB profiles may differ by 2 levels through rounding
+# A profile counts as sRGB if the conversion to sRGB changes no channel by more than this number of
+# levels (0 to 255). Two sRGB profiles may differ by 2 levels because of rounding.
+SRGB_TOLERANCE = 2
 
-# EXIF orientation → a function that turns the stored pixels into the pixels for display (EXIF 2.32,
+# EXIF orientation → a function that rotates or mirrors the stored pixels for display (EXIF 2.32,
 # tag 0x0112). Orientation 1 needs no function.
 UPRIGHT: dict[int, Callable[[NDArray[np.void]], NDArray[np.void]]] = {
     2: np.fliplr,
@@ -88,7 +95,7 @@ UPRIGHT: dict[int, Callable[[NDArray[np.void]], NDArray[np.void]]] = {
 class Image(Facts):
     """A decoded image: its facts and its RGB pixels.
 
-    pixels: uint8 [height, width, 3], after the EXIF orientation was applied.
+    pixels: the RGB pixels after the EXIF orientation was applied, uint8 [height, width, 3].
     """
 
     pixels: Pixels
@@ -97,14 +104,21 @@ class Image(Facts):
 def decode(data: bytes, params: Decode) -> Image:
     """Decode the bytes of one image file.
 
-    Raises Fault if the bytes are refused, with one of these codes:
+    data: the bytes of the whole file.
+    params: the params `ingest.decode`.
 
-    - empty_file, not_an_image, unsupported_format: the bytes are not in a format of HEADERS;
-    - truncated, damaged: the format is supported, but bytes are missing or wrong;
-    - too_many_pixels, too_many_parts, animated: refused before a pixel is decoded;
-    - sixteen_bit, cmyk, grey, palette, transparent, icc_profile: the params say `refuse`.
+    Raises Fault if the image is refused. The Fault has one of these codes:
 
-    Raises MemoryError if the machine has too little memory. No bytes cause any other exception.
+    - empty_file, not_an_image, unsupported_format: the bytes are not in a format of HEADERS, or are
+      in a rare variant of a format.
+    - truncated, damaged: the format is supported, but bytes are missing or wrong.
+    - too_many_pixels, too_many_parts, animated: the image is too large, or the file has too many
+      parts or several frames. No pixel was decoded.
+    - sixteen_bit, cmyk, grey, palette, icc_profile: the param with this name refuses the image.
+    - transparent: the param `alpha` refuses the image.
+
+    Raises MemoryError if the machine has too little memory. No other exception is raised, whatever
+    bytes `data` contains.
     """
     if not data:
         raise Fault("empty_file", "the file has no bytes")
@@ -122,7 +136,7 @@ def decode(data: bytes, params: Decode) -> Image:
         return _decode(data, header, params)
     except Fault as fault:
         raise Fault(fault.code, fault.text, fault.facts if fault.facts.format else facts) from None
-    except MemoryError:  # The size is allowed, so the machine has too little memory.
+    except MemoryError:  # the image is not the cause, because its size was checked
         raise
     except Pillow.DecompressionBombError as error:  # Pillow's WebP reader has its own limit
         raise Fault("too_many_pixels", str(error), facts) from None
@@ -132,13 +146,17 @@ def decode(data: bytes, params: Decode) -> Image:
 
 
 def resize(pixels: Pixels, size: int, how: Literal["squash", "crop", "pad"]) -> Pixels:
-    """Resize uint8 [H, W, 3] to uint8 [size, size, 3].
+    """Resize a picture to a square. Returns uint8 [size, size, 3].
 
-    how: `squash` changes the aspect ratio. `crop` uses only the central square. `pad` keeps the
-    whole picture and fills the rest of the square with black.
+    pixels: the RGB pixels of the picture, uint8 [H, W, 3].
+    size: the side of the square in pixels.
+    how: the name of the method. `squash` changes the aspect ratio. `crop` uses only the central
+    square of the picture. `pad` keeps the whole picture and fills the rest of the square with
+    black.
 
     The interpolation is bilinear with antialiasing. ImageNet networks are trained with the same
-    interpolation. Bicubic would add bright or dark lines at edges if a small image is enlarged.
+    interpolation. Bicubic interpolation would add bright or dark lines at edges if a small picture
+    is enlarged.
     """
     image = Pillow.fromarray(pixels)
     box = _central_square(image.size) if how == "crop" else None
@@ -171,18 +189,22 @@ def _decode(data: bytes, header: Header, params: Decode) -> Image:
 
 
 def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    grid = pixels.view("V3")[..., 0]  # copying pixels is twice as fast as copying bytes
+    grid = pixels.view("V3")[..., 0]  # one element per pixel, to double the speed
     return np.ascontiguousarray(UPRIGHT[orientation](grid))[..., None].view(np.uint8)
 
 
 def _decode_jpeg(data: bytes, header: Header) -> Pixels | None:
-    """Decode a JPEG to uint8 [H, W, 3], or [H, W, 4] for CMYK. None if Pillow must decode it.
+    """Decode a JPEG to uint8 [H, W, 3], or [H, W, 4] for CMYK. Returns None if Pillow must do it.
 
-    Pillow and simplejpeg both use libjpeg-turbo. Pillow ignores the warnings of libjpeg-turbo about
-    damage; simplejpeg raises ValueError. Pillow must decode the file if the warning is harmless.
-    simplejpeg writes into an array of the size in the header; that size was checked before.
+    Pillow and simplejpeg both use libjpeg-turbo, which warns about damaged files. Pillow ignores
+    these warnings. simplejpeg raises ValueError for every warning. So a file with a harmless
+    warning must be decoded by Pillow.
 
-    Raises ValueError if the picture is damaged, Fault if its size differs from the header.
+    simplejpeg writes the pixels into an array that was allocated here. The array has the size that
+    the header states, and this size was checked before.
+
+    Raises ValueError if the picture is damaged, and Fault damaged if the size of the picture
+    differs from the size in the header.
     """
     facts = header.facts
     space = "CMYK" if facts.mode == "CMYK" else "RGB"
@@ -199,7 +221,10 @@ def _decode_jpeg(data: bytes, header: Header) -> Pixels | None:
 
 
 def _as_pillow(pixels: Pixels, facts: Facts) -> Pillow.Image:
-    """Return a decoded JPEG as a Pillow image. CMYK is inverted, because Adobe stores it so."""
+    """Return a decoded JPEG as a Pillow image.
+
+    CMYK values are inverted, because Adobe's programs store inverted values in a JPEG.
+    """
     if facts.mode == "CMYK":
         size = (pixels.shape[1], pixels.shape[0])
         return Pillow.frombuffer("CMYK", size, pixels, "raw", "CMYK;I", 0, 1)
@@ -207,9 +232,10 @@ def _as_pillow(pixels: Pixels, facts: Facts) -> Pillow.Image:
 
 
 def _open(data: bytes, header: Header) -> Pillow.Image:
-    """Open the picture with Pillow, which decodes it later. The values of a .npy file are ready.
+    """Return the picture as a Pillow image. Pillow decodes the pixels later, in `load`.
 
-    Raises Fault if the size that Pillow reads differs from the size in the header.
+    The pixels of a .npy file are already decoded. Raises Fault damaged if the size that Pillow
+    reads differs from the size in the header.
     """
     facts = header.facts
     if header.values is not None:
@@ -222,15 +248,18 @@ def _open(data: bytes, header: Header) -> Pillow.Image:
         raise Fault("damaged", "its parts contradict each other about its size")
     key = image.info.get("transparency")
     if image.mode == "L" and facts.bit_depth in (2, 4) and isinstance(key, int):
-        # Pillow scales grey values of 2 and 4 bits to 8 bits, but not the transparent grey value.
+        # Pillow scales grey pixels of 2 or 4 bits to 8 bits. It does not scale the grey value that
+        # marks transparent pixels, so this value is scaled here.
         image.info["transparency"] = key * (255 // (2**facts.bit_depth - 1))
     return image
 
 
 def _ends_black(image: Pillow.Image) -> bool:
-    """Return whether one of the last two rows is all zeros, which Pillow writes for missing rows.
+    """Return whether all values are 0 in one of the last two rows of the picture.
 
-    Two rows are checked, because in an interlaced picture the second-last row may be stored last.
+    Pillow leaves the values of missing rows at 0. Usually the file stores the last row at its end.
+    If the picture is interlaced, the second-last row may be stored after the last row. So both rows
+    are checked.
     """
     width, height = image.size
     rows = (image.crop((0, row, width, row + 1)) for row in range(max(0, height - 2), height))
@@ -260,11 +289,12 @@ def _rgb(
 
 
 def _eight_bit(image: Pillow.Image, params: Decode) -> Pillow.Image:
-    """Reduce 16-bit grey to 8 bits, and turn its transparent grey value into an alpha channel.
+    """Reduce 16-bit grey to 8 bits, and convert its transparent grey value to an alpha channel.
 
-    Pillow has already reduced 16-bit colour to 8 bits. If such a picture has a transparent colour,
-    the pixels of exactly this 16-bit colour can no longer be found. They are kept as opaque. Raises
-    Fault for such a picture if the params refuse transparency.
+    Pillow has already reduced a 16-bit colour picture to 8 bits. If such a picture has a
+    transparent colour, it is not known any more which pixels had exactly this 16-bit colour. So all
+    pixels become opaque. If the params refuse transparency, such a picture raises Fault
+    transparent.
     """
     key = image.info.pop("transparency", None)
     if not image.mode.startswith("I"):
@@ -278,11 +308,11 @@ def _eight_bit(image: Pillow.Image, params: Decode) -> Pillow.Image:
 
 
 def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | None:
-    """Return the conversion from the embedded profile to sRGB, None if nothing is to be converted.
+    """Return the conversion from the embedded profile to sRGB. None if no conversion is needed.
 
-    A broken profile is ignored, because the picture can be decoded without it. Image viewers do the
-    same. Raises Fault if the params refuse other profiles than sRGB; a broken profile is refused as
-    well, because the colours are unknown.
+    If `icc_profile` is `srgb`, a broken profile is ignored, because the picture can be decoded
+    without it. Image viewers do the same. If `icc_profile` is `refuse`, a broken profile and a
+    profile other than sRGB raise Fault icc_profile.
     """
     if params.icc_profile == "ignore" or not header.icc:
         return None
@@ -299,12 +329,15 @@ def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | Non
     return transform
 
 
-@lru_cache(maxsize=8)  # many images share a profile, and building a conversion is slow
+@lru_cache(maxsize=8)  # many images have the same profile, and building a conversion is slow
 def _transform(profile: bytes, stored: str) -> ImageCms.ImageCmsTransform | None:
-    """Return the conversion from a profile to sRGB, None if it is sRGB within rounding.
+    """Return the conversion from a profile to sRGB. None if the profile counts as sRGB.
 
-    profile: bytes of an ICC profile. stored: the mode of the image: L, RGB or CMYK. Raises OSError
-    or PyCMSError if the profile is broken or made for another mode.
+    profile: the bytes of an ICC profile.
+    stored: the mode of the image: L, RGB or CMYK.
+
+    A profile for CMYK never counts as sRGB. Raises OSError or PyCMSError if the profile is broken,
+    or if it was made for another mode.
     """
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(profile)),
@@ -325,7 +358,7 @@ def _transform(profile: bytes, stored: str) -> ImageCms.ImageCmsTransform | None
 
 
 def _convert_colours(image: Pillow.Image, colours: ImageCms.ImageCmsTransform) -> Pillow.Image:
-    """Convert the colours and keep the alpha channel, which is not part of a colour profile."""
+    """Convert the colours, and keep the alpha channel, which a colour profile does not describe."""
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     image.info.pop("transparency", None)
     converted = image.convert(colours.input_mode)
@@ -343,6 +376,9 @@ def _central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
 
 
 def _fitted_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return width and height, scaled so that the longer side is `side`, the shorter at least 1."""
+    """Return a width and a height with the aspect ratio of `size`, in pixels.
+
+    The longer side is `side`. The shorter side is rounded, and is at least 1.
+    """
     scale = side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,16 +1,17 @@
 """Decoded pixels → nine numbers (facts) that describe how the picture looks.
 
 The thresholds for these facts are in params.yaml. The facts are measured once, while the pixels are
-in memory. So a threshold can be changed without reading the images again. To limit the cost, a fact
-is not measured on all pixels:
+in memory. So a threshold can be changed without reading the images again. To limit the cost, the
+facts of a large picture are not measured on all pixels:
 
-- All facts but sharpness and aspect use every n-th pixel of every n-th row. Pixels are left out
-  instead of averaged, because averaging changes the distribution of the values. At most 2^17 pixels
-  are used for the luma, and at most 2^12 for saturation and border_share.
-- Sharpness is measured after the longer side was reduced to 128 pixels. So it does not depend on
-  the resolution at which a picture is saved. A smaller picture is not enlarged.
+- All facts except `aspect` use every n-th pixel of every n-th row. The other pixels are left out,
+  because averaging would change the distribution of the values. `saturation` and `border_share` use
+  about 2^12 pixels. Brightness, contrast, entropy and sharpness use about 2^17 pixels.
+- For `sharpness`, the picture that consists of these pixels is reduced by averaging, until its
+  longer side has 128 pixels. So the resolution at which a picture is saved has little influence on
+  its sharpness. A picture whose longer side is below 128 pixels is not enlarged.
 
-Pixels are counted in integers, so all processors give the same facts.
+The pixels are counted as integers, so that all processors give the same facts.
 """
 
 import math
@@ -24,34 +25,43 @@ Pixels = NDArray[np.uint8]
 
 LUMA_PX = 2**17
 COLOUR_PX = 2**12
-# Chosen on 633 photographs and their blurred copies (Gaussian, 1/64 of the side). With a threshold
-# that finds 99 % of the blurred copies, 2 % of the sharp photographs count as blurred at 64 pixels,
-# and 0.2 % at 128 pixels. At 256 pixels it is 12 % if the blurred copies have some noise, because
-# the noise looks like edges.
+# The longer side of the picture on which sharpness is measured. Three values were compared on 633
+# photographs and their blurred copies (Gaussian blur, 1/64 of the side). For each value, a
+# threshold was chosen with which 99 % of the blurred copies count as blurred. With 64 pixels, 2 %
+# of the sharp photographs also count as blurred. With 128 pixels, it is 0.2 %. With 256 pixels, it
+# is 12 % if the blurred copies contain some noise, because noise looks like edges.
 SHARPNESS_SIDE_PX = 128
-MIN_RANGE = 4  # grey levels; a picture with a smaller range has noise instead of edges
-FRAME_TOLERANCE = 5  # grey levels per channel; JPEG changes a uniform colour by up to this
+MIN_RANGE = 4  # grey levels; a picture with a smaller range of luma has noise instead of edges
+FRAME_TOLERANCE = 5  # levels per channel; JPEG changes a uniform colour by at most this number
 LEVELS = np.arange(256.0)
 POWERS = np.stack([LEVELS, LEVELS**2], axis=1)
 
 
 def luma_of(pixels: Pixels) -> NDArray[np.uint8]:
-    """Return the luma (Rec. 601) of RGB pixels: uint8 [H, W, 3] → uint8 [H, W]."""
+    """Return the luma (Rec. 601) of RGB pixels, uint8 [H, W].
+
+    pixels: the RGB pixels, uint8 [H, W, 3].
+    """
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def measure(pixels: Pixels, luma: NDArray[np.uint8]) -> dict[str, float]:
-    """Return the nine facts of an image, uint8 [H, W, 3] RGB, each rounded to 6 digits.
+    """Return name → value of the nine facts of an image. The values are rounded to 6 digits.
 
+    pixels: the RGB pixels of the image, uint8 [H, W, 3].
     luma: the result of `luma_of` for the same pixels, uint8 [H, W].
 
-    brightness, brightness_p1, brightness_p99: mean, 1st and 99th percentile of the luma, 0–1.
-    contrast: standard deviation of the luma, 0–0.5.
-    entropy: entropy of the histogram of the luma, 0–8 bits per pixel.
-    saturation: mean S of HSV, 0–1.
-    aspect: width / height.
-    sharpness: strength of the strongest 1 % of edges, divided by the range of the luma.
-    border_share: share of the area that is a border of one colour; 1 for a picture of one colour.
+    The facts:
+
+    - brightness, brightness_p1, brightness_p99: the mean, the 1st and the 99th percentile of the
+      luma, from 0 to 1.
+    - contrast: the standard deviation of the luma, from 0 to 0.5.
+    - entropy: the entropy of the histogram of the luma, from 0 to 8 bits per pixel.
+    - saturation: the mean saturation (S of HSV), from 0 to 1.
+    - aspect: the width divided by the height.
+    - sharpness: the 99th percentile of the strength of edges, divided by the range of the luma.
+    - border_share: the share of the area that is a border of one colour. It is 1 if the whole
+      picture has one colour.
     """
     height, width, _ = pixels.shape
     luma = _sample(luma, LUMA_PX)
@@ -71,13 +81,16 @@ def measure(pixels: Pixels, luma: NDArray[np.uint8]) -> dict[str, float]:
         "aspect": width / height,
         "border_share": _border_share(colours),
     }
-    return {name: round(float(value), 6) + 0.0 for name, value in facts.items()}  # 0.0, not -0.0
+    return {name: round(float(value), 6) + 0.0 for name, value in facts.items()}  # -0.0 → 0.0
 
 
 def _sample(pixels: Pixels, most: int) -> NDArray[Any]:
-    """Return every n-th pixel of every n-th row; n is the smallest that leaves at most `most`.
+    """Return about every n-th pixel of every n-th row, so that at most `most` pixels remain.
 
-    Only a picture with fewer than n rows or columns may keep more pixels.
+    pixels: the pixels of a picture, uint8 [H, W] or [H, W, 3].
+
+    The step n is the smallest integer with H * W / n² ≤ `most`. If the picture has fewer than n
+    rows or columns, one row or column remains. Only then may more than `most` pixels remain.
     """
     height, width = pixels.shape[:2]
     step = math.isqrt((height * width - 1) // most) + 1
@@ -88,12 +101,19 @@ def _sample(pixels: Pixels, most: int) -> NDArray[Any]:
 
 
 def _counts(levels: NDArray[Any], bins: int) -> NDArray[np.float64]:
-    """Return float64 [bins]: how often each integer from 0 to bins - 1 occurs, exactly."""
+    """Return how often each integer from 0 to `bins` - 1 occurs in `levels`, float64 [bins]."""
     return cv2.calcHist([levels], [0], None, [bins], [0, bins]).ravel().astype(np.float64)
 
 
 def _percentiles(counts: NDArray[np.float64], shares: list[float]) -> list[int]:
-    """Return, for each share, the lowest level that at least this share of pixels do not exceed."""
+    """Return the percentiles of a histogram, as levels.
+
+    counts: the number of pixels at each level, float64 [bins].
+    shares: the percentiles to compute, from 0 to 1.
+
+    For a share of 0.99, the result is the lowest level L with this property: at least 99 % of the
+    pixels have the level L or a lower level.
+    """
     upto = counts.cumsum()
     levels: list[int] = upto.searchsorted([share * upto[-1] for share in shares]).tolist()
     return levels
@@ -102,11 +122,13 @@ def _percentiles(counts: NDArray[np.float64], shares: list[float]) -> list[int]:
 def _sharpness(luma: NDArray[Any], luma_range: int) -> float:
     """Return the 99th percentile of the absolute Laplacian, divided by `luma_range`.
 
-    luma_range: difference between the 99th and the 1st percentile of the luma, in grey levels.
+    luma: the luma of the picture, uint8 [H, W].
+    luma_range: the difference between the 99th and the 1st percentile of the luma, in grey levels.
+    The minimum divisor is MIN_RANGE.
 
-    The Laplacian measures focus (Pech-Pacheco et al., 2000). A percentile is used instead of the
-    variance, because a sharp object in front of a plain wall is sharp. The result is divided by the
-    range, because a dark picture is not a blurred picture.
+    The Laplacian measures focus (Pech-Pacheco et al., 2000). A percentile is used, because the
+    variance is low if a sharp object is in front of a plain wall. The percentile is divided by the
+    range, because edges are weaker in a picture with low contrast, even if it is sharp.
     """
     edges = np.abs(cv2.Laplacian(_reduce(luma), cv2.CV_16S)).ravel()
     at = math.ceil(0.99 * len(edges)) - 1
@@ -114,7 +136,10 @@ def _sharpness(luma: NDArray[Any], luma_range: int) -> float:
 
 
 def _reduce(luma: NDArray[Any]) -> NDArray[Any]:
-    """Reduce the longer side to SHARPNESS_SIDE_PX by averaging. Smaller pictures stay unchanged."""
+    """Reduce the longer side to SHARPNESS_SIDE_PX by averaging. Do not enlarge a smaller picture.
+
+    luma: the luma of the picture, uint8 [H, W].
+    """
     height, width = luma.shape
     scale = SHARPNESS_SIDE_PX / max(height, width)
     if scale >= 1:
@@ -124,11 +149,14 @@ def _reduce(luma: NDArray[Any]) -> NDArray[Any]:
 
 
 def _border_share(pixels: NDArray[Any]) -> float:
-    """Return the share of the area that is a border of one colour.
+    """Return the share of the area that is a border of one colour, from 0 to 1.
 
-    The border is everything outside the smallest box around all pixels of other colours. Its colour
-    is that of the first pixel (top left) or of the last pixel (bottom right), because a border
-    always contains one of these two. The larger of the two shares is returned.
+    pixels: the RGB pixels, uint8 [H, W, 3].
+
+    The border of a colour is everything outside the smallest box that contains all pixels of other
+    colours. Two colours are tried: the colour of the top left pixel and the colour of the bottom
+    right pixel. No other colour is possible, because a border always contains one of these two
+    pixels. The larger of the two shares is returned.
     """
     height, width, _ = pixels.shape
     shares: list[float] = []

@@ -1,16 +1,19 @@
-"""The decoder's result types: Facts about an image, and Fault, raised if an image is refused."""
+"""Two types of the decoder: Facts about an image, and Fault, which is raised to refuse an image."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known about an image. A field is None if its value cannot be read from the bytes.
+    """What is known about an image. A field is None if its value is not known.
 
-    width, height: in pixels. For a decoded image, after the EXIF orientation was applied. For a
-    refused image, as stored in the file.
-    mode: Pillow's mode, such as RGB or L. bit_depth: bits per channel. frames: number of pictures.
-    orientation: the EXIF value, 1 to 8; 1 if the file has none.
+    format: the name of the file format, such as jpeg.
+    width, height: the size in pixels. For a decoded image, it is the size after the EXIF
+    orientation was applied. For a refused image, it is the size that the file states.
+    mode: the mode of the stored pixels as Pillow names it, such as RGB or L.
+    bit_depth: the number of bits per channel.
+    frames: the number of frames or pictures in the file.
+    orientation: the EXIF orientation, 1 to 8. It is 1 if the file has no valid orientation.
     """
 
     format: str | None = None
@@ -22,8 +25,13 @@ class Facts:
     orientation: int | None = None
 
 
-class Fault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """The reason why an image is refused: a code for tables, a text for people, the known facts."""
+class Fault(Exception):  # noqa: N818 (a Fault is a result about the data, not a program error)
+    """The reason why an image is refused.
+
+    code: a fixed name of the reason, for tables.
+    text: a description of the reason, for people.
+    facts: the facts about the image that are known.
+    """
 
     def __init__(self, code: str, text: str, facts: Facts | None = None) -> None:
         super().__init__(text)

@@ -1,31 +1,34 @@
-"""Luma (grey values) of a picture → a fingerprint; copies of a picture have similar fingerprints.
+"""Luma (grey values) of a picture → its fingerprint; two fingerprints → the pictures' similarity.
 
-This module guarantees: equal luma gives equal bytes. The similarity from `compare` is 1 for equal
-fingerprints. It is close to 1 for copies that were recompressed, resized, made darker or brighter,
-mirrored, or rotated by any angle. tests/components/duplicates states which share of such copies is
-found. A picture that is too small or too flat has no fingerprint, because it would be similar to
-other pictures by chance.
+This module guarantees that equal luma gives equal fingerprints, byte for byte. The similarity that
+`compare` returns is 1 for equal fingerprints. The similarity is close to 1 if one picture is a copy
+of the other that was recompressed, resized, made darker or brighter, mirrored, or rotated by any
+angle. The tests in tests/components/duplicates state which share of such copies is recognised. No
+fingerprint is made for a picture that is too small or has too little texture, because it would be
+similar to the fingerprints of other pictures by chance.
 
 How a fingerprint is made:
 
 1. The central square is resized to 48 × 48.
 2. A band-pass filter is applied: the difference of two Gaussian blurs (Marr and Hildreth, 1980). It
-   removes slow changes of brightness, which make different pictures similar, and the finest
-   details, which JPEG loses. The corners of the square change when a picture is rotated. So only
-   the largest disc in the square counts: the blurs are normalised convolutions over the disc
-   (Knutsson and Westin, 1993).
-3. The disc is sampled on 12 rings, at 64 angles. So a rotation of the picture is a shift along the
-   rings, and mirroring reverses the rings.
-4. A power law (Perronnin et al., 2010) reduces large values. So the texture counts more against
-   one strong edge, which many pictures share.
+   removes slow changes of brightness, because they make different pictures similar. It also removes
+   the finest details, because JPEG loses them. Only the largest disc inside the square is used,
+   because the corners of the square change when a picture is rotated. So the blurs are normalised
+   convolutions over the disc (Knutsson and Westin, 1993).
+3. The disc is sampled on 12 concentric rings, at 64 angles per ring. So rotating the picture shifts
+   the samples along the rings, and mirroring the picture reverses the order of the samples.
+4. A power law (Perronnin et al., 2010) reduces large values. Without it, a single strong edge would
+   dominate the similarity, and many different pictures have a similar strong edge.
 
-How two fingerprints are compared: the Fourier transform along each ring gives the normalised
-correlation at all shifts at once (Casasent and Psaltis, 1976). The magnitudes of the transform do
-not depend on the shift. duplicates.hashing uses the magnitudes to find pairs worth comparing.
+How two fingerprints are compared: the Fourier transforms along the rings give the normalised
+correlation at all shifts at once (Casasent and Psaltis, 1976). The magnitudes of a transform do not
+depend on the shift. The module duplicates.hashing uses the magnitudes to select the pairs of
+pictures that are compared.
 
-An example with three pictures: b is a, rotated by 90 degrees; c is a different picture. Then
-compare(a, b) gives a similarity of about 1 at 90 degrees, not mirrored. compare(a, c) also
-tries all angles and takes the best one, but the similarity is far below 1.
+An example with three pictures `a`, `b` and `c`: picture `b` is picture `a`, rotated by 90 degrees;
+picture `c` is a different picture. The comparison of `a` with `b` gives a similarity of about 1 at
+90 degrees, not mirrored. The comparison of `a` with `c` also tries all angles and returns the
+highest similarity, but this similarity is far below 1.
 """
 
 from collections.abc import Iterable
@@ -42,9 +45,9 @@ RINGS, ANGLES = 12, 64
 BYTES = RINGS * ANGLES
 FINE, COARSE = 0.7, 2.0  # standard deviations of the two blurs, in grid points
 POWER = 0.6
-SMALLEST_SIDE = 16  # pixels; smaller pictures are similar to others by chance
-LEAST_TEXTURE = 0.25  # grey levels (root mean square); below it, a picture has only noise
-UPSAMPLED = 2  # correlations per angle: 64 angles give 128 shifts
+SMALLEST_SIDE = 16  # pixels; smaller pictures are similar to other pictures by chance
+LEAST_TEXTURE = 0.25  # grey levels; a picture with a lower root mean square has only noise
+UPSAMPLED = 2  # computed shifts per sampled angle: 64 angles give 128 shifts
 UPRIGHT_DEGREES = 10.0  # a picture rotated by at most this angle counts as not rotated
 
 
@@ -62,7 +65,10 @@ def _blur(values: Floats, sigma: float) -> Floats:
 
 
 def _rings() -> tuple[Floats, Floats]:
-    """Return x and y of all samples, in grid points; each float32 [RINGS, ANGLES]."""
+    """Return the x and the y coordinates of all samples, in grid points.
+
+    Both arrays are float32 [RINGS, ANGLES].
+    """
     radius = ((np.arange(RINGS) + 0.5) / RINGS * (GRID / 2 - 1))[:, None]
     angle = np.arange(ANGLES) * (2 * np.pi / ANGLES)
     centre = (GRID - 1) / 2
@@ -73,18 +79,20 @@ def _rings() -> tuple[Floats, Floats]:
 DISC = _disc()
 FINE_SHARE, COARSE_SHARE = (np.maximum(_blur(DISC, s), 1e-3) for s in (FINE, COARSE))
 RING_X, RING_Y = _rings()
-AREAS = ((np.arange(RINGS, dtype=np.float32) + 0.5) / RINGS)[:, None]  # relative area of a sample
+AREAS = ((np.arange(RINGS, dtype=np.float32) + 0.5) / RINGS)[:, None]  # relative areas of samples
 
 
 def fingerprint(luma: NDArray[np.uint8]) -> bytes | None:
-    """Return the fingerprint of a luma, uint8 [H, W], as BYTES bytes: int8 [RINGS, ANGLES].
+    """Return the fingerprint of a picture. Returns None if it is too small or has little texture.
 
-    The values are scaled so that the largest magnitude is 127. Returns None if the picture is too
-    small or too flat.
+    luma: the luma of the picture, uint8 [H, W].
+
+    The fingerprint consists of the BYTES bytes of an int8 array [RINGS, ANGLES]. The values are
+    scaled so that the largest magnitude is 127.
     """
     height, width = luma.shape
     side = min(height, width)
-    if side < SMALLEST_SIDE:  # a tiny picture
+    if side < SMALLEST_SIDE:
         return None
     top, left = (height - side) // 2, (width - side) // 2
     square = luma[top : top + side, left : left + side]
@@ -92,7 +100,7 @@ def fingerprint(luma: NDArray[np.uint8]) -> bytes | None:
     disc = small.astype(np.float32) * DISC
     band = _blur(disc, FINE) / FINE_SHARE - _blur(disc, COARSE) / COARSE_SHARE
     samples = cv2.remap(band, RING_X, RING_Y, cv2.INTER_LINEAR)
-    if float(np.vdot(samples, samples)) < BYTES * LEAST_TEXTURE**2:  # a plain wall, a blank page
+    if float(np.vdot(samples, samples)) < BYTES * LEAST_TEXTURE**2:  # such as a blank page
         return None
     samples = np.copysign(np.abs(samples) ** POWER, samples)
     whole = np.rint(samples * (127 / np.abs(samples).max())).astype(np.int8)
@@ -107,8 +115,10 @@ def stack(fingerprints: Iterable[bytes]) -> NDArray[np.int8]:
 def spectra(samples: NDArray[np.int8]) -> NDArray[np.complex64]:
     """Return the Fourier transforms along the rings, complex64 [N, RINGS, ANGLES / 2 + 1].
 
-    samples: N fingerprints, int8 [N, RINGS, ANGLES]. Each fingerprint is first scaled to mean 0 and
-    norm 1. A sample of an outer ring has a larger weight, because it covers a larger area.
+    samples: N fingerprints, int8 [N, RINGS, ANGLES].
+
+    Before the transform, the values of a fingerprint are shifted to mean 0 and scaled to norm 1. A
+    sample of an outer ring has a larger weight, because it covers a larger area of the picture.
     """
     values = samples.astype(np.float32)
     values -= (values * AREAS).sum((1, 2), keepdims=True) / (AREAS.sum() * ANGLES)
@@ -120,10 +130,13 @@ def spectra(samples: NDArray[np.int8]) -> NDArray[np.complex64]:
 
 @dataclass(frozen=True, eq=False)
 class Similarities:
-    """How similar the pictures of N pairs are, and how the second is rotated against the first.
+    """The result of a comparison of N pairs of pictures. A pair has a first and a second picture.
 
-    similarity: float64 [N], at most 1. degrees: float64 [N], the clockwise rotation of the second
-    picture. mirrored: bool [N], whether it was also mirrored left to right, before the rotation.
+    similarity: the similarity of the two pictures, float64 [N], at most 1.
+    degrees: the clockwise angle by which the second picture is rotated relative to the first,
+    float64 [N], from 0 to below 360.
+    mirrored: whether the second picture was also mirrored left to right before the rotation,
+    bool [N].
     """
 
     similarity: NDArray[np.float64]
@@ -134,18 +147,22 @@ class Similarities:
 def compare(
     first: NDArray[np.complex64], second: NDArray[np.complex64], turned: bool
 ) -> Similarities:
-    """Compare the spectra of N pairs; each pair at the alignment with the highest similarity.
+    """Compare N pairs of pictures. The result has the highest similarity over the tried rotations.
 
-    first, second: complex64 [N, RINGS, ANGLES / 2 + 1].
-    turned: True compares at all angles, also mirrored. False compares at rotations of at most
-    UPRIGHT_DEGREES, not mirrored.
+    first, second: the spectra of the first and of the second pictures, complex64 [N, RINGS,
+    ANGLES / 2 + 1].
+    turned: whether the second picture may be mirrored, or rotated by any angle. If False, only
+    rotations of at most UPRIGHT_DEGREES are tried, without mirroring.
     """
     straight = _correlations(np.conj(first) * second)
     if not turned:
         return _best(straight, _upright(straight.shape[1]))
-    # Reversed rings have the conjugate spectrum. So leaving out conj compares the mirror image.
+    # Reversing a ring conjugates its spectrum. So the product without `np.conj` compares the second
+    # picture with the mirror image of the first picture.
     plain, reversed_ = _best(straight), _best(_correlations(first * second))
-    mirrored = reversed_.similarity > plain.similarity + 1e-4  # a symmetric picture is not mirrored
+    # The margin 1e-4 is for symmetric pictures. Their two similarities differ only by rounding, and
+    # the margin makes sure that the result is "not mirrored".
+    mirrored = reversed_.similarity > plain.similarity + 1e-4
     return Similarities(
         np.where(mirrored, reversed_.similarity, plain.similarity),
         # Reversing the rings flips the picture top to bottom. This is the same as mirroring it left
@@ -156,14 +173,20 @@ def compare(
 
 
 def _correlations(products: NDArray[np.complex64]) -> NDArray[np.float64]:
-    """Return float64 [N, ANGLES * UPSAMPLED]: the correlation of each pair at every shift."""
+    """Return the correlation of each pair at every shift, float64 [N, ANGLES * UPSAMPLED].
+
+    products: the products of two spectra, complex64 [N, RINGS, ANGLES / 2 + 1].
+    """
     shifts = ANGLES * UPSAMPLED
     correlations: NDArray[np.float64] = np.fft.irfft(products.sum(1), n=shifts) * UPSAMPLED
     return correlations
 
 
 def _upright(shifts: int) -> NDArray[np.bool_]:
-    """Return bool [shifts]: whether the shift is a rotation of at most UPRIGHT_DEGREES."""
+    """Return whether each shift is a rotation of at most UPRIGHT_DEGREES, bool [shifts].
+
+    shifts: the number of shifts in a full rotation of 360 degrees.
+    """
     degrees = np.arange(shifts) * (360 / shifts)
     upright: NDArray[np.bool_] = np.minimum(degrees, 360 - degrees) <= UPRIGHT_DEGREES
     return upright
@@ -172,9 +195,10 @@ def _upright(shifts: int) -> NDArray[np.bool_]:
 def _best(
     correlations: NDArray[np.float64], among: NDArray[np.bool_] | None = None
 ) -> Similarities:
-    """Return the highest correlation of each pair and its angle.
+    """Return the highest correlation of each pair and the angle of this correlation.
 
-    correlations: float64 [N, shifts]. among: bool [shifts], the shifts to use; None uses all.
+    correlations: the correlations of N pairs at every shift, float64 [N, shifts].
+    among: the mask of the shifts that may be used, bool [shifts]. If None, all shifts are used.
     """
     if among is not None:
         correlations = np.where(among, correlations, -1.0)

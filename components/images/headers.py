@@ -2,20 +2,22 @@
 
 This module guarantees for all input bytes:
 
-- The facts (format, size, bit depth and so on) are read from the file itself. A missing part or a
-  wrong checksum raises Fault before a decoder starts. Without this check, a decoder may leave the
-  missing part of the picture black and report no error.
-- Memory and time are bounded. At most MAX_PARTS parts are read, and decompression stops at a fixed
-  number of bytes. Pillow gets only the parts that hold the picture, because it would decompress
-  metadata as well: 60 kB of compressed text can take 350 MB of memory.
+- The facts (format, size, bit depth and so on) are read from the file itself.
+- If the end of a PNG or WebP is missing, or if a checksum in a PNG is wrong, Fault is raised before
+  a decoder starts. Without this check, a decoder may leave the missing part of the picture black
+  and report no error. A BMP whose end is missing raises no Fault here; the field `cut` is set.
+- Memory and time are bounded. At most MAX_PARTS parts are read, and every decompression has a
+  maximum number of bytes.
+- Pillow gets only those parts of a PNG or WebP that hold the picture. Pillow would decompress
+  metadata as well, and 60 kB of compressed text can take 350 MB of memory.
 - The EXIF orientation and the colour profile are the only metadata that is used.
 
-A PNG or WebP is a list of chunks; each chunk has a length and a name. Three examples of a bad PNG:
+A PNG or WebP is a list of chunks. A chunk has a length and a name. Three examples of a bad PNG:
 
-- Its last chunk, IEND, is missing: Fault truncated.
-- IEND is present, but the length of the IDAT chunk goes beyond the end of the file: Fault damaged,
-  because no byte is missing and the length is wrong.
-- It has a million tiny chunks: Fault too_many_parts.
+- The last chunk, IEND, is missing. This raises Fault truncated.
+- The chunk IEND is present, but the length of the chunk IDAT goes beyond the end of the file. No
+  byte is missing, so the length must be wrong. This raises Fault damaged.
+- The file has a million tiny chunks. This raises Fault too_many_parts.
 """
 
 import struct
@@ -28,10 +30,10 @@ from numpy.typing import NDArray
 
 from components.images.fault import Facts, Fault
 
-# The maximum number of parts (chunks or segments) in a file. A decoder needs about 100 bytes of
-# memory for a part of 4 bytes.
+# The maximum number of parts (chunks or segments) in a file. It limits the memory, because a
+# decoder needs about 100 bytes of memory for a part of 4 bytes.
 MAX_PARTS = 100_000
-MAX_PROFILE_BYTES = 16_000_000  # the largest profiles in use are for print and have about 10 MB
+MAX_PROFILE_BYTES = 16_000_000  # the largest usual profiles are for print and have about 10 MB
 
 PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # colour type → Pillow's mode
@@ -48,8 +50,8 @@ ADAM7 = (
     (0, 1, 1, 2),
 )
 WEBP_PICTURE = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
-# The flags "alpha" and "animation" of a VP8X chunk. The other flags announce metadata. They are set
-# to 0, because Pillow gets the file without its metadata.
+# The bits of the flags "alpha" and "animation" in a VP8X chunk. The other flags say which metadata
+# the file has. The other flags are set to 0, because Pillow gets the file without its metadata.
 WEBP_FLAGS = 0x12
 BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})  # possible lengths of a header, in bytes
 
@@ -61,14 +63,15 @@ ORIENTATION = 0x0112  # EXIF tag: how to rotate or mirror the stored picture for
 class Header:
     """What a file says about its picture, and the parts of the file that a decoder needs.
 
-    facts: width and height are as stored, before the orientation is applied. mode is None if only
-    Pillow can determine it.
-    picture: the whole file, or only the parts that Pillow needs. Empty for JPEG and .npy.
-    values: pixels of a .npy file, uint8 [H, W], [H, W, 3] or [H, W, 4]. None for other formats.
-    icc: the colour profile as stored, in one or more pieces. Empty if the file has none.
-    end: offset in bytes of the EOI marker (end of image) of a JPEG. 0 for other formats.
-    cut: whether a BMP is shorter than its header says. The picture may be complete nevertheless;
-    only the decoder can find out.
+    facts: the facts about the picture. The width and the height are as stored, before the EXIF
+    orientation is applied. The mode is None if only Pillow can determine it.
+    picture: the bytes for Pillow: the whole file, or only the parts that Pillow needs. Empty for
+    JPEG and .npy.
+    values: the pixels of a .npy file, uint8 [H, W], [H, W, 3] or [H, W, 4]. None for other formats.
+    icc: the pieces of the colour profile, as stored in the file. Empty if the file has no profile.
+    end: the offset in bytes of the EOI marker (end of image) of a JPEG. 0 for other formats.
+    cut: whether a BMP is shorter than its header says. Its picture may be complete nevertheless.
+    Only decoding the picture shows this. False for other formats.
     """
 
     facts: Facts
@@ -80,39 +83,46 @@ class Header:
 
 
 def colour_profile(header: Header) -> bytes:
-    """Return the embedded ICC profile, decompressed.
+    """Return the bytes of the embedded ICC profile, decompressed.
 
-    Returns b"" if there is no profile, if it has more than MAX_PROFILE_BYTES bytes, or if it cannot
-    be decompressed. The content of the profile is not checked here.
+    Returns b"" if the file has no profile, if the profile has more than MAX_PROFILE_BYTES bytes, or
+    if it cannot be decompressed. The content of the profile is not checked here.
     """
     if sum(map(len, header.icc)) > MAX_PROFILE_BYTES:
         return b""
     stored = b"".join(header.icc)
     if header.facts.format != "png":
         return stored
-    # A PNG stores a name, a zero byte, the compression method (always 0), the compressed profile.
+    # A PNG stores four things in this order: the name of the profile, a zero byte, the compression
+    # method (always 0), and the compressed profile.
     _, _, packed = stored.partition(b"\0")
     inflater = zlib.decompressobj()
     try:
         profile = inflater.decompress(packed[1:], MAX_PROFILE_BYTES)
     except zlib.error:
         return b""
-    # If eof is not reached, the profile is larger than the maximum, or its last bytes are missing.
+    # If `eof` is False, the profile is larger than the maximum, or its last bytes are missing.
     return profile if inflater.eof else b""
 
 
 def orientation(exif: memoryview) -> int:
-    """Return the EXIF orientation, 1 to 8. Returns 1 (no rotation) if it is missing or invalid."""
+    """Return the EXIF orientation, 1 to 8. Returns 1 (no change) if it is missing or invalid.
+
+    exif: the bytes of the EXIF metadata, with or without the prefix `Exif`. May be empty.
+    """
     block = exif[6:] if bytes(exif[:6]) == b"Exif\0\0" else exif
     value = tiff_value(block, ORIENTATION)
     return value if value is not None and 1 <= value <= 8 else 1
 
 
 def tiff_value(block: memoryview, tag: int) -> int | None:
-    """Return the integer value of `tag` in the first directory of a TIFF block.
+    """Return the integer value of a tag in the first directory of a TIFF block.
 
-    EXIF and MPF metadata are TIFF blocks. Returns None if the tag is missing or the block is
-    broken. A broken block is no Fault, because the picture can be decoded without it.
+    block: the bytes of the TIFF block. EXIF and MPF metadata are stored as TIFF blocks.
+    tag: the number of the tag.
+
+    Returns None if the tag is missing, if its value is not an integer of 1, 2 or 4 bytes, or if the
+    block is broken. A broken block raises no Fault, because the picture can be decoded without it.
     """
     order = {b"II": "<", b"MM": ">"}.get(bytes(block[:2]), "=")
     try:
@@ -131,8 +141,9 @@ def tiff_value(block: memoryview, tag: int) -> int | None:
 def overrun(part: str, cut: bool) -> Fault:
     """Return the Fault for a part whose length goes beyond the end of the file.
 
-    cut: whether the format's end mark is missing as well. If True, the end of the file is missing
-    (truncated). If False, the file is complete, so the length of the part is wrong (damaged).
+    part: the name of the part, for the text of the Fault.
+    cut: whether the end of the file is missing. If True, the Fault is truncated. If False, the
+    length of the part must be wrong, and the Fault is damaged.
     """
     if cut:
         return Fault("truncated", f"{part} is longer than the rest of the file")
@@ -142,11 +153,12 @@ def overrun(part: str, cut: bool) -> Fault:
 def read_png(data: bytes) -> Header:
     """Read the header of a PNG (PNG specification, third edition).
 
-    Raises Fault truncated, damaged or too_many_parts. `decode` makes any other exception a Fault.
+    Raises Fault truncated, damaged or too_many_parts. Bad bytes may also cause other exceptions;
+    `decode` converts them to a Fault.
     """
     view, chunks, picture = memoryview(data), dict[bytes, memoryview](), list[memoryview]()
     for name, start, end in _png_chunks(data):
-        chunks.setdefault(name, view[start + 8 : end - 4])  # the first chunk of a name is used
+        chunks.setdefault(name, view[start + 8 : end - 4])  # keep the first chunk of this name
         if name in PNG_PICTURE:
             picture.append(view[start:end])
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
@@ -172,7 +184,7 @@ def read_png(data: bytes) -> Header:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the name of each chunk up to IEND, and the byte offsets of its start and end.
+    """Yield the name of each chunk up to IEND, and the offsets in bytes of its start and its end.
 
     Raises Fault if IEND is missing, if a length or a checksum is wrong, or if there are more than
     MAX_PARTS chunks.
@@ -195,12 +207,13 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _png_frames(chunks: dict[bytes, memoryview]) -> int:
-    """Return the number of frames of a PNG, 1 if it is not animated.
+    """Return the number of pictures in a PNG. It is 1 if the PNG is not animated.
 
-    chunks: name → content of the first chunk of this name, in the order of the file.
+    chunks: name → content of the first chunk with this name, in the order of the file.
 
-    In an animated PNG, the IDAT chunk is the first frame if a frame control chunk (fcTL) is before
-    it. If not, IDAT is an additional picture for programs that cannot show animations.
+    The chunk acTL of an animated PNG contains the number of frames. If a frame control chunk (fcTL)
+    is before the chunk IDAT, then IDAT is the first frame. Otherwise IDAT is an additional picture
+    for programs that cannot show animations, so 1 is added.
     """
     frames = int.from_bytes(chunks.get(b"acTL", b"")[:4])
     order = list(chunks)
@@ -209,13 +222,16 @@ def _png_frames(chunks: dict[bytes, memoryview]) -> int:
 
 
 def lacks_rows(data: bytes, facts: Facts) -> bool:
-    """Return whether a PNG holds fewer rows than its header says; Pillow leaves missing rows black.
+    """Return whether a PNG holds fewer rows than its header says.
 
-    data: the whole file. facts: those of `read_png`.
+    data: the bytes of the whole file.
+    facts: the facts that `read_png` returned for this file.
+
+    Pillow does not report missing rows. It leaves them black.
     """
     width, height = facts.width or 0, facts.height or 0
     sizes = [(width, height)]
-    if data[28]:  # An interlaced PNG stores seven smaller pictures, one for each pass.
+    if data[28]:  # an interlaced PNG stores seven smaller pictures, one for each pass
         sizes = [
             (-(-(width - x) // right), -(-(height - y) // down)) for x, y, right, down in ADAM7
         ]
@@ -225,7 +241,10 @@ def lacks_rows(data: bytes, facts: Facts) -> bool:
 
 
 def _png_bytes(data: bytes, enough: int) -> int:
-    """Return the number of bytes after decompression of all IDAT chunks; stop at `enough` bytes."""
+    """Decompress all IDAT chunks and return the number of decompressed bytes.
+
+    enough: the number of bytes after which the decompression stops.
+    """
     inflater, count = zlib.decompressobj(), 0
     for name, start, end in _png_chunks(data):
         piece = data[start + 8 : end - 4] if name == b"IDAT" else b""
@@ -238,18 +257,19 @@ def _png_bytes(data: bytes, enough: int) -> int:
 def read_webp(data: bytes) -> Header:
     """Read the header of a WebP (RFC 9649).
 
-    Raises Fault truncated, damaged or too_many_parts. `decode` makes any other exception a Fault.
+    Raises Fault truncated, damaged or too_many_parts. Bad bytes may also cause other exceptions;
+    `decode` converts them to a Fault.
     """
     view, chunks, frames = memoryview(data), dict[bytes, memoryview](), 0
     picture: list[bytes | memoryview] = [b"WEBP"]
     for name, start, end in _webp_chunks(data):
-        chunks.setdefault(name, view[start + 8 : end])  # the first chunk of a name is used
+        chunks.setdefault(name, view[start + 8 : end])  # keep the first chunk of this name
         frames += name == b"ANMF"
         if name == b"VP8X":
             flags = bytes((data[start + 8] & WEBP_FLAGS,))
             picture += [data[start : start + 8], flags, data[start + 9 : end]]
         elif name in WEBP_PICTURE:
-            picture += [view[start:end], bytes((end - start) % 2)]  # pad to an even length
+            picture += [view[start:end], bytes((end - start) % 2)]  # with padding, if needed
     width, height = _webp_size(chunks)
     facts = Facts(
         format="webp",
@@ -266,9 +286,10 @@ def read_webp(data: bytes) -> Header:
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the name of each chunk, and the byte offsets of its start and end, without padding.
+    """Yield the name of each chunk, and the offsets in bytes of its start and its end.
 
-    The padding byte of the last chunk may be missing. Raises Fault if other bytes are missing, if a
+    A chunk with an odd length is followed by a padding byte, which is not part of the chunk. The
+    padding byte of the last chunk may be missing. Raises Fault if other bytes are missing, if a
     length is wrong, or if there are more than MAX_PARTS chunks.
     """
     stop = 8 + int.from_bytes(data[4:8], "little")
@@ -288,11 +309,14 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _webp_size(chunks: dict[bytes, memoryview]) -> tuple[int, int]:
-    """Return width and height in pixels (RFC 9649).
+    """Return the width and the height of a WebP in pixels (RFC 9649).
 
-    A file with metadata, alpha or animation has a VP8X chunk with the size. Any other file has only
-    a lossless picture (VP8L) or a lossy picture (VP8 ). The three chunks encode the size in
-    different ways. Raises Fault if the file has none of them.
+    chunks: name → content of the first chunk with this name.
+
+    A file with metadata, alpha or animation has a chunk VP8X, which contains the size. Any other
+    file has only a chunk with a lossless picture (VP8L) or with a lossy picture (VP8 ). The three
+    kinds of chunks encode the size in different ways. Raises Fault damaged if the file has none of
+    these chunks.
     """
     if b"VP8X" in chunks:
         canvas = chunks[b"VP8X"]
@@ -307,7 +331,11 @@ def _webp_size(chunks: dict[bytes, memoryview]) -> tuple[int, int]:
 
 
 def read_bmp(data: bytes) -> Header:
-    """Read the header of a Windows or OS/2 BMP. Raises Fault if the header is cut or unknown."""
+    """Read the header of a Windows or OS/2 BMP.
+
+    Raises Fault truncated if bytes of the header are missing, and Fault damaged if no kind of BMP
+    has a header of this length.
+    """
     kind, compression = int.from_bytes(data[14:18], "little"), 0
     if len(data) >= 18 and kind not in BMP_HEADERS:
         raise Fault("damaged", f"no BMP has a header of {kind} bytes")
@@ -319,8 +347,8 @@ def read_bmp(data: bytes) -> Header:
     else:
         width, height, _, bits, compression = struct.unpack_from("<IiHHI", data, 18)
     rows = (width * bits + 31) // 32 * 4 * abs(height)
-    # Compressions 1 and 2 are run-length encodings. The length of such a file cannot be computed,
-    # so the length in the header is used.
+    # With the compressions 0 and 3, pixels are not compressed, so the length of the file can be
+    # computed. With another compression, the length that the header states is used.
     needed = offset + rows if compression in (0, 3) else size
     facts = Facts(
         format="bmp", width=width, height=abs(height), bit_depth=8, frames=1, orientation=1

@@ -1,18 +1,20 @@
-"""Bytes of a JPEG → its header; a warning of its decoder → whether the pixels are right.
+"""Bytes of a JPEG → its header; a warning of the JPEG decoder → whether the pixels are right.
 
 This module guarantees:
 
 - `read_jpeg` returns a Header only if the file has a frame of a supported kind, at least one scan
-  and the end mark. It raises an exception for any other file, and `decode` makes it a Fault.
+  and the EOI marker (end of image). For any other file, it raises an exception, and `decode`
+  converts this exception to a Fault.
 - The work is bounded: at most MAX_PARTS segments and MAX_SCANS scans are read.
 
-A JPEG is a list of segments. A segment has a marker (0xFF and one more byte) and a length. The
-pixel data of a scan follows its segment and has no length. Three examples:
+A JPEG is a list of segments. A segment starts with a marker (0xFF and one more byte) and a length.
+The picture is stored in one or more scans. The pixel data of a scan follows the segment of the scan
+and has no length. Three examples:
 
-- The EOI marker (end of image) is missing: Fault truncated.
-- The file has 200 scans of a few bytes each: Fault too_many_parts, because the decoder passes over
-  all pixels once per scan.
-- A second picture follows after the EOI marker: only the first picture is decoded.
+- The EOI marker is missing. This raises Fault truncated.
+- The file has 200 scans of a few bytes each. This raises Fault too_many_parts, because the decoder
+  passes over all pixels once per scan.
+- A second picture follows after the EOI marker. Only the first picture is decoded.
 
 T.81 is the JPEG standard: ITU-T Recommendation T.81 (1992).
 """
@@ -31,8 +33,9 @@ from components.images.headers import (
     tiff_value,
 )
 
-# The marker of a segment. Within the data of a scan, 0xFF is also followed by 0x00 (a stuffed byte)
-# or by a restart marker; both are skipped (T.81, B.1.1).
+# The marker of a segment. The data of a scan may also contain 0xFF. In the data of a scan, the byte
+# after 0xFF is 0x00 (a stuffed byte) or the second byte of a restart marker (T.81, B.1.1). The
+# expression does not match these two cases.
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])")
 SOS, EOI, APP1, APP2 = 0xDA, 0xD9, 0xE1, 0xE2
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -40,29 +43,31 @@ DCT_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # sequential or progress
 JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 PICTURES = 0xB001  # MPF tag: the number of pictures in the file (CIPA DC-007)
-# A scan of a few bytes still takes 20 ms for 50 megapixels. Usual programs write about 10 scans.
+# Decoding one scan of a picture with 50 megapixels takes 20 ms, even if the scan has only a few
+# bytes. Usual programs write about 10 scans.
 MAX_SCANS = 100
 
-# Some warnings of libjpeg-turbo do not affect the pixels. They are about header fields that are not
-# needed for decoding (a comment in its source mentions "some baseline files out there" with wrong
-# SOS parameters), about a broken colour profile, or about a rare subsampling that has no name in
-# simplejpeg.
+# The warnings of libjpeg-turbo that say nothing about the pixels. They have three subjects: header
+# fields that are not needed for decoding, a broken colour profile, and a rare subsampling that has
+# no name in simplejpeg. For example, a comment in the source of libjpeg-turbo says that some
+# existing files have wrong SOS parameters.
 HARMLESS = re.compile(
     r"JFIF revision|Adobe color transform|SOS parameters for sequential|bad ICC|subsampling level"
 )
-# Unread bytes at the end of a scan are the most frequent sign of damage in the scan: the decoder
-# reads on at a wrong bit after the damage and reaches the last pixel too early. The exception is a
-# few zero bytes, which some cameras write after a scan. Zero bytes cannot be the end of the scan
-# itself, because its last byte ends with 1 bits (T.81, F.1.2.3).
+# The warning that bytes at the end of a scan were not read. This is the most frequent sign of
+# damage: after the damaged bytes, the decoder continues at a wrong bit and reaches the last pixel
+# too early. But the pixels are right if the unread bytes are a few zero bytes, because some cameras
+# write zero bytes after a scan. Zero bytes cannot be the end of the scan itself, because unused
+# bits of the last byte of a scan are 1 (T.81, F.1.2.3).
 SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
-MAX_PADDING = 16  # zero bytes after a scan
+MAX_PADDING = 16  # the maximum number of zero bytes after a scan
 
 
 def read_jpeg(data: bytes) -> Header:
     """Read the header of a JPEG (T.81, annex B).
 
-    Raises Fault truncated, damaged, too_many_parts or unsupported_format. `decode` makes any other
-    exception a Fault.
+    Raises Fault truncated, damaged, too_many_parts or unsupported_format. Bad bytes may also cause
+    other exceptions; `decode` converts them to a Fault.
     """
     view, scans, frame = memoryview(data), 0, b""
     frames, exif, icc, end = 1, EMPTY, list[memoryview](), 0
@@ -70,7 +75,7 @@ def read_jpeg(data: bytes) -> Header:
         scans += marker == SOS
         if scans > MAX_SCANS:
             raise Fault("too_many_parts", f"more than {MAX_SCANS} scans over one picture")
-        if marker in FRAMES and not frame:  # the first frame is used
+        if marker in FRAMES and not frame:  # only the first frame is used
             frame = data[start - 3 : end]
         elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start):
             exif = view[start:end]
@@ -97,9 +102,11 @@ def read_jpeg(data: bytes) -> Header:
 
 
 def is_harmless(warning: str, data: bytes, end: int) -> bool:
-    """Return whether every pixel is right in spite of this warning of libjpeg-turbo.
+    """Return whether all pixels are right, although libjpeg-turbo gave a warning.
 
-    end: offset in bytes of the EOI marker in `data`.
+    warning: the text of the warning.
+    data: the bytes of the whole file.
+    end: the offset in bytes of the EOI marker in `data`.
     """
     surplus = SURPLUS.search(warning)
     if surplus is None:
@@ -109,7 +116,10 @@ def is_harmless(warning: str, data: bytes, end: int) -> bool:
 
 
 def without_metadata(data: bytes) -> bytes:
-    """Return a JPEG without segments APP1 and APP2: EXIF, colour profile, list of more pictures."""
+    """Return a JPEG without its segments APP1 and APP2.
+
+    These segments hold the EXIF metadata, the colour profile, and the list of further pictures.
+    """
     kept, begin = list[memoryview](), 0
     for marker, start, end in _segments(data):
         if marker in (APP1, APP2):
@@ -119,14 +129,15 @@ def without_metadata(data: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the marker of each segment, and the byte offsets of the start and end of its content.
+    """Yield each segment: the second byte of its marker, and the start and end of its content.
 
-    The last segment is EOI, the end of the picture. Bytes after EOI are ignored. Raises Fault if
-    EOI is missing, if a length is wrong, or if there are more than MAX_PARTS segments.
+    Start and end are offsets in bytes. The last segment is EOI. It has no content, so both offsets
+    are the offset of its marker. Bytes after EOI are ignored. Raises Fault if EOI is missing, if a
+    length is wrong, or if there are more than MAX_PARTS segments.
     """
     position = 2
     for _ in range(MAX_PARTS):
-        match = MARKER.search(data, position)  # skips the data of a scan
+        match = MARKER.search(data, position)  # `search` skips the data of a scan
         if match is None:
             raise Fault("truncated", "its end is missing (no EOI marker)")
         marker, start = data[match.start(1)], match.end() + 2
@@ -134,7 +145,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             yield marker, match.start(), match.start()
             return
         position = match.end() + int.from_bytes(data[match.end() : start])
-        # The length includes its own two bytes, so a length below 2 is wrong.
+        # The two bytes of the length are included in the length, so a length below 2 is wrong.
         if position < start or position > len(data):
             raise overrun(f"segment 0x{marker:02x}", data.find(b"\xff\xd9", start) < 0)
         yield marker, start, position
@@ -142,10 +153,13 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _sort_profile(icc: list[memoryview]) -> tuple[memoryview, ...]:
-    """Return the pieces of a colour profile, sorted by number, without the two number bytes.
+    """Return the pieces of a colour profile in their order, without the two bytes at their start.
 
-    A piece begins with two bytes: its number, counted from 1, and the total number of pieces.
-    Returns one empty piece if a piece is missing or repeated, or if there are more than 255.
+    icc: the pieces in the order of the file. The two bytes at the start of a piece are the number
+    of the piece, counted from 1, and the total number of pieces.
+
+    Returns one empty piece if a piece is missing or repeated, or if there are more than 255 pieces.
+    Then the image has a profile, but the profile is broken.
     """
     numbered = {bytes(piece[:2]): piece[2:] for piece in icc}
     wanted = (

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from components.images.fault import Facts, Fault
 from components.images.headers import Header
 
-HEADER_BYTES = 16_384  # a picture's header has 118 bytes; NumPy reads at most 10,000
+# The number of bytes from the start of the file that are read as the header. NumPy accepts a header
+# of at most 10,000 bytes. The header of a picture usually has 118 bytes.
+HEADER_BYTES = 16_384
 BIT_DEPTHS = {"bool": 1, "uint8": 8, "uint16": 16}
 MODES = {(): "L", (1,): "L", (3,): "RGB", (4,): "RGBA"}
 EXPECTED = "bool, uint8 or uint16 [height, width] or [height, width, 1, 3 or 4]"
@@ -19,8 +21,10 @@ EXPECTED = "bool, uint8 or uint16 [height, width] or [height, width, 1, 3 or 4]"
 def read_npy(data: bytes) -> Header:
     """Read a .npy file with one picture.
 
-    The size in the header is compared with the number of bytes before an array is made. Raises
-    Fault truncated or damaged, and not_an_image if dtype or shape are not as in EXPECTED.
+    The number of bytes that the header announces is compared with the number of bytes in the file
+    before an array is made. Raises Fault truncated or damaged if these numbers differ or if the
+    header cannot be read. Raises Fault not_an_image if the dtype or the shape is not as in
+    EXPECTED.
     """
     shape, fortran, dtype, start = _read_header(data)
     if dtype.name not in BIT_DEPTHS or len(shape) < 2 or shape[2:] not in MODES:
@@ -44,9 +48,10 @@ def read_npy(data: bytes) -> Header:
 
 
 def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", int]:
-    """Return the shape, whether the order is Fortran's, the dtype, and the offset of the values.
+    """Return four things: the shape, whether the order is Fortran's, the dtype, and an offset.
 
-    The offset is in bytes. Raises Fault truncated or damaged if the header cannot be read.
+    The offset is the position of the first value in the file, in bytes. Raises Fault truncated or
+    damaged if the header cannot be read.
     """
     file = io.BytesIO(data[:HEADER_BYTES])
     readers = {
@@ -56,7 +61,7 @@ def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", i
     try:
         read = readers[np.lib.format.read_magic(file)]
         shape, fortran, dtype = read(file)
-    except Exception:  # NumPy parses the header as Python text and raises many types
+    except Exception:  # NumPy evaluates the header as a Python literal and raises many types
         cut = len(data) < 12 or len(data) < 10 + int.from_bytes(data[8:10], "little")
         text = "its header is not one that NumPy writes"
         raise Fault("truncated" if cut else "damaged", text) from None
@@ -64,7 +69,10 @@ def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", i
 
 
 def _eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return uint8 [H, W], [H, W, 3] or [H, W, 4]: the high byte of uint16; 255 for True."""
+    """Convert the values to uint8 [H, W], [H, W, 3] or [H, W, 4].
+
+    A uint16 value is replaced by its high byte. True becomes 255, and False becomes 0.
+    """
     if values.dtype.itemsize == 2:
         values = values >> 8
     elif values.dtype == np.bool_:

@@ -8,7 +8,10 @@ from PIL import Image
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode uint8 [H, W, 3] (RGB) or [H, W] (grey) as the bytes of a PNG file, without loss."""
+    """Return the bytes of a PNG file with these pixels. The encoding is without loss.
+
+    pixels: the RGB pixels, uint8 [H, W, 3], or the grey pixels, uint8 [H, W].
+    """
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     return file.getvalue()

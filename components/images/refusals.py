@@ -1,4 +1,4 @@
-"""Facts of an image and params → a Fault if the image is refused because of its facts."""
+"""Facts of an image and params → a Fault if an image with these facts is refused."""
 
 from components.images.fault import Facts, Fault
 from components.params.ingest import Decode
@@ -7,9 +7,9 @@ GREY = frozenset({"1", "L", "LA", "I;16"})  # Pillow's modes with one channel of
 
 
 def check_size(facts: Facts, params: Decode) -> None:
-    """Raise Fault if a picture has no pixels, too many pixels, or several frames.
+    """Raise Fault if an image has no pixels, too many pixels, or several frames.
 
-    Several pictures in a JPEG are allowed.
+    A JPEG may hold several pictures, because only the first picture is decoded.
     """
     width, height, frames = facts.width or 0, facts.height or 0, facts.frames or 0
     if min(width, height) < 1:
@@ -22,10 +22,11 @@ def check_size(facts: Facts, params: Decode) -> None:
 
 
 def check_kind(facts: Facts, params: Decode) -> None:
-    """Raise Fault if params refuse how the file stores its pixels.
+    """Raise Fault if the params refuse the way in which the file stores its pixels.
 
-    The code of the Fault is the name of the param that refuses. Only the storage counts: a picture
-    of grey colours that is stored as RGB is not grey here.
+    The code of the Fault is the name of the param that refuses the image. The colours themselves
+    are not checked. For example, a picture that shows only grey but is stored as RGB is accepted
+    with `grey: refuse`.
     """
     cases = (
         ("sixteen_bit", facts.bit_depth == 16, "16 bits a channel"),
@@ -39,6 +40,9 @@ def check_kind(facts: Facts, params: Decode) -> None:
 
 
 def check_transparency(transparent: bool, params: Decode) -> None:
-    """Raise Fault if the picture has (partly) transparent pixels and params refuse them."""
+    """Raise Fault if the picture has transparent pixels and the params refuse them.
+
+    transparent: whether at least one pixel is transparent or partly transparent.
+    """
     if transparent and params.alpha == "refuse":
         raise Fault("transparent", "it has transparent pixels, which ingest.decode.alpha refuses")

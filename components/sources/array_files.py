@@ -1,7 +1,7 @@
-"""A .npy or .npz file → its arrays, or single elements of them; pickles are never loaded.
+"""A .npy or .npz file → its arrays, or single elements of an array; pickles are never loaded.
 
 An element is read through a memory map. A .npy file is mapped directly. An array of an .npz is
-first copied to a .npy file below `state/arrays`. The folder of the copy is named after the sha256
+first copied to a .npy file below `state/arrays`. The name of the folder of the copy is the sha256
 of the .npz, so several stages use the same copy. The copies may be deleted at any time.
 """
 
@@ -30,21 +30,25 @@ from components.sources.tree import open_plain
 Array = NDArray[Any]
 State = tuple[int, int, int, int]
 
-# The maximum size of a compressed array after unpacking. An array without compression may have any
-# size.
+# The maximum number of bytes of a compressed array after unpacking. The size of an uncompressed
+# array is not limited.
 MAX_UNPACKED_BYTES = 2 * 2**30
-# The maximum ratio of unpacked to packed bytes; it applies to arrays above RATIO_FROM_BYTES. Blank
-# pictures compress well, but a large array above this ratio is treated as an attack (a zip bomb).
+# The maximum ratio of unpacked bytes to packed bytes. A compressed array that has a higher ratio
+# and more than RATIO_FROM_BYTES after unpacking is refused, because it may be an attack (a zip
+# bomb). A small array is accepted with any ratio, because blank pictures compress well.
 MAX_RATIO, RATIO_FROM_BYTES = 200, 100 * 2**20
-KEPT = 3  # entries in each cache below: one each for train, val and test
-LOCK = threading.Lock()  # without the lock, every thread would copy the same array
+KEPT = 3  # the maximum number of entries in each cache below, for train, val and test
+LOCK = threading.Lock()  # without the lock, several threads could copy the same array
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a file, as described by its header; its values are not read yet.
+    """The description of an array in a file, from the header of the array. It has no values.
 
-    file: path relative to the root. member: the name of the array in an .npz, None for an .npy.
+    file: the path of the file, relative to the root.
+    member: the name of the array in an .npz. None for a .npy.
+    shape: the shape of the array.
+    dtype: the dtype of the array.
     """
 
     file: str
@@ -54,7 +58,7 @@ class Stored:
 
     @property
     def path(self) -> str:
-        """The first part of the path of an element: file, and member if there is one."""
+        """The path of the array: `<file>` for a .npy, `<file>/<member>` for an .npz."""
         return self.file if self.member is None else f"{self.file}/{self.member}"
 
     @property
@@ -64,11 +68,15 @@ class Stored:
 
 
 def stored_arrays(root: Path, file: str) -> Mapping[str | None, Stored]:
-    """Return name → array of a file below `root`. The array of an .npy has the name None.
+    """Return the arrays of a file: name of the array → description of the array.
 
-    Sizes in the headers are compared with the sizes in the file before any value is read. Raises
-    UserError if the file is damaged, holds pickles, or would unpack to too many bytes. Also raises
-    the Faults of `open_plain`.
+    file: the path of a .npy or .npz file, relative to `root`.
+
+    The array of a .npy has no name, so its key is None.
+
+    The sizes that the headers announce are compared with the sizes in the file before any value is
+    read. Raises UserError if the file is damaged, contains pickles, or would unpack to too many
+    bytes. Also raises the Faults of `open_plain`.
     """
     with open_plain(root, file) as descriptor, LOCK:
         return _read_headers(root, file, _state(descriptor))
@@ -84,10 +92,13 @@ def read_array(root: Path, stored: Stored) -> Array:
 
 
 def read_element(root: Path, stored: Stored, number: int, state: Path) -> bytes:
-    """Return the bytes of one element, in C order.
+    """Return the bytes of one element of an array, in C order.
 
-    state: the folder below which copies of the arrays of an .npz are kept.
-    Raises UserError if the file is damaged or the disk is too full for a copy. Also raises the
+    stored: the description of the array.
+    number: the index of the element on the first axis of the array.
+    state: the folder for copies of the arrays of an .npz.
+
+    Raises UserError if the file is damaged, or if the disk is too full for a copy. Also raises the
     Faults of `open_plain`.
     """
     with open_plain(root, stored.file) as descriptor, LOCK:
@@ -98,10 +109,13 @@ def read_element(root: Path, stored: Stored, number: int, state: Path) -> bytes:
 
 @lru_cache(maxsize=KEPT)
 def file_md5(root: Path, file: str, state: tuple[int, ...]) -> str:
-    """Return the md5 (hex) of a whole file below root. DVC identifies a file by the same md5.
+    """Return the md5 (hex) of a whole file. DVC identifies a file by the same md5.
 
-    state: values that change if the file changes. With the same values, the cached md5 is returned
-    and the file is not read again. Raises the Faults of `open_plain`.
+    file: the path of the file, relative to `root`.
+    state: numbers that change if the file changes. If the numbers are the same as in an earlier
+    call, the cached md5 is returned and the file is not read again.
+
+    Raises the Faults of `open_plain`.
     """
     return _digest(root, file, partial(hashlib.md5, usedforsecurity=False))
 
@@ -117,7 +131,10 @@ def _digest(root: Path, file: str, algorithm: Any) -> str:
 
 
 def _state(descriptor: int) -> State:
-    """Return size, times and inode of a file: keys of the caches, which change with the file."""
+    """Return the size, the modification time, the change time and the inode number of a file.
+
+    At least one of these numbers changes if the file changes, so they are keys of the caches.
+    """
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
@@ -135,13 +152,18 @@ def _read_headers(root: Path, file: str, state: State) -> Mapping[str | None, St
 
 @lru_cache(maxsize=KEPT)
 def _map(root: Path, stored: Stored, file_state: State, state: Path) -> Array:
-    """Map an array into memory: the .npy file itself, or the copy of an array of an .npz."""
+    """Map an array into memory: from the .npy file itself, or from the copy of an .npz array.
+
+    stored: the description of the array.
+    file_state: the result of `_state` for the array file. It is a key of the cache.
+    state: the folder for copies of the arrays of an .npz.
+    """
     if stored.member is None:
         with _open(root, stored.file) as stream:
             shape, fortran, dtype = _read_header(stream)
             order = "F" if fortran else "C"
             return np.memmap(stream, dtype, "r", stream.tell(), shape, order)  # type: ignore[call-overload, no-any-return]
-    # The name of a member may not be a valid file name, so its hash is used.
+    # The name of an array may be invalid as a file name. So the copy gets a hash of it as its name.
     name = hashlib.sha256(stored.member.encode()).hexdigest()[:16]
     copies = state / "arrays" / stored.file
     copy = copies / _file_sha256(root, stored.file, file_state) / f"{name}.npy"
@@ -153,15 +175,20 @@ def _map(root: Path, stored: Stored, file_state: State, state: Path) -> Array:
 
 
 def _drop_others(copies: Path, current: Path) -> None:
-    """Remove the copies of earlier versions of the .npz."""
+    """Remove the copies of earlier versions of an .npz.
+
+    copies: the folder with one subfolder for each version of the .npz.
+    current: the subfolder that is not removed.
+    """
     for folder in set(copies.glob("*")) - {current}:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unpack(root: Path, stored: Stored, copy: Path) -> None:
-    """Copy an array of an .npz to a .npy file. A member of an .npz has the format of a .npy file.
+    """Copy an array of an .npz to the .npy file `copy`.
 
-    Raises UserError if the disk has too few free bytes.
+    In an .npz, an array is stored as a complete .npy file, so its bytes are copied unchanged.
+    Raises UserError if the disk has too few free bytes, or if the .npz is damaged.
     """
     copy.parent.mkdir(parents=True, exist_ok=True)
     needed = prod(stored.shape) * stored.dtype.itemsize
@@ -182,7 +209,11 @@ def _unpack(root: Path, stored: Stored, copy: Path) -> None:
 
 @contextmanager
 def _open(root: Path, file: str) -> Iterator[IO[bytes]]:
-    """Open an array file. Any error of NumPy or zipfile because of bad bytes becomes UserError."""
+    """Open an array file for reading. NumPy and zipfile may be used in the `with` block.
+
+    If bad bytes cause any exception in the `with` block, it is converted to UserError. Also raises
+    the Faults of `open_plain`.
+    """
     with open_plain(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
         try:
             yield stream
@@ -198,7 +229,11 @@ def _open(root: Path, file: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _open_array(stream: IO[bytes], member: str | None) -> Iterator[IO[bytes]]:
-    """Open the bytes of a .npy: the file itself, or the array `member` of an .npz."""
+    """Yield a stream with the bytes of a .npy file.
+
+    stream: an open .npy or .npz file.
+    member: the name of an array in the .npz. If None, the stream itself is the .npy file.
+    """
     if member is None:
         yield stream
         return
@@ -222,9 +257,14 @@ def _describe_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: str)
 
 
 def _describe(stream: IO[bytes], file: str, member: str | None, size: int) -> Stored:
-    """Read the header of a .npy. Raises UserError if its size in the header contradicts `size`.
+    """Read the header of a .npy file and return the description of its array.
 
-    size: bytes of the whole .npy, with its header. Also raises UserError for Python objects.
+    stream: the bytes of the .npy file.
+    file, member: the file and the name of the array, for the description.
+    size: the number of bytes of the .npy file, including its header.
+
+    Raises UserError if the header announces another size than `size`, or if the array contains
+    Python objects.
     """
     shape, _, dtype = _read_header(stream)
     where = f"{member} in {file}" if member else file
@@ -243,9 +283,9 @@ def _describe(stream: IO[bytes], file: str, member: str | None, size: int) -> St
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return the shape, whether the order is Fortran's, and the dtype.
+    """Return the shape of an array, whether its order is Fortran's, and its dtype.
 
-    Afterwards the position of the stream is the first value.
+    Afterwards, the position of the stream is at the first value of the array.
     """
     read = (
         npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0

@@ -1,4 +1,4 @@
-"""Array files of pictures and labels → entries, and one picture as the bytes of a .npy file."""
+"""Array files of pictures and labels → the entries; one entry → the bytes of its picture."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,8 @@ from components.sources.listing import Entry
 from components.sources.tree import Tree
 from components.words import name_list
 
-# The supported families of names: split → the names of the arrays of pictures and of labels.
+# The supported families of names. A family is: split → the name of the array of pictures, and the
+# name of the array of labels. The split None means that the pictures have no split yet.
 FAMILIES: tuple[Mapping[str | None, tuple[str, str]], ...] = (
     {split: (f"x_{split}", f"y_{split}") for split in SPLITS},
     {split: (f"{split}_images", f"{split}_labels") for split in SPLITS},
@@ -27,14 +28,16 @@ FAMILIES: tuple[Mapping[str | None, tuple[str, str]], ...] = (
 )
 NAMES = "x_train y_train x_val y_val x_test y_test, x y, or images labels"
 ELEMENT = re.compile(r"(.+\.npz)/([^/]+)/(\d+)|(.+\.npy)/(\d+)", re.IGNORECASE | re.DOTALL)
-DEPTHS = ("|u1", "|b1", "<u2", ">u2")  # uint8, bool, uint16 in both byte orders
+DEPTHS = ("|u1", "|b1", "<u2", ">u2")  # dtypes: uint8, bool, uint16 in both byte orders
 CHANNELS = (1, 3, 4)
 
 Arrays = Mapping[str, Stored]
 
 
 def array_file(path: str) -> str | None:
-    """Return the array file that holds the picture `path`, None if the picture is a plain file.
+    """Return the path of the array file that holds a picture. None if the picture is a plain file.
+
+    path: the path of the picture, as in `Entry`.
 
     >>> array_file("digits.npz/x_train/017"), array_file("cat/1.png")
     ('digits.npz', None)
@@ -46,9 +49,11 @@ def array_file(path: str) -> str | None:
 
 
 def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
-    """Return entries for all pictures of the array files at the top, sorted; and lines for the log.
+    """Return the entries of all pictures in the array files, and lines for the log.
 
-    Raises UserError if there are no arrays, if pictures and labels do not match, or if an array
+    The array files are directly in `root`. The entries are sorted by path.
+
+    Raises UserError if there are no arrays, if the pictures and labels do not match, or if an array
     file is damaged.
     """
     arrays = _arrays(root, tree)
@@ -72,11 +77,15 @@ def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
 
 
 def picture_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
-    """Return one picture of an array file as the bytes of a .npy file with only this picture.
+    """Return one picture of an array file, as the bytes of a .npy file with only this picture.
 
-    Raises the Faults of `open_plain`, Fault missing if there is no such picture, and Fault
-    too_many_bytes if it has more than `max_bytes`. Raises UserError if the array file is damaged,
-    or if the disk is too full for a copy of the array.
+    path: the path of the picture, as in `Entry`.
+    max_bytes: the maximum number of bytes of the picture, without the header of the .npy file.
+    state: the folder for copies of the arrays of an .npz.
+
+    Raises the Faults of `open_plain`. Raises Fault missing if the array file has no such picture,
+    and Fault too_many_bytes if the picture is too large. Raises UserError if the array file is
+    damaged, or if the disk is too full for a copy of the array.
     """
     parts = ELEMENT.fullmatch(path)
     assert parts is not None, path
@@ -100,7 +109,10 @@ def _header(shape: tuple[int, ...], kind: str) -> bytes:
 
 
 def _numbers(length: int) -> list[str]:
-    """Return 0 to length - 1 as text, with leading zeros so that sorting keeps the order."""
+    """Return the numbers from 0 to `length` - 1 as texts.
+
+    The texts have leading zeros, so that sorting the texts gives the order of the numbers.
+    """
     width = len(str(max(0, length - 1)))
     return [f"{number:0{width}}" for number in range(length)]
 
@@ -112,9 +124,10 @@ def _is_number(digits: str, length: int) -> bool:
 
 
 def _arrays(root: Path, tree: Tree) -> Arrays:
-    """Return name → array at the top of `root`: all arrays of one .npz, or the array of each .npy.
+    """Return name → description of the arrays in the array files directly in `root`.
 
-    Raises UserError if there is another number of files, or if a file cannot be read.
+    Raises UserError unless the array files are exactly one .npz, or one or more .npy. Also raises
+    UserError if a file cannot be read.
     """
     packs, plain = tree.top(".npz"), tree.top(".npy")
     if len(packs) > 1 or (packs and plain) or not (packs or plain):
@@ -134,7 +147,11 @@ def _arrays(root: Path, tree: Tree) -> Arrays:
 
 
 def _pairs(arrays: Arrays) -> dict[str | None, tuple[Stored, Stored]]:
-    """Return split → (pictures, labels). Raises UserError unless the names fit one family."""
+    """Return split → (array of pictures, array of labels).
+
+    Raises UserError if the names of the arrays do not match exactly one family of FAMILIES, or if
+    one array of a pair is missing.
+    """
     complete = [
         {split: (arrays[x], arrays[y]) for split, (x, y) in family.items() if x in arrays}
         for family in FAMILIES
@@ -170,7 +187,12 @@ def _check_pictures(pictures: Stored, labels: Stored) -> None:
 
 
 def _names(root: Path, labels: Stored) -> list[str]:
-    """Return the labels as text. Raises UserError if they are not whole numbers or UTF-8 text."""
+    """Return the labels of all pictures as texts.
+
+    labels: the description of the array of labels.
+
+    Raises UserError if the labels are neither whole numbers nor UTF-8 text.
+    """
     if labels.dtype.kind not in "iuUS":
         raise UserError(
             f"{labels.path} must hold whole numbers or text, since a label names a class. "
@@ -188,5 +210,5 @@ def _names(root: Path, labels: Stored) -> list[str]:
 
 def _name(value: Any) -> str:
     name = value.decode() if isinstance(value, bytes) else str(value)
-    name.encode()  # raises UnicodeError for half of a surrogate pair
+    name.encode()  # raises UnicodeError if the text contains half of a surrogate pair
     return name

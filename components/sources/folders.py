@@ -1,4 +1,4 @@
-"""Folders of images → their entries; folder names give the label, or the split and the label."""
+"""Folders of images → entries; the names of the folders are the labels, or splits and labels."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -12,14 +12,18 @@ Group = Literal["none", "subfolder"]
 
 
 def class_folders(tree: Tree, group: Group) -> list[Entry]:
-    """Return an entry for each `<class>/**/<image>`. The label is empty for an image at the top."""
+    """Return an entry for each image `<class>/**/<image>`.
+
+    If an image is not in a class folder, its label is empty.
+    """
     return [_entry(path, [], steps, group) for path, steps in _images(tree)]
 
 
 def split_folders(tree: Tree, group: Group) -> list[Entry]:
-    """Return an entry for each `<split>/<class>/**/<image>`.
+    """Return an entry for each image `<split>/<class>/**/<image>`.
 
-    Raises UserError if an image is in a top folder that does not have the name of a split.
+    If an image is not in a class folder, its label is empty. Raises UserError if an image is in a
+    top folder whose name is not the name of a split.
     """
     entries = []
     for path, steps in _images(tree):
@@ -34,11 +38,12 @@ def split_folders(tree: Tree, group: Group) -> list[Entry]:
 
 
 def _images(tree: Tree) -> Iterator[tuple[str, list[str]]]:
-    """Yield the path of each image, and its parts (folder names and file name).
+    """Yield the path of each image, and the parts of the path (folder names and file name).
 
-    Hidden files are left out. A link to a folder, or a folder that cannot be listed, may contain
-    images. It is yielded as if it contained one image with an empty name, so it becomes a row with
-    a fault.
+    Hidden files and files of a file browser are left out.
+
+    A link to a folder, or a folder that cannot be listed, may contain images. Such a link or folder
+    is yielded like an image with an empty file name. So it later becomes a row with a fault.
     """
     closed = set(tree.closed)
     for path in sorted([*filter(is_image, tree.files), *closed]):
@@ -48,15 +53,19 @@ def _images(tree: Tree) -> Iterator[tuple[str, list[str]]]:
 
 
 def _entry(path: str, split: list[str], steps: list[str], group: Group) -> Entry:
-    """Make the entry of an image.
+    """Return the entry of an image.
 
-    split: a list with the name of the split folder, or an empty list.
-    steps: the folder names below the split folder, and the file name.
+    path: the path of the image, relative to data/raw.
+    split: a list with the name of the split folder. Empty if there is no split folder.
+    steps: the folder names of the path after the split folder, and the file name.
+    group: `subfolder` if the folders below the class folder are groups.
 
-    The name of a group contains the class: `cat/1` and `dog/1` are two groups. Folders named 1, 2
-    or 2024 often occur in every class by chance, and a group with all classes could not be split.
-    The name of a group does not contain the split: a group in train and in test is a leak, which
-    can only be found if the group has the same name in both splits.
+    The name of a group contains the class, so `cat/1` and `dog/1` are two groups. The reason is
+    that folders with names such as 1 or 2024 often occur in every class by chance. If they were one
+    group, this group would contain all classes, and it could not be split.
+
+    The name of a group does not contain the split. If a group is both in train and in test, this is
+    a leak. The leak is only found if the group has the same name in both splits.
     """
     label = steps[0] if len(steps) > 1 else ""
     inner = group == "subfolder" and len(steps) > 2

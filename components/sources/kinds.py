@@ -13,9 +13,13 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 
 def guess_kind(root: Path, tree: Tree) -> str:
-    """Return class_folders, split_folders, table or arrays.
+    """Return the kind of source: class_folders, split_folders, table or arrays.
 
-    Raises UserError if two kinds are possible. A wrong guess would use folder names as labels.
+    root: the folder of the source, for the error message.
+    tree: the paths below `root`.
+
+    Raises UserError if two kinds are possible. With a wrong kind, the images could get wrong
+    labels.
     """
     tables, arrays = tree.top(*TABLES), tree.top(*ARRAYS)
     if not tables and not arrays:
@@ -25,7 +29,7 @@ def guess_kind(root: Path, tree: Tree) -> str:
     folders = f"images in {name_list(classes)}"
     if tables and arrays:
         raise _ambiguity(root, ("table", "arrays"), name_list([*tables, *arrays]))
-    # If only one folder is beside a table, it holds the images of the table.
+    # One folder with images beside a table is not ambiguous: the table lists the images in it.
     if tables and len(classes) > 1:
         raise _ambiguity(root, ("table", "class_folders"), f"{name_list(tables)}, and {folders}")
     if arrays and classes:
@@ -34,7 +38,10 @@ def guess_kind(root: Path, tree: Tree) -> str:
 
 
 def only_table(root: Path, tree: Tree) -> str:
-    """Return the name of the table at the top. Raises UserError if there is none or several."""
+    """Return the file name of the table in `root`.
+
+    Raises UserError if there is no table or more than one table directly in `root`.
+    """
     tables = tree.top(*TABLES)
     if len(tables) != 1:
         raise UserError(
@@ -45,7 +52,7 @@ def only_table(root: Path, tree: Tree) -> str:
 
 
 def check_unpacked(root: Path, tree: Tree) -> None:
-    """Raise UserError if there are archives, but no images, tables or array files."""
+    """Raise UserError if `root` contains archives, but no images, tables or array files."""
     archives = tree.top(*ARCHIVES)
     if archives and not tree.top(*TABLES, *ARRAYS) and not any(map(is_image, tree.files)):
         raise UserError(
@@ -60,8 +67,8 @@ def _kind_of_folders(root: Path, tree: Tree) -> str:
     nested = {path.split("/")[0] for path in tree.folders if "/" in path and not is_junk(path)}
     if tops and splits == tops and set(tops) <= nested:
         return "split_folders"
-    # Folders named train and test are probably splits, even if they have no class folders or if
-    # other folders are beside them.
+    # Folders such as train and test are probably splits, even if they contain no class folders, or
+    # if there are other folders beside them. So the user must choose.
     if len({SPLITS_BY_WORD[name.lower()] for name in splits}) > 1:
         others = name_list(set(tops) - (set(splits) & nested))
         received = f"{name_list(splits)}, but these hold no class folders or are no split: {others}"

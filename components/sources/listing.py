@@ -1,4 +1,4 @@
-"""A source of any kind → the list of its pictures with their labels; no picture is read."""
+"""File names and labels → whether they are usable; also the types Entry and Listing of a source."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,12 @@ from components.errors import UserError
 from components.words import printable
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-# Other image formats. The decoder refuses them, so each file becomes a row with a fault. If they
-# were not listed, a class with only such images would be missing, and no report would mention it.
+# The extensions of image formats that the decoder refuses. A file with such an extension is listed
+# and becomes a row with a fault. If these files were not listed, a class that has only such files
+# would be missing, and no report would mention this.
 REFUSED = (".gif", ".tif", ".tiff", ".jfif", ".jpe", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 ENDINGS = (*EXTENSIONS, *REFUSED)
-# The name of a split in folders and tables → the name of the split in this project.
+# The name of a split in a folder or table → the name of the split in this project.
 SPLITS_BY_WORD = {
     "train": "train",
     "training": "train",
@@ -29,12 +30,14 @@ NOTHING: Mapping[str, str | None] = {}
 
 
 class Entry(NamedTuple):
-    """One picture: where its bytes are, and what its folder, table or array says about it.
+    """One picture of a source: the path of its bytes, and what the source says about the picture.
 
-    path: POSIX, relative to data/raw. A picture in an .npz has the path `<file>/<array>/<number>`,
-    a picture in an .npy has `<file>/<number>`.
-    label: empty if there is none. group, given_split: None if there is none.
-    extras: name → value of the other columns of a table.
+    path: the POSIX path, relative to data/raw. The path of a picture in an .npz is
+    `<file>/<array>/<number>`. The path of a picture in a .npy is `<file>/<number>`.
+    label: the label of the picture. Empty if the picture has no label.
+    group: the name of the group of the picture. None if it has no group.
+    given_split: the split that the source gives to the picture. None if it gives no split.
+    extras: name → value of the further columns of a table.
     """
 
     path: str
@@ -46,13 +49,15 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """All pictures of a source, sorted by path, each path once.
+    """All pictures of a source.
 
-    kind: a value of `ingest.source.kind`, but never auto.
-    ignored: paths of files that are not listed as pictures.
-    columns: names of the extras, in the order of the table.
-    folders: paths of all folders below the root, and "" for the root; no links to folders.
-    notes: lines for the log.
+    kind: the kind of the source, a value of `ingest.source.kind` other than auto.
+    entries: the entries of all pictures, sorted by path. A path occurs only once.
+    ignored: the paths of files that are not listed as pictures.
+    columns: the names of the extras, in the order of the table.
+    folders: the paths of all folders below the root, and "" for the root itself. Links to folders
+    are not included.
+    notes: the lines for the log.
     """
 
     kind: str
@@ -64,12 +69,12 @@ class Listing:
 
 
 def is_image(name: str) -> bool:
-    """Return whether the file has the extension of an image format, in upper or lower case."""
+    """Return whether a file name has the extension of an image format, in upper or lower case."""
     return name.lower().endswith(ENDINGS)
 
 
 def is_junk(name: str) -> bool:
-    """Return whether a file or one of its folders is hidden, or was made by a file browser.
+    """Return whether a file or one of the folders in its path is hidden or made by a file browser.
 
     >>> is_junk("cat/.DS_Store"), is_junk("__MACOSX/cat/1.png"), is_junk("cat/1.png")
     (True, True, False)
@@ -80,11 +85,12 @@ def is_junk(name: str) -> bool:
 def check_labels(entries: Iterable[Entry], advice: str) -> None:
     """Raise UserError if there are fewer than two labels, or if a label is not one line of text.
 
-    advice: the part of the message that says what to do.
+    entries: the entries of a source.
+    advice: the part of the error message that says what the user can do.
 
     Labels appear in reports, tables and logs. A line break or another control character in a label
-    would break them; its usual cause is a missing quote in a table. A slash is allowed, because no
-    file is named after a label.
+    would damage these outputs. The usual cause of a line break is a missing quote in a table. A
+    slash is allowed, because labels are not used as file names.
     """
     labels = sorted({entry.label for entry in entries} - {""})
     if broken := [label for label in labels if not _is_line(label)]:

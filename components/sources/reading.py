@@ -7,9 +7,13 @@ from components.sources.tree import read_plain
 
 
 def read_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
-    """Return the bytes of the picture `path`; an element of an array file is returned as a .npy.
+    """Return the bytes of a picture. A picture in an array file is returned as a .npy file.
 
-    state: a folder for files that may be deleted at any time, such as copies of arrays of an .npz.
+    root: the folder data/raw.
+    path: the path of the picture, as in `Entry`.
+    max_bytes: the maximum number of bytes of the picture.
+    state: the folder for copies of the arrays of an .npz. The copies may be deleted at any time.
+
     Raises Fault with one of the codes missing, outside, symlink, not_a_file, too_many_bytes or
     unreadable. Raises UserError if an array file is damaged, or if the disk is too full for a copy.
     """
@@ -19,7 +23,11 @@ def read_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
 
 
 def file_of(root: Path, path: str) -> str:
-    """Return the path of the file that holds the picture `path`: `path`, or an array file."""
+    """Return the path of the file that holds a picture, relative to `root`.
+
+    For a plain file, this is `path` itself. For a picture in an array file, it is the path of the
+    array file.
+    """
     holder = array_file(path)
-    # A folder can also have a name such as x.npy; then `path` is a plain file in it.
+    # If `holder` is a folder with a name such as x.npy, `path` is a plain file in this folder.
     return path if holder is None or (root / holder).is_dir() else holder

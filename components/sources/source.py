@@ -1,4 +1,4 @@
-"""data/raw in any supported form → the list of its pictures."""
+"""The folder data/raw with a source of any kind → the list of its pictures with their labels."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,8 +26,12 @@ from components.words import count_text, name_list, printable
 def open_source(root: Path, params: Source) -> Listing:
     """List every picture below `root` with its label. No picture is read.
 
-    Raises UserError if there are no pictures or fewer than two labels, if the folder does not have
-    the form that params ask for, or if `auto` finds two possible forms.
+    root: the folder of the source.
+    params: the params `ingest.source`.
+
+    Raises UserError if the folder is missing, if it has no pictures or fewer than two labels, or if
+    it is not a source of the kind that the params ask for. Also raises UserError if the kind is
+    `auto` and two kinds are possible.
     """
     if not root.is_dir():
         raise UserError(
@@ -109,7 +113,7 @@ def _listing(
 
 
 def _summary(kind: str, entries: Sequence[Entry]) -> str:
-    """Describe the source in one line, so that the user notices a wrongly guessed kind."""
+    """Describe the source in one line for the log, so that the user can notice a wrong kind."""
     labels = {entry.label for entry in entries} - {""}
     splits = {entry.given_split for entry in entries}
     given = "".join(f", {split}" for split in SPLITS if split in splits)
@@ -118,7 +122,10 @@ def _summary(kind: str, entries: Sequence[Entry]) -> str:
 
 
 def _ignored_notes(names: Sequence[str]) -> list[str]:
-    """Return at most two lines for the log about files that are not listed as pictures."""
+    """Return lines for the log about ignored files: at most one about junk, and one about others.
+
+    names: the paths of the files that are not listed as pictures.
+    """
     junk = [name for name in names if is_junk(name)]
     others = [PurePosixPath(name) for name in sorted({*names} - {*junk})]
     notes = []

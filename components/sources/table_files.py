@@ -1,6 +1,7 @@
-"""A .csv, .parquet or .jsonl file → its columns and rows; an error names the malformed line.
+"""A .csv, .parquet or .jsonl file → the names of its columns, and its rows.
 
-docs/decisions/tables-by-hand.md says why pyarrow or pandas does not read all three formats.
+If a .csv or .jsonl is malformed, the error message names the line. The file
+docs/decisions/tables-by-hand.md says why the three formats are not all read by pyarrow or pandas.
 """
 
 import codecs
@@ -19,22 +20,27 @@ from components.sources.tree import open_plain, read_plain
 from components.words import name_list
 
 DELIMITERS = ",;\t"  # Excel writes semicolons in countries that use a decimal comma
-INDEX = "__index_level_"  # pandas gives this prefix to a column of row numbers
-BATCH = 10_000  # rows
+INDEX = "__index_level_"  # the prefix that pandas gives to the name of a column of row numbers
+BATCH = 10_000  # the number of rows of a Parquet file that are converted to Python at once
 
-# The line of a text file or the row of a Parquet file, counted from 1; and column → value.
+# A row of a table: its number, and name of the column → value. The number is counted from 1. It is
+# the number of the line in a text file, or the number of the row in a Parquet file.
 Row = tuple[int, Mapping[str, Any]]
 Rows = tuple[list[str], Iterable[Row]]
 
 
 def read_rows(root: Path, name: str, needed: Iterable[str]) -> Rows:
-    """Return the names of the columns, and the rows, of the table `name` in the folder `root`.
+    """Return the names of the columns of a table, and its rows.
 
-    Columns without a name and the row numbers of pandas are not among the names. In a .csv, all
-    values are text, and a missing value is empty. In other files, values keep their types.
+    root: the folder of the table.
+    name: the file name of the table.
+    needed: the names of the columns that the table must have.
 
-    Raises UserError if the table is malformed, has two columns of the same name, or lacks a column
-    of `needed`. For a malformed row of a .csv, the error is raised when the row is read.
+    A column without a name and the row numbers of pandas are left out of the names. In a .csv, all
+    values are texts, and a missing value is an empty text. In other files, values keep their types.
+
+    Raises UserError if the table is malformed, if two columns have the same name, or if a column of
+    `needed` is missing. A malformed row of a .csv is noticed later, when the row is read.
     """
     read = READERS[Path(name).suffix.lower()]
     try:
@@ -71,7 +77,7 @@ def _csv_rows(root: Path, name: str, needed: list[str]) -> Rows:
 def _csv_header(text: str, delimiter: str) -> list[str]:
     try:
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-    except csv.Error:  # the reader of the rows raises UserError for the same error
+    except csv.Error:  # `_csv_body` raises UserError for the same error
         return []
 
 
@@ -92,7 +98,7 @@ def _csv_body(where: Path, text: str, delimiter: str) -> Iterator[Row]:
 
 def _jsonl_rows(root: Path, name: str, needed: list[str]) -> Rows:
     text = _decode_utf8(root / name, read_plain(root, name, sys.maxsize))
-    lines = enumerate(text.split("\n"), start=1)  # splitlines would also split within values
+    lines = enumerate(text.split("\n"), start=1)  # `splitlines` would also split in values
     rows = [
         (number, _json_row(root / name, number, line)) for number, line in lines if line.strip()
     ]
@@ -105,7 +111,7 @@ def _json_row(where: Path, number: int, line: str) -> dict[str, Any]:
         if not isinstance(row, dict):
             raise ValueError("not a JSON object in braces")
         if "\\u" in line:
-            json.dumps(row, ensure_ascii=False).encode()  # raises if a surrogate has no partner
+            json.dumps(row, ensure_ascii=False).encode()  # raises for half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{where} is malformed in line {number}; correct it. Received: {error}"
@@ -122,7 +128,7 @@ def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
             parquet_file = parquet.ParquetFile(file)
             _check_no_bytes(root / name, parquet_file.schema_arrow)
             table = parquet_file.read()
-        table.validate(full=True)  # without this check, text that is not UTF-8 fails later
+        table.validate(full=True)  # without this, text that is not UTF-8 causes an error later
     except (pa.ArrowException, OSError) as error:
         problem = one_line(error)
         raise UserError(
@@ -134,10 +140,13 @@ def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
 
 
 def _whole_numbers(column: Any) -> Any:
-    """Convert a column of floats to integers if values are missing and all others are integers.
+    """Convert floats to integers in a column that probably contained integers at first.
 
-    pandas stores integers as floats if a value is missing, and class 1 would become class 1.0. Any
-    other column is returned unchanged.
+    column: a column of a pyarrow table.
+
+    If a value is missing in a column of integers, pandas stores the column as floats. Then the
+    class 1 would become the class 1.0. So a column of floats is converted if a value is missing and
+    all other values are whole numbers. Any other column is returned unchanged.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -150,7 +159,7 @@ def _whole_numbers(column: Any) -> Any:
         return column
     try:
         return known.cast(pa.int64())
-    except pa.ArrowInvalid:  # some values have decimals
+    except pa.ArrowInvalid:  # a value has decimals
         return column
 
 
@@ -173,7 +182,11 @@ def _parquet_body(table: Any) -> Iterator[Row]:
 
 
 def _decode_utf8(where: Path, data: bytes) -> str:
-    """Decode UTF-8, with or without a byte order mark."""
+    """Decode UTF-8, with or without a byte order mark. Raises UserError if it is not UTF-8.
+
+    where: the path of the file, for the error message.
+    data: the bytes of the file.
+    """
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
         return data.decode()

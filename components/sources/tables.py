@@ -1,4 +1,4 @@
-"""Rows of a table with paths and labels → entries; rows that contradict each other are refused."""
+"""A table with paths and labels → its entries; two rows that contradict each other are refused."""
 
 import json
 import math
@@ -20,9 +20,11 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Table:
-    """The entries of a table, sorted by path.
+    """The content of a table.
 
-    columns: names of the columns without a meaning in params. notes: lines for the log.
+    entries: the entries, sorted by path.
+    columns: the names of the further columns, which are not named in `ingest.source.columns`.
+    notes: the lines for the log.
     """
 
     entries: list[Entry]
@@ -31,11 +33,17 @@ class Table:
 
 
 def read_table(root: Path, name: str, columns: Columns) -> Table:
-    """Read the table `name` in the folder `root`. The paths in the table are relative to `root`.
+    """Read a table. It has one row per image.
 
-    The files need not exist. A missing file becomes a row with a fault later, when it is read. A
-    repeated row counts once. Raises UserError if the table is malformed or empty, or if two rows
-    contradict each other.
+    root: the folder of the table. The paths in the table are relative to this folder.
+    name: the file name of the table.
+    columns: the params `ingest.source.columns`: the names of the columns with a meaning.
+
+    This function does not check whether the images exist. A missing image later becomes a row with
+    a fault. If several rows have the same path, the first of these rows is used.
+
+    Raises UserError if the table is malformed or has no row, or if two rows with the same path
+    differ in label, group or split.
     """
     header, rows = read_rows(root, name, (columns.path, columns.label))
     _check_optional(root / name, header, columns)
@@ -57,7 +65,10 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
 
 
 def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> None:
-    """Raise UserError if the column for group or split is missing and has no default name."""
+    """Raise UserError if the params name a column for group or split that is missing.
+
+    The default names, `group` and `split`, may be missing.
+    """
     for what in ("group", "split"):
         name = getattr(columns, what)
         if name != what and name not in header:
@@ -68,7 +79,12 @@ def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> Non
 
 
 def check_slashes(where: Path, paths: Iterable[str], files: Collection[str]) -> None:
-    """Raise UserError if a path contains a backslash and no file has exactly this path."""
+    """Raise UserError if a path contains a backslash and is not the path of a file.
+
+    where: the path of the table, for the error message.
+    paths: the paths in the table.
+    files: the paths of the files that exist.
+    """
     for path in paths:
         if "\\" in path and path not in files:
             raise UserError(
@@ -89,9 +105,10 @@ def _entry(where: str, row: Row, columns: Columns, further: Iterable[str]) -> En
 
 
 def _path(where: str, value: Any) -> str:
-    """Return a path without `.` and without empty steps. Raises UserError if it is missing.
+    """Return a path without the part `.` and without empty parts.
 
-    The paths of existing files are listed in the same form, so the two can be compared.
+    The paths of existing files have the same form, so a path of the table can be compared with
+    them. Raises UserError if the value is not a text or is empty.
     """
     if not isinstance(value, str) or not value.strip():
         raise UserError(
@@ -125,7 +142,7 @@ def _split(where: str, value: Any) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    """Return a value as text, None if it is empty or NaN."""
+    """Return a value of a table as text. None if the value is missing, empty or NaN."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, bool):
@@ -148,10 +165,10 @@ def _check_same(where: Path, first: Entry, second: Entry) -> None:
 
 
 def _number_notes(where: Path, entries: Iterable[Entry]) -> list[str]:
-    """Return one line for the log if all labels are whole numbers, else an empty list.
+    """Return a list with one line for the log if all labels are whole numbers.
 
-    Raises UserError if all labels are numbers and some have decimals, because then the column
-    does not hold class names.
+    Otherwise the list is empty. Raises UserError if all labels are numbers and at least one label
+    has decimals, because such a column does not contain class names.
     """
     labels = sorted({entry.label for entry in entries} - {""})
     if not labels or not all(NUMBER.fullmatch(label) for label in labels):

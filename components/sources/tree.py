@@ -1,4 +1,4 @@
-"""A folder → the paths below it, and the bytes of plain files; nothing outside it is read."""
+"""A folder → the paths below it; a path → the bytes of the file. No file outside is read."""
 
 import errno
 import os
@@ -11,17 +11,19 @@ from pathlib import Path
 from components.errors import UserError
 from components.images.fault import Fault
 
-# With O_PATH, a folder can be opened without permission to list it. Only Linux has O_PATH.
+# The flags for opening a folder that is part of a path. With O_PATH, this needs no permission to
+# list the folder. O_PATH exists only on Linux.
 PASS = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The paths below a folder. They are POSIX and relative to the folder; each tuple is sorted.
+    """The paths below a folder, as POSIX paths relative to the folder. Each tuple is sorted.
 
-    files: plain files, pipes, devices, and links that do not lead to a folder.
-    folders: all folders, without links to folders.
-    closed: folders that cannot be listed and links to folders. They may contain files.
+    files: the paths of plain files, pipes, devices, and links that do not lead to a folder.
+    folders: the paths of all folders, without links to folders.
+    closed: the paths of folders that cannot be listed, and of links to folders. The files in them
+    are unknown.
     """
 
     files: tuple[str, ...]
@@ -29,16 +31,18 @@ class Tree:
     closed: tuple[str, ...]
 
     def top(self, *suffixes: str) -> list[str]:
-        """Return the files at the top whose names end with a suffix, in upper or lower case.
+        """Return the names of the files directly in the folder that end with one of the suffixes.
 
-        Hidden files are left out. For example, macOS writes a `._labels.csv` beside `labels.csv`
-        on disks of other systems.
+        suffixes: the endings in lower case. File names may have them in upper or lower case.
+
+        Hidden files are left out. For example, macOS writes a hidden file `._labels.csv` beside
+        `labels.csv` on disks of other systems.
         """
         here = (name for name in self.files if "/" not in name and not name.startswith("."))
         return [name for name in here if name.lower().endswith(suffixes)]
 
     def top_folders(self) -> list[str]:
-        """Return the folders at the top, without links."""
+        """Return the names of the folders directly in the folder, without links."""
         return [name for name in self.folders if "/" not in name]
 
 
@@ -75,14 +79,17 @@ def scan(root: Path) -> Tree:
 
 @contextmanager
 def open_plain(root: Path, path: str) -> Iterator[int]:
-    """Yield a descriptor of the plain file at `path` below `root`, open for reading.
+    """Open a plain file for reading and yield its file descriptor.
+
+    path: the path of the file, relative to `root`.
 
     Each folder of the path is opened relative to its parent folder and must not be a link. So the
-    file is below `root`, even if another process replaces a folder by a link at the same time. A
-    pipe is refused at once, without waiting for a process that writes to it.
+    file is always below `root`, even if another process replaces a folder by a link at the same
+    time. A pipe is refused immediately; the function does not wait for a process that writes to the
+    pipe.
 
     Raises Fault with the code outside, missing, symlink, not_a_file or unreadable. An OSError in
-    the `with` block becomes the Fault unreadable.
+    the `with` block is converted to Fault unreadable.
     """
     try:
         descriptor = _open(root, path)
@@ -99,9 +106,13 @@ def open_plain(root: Path, path: str) -> Iterator[int]:
 
 
 def read_plain(root: Path, path: str, max_bytes: int) -> bytes:
-    """Return the bytes of the plain file at `path` below `root`.
+    """Return the bytes of a plain file.
 
-    Raises the Faults of `open_plain`, and too_many_bytes if the file has more than `max_bytes`.
+    path: the path of the file, relative to `root`.
+    max_bytes: the maximum size of the file in bytes.
+
+    Raises the Faults of `open_plain`, and Fault too_many_bytes if the file is larger than
+    `max_bytes`.
     """
     with open_plain(root, path) as descriptor:
         size = os.fstat(descriptor).st_size
@@ -134,9 +145,12 @@ def _open(root: Path, path: str) -> int:
 
 
 def _open_folder(root: Path, folder: str, here: int | None) -> int:
-    """Open the subfolder `folder` of the open folder `here`; of `root` if `here` is None.
+    """Open a folder and return its file descriptor.
 
-    Raises Fault if the subfolder is a link.
+    folder: the name of the folder.
+    here: the file descriptor of its parent folder. If None, the parent folder is `root`.
+
+    Raises Fault symlink if the folder is a link.
     """
     where = folder if here is not None else f"{root}/{folder}"
     try:
