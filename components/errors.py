@@ -2,17 +2,17 @@
 
 
 class UserError(Exception):
-    """A sentence that says what is wrong, where, and what to do; it ends with what was received.
+    """An error whose message says what is wrong, where, what to do, and what was received.
 
-    Commands print it as `error: …` and exit with 1. Every other exception is a bug in this program
-    and keeps its traceback.
+    Commands print the message as `error: …` and exit with 1. Every other exception is a bug in this
+    program and is shown with its traceback.
     """
 
 
 def one_line(text: object, longest: int | None = 200) -> str:
     r"""Return a text, or the message of an exception, on one line of at most `longest` characters.
 
-    longest: None for no limit.
+    longest: the maximum number of characters; None for no limit.
 
     >>> one_line(ValueError("bad header\n  in line 3"))
     'bad header in line 3'

@@ -1,8 +1,8 @@
 """New content → a file or folder that has all of the old content or all of the new content.
 
 The new content is written to `.NAME.PID.part` in the same folder, synced to the disk, and renamed
-to NAME. If the process PID is killed, its part stays there. The next write of the same path removes
-the parts of dead processes.
+to NAME. If the process PID is killed, its .part file or folder remains. The next write of the same
+path removes the .part files and folders of dead processes.
 """
 
 import glob
@@ -21,11 +21,13 @@ import psutil
 def write_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it onto `path`.
 
-    The caller creates a file or a folder at the temporary path. To replace a folder takes two
-    renames, since POSIX has no rename that exchanges two folders. Between the two renames `path` is
-    missing. If the process is killed at that moment, `path` is missing until the next write, which
+    The caller creates a file or a folder at the temporary path. After an error or Ctrl-C the
+    temporary path is removed and `path` is unchanged.
+
+    Replacing a folder takes two renames, since POSIX has no rename that exchanges two folders: the
+    old folder gets a temporary name, then the new folder gets the name `path`. If the process is
+    killed between the two renames, `path` is missing until the next write of `path`. The next write
     first restores the old folder.
-    After an error or Ctrl-C the temporary path is removed and `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
@@ -49,17 +51,18 @@ def sha256(path: Path) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove the parts of `path` that this process and dead processes have left.
+    """Remove the .part files and folders of `path` that this process and dead processes have left.
 
-    A part with the number of this process may be from an earlier process: in a container that is
-    started again, processes get the same numbers again.
+    A .part file with the number of this process may be from an earlier process: if a container is
+    started again, its processes get the same numbers as before.
     """
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         name = re.fullmatch(r"(\d+)(\.old)?", part.name[len(path.name) + 2 : -len(".part")])
         if name is None or (int(name[1]) != os.getpid() and is_alive(int(name[1]))):
             continue
-        with suppress(FileNotFoundError):  # another process may remove the part at the same time
-            # The process was killed between the two renames of a folder: restore the old folder.
+        with suppress(FileNotFoundError):  # another process may remove `part` at the same time
+            # Only the first of the two renames of a folder was done. For example, the process was
+            # killed. So the old folder gets its name back.
             if name[2] and not path.exists():
                 part.rename(path)
             elif part.is_dir() and not part.is_symlink():
@@ -69,9 +72,10 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process with this number runs; it may belong to any user.
+    """Return whether a process with the number `pid` runs; the process may belong to any user.
 
-    A zombie counts as not running: it has ended, but is still in the table of processes.
+    A zombie counts as not running. A zombie is a process that has ended, but is still in the
+    operating system's table of processes.
     """
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)

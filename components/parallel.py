@@ -3,14 +3,16 @@
 Guarantee, the same for threads and for processes:
 
 - Outputs come in the order of the inputs, even if some inputs take longer than others.
-- Memory is bounded. A worker gets several inputs at a time, called a handful. At most AHEAD
-  handfuls for each core are waiting, being computed, or finished but not yet yielded.
-- After an error, after Ctrl-C, or if the caller leaves the loop early, no further input is started,
-  and all workers have ended when control returns to the caller.
+- Memory is bounded. A worker gets several inputs at a time, called a handful. The handful whose
+  outputs are being yielded is in memory. For each core, at most AHEAD further handfuls are in
+  memory: they wait, are being computed, or are finished.
+- After an error, after Ctrl-C, or if the caller leaves the loop early, no further input is started.
+  All workers have ended when control returns to the caller.
 - A worker process ends if its parent is killed.
 
-Example with two cores and the handfuls a, b and c: a and b are computed at the same time. If b is
-finished first, its outputs wait until the outputs of a are yielded. Meanwhile c is computed.
+Example with two cores and three handfuls `a`, `b` and `c`: `a` and `b` are computed at the same
+time. If `b` is finished first, its outputs wait until the outputs of `a` are yielded. During this
+wait `c` is computed.
 """
 
 import os
@@ -30,7 +32,7 @@ from components.errors import UserError
 
 A = TypeVar("A")
 B = TypeVar("B")
-AHEAD = 3  # handfuls for each core: enough to keep the core busy, few enough to bound the memory
+AHEAD = 3  # number of handfuls for each core: a larger number needs more memory
 # The number of inputs in a handful. It is larger for processes, because it costs more to send a
 # handful to a process than to a thread. Memory allows it, because processes return small outputs.
 TO_THREAD, TO_PROCESS = 4, 32
@@ -44,7 +46,7 @@ def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
     """Yield function(x) for every x in order.
 
     Use threads if `function` spends its time in long calls that release the GIL, such as decoding
-    an image: other threads run during these calls. Raises the errors of `function`.
+    an image. Other threads run during these calls. Raises the errors that `function` raises.
 
     >>> list(in_threads(len, ["a", "bb", "ccc"]))
     [1, 2, 3]
@@ -60,11 +62,12 @@ def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
 def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
     """Yield function(x) for every x in order; function, inputs and outputs must be picklable.
 
-    Use processes if `function` does many short steps in Python: threads would wait for each other.
+    Use processes if `function` does many short steps in Python. Threads would wait for each other.
     The first inputs are computed in this process. Worker processes are started only if the work
-    takes longer than START_S.
-    Raises UserError if a worker process was killed or has no memory left, and the errors of
-    `function`.
+    takes longer than START_S and this process may use more than one core.
+
+    Raises UserError if a worker process was killed or has no memory left. Also raises the errors
+    that `function` raises.
     """
     remaining = iter(inputs)
     begun_s = time.monotonic()
@@ -74,8 +77,8 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
             break
     else:
         return
-    # Not a plain fork: it would copy the locks that other threads hold at that moment, and nothing
-    # in the new process would ever release these copies.
+    # A plain fork is not used. It would copy the locks that other threads hold at that moment, and
+    # nothing in the new process would release these copies.
     context = get_context("forkserver")
     context.set_forkserver_preload([_module_of(function)])
     stop = context.Event()
@@ -97,7 +100,7 @@ def cores() -> int:
 
 
 def _module_of(function: Callable[..., object]) -> str:
-    """Return the name of the module of a function; for a `partial`, of the function it calls."""
+    """Return the name of a function's module; a `partial` counts as the function that it calls."""
     return str(getattr(function, "func", function).__module__)
 
 
@@ -108,9 +111,10 @@ def _run(
     size: int,
     stop: Any,
 ) -> Iterator[B]:
-    """Yield the outputs of `work`, which is given `size` inputs at a time.
+    """Yield the outputs of `work`. The function `work` gets a list of at most `size` inputs.
 
-    stop: an event that workers check before each input. If it is set, they start no further input.
+    stop: an event that workers check before each input. If the event is set, workers start no
+    further input.
     """
     remaining = iter(inputs)
 
@@ -124,8 +128,8 @@ def _run(
             pool.submit(work, handful) for handful in islice(following, cores() * AHEAD)
         )
         while waiting:
-            # Waiting for the oldest handful keeps the order. A new handful is submitted before the
-            # outputs are yielded, so workers stay busy while the caller uses the outputs.
+            # Waiting for the oldest handful keeps the order. The next handful is submitted before
+            # the outputs are yielded, so workers have work while the caller uses the outputs.
             outputs = waiting.popleft().result()
             waiting.extend(pool.submit(work, handful) for handful in islice(following, 1))
             yield from outputs
@@ -142,7 +146,7 @@ def _work(function: Callable[[A], B], handful: list[A]) -> list[B]:
 def _start_worker(stop: Any) -> None:
     """Make this worker ignore Ctrl-C, which the parent handles, and end if the parent is killed.
 
-    stop: the event that the parent sets if no further input shall be started.
+    stop: the event that the parent sets when workers must start no further input.
     """
     global _stop
     _stop = stop
@@ -151,10 +155,11 @@ def _start_worker(stop: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this worker process if its parent was killed.
+    """Wait until the parent process has ended, then end this worker process.
 
-    Otherwise the worker would wait for work for ever. The pipe from the parent would stay open,
-    because the other workers also have its other end open.
+    Without this function, the worker would wait for ever after its parent was killed. The worker
+    reads its inputs from a pipe. The pipe is not closed when the parent ends, because the other
+    workers also have the writing end of the pipe open.
     """
     if parent := parent_process():
         parent.join()

@@ -12,7 +12,10 @@ LINE_EVERY_S = 10.0
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Yield `items` unchanged and show how many of `total` are done, if INFO messages are shown."""
+    """Yield `items` unchanged and show how many of them are done, if INFO messages are shown.
+
+    description: the text before the numbers. total: the number of items.
+    """
     if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
         from rich.console import Console
         from rich.progress import track as bar

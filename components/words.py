@@ -1,7 +1,7 @@
 """Numbers and names → the text that messages and pages show for them.
 
-The functions are pure. Messages and pages use the same functions, so they show the same number or
-name in the same way.
+Messages and pages use the same functions. So a number or a name looks the same in messages and on
+pages.
 """
 
 import math
@@ -21,7 +21,7 @@ def number_text(number: int) -> str:
 
 
 def count_text(number: int, singular: str, plural: str = "") -> str:
-    """Write a number and the noun that it counts; an empty `plural` means `singular` and an s.
+    """Write a number and the noun that it counts; an empty `plural` means `singular` + "s".
 
     >>> count_text(1, "image"), count_text(2000, "class", "classes")
     ('1 image', '2,000 classes')
@@ -30,7 +30,7 @@ def count_text(number: int, singular: str, plural: str = "") -> str:
 
 
 def size_text(number: float) -> str:
-    """Write a number of bytes in the largest of UNITS in which the value is 1 or more.
+    """Write a number of bytes in a unit of UNITS, the largest in which the value is at least 1.
 
     >>> size_text(512), size_text(1536), size_text(20 * 2**20)
     ('512 B', '1.5 KiB', '20 MiB')
@@ -41,7 +41,7 @@ def size_text(number: float) -> str:
 
 
 def printable(name: str) -> str:
-    r"""Write a name on one line: escape characters that are not printable, such as line breaks.
+    r"""Write a name on one line; line breaks and other unprintable characters are escaped.
 
     >>> print(printable("cat\n1.png"))
     cat\n1.png

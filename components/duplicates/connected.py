@@ -9,11 +9,11 @@ def connected_sets(
 ) -> NDArray[np.int32]:
     """Return int32 [count]: for each thing, the number of its set.
 
-    Things are numbers from 0 to count - 1. first, second: int [pairs]; the thing first[i] is linked
-    to the thing second[i].
+    count: the number of things; a thing is a number from 0 to count - 1. first, second: int
+    [pairs], the two things of each pair: `first[i]` is linked to `second[i]`.
 
-    Example with four things: 0 is linked to 1, and 1 is linked to 3. So 0, 1 and 3 are one set, and
-    2 is alone:
+    Example with four things: 0 is linked to 1, and 1 is linked to 3. So 0, 1 and 3 form one set.
+    The thing 2 has no link and is alone in its set:
 
     >>> connected_sets(4, np.array([0, 1]), np.array([1, 3]))
     array([0, 0, 1, 0], dtype=int32)

@@ -1,25 +1,32 @@
-"""Fingerprints → the few pairs of images worth comparing, without looking at all pairs.
+"""Fingerprints of N images → pairs of images that may be copies, without comparing all pairs.
 
-Guarantee: the result does not depend on the order of the images or on chance (the planes have a
-fixed seed). It is not guaranteed that every pair is found: for copies with similarity 0.9, one pair
-in 1,000 differs in more bits than UNLIKE allows. The time grows with N log N, not with N * N.
+Not guaranteed: that every pair of copies is found. Among copies with a similarity of 0.9, about one
+pair in 1,000 differs in more bits than UNLIKE allows and is missed. The time grows with N log N,
+not with N * N. The planes are drawn with a fixed seed, so the same fingerprints in the same order
+always give the same pairs.
 
-How: locality-sensitive hashing with random hyperplanes (Charikar, 2002). An image gets BITS bits.
-Bit k says on which side of plane k the magnitudes of the image's spectrum are. Turning a picture
-does not change the magnitudes, so a picture and its turned copy agree in nearly all bits. The bits
-are cut into words. Two images that share a word are compared in all their bits. If enough of these
-bits agree, the pair is yielded.
+How: locality-sensitive hashing with random hyperplanes (Charikar, 2002). The magnitudes of an
+image's spectrum (see images.fingerprints) are the coordinates of a point. BITS random planes give
+the image BITS bits: bit k says on which side of plane k the point is. Rotating a picture does not
+change the magnitudes, so a picture and its rotated copy have nearly the same bits. The bits are cut
+into words. Two images share a word if all bits of this word are equal. If two images share at least
+one word, all their bits are compared. If enough of these bits are equal, the pair is yielded.
 
-Example: three images with 12 bits, cut into words of 4. b is a copy of a, c is another picture.
+Example: three images with 12 bits, cut into words of 4 bits. The image `b` is a copy of `a`. The
+image `c` shows something else.
 
     image   word 1   word 2   word 3
     a       0110     1010     0011
-    b       0110     1110     0011     shares words 1 and 3 with a, and differs in 1 bit: a pair
-    c       0110     0001     1100     shares word 1 with a and b, but differs in 7 and 8: no pair
+    b       0110     1110     0011
+    c       0110     0001     1100
 
-A word has log2 N bits and SPARE more bits. With words of this length, an image shares a word by
-chance with only a few unlike images. A copy may differ in one bit of a word and so not share that
-word, but it is very unlikely that it differs in all words.
+`a` and `b` share the words 1 and 3. They differ in only 1 bit, so they are yielded as a pair. `c`
+shares word 1 with `a` and `b`, but it differs from `a` in 7 bits and from `b` in 8 bits. So `c` is
+in no pair.
+
+A word has log2 N + SPARE bits, and at least SHORTEST_WORD bits. With words of this length, an image
+shares a given word with only a few images by chance. If a copy differs from its original in one bit
+of a word, the two images do not share this word. But it is very unlikely that they share no word.
 """
 
 import math
@@ -34,27 +41,28 @@ Packed = NDArray[np.uint64]
 
 BITS = 1024
 SEED = 7  # seed of the planes; another seed finds the same pairs, except for a few border cases
-SHORTEST_WORD = 10  # minimum bits in a word; if images are few, nearly all pairs are then compared
-SPARE = 2  # bits in a word beyond log2 N, since planes are not quite independent
-# The share of bits that may differ is UNLIKE * sqrt(1 - similarity). The reason: the share of bits
-# that differ grows with the angle between two spectra, and this angle grows with
-# sqrt(1 - similarity). Measured: copies with a similarity of 0.9 differ in 8 % of the bits on
-# average, and one copy in 1,000 differs in 22 % or more.
+SHORTEST_WORD = 10  # minimum number of bits in a word, for any number of images
+SPARE = 2  # number of bits in a word beyond log2 N, since the bits are not quite independent
+# Two images are a pair if the share of their bits that differ is at most
+# UNLIKE * sqrt(1 - required similarity). The share of bits that differ grows
+# with the angle between the two spectra. This angle grows with sqrt(1 - similarity). Measured on
+# copies with a similarity of 0.9: on average 8 % of the bits differ. In one pair of 1,000, at least
+# 22 % of the bits differ.
 UNLIKE = 0.7
-WINDOW = 32  # if very many images share a word, an image is compared with only this many after it
-AT_ONCE = 1 << 16  # maximum number of rows or pairs in one calculation; bounds the memory
+WINDOW = 32  # for each word, a row is compared with at most this many rows after it
+AT_ONCE = 1 << 16  # maximum number of pairs in one calculation; a larger number needs more memory
 
 
 def candidate_pairs(
     samples: NDArray[np.int8], required: NDArray[np.float64]
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield int64 [pairs] for each word: the pairs of rows that are worth comparing, sorted.
+    """Yield, for each word, int64 [pairs]: the pairs of rows that may be copies, sorted.
 
     A pair of rows is one number: lower row * N + higher row. If two rows share several words, their
-    pair is yielded once for each of these words.
+    pair may be yielded once for each of these words.
 
-    samples: int8 [N, RINGS, ANGLES]. required: float [N], the similarity that an image must have
-    with another to count as its copy.
+    samples: int8 [N, RINGS, ANGLES], the fingerprints. required: float64 [N], for each image the
+    minimum similarity with another image at which the two images count as copies.
     """
     if len(samples) < 2:
         return
@@ -85,10 +93,10 @@ def _magnitudes(samples: NDArray[np.int8]) -> Floats:
 def _planes() -> Floats:
     """Draw random planes, float32 [RINGS * (ANGLES / 2 + 1), BITS], one plane in each column.
 
-    A plane is of no use if all images are on the same side of it. Outer rings cover more area, so
-    their magnitudes are larger in every picture. Without a correction the outer rings alone would
-    decide on which side an image is. So each plane is made orthogonal, at every frequency, to the
-    growth of the magnitudes from ring to ring.
+    If all images are on the same side of a plane, the bit of this plane is useless. Outer rings
+    cover more area, so their magnitudes are larger in every picture. Without a correction the outer
+    rings alone would decide on which side of a plane an image is. The correction: at every
+    frequency, each plane is made orthogonal to the growth of the magnitudes from ring to ring.
     """
     shape = (BITS, RINGS, ANGLES // 2 + 1)
     planes = np.random.default_rng(SEED).standard_normal(shape, np.float32)
@@ -100,20 +108,24 @@ def _planes() -> Floats:
 def _pairs_of_word(
     bits: Packed, may_differ: NDArray[np.int64], start: int, length: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield pairs, as lower * N + higher, that share the word and differ in few enough bits.
+    """Yield the pairs of rows that share one word and differ in few enough bits.
+
+    A pair is the number lower row * N + higher row. may_differ: int64 [N], the maximum number of
+    bits in which another image may differ. start, length: the first bit of the word and the number
+    of its bits.
 
     Rows are sorted by the word, so rows that share the word are neighbours. Step 1 compares each
-    row with the next row, step 2 with the row after the next, and so on up to WINDOW.
-    Sometimes more than WINDOW images share a word (blank pages, frames of a video), and not all of
-    their pairs are compared. So rows that share the word are also sorted by the next word, which
-    brings the most similar images near to each other.
+    row with the next row, step 2 with the row after the next, and so on up to step WINDOW.
+    If more than WINDOW images share a word (such as frames of a video), not all of their pairs are
+    compared. So rows that share the word are also sorted by the next word. This brings similar
+    images near to each other.
     """
     word, next_word = _word(bits, start, length), _word(bits, start + length, length)
     order = np.lexsort((next_word, word))
     word = word[order]
     for step in range(1, min(WINDOW, len(bits) - 1) + 1):
         at = np.flatnonzero(word[step:] == word[:-step])
-        if not len(at):  # no word is shared by step + 1 images, so none by more
+        if not len(at):  # no word is shared by step + 1 images, so further steps find no pair
             return
         for chunk in np.array_split(at, math.ceil(len(at) / AT_ONCE)):
             first, second = order[chunk], order[chunk + step]

@@ -1,18 +1,21 @@
 """manifest → links between exact copies and between near copies, and the clusters that they form.
 
 Guarantee: images with the same decoded pixels (`pixels_id`) are always in one cluster, even if
-their files differ in name, format or metadata. Near copies are images whose fingerprints correlate;
-see images.fingerprints. Hashing proposes pairs of images. A pair is linked if its correlation is at
-least `min_similarity`, or more if the images are small.
+their files differ in name, format or metadata.
 
-Example with three images: b.jpg has the pixels of a.png. c.jpg is a smaller, turned copy of a.png.
+Two images are near copies if their fingerprints are similar (see images.fingerprints). The module
+`hashing` proposes pairs of images. A proposed pair is linked if its similarity is at least
+`min_similarity`. Small images need a higher similarity.
+
+Example with three images: b.bmp has the same pixels as a.png. c.jpg is a smaller copy of a.png that
+is rotated by 90 degrees.
 
     path    other   kind    similarity   degrees   mirrored   cluster
-    a.png   b.jpg   exact   1.00         0         no         0
+    a.png   b.bmp   exact   1.00         0         no         0
     a.png   c.jpg   near    0.97         90        no         0
 
-There is no link from b.jpg to c.jpg: if files have the same pixels, only the first by path has near
-links.
+There is no link from b.bmp to c.jpg. If several files have the same pixels, only the first of them
+by path has near links.
 """
 
 from collections.abc import Sequence
@@ -36,18 +39,20 @@ LINK_COLUMNS = {
     "mirrored": "bool",
     "cluster": "int64",
 }
-PAIRS_AT_ONCE = 8192  # maximum number of pairs that are compared at a time; bounds the memory
-ENOUGH = 32  # two images that both have this many near copies are not compared with each other
+PAIRS_AT_ONCE = 8192  # maximum number of pairs in one calculation; more pairs need more memory
+ENOUGH = 32  # if two images both have this many near copies, they are not compared with each other
 
 
 def find_links(manifest: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
     """Return one row per link, sorted by path and other, with the columns of LINK_COLUMNS.
 
     If n files have the same pixels, the first file by path has n - 1 exact links, one to each of
-    the other files. Near links are only between such first files. degrees and mirrored: how `other`
-    is turned and mirrored relative to `path`. cluster: the number of the cluster, which is a set of
-    images that are linked directly or through other images. Clusters are numbered from 0 in the
-    order of their first paths.
+    the other files. Near links are only between such first files.
+
+    degrees: the clockwise rotation of the image `other` relative to the image `path`. mirrored:
+    whether `other` is mirrored relative to `path`. cluster: the number of the cluster. A cluster is
+    a set of images that are linked directly or through other images. Clusters are numbered from 0
+    in the order of their first paths.
     """
     images = manifest[manifest["pixels_id"].notna()].sort_values("path", kind="stable")
     copies = images["pixels_id"].duplicated()
@@ -58,9 +63,10 @@ def find_links(manifest: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
 
 
 def clusters(first: pd.Series, second: pd.Series) -> pd.Series:
-    """Return name → the first name, in sorted order, of its cluster.
+    """Return, for each name, the first name (in sorted order) of the name's cluster.
 
-    A cluster is a set of names that are linked directly or through other names.
+    A cluster is a set of names that are linked directly or through other names. The result is a
+    series: its index has the names, and its values are the first names.
     first, second: str [links], the two names of each link.
 
     >>> clusters(pd.Series(["a", "c", "x"]), pd.Series(["b", "b", "y"])).to_dict()
@@ -75,7 +81,7 @@ def clusters(first: pd.Series, second: pd.Series) -> pd.Series:
 def repeats(sets: pd.Series) -> pd.Series:
     """Return bool [rows]: True if an earlier row is in the same set.
 
-    sets: the set of each row, such as its pixels_id or cluster; null if the row is in no set.
+    sets: the name of each row's set, such as a pixels_id; null if the row is in no set.
 
     >>> repeats(pd.Series(["a", "a", None, None])).tolist()
     [False, True, False, False]
@@ -84,10 +90,10 @@ def repeats(sets: pd.Series) -> pd.Series:
 
 
 def label_counts(sets: pd.Series, labels: pd.Series) -> pd.Series:
-    """Return int64 [rows]: the number of different labels in the row's set; 0 if it has no set.
+    """Return int64 [rows]: how many different labels the row's set has; 0 if the row is in no set.
 
-    Blank labels are not counted, since a missing label contradicts no other label.
-    sets: the set of each row, null if the row is in no set. labels: str [rows].
+    Blank labels are not counted, since an image without a label does not contradict another label.
+    sets: the name of each row's set; null if the row is in no set. labels: str [rows], the labels.
 
     >>> label_counts(pd.Series(["a", "a", "b"]), pd.Series(["cat", "dog", "cat"])).tolist()
     [2, 2, 1]
@@ -112,11 +118,11 @@ def _exact_links(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
-    """Compare the pairs that hashing proposes, and return links between near copies.
+    """Compare the pairs that the module `hashing` proposes, and return links between near copies.
 
-    images: rows with distinct pixels, sorted by path.
-    Two images that both have ENOUGH near copies are not compared with each other. So a large number
-    of similar images, such as the frames of a video, gives about ENOUGH links per image, and not
+    images: manifest rows with distinct pixels, sorted by path.
+    If two images both have ENOUGH near copies, they are not compared with each other. So a large
+    set of similar images, such as the frames of a video, gives about ENOUGH links per image, not
     one link per pair.
     """
     known = images[images["fingerprint"].notna()]
@@ -126,7 +132,7 @@ def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
     copies = np.zeros(rows, np.int64)
     links = [_Alike.none()]
     for pairs in candidate_pairs(samples, required):
-        # Most pairs share several words, so an earlier word has already proposed them.
+        # Many pairs share several words. `seen` has the pairs that an earlier word has proposed.
         new = np.setdiff1d(pairs, seen, assume_unique=True)
         first, second = np.divmod(new, rows)
         new = new[np.minimum(copies[first], copies[second]) < ENOUGH]
@@ -141,7 +147,11 @@ def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class _Alike:
-    """Pairs that are similar enough: the row numbers of the two images, and how they compare."""
+    """Pairs of similar images, as arrays [pairs].
+
+    first, second: the row numbers of the two images. similarity, degrees, mirrored: see
+    images.fingerprints.Similarities.
+    """
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -162,7 +172,12 @@ def _compare_rows(
     second: NDArray[np.int64],
     turned: bool,
 ) -> _Alike:
-    """Compare pairs of rows; return the pairs with the similarity that both images require."""
+    """Compare pairs of rows; return the pairs whose similarity is high enough for both images.
+
+    samples: int8 [N, RINGS, ANGLES], the fingerprints. required: float64 [N], see
+    `_required_similarity`. first, second: int64 [pairs], the rows of each pair. turned: whether
+    rotated and mirrored copies also count.
+    """
     all_pairs = compare(spectra(samples[first]), spectra(samples[second]), turned)
     alike = all_pairs.similarity >= np.maximum(required[first], required[second])
     measured = all_pairs.similarity[alike], all_pairs.degrees[alike], all_pairs.mirrored[alike]
@@ -179,11 +194,12 @@ def _table(paths: NDArray[np.object_], links: Sequence[_Alike]) -> pd.DataFrame:
 
 
 def _required_similarity(images: pd.DataFrame, min_similarity: float) -> NDArray[np.float64]:
-    """Return float64 [rows]: the similarity that another image must have to be a copy of each.
+    """Return float64 [rows]: for each image, the minimum similarity with a near copy.
 
-    If a picture is smaller than the grid of the fingerprint, it has less detail, in proportion to
-    its area, and is easily confused with other pictures. So 1 - min_similarity is multiplied by the
-    ratio of the areas: at 28 pixels a side a min_similarity of 0.9 becomes 0.966.
+    Small pictures have little detail, so different small pictures are often similar. So if the
+    shorter side of a picture is less than GRID, the distance 1 - min_similarity is multiplied by
+    (shorter side / GRID)². For example, if the shorter side has 28 pixels, a min_similarity of 0.9
+    becomes 0.966.
     """
     side = images[["width", "height"]].min(axis=1).to_numpy(float)
     required: NDArray[np.float64] = 1 - (1 - min_similarity) * np.minimum(side / GRID, 1) ** 2
@@ -191,7 +207,10 @@ def _required_similarity(images: pd.DataFrame, min_similarity: float) -> NDArray
 
 
 def _cluster_numbers(firsts: pd.Series, links: pd.DataFrame) -> NDArray[np.int64]:
-    """Return int64 [links]: the number of each link's cluster, in the order of the first paths."""
+    """Return int64 [links]: the number of each link's cluster.
+
+    firsts: path → the first path of its cluster. Clusters are numbered in the order of these paths.
+    """
     order = {name: number for number, name in enumerate(sorted(firsts.unique()))}
     numbers: NDArray[np.int64] = links["path"].map(firsts).map(order).to_numpy("int64")
     return numbers

@@ -1,9 +1,9 @@
 """A cache of manifest rows by path, size and modification time → the rows of unchanged files.
 
-The cache is one sqlite table with one row per file. It only saves time: the manifest is the same
-without the cache. Rows are committed in batches while further files are read, so a run that is
-killed loses only its last batch. A broken cache is deleted. A cache that cannot be opened is not
-used. The log reports these two cases.
+The cache is one sqlite table with one row per file. The cache only saves time. The manifest is the
+same without it. Rows are committed in batches while further files are read, so a run that is killed
+loses only its last batch. A broken cache is deleted, and a cache that cannot be opened is not used.
+In both cases the log has a warning.
 """
 
 import hashlib
@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-# A file is unchanged if its path and these values are the same as in the cache. ctime is not used,
-# because a new hard link changes it, and `fovea data add` links all files again. The cache does not
-# notice if someone changes the bytes of a file and then restores its size and time. The stage
-# `prepare` notices it, since it checks image_id, and so does `fovea data verify`.
+# A file counts as unchanged if its path and these values are the same as in the cache. The value
+# ctime is not used, because a new hard link changes ctime, and `fovea data add` makes new links for
+# all files. The cache does not notice a change of the bytes if somebody restores the size and the
+# time of the file afterwards. The stage `prepare` notices this change, since it checks image_id.
+# The command `fovea data verify` also notices it.
 STATE = pa.schema([(name, pa.int64()) for name in ("size", "mtime_ns", "inode")])
 BATCH = 1_000  # maximum number of rows in a commit
 READ_AT_ONCE = 10_000  # maximum number of rows that are Python objects at the same time
@@ -32,16 +33,17 @@ LOCKED_S = 2.0  # maximum time to wait for another process that is writing
 
 States = NDArray[np.int64]
 
-# The state of a file that may change without notice. A row with this state is not stored, and no
-# stored row has it, so the file is always read.
+# The state of a file if the cache could not notice a change of the file. A row with this state is
+# not stored. So no stored row has this state, and the file is read in every run.
 UNKNOWN = (-1,) * len(STATE)
 
 
 class Cache:
     """Rows of files that were read before, and the sqlite file in which they are stored.
 
-    rows: the caller's columns, of which one is path, then the columns of STATE. file: None if
-    nothing can be stored; then `rows` is empty, and new rows are not stored.
+    rows: the stored rows, a table with the caller's columns (including path) and the columns of
+    STATE. file: the connection to the sqlite file; if it is None, new rows are not stored. table:
+    the name of the sqlite table.
     """
 
     def __init__(self, rows: pa.Table, file: sqlite3.Connection | None, table: str) -> None:
@@ -62,14 +64,17 @@ class Cache:
         return np.where((places >= 0) & same, places, -1)
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Store the rows whose state is known; they replace older rows of the same paths."""
+        """Store the rows whose state is not UNKNOWN; they replace stored rows of the same paths."""
         lasting = rows.filter(pc.greater_equal(rows.column("size"), 0))
         marks = ", ".join("?" * len(lasting.schema))
         values = zip(*(column.to_pylist() for column in lasting.columns), strict=True)
         self._commit(f'INSERT OR REPLACE INTO "{self._table}" VALUES ({marks})', values)
 
     def drop_all_but(self, paths: pa.Array) -> None:
-        """Delete the rows of files that are gone. paths: str [N], of all files that exist."""
+        """Delete the stored rows of pictures that are missing now.
+
+        paths: str [N], the paths of all pictures that exist.
+        """
         known = self.rows.column("path")
         gone = known.filter(pc.invert(pc.is_in(known, paths))).to_pylist()
         self._commit(f'DELETE FROM "{self._table}" WHERE path = ?', ((path,) for path in gone))
@@ -96,10 +101,13 @@ class Cache:
 
 @contextmanager
 def open_cache(path: Path | None, recipe: str, schema: pa.Schema) -> Iterator[Cache]:
-    """Yield the cache at `path`; if `path` is None, an empty cache that stores nothing.
+    """Yield the cache in the file `path`.
+
+    If `path` is None, yield an empty cache that stores nothing.
 
     recipe: a text that identifies everything that a row depends on, except the bytes of its file.
-    Rows of other recipes are deleted. schema: the caller's columns; the first column is path.
+    Rows that were stored with another recipe or another schema are deleted. schema: the names and
+    types of the caller's columns; the first column is path.
     """
     schema = pa.schema([*schema, *STATE])
     table = hashlib.sha256(f"{recipe} {schema}".encode()).hexdigest()
@@ -113,14 +121,17 @@ def open_cache(path: Path | None, recipe: str, schema: pa.Schema) -> Iterator[Ca
 
 
 def _open(path: Path, table: str, schema: pa.Schema) -> Cache | None:
-    """Open the cache, or an empty one if it is broken; return None if it cannot be used now."""
+    """Open the cache; a broken cache is replaced by an empty one.
+
+    Return None if the file cannot be used now.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return _read(path, table, schema)
         except (sqlite3.DatabaseError, pa.ArrowException, ValueError) as error:
-            # An OperationalError does not mean a broken cache: another process uses the file, the
-            # rights are missing, or the disk is full or fails.
+            # An OperationalError does not mean that the cache is broken. For example, another
+            # process uses the file, the rights are missing, or the disk is full.
             if isinstance(error, sqlite3.OperationalError):
                 raise
             log.warning(f"{path} is broken and is deleted; every file is read ({error})")
@@ -133,10 +144,10 @@ def _open(path: Path, table: str, schema: pa.Schema) -> Cache | None:
 
 
 def _read(path: Path, table: str, schema: pa.Schema) -> Cache:
-    """Read the table of this name; create it if it is missing, and delete all other tables."""
+    """Read the sqlite table `table`; create it if it is missing, and delete all other tables."""
     file = sqlite3.connect(path, timeout=LOCKED_S)
     try:
-        # Arrow, not sqlite, decodes texts: if a text is not UTF-8, the cache counts as broken.
+        # Arrow decodes texts, sqlite does not. If a text is not UTF-8, the cache counts as broken.
         file.text_factory = bytes
         file.execute("PRAGMA synchronous = NORMAL")
         columns = ", ".join(f'"{name}"' for name in schema.names)

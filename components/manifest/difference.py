@@ -1,17 +1,18 @@
 """Two manifests → what changed from the old one to the new one, image by image and per class.
 
-An image is identified by its bytes (image_id), so a renamed file is not a new image. Every copy
-counts: if the old manifest has three equal files and the new one has two, one image is removed.
+An image is identified by its bytes (image_id), so a renamed file is not a new image. Copies are
+counted separately. If the old manifest has three equal files and the new manifest has two of them,
+one image is removed.
 
 Rows of the two manifests are matched in several passes (KINDS). The first pass compares the most
 columns. A row that is matched in one pass does not take part in the next passes. Example with three
-images in each manifest:
+images in each manifest (the letters A to D stand for the bytes of the files):
 
-    old: cat/1.png A   cat/2.png B   dog/3.png C        (A, B and C are their bytes)
+    old: cat/1.png A   cat/2.png B   dog/3.png C
     new: cat/1.png A   dog/2.png B   dog/3.png D
 
-cat/1.png is unchanged, cat/2.png is relabelled to dog/2.png (the same bytes), and dog/3.png is
-changed (the same path).
+cat/1.png is unchanged. cat/2.png is relabelled, since dog/2.png has the same bytes. dog/3.png is
+changed, since the same path has other bytes.
 """
 
 from collections.abc import Mapping
@@ -22,8 +23,8 @@ from typing import Any
 import pandas as pd
 
 KEYS = ["path", "label", "image_id"]
-# The passes in their order: kind of change → columns. A row of the old manifest and a row of the
-# new manifest match if they are equal in these columns.
+# The passes in their order: kind of change → the columns that are compared. A row of the old
+# manifest and a row of the new manifest match if their values in these columns are equal.
 KINDS = {
     "unchanged": ["path", "label", "image_id"],
     "relabelled_in_place": ["path", "image_id"],
@@ -38,12 +39,14 @@ EXAMPLES = 5
 class Difference:
     """The images of each kind of change, in tables that are sorted by path.
 
-    unchanged: number of images with the same path, label and bytes.
-    added, removed: columns path and label.
-    moved, relabelled, changed: columns path and label of the new manifest, old_path and old_label
-    of the old manifest. moved: same bytes and label, other path. relabelled: same bytes, other
-    label, same or other path. changed: same path, other bytes.
-    before, after: label → number of images; the label of unlabelled images is "".
+    unchanged: the number of images with the same path, label and bytes.
+    added, removed: tables with the columns path and label.
+    moved, relabelled, changed: tables with the columns path and label (from the new manifest),
+    old_path and old_label (from the old manifest). A moved image has the same bytes and label, but
+    another path. A relabelled image has the same bytes, but another label; its path may differ. If
+    the path is the same, but the bytes differ, the image is changed.
+    before, after: label → number of images in the old and in the new manifest. The label of
+    unlabelled images is "".
     """
 
     unchanged: int
@@ -68,11 +71,13 @@ class Difference:
 
     @cached_property
     def per_class(self) -> pd.DataFrame:
-        """One row for each label of the old or new manifest, sorted by label; counts are int64.
+        """A table with one row for each label of the old or new manifest, sorted by label.
 
-        Columns: label, before, after, added, removed, relabelled_to, relabelled_from, moved,
-        changed. after = before + added - removed + relabelled_to - relabelled_from. Images
-        whose bytes and label both changed are counted only in `changed`, so this sum omits them.
+        Columns: label (str) and the counts before, after, added, removed, relabelled_to,
+        relabelled_from, moved, changed (int64). An image that is moved or changed is counted at its
+        new label. If no image got both other bytes and another label at the same path:
+        after = before + added - removed + relabelled_to - relabelled_from. An image that got both
+        is counted only in `changed`, so the equation does not hold for its two labels.
         """
         counts = {
             "before": pd.Series(self.before, dtype="int64"),
@@ -88,7 +93,11 @@ class Difference:
         return table.rename_axis("label").reset_index()
 
     def tree(self, examples: int = EXAMPLES) -> dict[str, Any]:
-        """Return the difference for a JSON report: counts, first examples of each kind, classes."""
+        """Return the difference as values for JSON: number of images and examples of each kind.
+
+        examples: the maximum number of images that are listed for each kind. The result also has
+        the number of unchanged images and the rows of `per_class`.
+        """
         kinds = {
             kind: {"images": len(table), "examples": _records(table.head(examples))}
             for kind, table in self.tables.items()
@@ -99,8 +108,8 @@ class Difference:
 def difference(old: pd.DataFrame, new: pd.DataFrame) -> Difference:
     """Compare two manifests; only their columns path, label and image_id are used.
 
-    Files that could not be read have no image_id; their rows are compared by path and label only.
-    If several rows match equally well, they are paired in the order of their paths.
+    A file that could not be read has no image_id. Its row is compared by path and label only. If
+    several rows are equal in the compared columns, they are matched in the order of their paths.
     """
     before, after = _rows(old), _rows(new)
     left, right, matches = before, after, {}
@@ -122,17 +131,17 @@ def difference(old: pd.DataFrame, new: pd.DataFrame) -> Difference:
 
 
 def _rows(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return the compared columns as text, sorted by path; null becomes an empty text."""
+    """Return the columns KEYS as text, sorted by path; a null becomes an empty text."""
     rows = manifest[KEYS].astype("object").where(manifest[KEYS].notna(), "").astype("str")
     return rows.sort_values(KEYS, kind="stable", ignore_index=True)
 
 
 def _pairs(old: pd.DataFrame, new: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Match rows that are equal in `columns`; the result has one row for each match."""
-    if "path" not in columns:  # unreadable files at different paths may be different images
+    if "path" not in columns:  # unreadable files (image_id "") are only compared at the same path
         old, new = old[old["image_id"] != ""], new[new["image_id"] != ""]
-    # nth numbers the rows that are equal in `columns` (copies): the first copy in the old manifest
-    # is matched with the first copy in the new manifest, and so on.
+    # The column nth numbers the rows that are equal in `columns`. So the first of these rows in the
+    # old manifest is matched with the first in the new manifest, and so on.
     old, new = (
         rows.assign(nth=rows.groupby(columns, sort=False).cumcount(), row=rows.index)
         for rows in (old.rename_axis(None), new.rename_axis(None))

@@ -1,4 +1,7 @@
-"""A listing → one row per picture: from the cache if its file is unchanged, else from the file."""
+"""A listing of pictures → one row per picture.
+
+The row comes from the cache if the picture's file is unchanged. Otherwise the file is read.
+"""
 
 import hashlib
 import logging
@@ -34,13 +37,13 @@ SCHEMA = pa.schema(
     # bytes each, need more, so the column is `large_binary`.
     + [(name, ARROW.get(kind, pa.large_binary())) for name, kind in COLUMNS.items()]
 )
-# The clock of mtime ticks every few milliseconds only. If a file is read and then written again in
-# the same tick, mtime does not show the second write. So the row of a file that was written less
-# than this time before it was read is not stored in the cache.
+# The clock of mtime advances only every few milliseconds. If a file is read and then written again
+# before the clock advances, mtime does not show the second write. So the row of a file is not
+# stored in the cache if the file was written less than this time before it was read.
 SETTLED_NS = 50_000_000
 
-COMMIT_S = 5.0  # maximum time between commits: a run that is killed loses at most this much work
-LONG_RUN = 20  # rows; if slices are shorter than this on average, a copy of all rows is faster
+COMMIT_S = 5.0  # after this time a batch ends even if it has fewer than BATCH rows
+LONG_RUN = 20  # number of rows; if slices have fewer rows on average, copying all rows is faster
 
 State = tuple[int, ...]
 
@@ -51,9 +54,13 @@ def read_pictures(
     """Return one row with the columns of SCHEMA for each entry of `listing`, in the same order.
 
     The column path is escaped by `escape_name`. The column md5 has the md5 (hex) of the whole file,
-    also for a picture in an array file; null if the picture could not be read.
+    also for a picture in an array file. It is null if the picture could not be read or the name of
+    its file is not UTF-8.
+
+    root: the folder with the files. cache: the rows of earlier runs; new rows are added to it.
     folder: the folder into which arrays of an .npz are unpacked.
-    Raises UserError if an array file as a whole is damaged or a worker process was killed.
+    Raises UserError if an array file as a whole is damaged, if the disk has too little room for
+    unpacked arrays, or if a worker process was killed or has no memory left.
     """
     paths = [entry.path for entry in listing.entries]
     states = _states(root, paths, listing.folders)
@@ -82,9 +89,9 @@ def escape_name(name: str) -> str:
 def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[State]:
     """Return the current STATE of each picture's file; UNKNOWN if it is no plain file in `root`.
 
-    folders: all folders below `root`, without symbolic links to folders. The folder of a path
-    through such a link is not among them, so its file gets UNKNOWN: it may be outside of `root`.
-    A file whose path is not UTF-8 also gets UNKNOWN.
+    folders: all folders below `root`, without symbolic links to folders. If the folder of a file is
+    not in this set, the path leads through such a link. The file may be outside of `root`, so its
+    state is UNKNOWN. If the path of a file is not UTF-8, the state is also UNKNOWN.
     """
 
     below = os.fspath(root)
@@ -108,7 +115,7 @@ def _state(file: str) -> State:
         return UNKNOWN
     if not stat.S_ISREG(status.st_mode):
         return UNKNOWN
-    inode = status.st_ino & (2**63 - 1)  # st_ino has 64 bits; int64 has 63 and a sign
+    inode = status.st_ino & (2**63 - 1)  # drop the highest of 64 bits, so the number fits in int64
     return status.st_size, status.st_mtime_ns, inode
 
 
@@ -116,8 +123,8 @@ def _read(
     root: Path, files: Sequence[tuple[str, State]], params: Decode, folder: Path
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of rows with the columns of SCHEMA and STATE."""
-    # All threads use one unpacked and mapped copy of an array file. Every process would have to
-    # hash the whole array file before it can use the copy.
+    # Array files are read by threads, because all threads use one unpacked and mapped copy of an
+    # array file. A worker process would have to hash the whole array file before it can use a copy.
     at_once = in_threads if any(array_file(path) for path, _ in files[:1]) else in_processes
     rows: Iterable[dict[str, Any]] = at_once(partial(_row, root, params, folder), files)
     if files:
@@ -132,7 +139,7 @@ def _read(
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Gather rows into batches of BATCH rows, or of fewer if these take longer than COMMIT_S."""
+    """Gather rows into batches; a batch ends after BATCH rows or, if this is earlier, COMMIT_S."""
     batch: list[dict[str, Any]] = []
     begun_s = time.monotonic()
     for row in rows:
@@ -145,7 +152,10 @@ def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _arrange(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
-    """Return the rows at these indices; long runs of consecutive rows are sliced, not copied."""
+    """Return the rows at the indices `places`, in the order of `places`.
+
+    If most rows are in long runs of consecutive rows, the runs are sliced, not copied.
+    """
     starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
     if len(starts) > len(places) / LONG_RUN:
         return rows.take(pa.array(places))
@@ -162,7 +172,7 @@ def _row(root: Path, params: Decode, folder: Path, picture: tuple[str, State]) -
         data = read_bytes(root, path, params.max_bytes, folder)
         file = file_of(root, path)
         md5 = _md5(data) if file == path else file_md5(root, file, state)
-    except Fault as fault:  # nothing was read, so a row in the cache would save no time
+    except Fault as fault:  # the state is UNKNOWN, since a stored row would save no time
         return row | facts_of(fault.facts) | {"fault": fault.code} | _state_columns(UNKNOWN)
     if row["path"] != path:
         known = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}

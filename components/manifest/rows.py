@@ -1,4 +1,4 @@
-"""Bytes of an image file → its manifest row: hashes, facts and fingerprint, or a fault."""
+"""Bytes of an image file → the columns of its manifest row: hashes, facts, fingerprint or fault."""
 
 import hashlib
 import json
@@ -15,7 +15,8 @@ from components.images.fault import Facts, Fault
 from components.images.fingerprints import fingerprint
 from components.params.ingest import Decode
 
-# A row depends only on the bytes, on the params `ingest.decode`, and on these modules and packages.
+# A row depends only on the bytes of its file, on the params `ingest.decode`, and on these modules
+# and packages.
 MODULES = (
     "images/decoder",
     "images/facts",
@@ -33,8 +34,8 @@ MODULES = (
 PACKAGES = ("numpy", "opencv-python-headless", "pillow", "simplejpeg")
 FACTS = tuple(field.name for field in fields(Facts))
 
-# Column → its type. Int64 is used for numbers that can be null: a broken file has no width.
-# images/facts.py explains the facts.
+# Column → its type. The type Int64 is used for integers that can be null. For example, a broken
+# file has no width. images/facts.py explains the columns from brightness to border_share.
 COLUMNS = {
     "image_id": "str",
     "pixels_id": "str",
@@ -63,8 +64,8 @@ COLUMNS = {
 def image_row(data: bytes, params: Decode) -> dict[str, Any]:
     """Return column → value for the bytes of an image file; columns without a value are left out.
 
-    For a bad image, `fault` has the code of the fault, and the row has the hash of the file and the
-    facts that could be read.
+    For an image that cannot be decoded, the column `fault` has the code of the fault. The result
+    then has only bytes, image_id, fault and the facts that could be read.
     """
     row: dict[str, Any] = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
     try:
@@ -78,7 +79,7 @@ def image_row(data: bytes, params: Decode) -> dict[str, Any]:
 
 
 def facts_of(facts: Facts) -> dict[str, Any]:
-    """Return column → value for the facts that the decoder reports."""
+    """Return column → value for the columns FACTS, from the facts that the decoder reports."""
     return {name: getattr(facts, name) for name in FACTS}
 
 

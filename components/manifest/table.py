@@ -1,7 +1,7 @@
-"""data/raw → the manifest: one row per picture, also for a bad picture, sorted by path.
+"""data/raw → the manifest, a table with one row per picture, sorted by path.
 
-Files outside of the folder are never read. A symbolic link, a pipe or a device becomes a row with a
-fault. An unreadable or broken file also becomes a row with a fault.
+Bad pictures also have a row. Files outside of the folder are never read. A symbolic link, a pipe or
+a device becomes a row with a fault. An unreadable or broken file also becomes a row with a fault.
 """
 
 import logging
@@ -31,8 +31,8 @@ CACHE = "known.sqlite"
 OF_PLACE = {"path": "str", "label": "str", "group": "str", "given_split": "str"}
 COLUMNS = OF_PLACE | OF_IMAGE
 TYPES = {pa.int64(): pd.Int64Dtype(), pa.large_binary(): pd.ArrowDtype(pa.large_binary())}
-# Columns that later stages add. A table of the user must not have columns of these names, nor of
-# the names in COLUMNS.
+# Columns that later stages add. If the user lists the images in a table, this table must not have
+# further columns with names from LATER or COLUMNS.
 LATER = ("split", "fold", "label_index", "reason", "because_of")
 
 
@@ -42,15 +42,20 @@ def build_manifest(
     state: Path | None = None,
     recorded: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Return one row per picture below `root`: COLUMNS, then further columns of a table as text.
+    """Return the manifest: one row per picture below `root`, with the columns COLUMNS.
 
-    state: a folder for files that may be deleted at any time. It holds unpacked arrays and the
-    cache of rows, by which the next run reads only new and changed files. If it is None, nothing is
-    kept for the next run. The manifest is the same with and without this folder.
-    recorded: path → md5 (hex) of files, as DVC has recorded them.
+    If the user lists the images in a table, its further columns follow, as text. Further columns
+    are the columns that do not hold the path, label, group or split.
+
+    state: a folder for unpacked arrays and the cache of rows. With the cache, the next run reads
+    only new and changed files. If `state` is None, nothing is stored for the next run. The files in
+    the folder may be deleted between runs. The manifest is the same with and without the folder.
+    recorded: path → the md5 (hex) of the file that DVC has recorded. Files that are not in
+    `recorded` are not compared.
 
     Raises UserError if there is nothing to classify, if the source cannot be read as the params
-    say, if a column of a table has a reserved name, or if a file is not as DVC has recorded it.
+    say, if a column of the user's table has a reserved name, if an array file is damaged, if a
+    worker process was killed, or if the content of a file is not what DVC has recorded.
     """
     listing = open_source(root, params.source)
     for note in listing.notes:
@@ -83,8 +88,8 @@ def _manifest(listing: Listing, rows: pa.Table) -> pd.DataFrame:
         "group": [entry.group and escape_name(entry.group) for entry in entries],
         "given_split": [entry.given_split for entry in entries],
     }
-    # Each column becomes one chunk. With several chunks the written file would depend on the
-    # batches in which the rows were read.
+    # The chunks of each column are combined into one chunk. Otherwise the bytes of the written file
+    # would depend on the batches in which the rows were read.
     for name in OF_IMAGE:
         column = pa.chunked_array([rows.column(name).combine_chunks()])
         columns[name] = column.to_pandas(types_mapper=TYPES.get)

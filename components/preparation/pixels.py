@@ -1,8 +1,8 @@
-"""Manifest rows, raw images → one uint8 array on disk, in the same order.
+"""Manifest rows, raw images → one uint8 array on disk, in the order of the rows.
 
-Every image is decoded once, here. Training and evaluation read the array and decode nothing. Before
-an image is decoded, the sha256 of its bytes is compared with the manifest, so training sees the
-images that the manifest lists. Only a few images are in memory at the same time.
+This module decodes every image. Training and evaluation read the array and decode no images. Before
+an image is decoded, the sha256 of its bytes is compared with the manifest. So training uses exactly
+the images that the manifest lists. Only a few images are in memory at the same time.
 """
 
 import hashlib
@@ -36,11 +36,13 @@ def prepare_images(
 ) -> None:
     """Write `destination`, a .npy file of uint8 [len(rows), size, size, 3], in the order of `rows`.
 
-    rows: columns path (below `root`) and image_id.
-    prepare: size and way of resizing. Usually this is the section of params.yaml. If the champion
-    was trained with another size or resize, the stage `register` passes the champion's values.
-    state: the folder in which the stage `ingest` keeps unpacked arrays. If it is None, arrays are
-    unpacked into a temporary folder.
+    root: the folder with the raw images. rows: a table with the columns path (relative to `root`)
+    and image_id. ingest: the limits for decoding.
+    prepare: the size of the prepared images and the method of resizing. Usually this is the section
+    of params.yaml. If the champion was trained with another size or method, the stage `register`
+    passes the champion's values.
+    state: the folder in which the stage `ingest` keeps unpacked arrays. If `state` is None, arrays
+    are unpacked into a temporary folder.
 
     Raises UserError if a file is missing or cannot be read, if its sha256 is not the image_id, if
     an image cannot be decoded, if an array file is damaged, or if the disk has too little room.
@@ -50,8 +52,8 @@ def prepare_images(
     destination.parent.mkdir(parents=True, exist_ok=True)
     _check_room(destination, int(np.prod(shape)))
     pairs = zip(rows["path"], rows["image_id"], strict=True)
-    # The array is written in order, not through a memory map. If the disk becomes full, a memory
-    # map kills the process; a plain write raises an error.
+    # The array is written with plain writes, not through a memory map. If the disk becomes full, a
+    # plain write raises an error, but a write to a memory map kills the process.
     with (
         TemporaryDirectory() if state is None else nullcontext(state) as folder,
         write_whole(destination) as temporary,

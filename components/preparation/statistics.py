@@ -1,4 +1,4 @@
-"""Prepared rows and arrays → image counts, mean and deviation of pixels, hashes of the content."""
+"""Prepared rows and arrays → class counts, mean and standard deviation of pixels, hashes."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from components.params.prepare import Prepare
 from components.params.split import SPLITS
 from components.training_set.pixels import read_images
 
-CHUNK = 64  # images in memory at a time when counting pixel values
+CHUNK = 64  # number of images that are in memory at the same time
 
 
 def statistics(
@@ -23,17 +23,23 @@ def statistics(
 ) -> dict[str, Any]:
     """Return the facts about the prepared images that later stages need, as values for JSON.
 
-    splits: all prepared rows, with columns label, split and image_id. arrays: train, val and test →
-    the file that prepare_images wrote.
+    splits: a table of all prepared rows, with the columns label, split and image_id. arrays: split
+    → the path of its array file, which `prepare_images` wrote. The keys of the result:
 
+    - class_names: the sorted list of the labels.
+    - size, resize: the params of the stage `prepare`.
     - counts: split → class → number of images.
-    - mean, std: three floats each, for red, green and blue, of the train split; pixels are 0 to 1.
-    - data_id: a sha256 (hex) of the images and their labels.
-    - split_id: a sha256 (hex) of the images and their splits.
-    - pixels: split → the sha256 (hex) of its array file. A file with results for each row of an
-      array must be named by this hash, not by data_id or split_id. The reason: the same images have
-      other pixels after a change of the background or the decoder, and if a file is renamed, the
-      rows are in another order.
+    - mean, std: the mean and the standard deviation of the pixels of the train split. Each is a
+      list of three floats, for red, green and blue, on a scale of pixels from 0 to 1.
+    - data_id: a sha256 (hex) of the image_id and the label of all images.
+    - split_id: a sha256 (hex) of the image_id and the split of all images.
+    - pixels: split → the sha256 (hex) of its array file.
+
+    Some files store a result for each row of an array, for example the features of each image. The
+    name of such a file must depend on `pixels`. The hashes data_id and split_id do not suffice,
+    because they do not show every change of the array. For example, a change of the decoder changes
+    the pixels, but not the image_id. Renaming an image file changes the order of the rows, because
+    rows are sorted by path, but it does not change the image_id.
     """
     mean, std = channel_statistics(read_images(arrays["train"]))
     counts = pd.crosstab(splits["split"], splits["label"])
@@ -56,8 +62,8 @@ def statistics(
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of each channel, on a scale of pixels from 0 to 1.
 
-    images: uint8 [N, H, W, 3]. The function counts how often each pixel value occurs, so the result
-    does not depend on the order of the images.
+    images: uint8 [N, H, W, 3], the images. The function counts how often each pixel value occurs.
+    So the result does not depend on the order of the images.
 
     >>> channel_statistics(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, axis=3))
     ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])

@@ -1,26 +1,34 @@
 """accepted manifest, placement → moves that put an image of every class into every split.
 
 Guarantee: after the moves every class has an image in train, val and test. If this is impossible, a
-UserError says why. Linked images (same pixels, same group, near copies) move together as a set. A
-set moves only if all its images are of one class, so no other class loses an image of a split.
+UserError says why. Linked images (same pixels, same group, or near copies) form a set, and the
+images of a set are moved together. A set is moved only if all its images are of one class. So a
+move of one class takes no image of another class out of a split.
 
-Why: a small class may by chance have no image in some split. If val and test have shares of 0.15, a
-class of ten images has no image in val or no image in test in 37 of 100 cases. Also, near copies
-are set aside, after which a class may have no image left in a split.
+Why: a small class may by chance have no image in some split. For example, val and test have shares
+of 0.15, and a class has ten images. In 37 of 100 cases this class has no image in val or no image
+in test. Near copies are another cause. When they are set aside, a class may lose its last image in
+a split.
 
-How: a split without an image of a class gets a set of linked images of this class, namely the set
-whose positions are nearest to the range of the split; see placement. The splits are filled in the
-order of the line: test, val, train.
+How: if a class has no image in a split, a set of this class is moved into the split. A set stays if
+another split would lose its last image of the class. Of the other sets, the set with the position
+nearest to the range of the split is moved (see placement for positions and ranges). But sets that
+are too large for the split are used last. The splits are filled in the order of their ranges: test,
+val, train.
 
-Example: a class of three images that are not linked, with val and test of 0.15 each.
+Example: a class of three images that are not linked. val and test have shares of 0.15 each. No
+image is in val, whose range is 0.15 to 0.30.
 
-    image   position   split   distance to the range of val, 0.15 to 0.30
-    a.png   0.05       test    0.10, but it is the only image in test, so it stays
-    b.png   0.60       train   0.30: moved to val
+    image   position   split   distance to the range of val
+    a.png   0.05       test    0.10
+    b.png   0.60       train   0.30
     c.png   0.90       train   0.60
 
-If d.png with position 0.20 arrives later, the class has an image in val without a move. So nothing
-is moved, and b.png is in train again. This is the only case in which an image changes its split.
+a.png is nearest, but it stays, since it is the only image in test. So b.png is moved to val.
+
+Later d.png with position 0.20 is added. Now the class has an image in val without a move. So
+nothing is moved, and b.png is in train again. If no split is given (see placement), an image
+changes its split only because such a move is made or is not made any more.
 """
 
 import math
@@ -41,7 +49,8 @@ from components.splits.placement import ON_LINE, Placement, ranges
 class Move:
     """A set of linked images that is moved into a split in which its class has no image.
 
-    label: the class. images: number of files. set: the number of the set, from `row_sets`.
+    label: the class of the images. split: the split to which they are moved. images: the number of
+    image files. set: the number of the set, from `row_sets`.
     """
 
     label: str
@@ -52,13 +61,16 @@ class Move:
 
 @dataclass(frozen=True)
 class _Set:
-    """A set of linked images, all of one class. The tuples have one entry for each of SPLITS.
+    """A set of linked images, all of one class.
 
-    name: the first, in sorted order, of the names by which the images are hashed.
-    images: number of files. pictures: number of distinct pixels.
-    kept: number of images of the set that are in the split and not set aside.
-    distance: distance on the line from the range of the split to the nearest image of the set.
-    allowed: whether the whole set may be moved into the split.
+    label: the class. number: the number of the set, from `row_sets`. name: the first, in sorted
+    order, of the names from which the positions of the images are hashed. images: the number of
+    image files. pictures: the number of distinct pixels_id.
+
+    The other fields have one entry for each of SPLITS. kept: the number of images of the set that
+    are in the split and not set aside. distance: the distance from the range of the split to the
+    nearest position of an image of the set; negative if the position is inside the range. allowed:
+    whether all images of the set may be moved into the split.
     """
 
     label: str
@@ -78,10 +90,11 @@ def plan_moves(
     kept: NDArray[np.bool_],
     params: Split,
 ) -> list[Move]:
-    """Return the sets that must move, so that every class has an image in every split.
+    """Return the moves after which every class has an image in every split.
 
-    sets: int [rows], from `row_sets`. kept: bool [rows], False if the row is set aside. A set that
-    is moved has all its images in one split, so none of these images is set aside any more.
+    sets: int [rows], the number of each row's set, from `row_sets`. kept: bool [rows], False if the
+    row is set aside. After a move, all images of the set are in one split. So none of these images
+    is set aside any more.
     Raises UserError if a class cannot be in all splits.
     """
     rows = _facts_of_rows(accepted, placement, sets, kept, params)
@@ -106,7 +119,8 @@ def move_sets(
 ) -> NDArray[np.int8]:
     """Return the split of each row after the moves: int8 [rows], positions in SPLITS.
 
-    split: int8 [rows], before the moves. sets: int [rows], from `row_sets`.
+    split: int8 [rows], the split of each row before the moves. sets: int [rows], the number of each
+    row's set, from `row_sets`.
 
     >>> move_sets(np.array([0, 0, 2], np.int8), np.array([7, 8, 9]), [Move("cat", "val", 1, set=8)])
     array([0, 1, 2], dtype=int8)
@@ -140,8 +154,8 @@ def _facts_of_rows(
     for number, split in enumerate(SPLITS):
         start, end = ranges(params)[split]
         rows[f"kept {split}"] = kept & (placement.split == number)
-        # The distance is negative inside of the range. So an image that was hashed into this split,
-        # but was set aside, is chosen before all images of other splits.
+        # The distance is negative inside of the range. So an image that was hashed into this split
+        # and then set aside has a smaller distance than all images of other splits.
         rows[f"distance {split}"] = np.maximum(start - placement.position, placement.position - end)
         rows[f"allowed {split}"] = placement.allowed[:, number]
     labels = rows.groupby("set")["label"]
@@ -152,8 +166,8 @@ def _facts_of_rows(
 def _sets_of_one_class(rows: pd.DataFrame) -> Iterator[_Set]:
     """Yield the sets whose images are all of one class, sorted by label.
 
-    A set of near copies or a group may have images of several classes. Such a set is not moved,
-    because another class would lose its image in a split.
+    A set may have images of several classes. Such a set is not moved, because another class could
+    lose its last image in a split.
     """
     sets = rows[rows["one class"]].groupby(["label", "set"])
     columns = {
@@ -174,9 +188,9 @@ def _fill_empty_splits(
 ) -> Iterator[Move]:
     """Yield moves until every split has an image of the class.
 
-    counts: number of images of the class in each of SPLITS. sets: the sets of the class that may be
-    moved. pictures: number of distinct pixels of the class.
-    Raises _NothingLeftError if no set may be moved into an empty split.
+    label: the class. counts: the number of images of the class in each of SPLITS. sets: the sets
+    whose images are all of this class. pictures: the number of distinct pixels_id of the class.
+    Raises _NothingLeftError if no set can be moved into an empty split.
     """
     for split in ON_LINE:
         number = SPLITS.index(split)
@@ -195,8 +209,8 @@ def _fill_empty_splits(
         counts = [
             count - was + new for count, was, new in zip(counts, chosen.kept, now, strict=True)
         ]
-        # The set stays in `sets` with its new split. There it is the only set of its class, so
-        # `_can_be_spared` does not let it move again.
+        # The set stays in `sets` with its new split. It is the only set of its class in this split.
+        # So `_can_be_spared` is False for it, and it is not moved a second time.
         sets = [
             replace(candidate, kept=now) if candidate is chosen else candidate for candidate in sets
         ]
@@ -204,40 +218,45 @@ def _fill_empty_splits(
 
 
 def _can_be_spared(candidate: _Set, counts: list[int]) -> bool:
-    """Return whether the class has other images in every split that the set is in."""
+    """Return whether no split loses its last image of the class if the set is moved away.
+
+    counts: the number of images of the class in each of SPLITS, including the set.
+    """
     return all(
         count == 0 or count > of_set for count, of_set in zip(counts, candidate.kept, strict=True)
     )
 
 
 def _order(candidate: _Set, number: int, wanted: float) -> tuple[int, float, str]:
-    """Return a sort key: the nearest set first, but sets that are far too large for the split last.
+    """Return a sort key: the nearest set first, but sets that are too large for the split last.
 
-    wanted: number of pictures that the split should have. A set is too large if it has more
-    pictures than that, such as a long video. Its excess is counted in doublings of `wanted`, not in
-    pictures. So a set that grows by a few images seldom changes its rank, and images seldom move.
+    number: the position of the split in SPLITS. wanted: the number of pictures that the split
+    should have of this class. A set is too large if it has more than `wanted` pictures, for example
+    the frames of a long video. Sets that are too large are sorted by how many times `wanted` must
+    be doubled to reach their size. This number seldom changes if a set grows by a few images. So
+    the choice of the set seldom changes, and images seldom change their split.
     """
     doublings = math.ceil(math.log2(max(candidate.pictures / wanted, 1)))
     return doublings, candidate.distance[number], candidate.name
 
 
 def _why_not(rows: pd.DataFrame, split: str, params: Split) -> str:
-    """Return a message that says why a class cannot be in a split. rows: the rows of the class."""
+    """Return a message that says why a class cannot be in `split`. rows: the rows of the class."""
     label, names, sets = rows["label"].iloc[0], rows["name"].nunique(), rows["set"].nunique()
     start = f"class {label} cannot be in train, val and test"
-    if not rows[f"allowed {split}"].all():  # the split was given without an image of the class
+    if not rows[f"allowed {split}"].all():  # a given split without an image of the class
         return (
             f"class {label} has no image in the split {split}, which was given; put images of the "
             "class into this split, or set split.given to ignore. "
             f"Received: no image of the class that may be moved to {split}"
         )
-    if names < len(SPLITS):  # too few images, even if none were linked
+    if names < len(SPLITS):  # the class has too few distinct images and groups
         return (
             f"{start}; add images, or raise validate.images_per_class so that the class goes into "
             "quarantine. "
             f"Received: {names} distinct images or groups"
         )
-    if sets < len(SPLITS):  # enough images, but too few that are not linked to each other
+    if sets < len(SPLITS):  # the class has enough images, but links join them into too few sets
         return (
             f"{start}, since near copies and groups are not separated; add other images, or raise "
             "validate.near_duplicates.min_similarity. "

@@ -1,20 +1,26 @@
-"""accepted manifest, its splits, links → the images with a copy in an earlier split, and that copy.
+"""accepted manifest, its splits, links → the images that have a copy in an earlier split.
 
-Guarantee: after the listed images are set aside, no two images in different splits have the same
-pixels or the same group, or are near copies of each other. The order of the splits is train, val,
-test. The copy in the earlier split stays, so no image that was trained on has a copy in test.
+Here a copy is an image with the same pixels or the same group, or a near copy. The order of the
+splits is train, val, test. If two copies are in different splits, the image in the earlier split
+stays, and the image in the later split is set aside.
 
-Example: three images, where a and b are near copies, b and c are near copies, a and c are not.
+Guarantee: after the listed images are set aside, no two images in different splits are copies. So
+no image in train has a copy in test.
+
+Example with three images: a.png and b.png are near copies, and b.png and c.png are near copies. But
+a.png and c.png are not near copies.
 
     image   split   result
     a.png   train   stays
     b.png   val     set aside, because of a.png in train
-    c.png   test    set aside, because of b.png in val, although b.png is set aside itself
+    c.png   test    set aside, because of b.png in val
 
-So only direct links count, not chains of links. The two ends of a chain may look quite different,
-and a chain can grow until it contains the whole data set. Also, the result for c.png depends on the
-split of b.png, but not on whether b.png is set aside. So an image that is set aside is still set
-aside when other images arrive.
+Only direct links count, not chains of links, because the two ends of a chain may look quite
+different. A chain can also grow until it contains the whole data set.
+
+c.png is set aside although b.png is also set aside. The result for c.png depends on the split of
+b.png, but not on the result for b.png. So an image that is set aside today is also set aside after
+other images are added.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,11 +38,13 @@ REASONS = {"pixels": "copy", "group": "group", "near": "near_copy"}
 def find_leaks(accepted: pd.DataFrame, split: NDArray[np.int8], near: pd.DataFrame) -> pd.DataFrame:
     """Return the images that must be set aside, since a copy of them is in an earlier split.
 
-    accepted: columns path, pixels_id, group. split: int8 [rows], positions in SPLITS. near: from
-    `near_pairs`.
-    Returns at most one row for each image and kind. Columns: row (position in `accepted`), kind
-    (pixels, group or near), because_of (path of the copy), copy_split (int8, the split of the copy,
-    a position in SPLITS) and similarity (float64).
+    accepted: a table with the columns path, pixels_id and group. split: int8 [rows], the split of
+    each row as its position in SPLITS. near: the pairs of near copies, from `near_pairs`.
+
+    Returns at most one row for each image and kind of copy. Columns: row (the position of the image
+    in `accepted`), kind (pixels, group or near), because_of (the path of the copy), copy_split
+    (int8, the split of the copy as its position in SPLITS) and similarity (float64; 1 for the kinds
+    pixels and group).
     """
     rows = pd.DataFrame(
         {
@@ -51,7 +59,9 @@ def find_leaks(accepted: pd.DataFrame, split: NDArray[np.int8], near: pd.DataFra
 
 
 def leak_reasons(leaks: pd.DataFrame) -> pd.Series:
-    """Return str [leaks]: a reason in one word for each leak, such as near_copy_in_train.
+    """Return str [leaks]: the reason for each leak, such as near_copy_in_train.
+
+    leaks: a table with the columns kind and copy_split, from `find_leaks`.
 
     >>> leak_reasons(pd.DataFrame({"kind": ["near"], "copy_split": [0]})).tolist()
     ['near_copy_in_train']
@@ -61,13 +71,13 @@ def leak_reasons(leaks: pd.DataFrame) -> pd.Series:
 
 
 def check_no_leaks(splits: pd.DataFrame, links: pd.DataFrame) -> None:
-    """Check finished splits, and folds if there are any.
+    """Raise RuntimeError if two copies are in different splits, or in different folds.
 
-    The check shares no code with `assign_splits`.
+    The check shares no code with `assign_splits`. The error names the first two copies that are
+    found in different splits or folds. It means a bug in this program, not a mistake in the data.
 
-    splits: columns path, pixels_id, group, split and, if there are folds, fold. links: columns
-    path, other, kind. Raises RuntimeError with the first pair that leaks. Such a pair is a bug in
-    this program, not a mistake in the data.
+    splits: a table with the columns path, pixels_id, group and split; also the column fold, if
+    there are folds. links: a table with the columns path, other and kind.
     """
     pixels = _pixels_of_files(splits, links)
     near = links[links["kind"] == "near"]
@@ -87,7 +97,10 @@ def check_no_leaks(splits: pd.DataFrame, links: pd.DataFrame) -> None:
 
 
 def _leaks_by_key(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Find rows with the same pixels (or the same group) as a row in an earlier split."""
+    """Find rows that have the same value in the column `key` as a row in an earlier split.
+
+    key: the name of the column, `pixels` or `group`.
+    """
     splits = rows.groupby(key)["split"]
     spread = rows[(splits.transform("min") < splits.transform("max")).to_numpy()]
     return _leak_table(spread, spread[key], _staying(spread, key).assign(similarity=1.0), key)
@@ -96,8 +109,9 @@ def _leaks_by_key(rows: pd.DataFrame, key: str) -> pd.DataFrame:
 def _near_leaks(rows: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
     """Find rows with a near copy in an earlier split.
 
-    If a row has several such copies, the result names the copy in the earliest split. If several
-    copies are in that split, it names the most similar of them.
+    near: the pairs of near copies, from `near_pairs`. If a row has several near copies, the result
+    names the copy in the earliest split. If several of its near copies are in that split, the
+    result names the most similar copy.
     """
     ends = rows[rows["pixels"].isin(near["other"])]
     linked = near.join(_staying(ends, "pixels"), on="other").dropna(subset="path")
@@ -108,7 +122,11 @@ def _near_leaks(rows: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
 
 
 def _staying(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Return key → split and path of the row that stays: the first by split, then by path."""
+    """Return a table with one row for each value of the column `key`, which is its index.
+
+    Columns: split and path of the row that stays. Of the rows with the same value, the row in the
+    earliest split stays. If several rows are in that split, the first of them by path is named.
+    """
     ordered = rows.sort_values(["split", "path"]).drop_duplicates(key)
     return ordered.set_index(key)[["split", "path"]]
 
@@ -118,7 +136,8 @@ def _leak_table(
 ) -> pd.DataFrame:
     """List the rows whose copy is in an earlier split.
 
-    copies: key → split, path and similarity of a copy. keys: the key of each of `rows`.
+    keys: the key of each of `rows`, such as its pixels. copies: a table with the columns split,
+    path and similarity, one copy for each key; its index has the keys. kind: the kind of copy.
     """
     copy = copies.reindex(keys)
     leaks = copy["split"].to_numpy() < rows["split"].to_numpy()
@@ -134,10 +153,11 @@ def _leak_table(
 
 
 def _pixels_of_files(splits: pd.DataFrame, links: pd.DataFrame) -> dict[str, str]:
-    """Return path → pixels_id of files in `splits`, and of files with an exact copy in `splits`.
+    """Return path → pixels_id for files in `splits`, and for files with an exact copy in `splits`.
 
-    A near link names the first file of each picture. This file may be in quarantine although an
-    exact copy of it was accepted. In this case the near link also holds for the copy.
+    If several files have the same pixels, near links name only the first of these files by path.
+    This file may be in quarantine although an exact copy of it was accepted. In this case the near
+    link also holds for the copy.
     """
     pixels = dict(zip(splits["path"], splits["pixels_id"], strict=True))
     exact = links[links["kind"] == "exact"]
@@ -150,10 +170,11 @@ def _pixels_of_files(splits: pd.DataFrame, links: pd.DataFrame) -> dict[str, str
 def _sentences(
     rows: pd.DataFrame, places: pd.Series, pairs: Iterable[tuple[str, str, str, str]]
 ) -> Iterator[str]:
-    """Yield a sentence for each leak. places: the split or the fold of each row.
+    """Yield a sentence for each pair of copies that are in different places.
 
-    pairs: near copies, as (pixels_id of the first, pixels_id of the second, path of the first, path
-    of the second).
+    rows: a table with the columns path, pixels_id and group. places: the split or the fold of each
+    row. pairs: a tuple for each pair of near copies: the pixels_id of the first image, the
+    pixels_id of the second image, the path of the first image, the path of the second image.
     """
     for key in ("pixels_id", "group"):
         seen: dict[Any, tuple[str, Any]] = {}

@@ -1,21 +1,24 @@
 """accepted manifest → a split for every image, from a hash of its pixels or group, or as given.
 
-Guarantee: if no split is given, the split of an image depends only on the seed and the name that is
-hashed. So no image changes its split when other images arrive or leave, when files are renamed, or
-when the images come in another order.
+A given split is a split that comes with the images, such as the train and test of MNIST.
 
-How: the seed and a name are hashed to a position from 0 to 1 on a line. `test`, `val` and `train`
-are ranges of this line. The name is the image's group, or its pixels_id if it has no group.
+Guarantee, if no split is given: the split of an image depends only on the seed, on the shares of
+val and test, and on the image's group or pixels. So no image changes its split when other images
+are added or deleted, when files are renamed, or when the images are listed in another order.
 
-Example: three images and seed 1, with val and test of 0.15 each.
+How: each image has a name, which is its group, or its pixels_id if it has no group. The seed and
+the name are hashed to a position, a number from 0 to 1. Each split has a range of positions: `test`
+has the lowest positions, `val` follows, and `train` has the highest positions.
+
+Example: three images without groups, the seed 1, and shares of 0.15 for val and for test.
 
     image   name       position   range          split
     a.png   pixels a   0.04       0 to 0.15      test
     b.png   pixels b   0.53       0.30 to 1      train
     c.png   pixels c   0.27       0.15 to 0.30   val
 
-An exact copy of a.png gets the same position as a.png. All images of a group have the same
-position, which is the position of the group's name.
+A file with the same pixels as a.png gets the same position as a.png. All images of a group have the
+same position, which is the hash of the group's name.
 """
 
 import hashlib
@@ -27,8 +30,8 @@ from numpy.typing import NDArray
 
 from components.params.split import SPLITS, Split
 
-# The splits in the order of the line. test is first, so a new share of val does not change which
-# images are in test.
+# The splits in the order of their ranges. The range of test is the first. So the range of test
+# stays the same if only the share of val changes.
 ON_LINE = SPLITS[::-1]
 NO_SPLIT = len(SPLITS)
 
@@ -37,10 +40,9 @@ NO_SPLIT = len(SPLITS)
 class Placement:
     """The split of every image before leaks are set aside and empty splits are filled.
 
-    Each field has one entry per row. A split is a number, its position in SPLITS.
-
-    names: str [rows], the group or the pixels that are hashed. position: float64 [rows], 0 to 1.
-    split: int8 [rows]. allowed: bool [rows, splits], True if the row may be moved to the split.
+    names: str [rows], the name of each row, from `names_to_hash`. position: float64 [rows], the
+    position of each row, from 0 to 1. split: int8 [rows], the split of each row as its position in
+    SPLITS. allowed: bool [rows, splits], True if the row may be moved to the split.
     """
 
     names: pd.Series
@@ -50,15 +52,18 @@ class Placement:
 
 
 def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
-    """Return the placement of each row. accepted: columns group, pixels_id, given_split.
+    """Return the placement of all rows.
 
-    A given split is kept, unless `params.given` is `ignore`:
+    accepted: a table with the columns group, pixels_id and given_split. If no row has a given
+    split, or if `params.given` is `ignore`, all rows are hashed. Otherwise there are three cases:
 
-    - An image with a given split is in that split, except in the next case.
-    - If no image was given to val (or to test), the images that were given to train are hashed into
-      train and val (or test). For example, MNIST comes with train and test only.
-    - An image without a given split follows a given image that has the same group or the same
-      pixels. If there is no such image, it is hashed.
+    - An image with the given split val or test is in that split.
+    - An image with the given split train is in train, if some images are given to val and some to
+      test. If no image is given to val, or none to test, the image is hashed into train and the
+      missing splits. For example, MNIST comes with train and test only. So its train images are
+      hashed into train and val.
+    - An image without a given split gets the split of an image that has a given split and the same
+      group or the same pixels. If there is no such image, it is hashed.
     """
     names = names_to_hash(accepted)
     row_name, unique = pd.factorize(names)
@@ -72,7 +77,12 @@ def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
 
 
 def names_to_hash(accepted: pd.DataFrame) -> pd.Series:
-    """Return str [rows]: the name that is hashed, from the group if there is one, or the pixels."""
+    """Return str [rows]: for each row, the name that is hashed.
+
+    The name has the group, such as `group A`. Without a group, it has the pixels_id, such as
+    `pixels 1f3…`.
+    accepted: a table with the columns group and pixels_id.
+    """
     group = accepted["group"]
     return ("group " + group).where(group.notna(), "pixels " + accepted["pixels_id"])
 
@@ -88,7 +98,7 @@ def hash_position(seed: int, name: str) -> float:
 
 
 def ranges(params: Split) -> dict[str, tuple[float, float]]:
-    """Return split → where its range starts and ends on the line, in the order of the line.
+    """Return split → start and end of its range of positions, in the order of ON_LINE.
 
     >>> ranges(Split(val=0.25, test=0.25, given="stop", folds=0))
     {'test': (0, 0.25), 'val': (0.25, 0.5), 'train': (0.5, 1)}
@@ -104,12 +114,15 @@ def _split_at(position: NDArray[np.float64], params: Split) -> NDArray[np.int8]:
 
 
 def _keep_given(hashed: Placement, given: NDArray[np.int8], params: Split) -> Placement:
-    """Put given images into their split; hash the given train into held-out splits without images.
+    """Return a placement in which images with a given split have this split.
 
-    given: int8 [rows], the given split of each row, -1 if the row has no given split.
+    But if no image is given to val, or none to test, the images with the given split train are
+    hashed into train and the missing splits.
+    hashed: the placement without given splits. given: int8 [rows], the given split of each row as
+    its position in SPLITS; -1 if the row has no given split.
     """
     given_to = {SPLITS[code] for code in np.unique(given) if code >= 0}
-    # Images of the given train may go to train and to each held-out split that was not given.
+    # The splits into which images with the given split train may be hashed.
     open_splits = [split for split in SPLITS if split == "train" or split not in given_to]
     from_train, is_given = given == SPLITS.index("train"), given >= 0
     within = _positions_within(hashed.position, open_splits, params)
@@ -124,10 +137,13 @@ def _keep_given(hashed: Placement, given: NDArray[np.int8], params: Split) -> Pl
 def _positions_within(
     position: NDArray[np.float64], open_splits: list[str], params: Split
 ) -> NDArray[np.float64]:
-    """Scale positions from the whole line to the ranges of the open splits.
+    """Map positions from the range 0 to 1 to the ranges of the open splits.
 
-    Example: val and test have shares of 0.2, and test is given. So val and train are open. The line
-    is shrunk to their length of 0.8 and then shifted by 0.2, past the range of test.
+    position: float64 [rows], positions from 0 to 1. open_splits: the splits that may be used.
+
+    Example: val and test have shares of 0.2, and test is given. So val and train are open. Their
+    ranges together have the length 0.8 and start at 0.2, after the range of test. So a position `p`
+    becomes 0.2 + 0.8 * p.
     """
     by_split = ranges(params)
     position = position * sum(by_split[name][1] - by_split[name][0] for name in open_splits)
@@ -139,12 +155,17 @@ def _positions_within(
 
 
 def _follow_given(placement: Placement, given: NDArray[np.int8], pixels: pd.Series) -> Placement:
-    """Put an image without a given split into the split of a given image that it belongs to.
+    """Put each image without a given split into the split of a linked image with a given split.
 
-    If a group has a given image, the other images of the group follow the given image. If a group
-    has no given image, it follows a given image with the same pixels as an image of the group.
-    Images without a group count as one group if they have the same pixels. If an image belongs to
-    several given images, it follows the one in the earliest split (train, then val, then test).
+    given: int8 [rows], the given split of each row as its position in SPLITS; -1 if the row has no
+    given split. pixels: str [rows], the pixels_id of each row.
+
+    Images without a group count as one group if they have the same pixels. If an image of a group
+    has a given split, the group's images without a given split get its split. If no image of the
+    group has a given split, the program looks for images outside of the group that have a given
+    split and the same pixels as an image of the group. All images of the group get the split of
+    such an image. If several splits are possible, the earliest is used (train, then val, then
+    test).
     """
     of_given = np.where(given >= 0, placement.split, NO_SPLIT)
     by_group, by_pixels = pd.factorize(placement.names)[0], pd.factorize(pixels)[0]
@@ -157,7 +178,10 @@ def _follow_given(placement: Placement, given: NDArray[np.int8], pixels: pd.Seri
 
 
 def _lowest_by_key(values: NDArray[np.int8], keys: NDArray[np.intp]) -> NDArray[np.int8]:
-    """Return int8 [rows]: for each row, the minimum of the values of all rows with its key."""
+    """Return int8 [rows]: for each row, the minimum of the values of all rows with the same key.
+
+    values: int8 [rows], the values. keys: int [rows], the key of each row, numbered from 0.
+    """
     lowest = np.full(keys.max() + 1, NO_SPLIT, dtype=values.dtype)
     np.minimum.at(lowest, keys, values)
     return lowest[keys]

@@ -1,11 +1,11 @@
 """accepted manifest, links → sets of images that belong together, directly or through other images.
 
-Two images belong together if they have the same pixels or the same group, or are near copies.
-The split of an image does not depend on these sets, since it depends on the image only. The sets
-are needed for two things that move whole sets: filling an empty split, and folds.
+Two images belong together if they have the same pixels or the same group, or are near copies. Two
+steps keep the images of a set together: a whole set is moved into an empty split, and a whole set
+is in one fold. The placement of images in splits does not use these sets.
 
-Example: a and b are near copies, and b and c have the same group. The three images are one set,
-although there is no direct link between a and c.
+Example: `a` and `b` are near copies, and `b` and `c` have the same group. The three images form one
+set, although there is no direct link between `a` and `c`.
 """
 
 import numpy as np
@@ -16,12 +16,14 @@ from components.duplicates.connected import connected_sets
 
 
 def near_pairs(accepted: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
-    """Return pairs of near copies, each pair in both orders.
+    """Return a table of the pairs of near copies, each pair in both orders.
 
-    Returns columns pixels and other (str, the pixels_id of the two copies), similarity (float64).
-    links: columns path, other, kind (exact or near), similarity. Near links name the first file of
-    each picture. If that file is not accepted, but an exact copy of it is, the link holds for the
-    copy. Links to pictures without any accepted file are left out.
+    Columns of the result: pixels and other (str, the pixels_id of the two copies) and similarity
+    (float64). links: a table with the columns path, other, kind (exact or near) and similarity.
+
+    If several files have the same pixels, near links name only the first of these files by path. If
+    this file is not accepted, but an exact copy of it is accepted, the link holds for the copy. If
+    no file with these pixels is accepted, the link is left out.
     """
     pixels = accepted.drop_duplicates("path").set_index("path")["pixels_id"]
     exact = links.loc[links["kind"] == "exact", ["path", "other"]]
@@ -37,12 +39,14 @@ def near_pairs(accepted: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
 
 
 def row_sets(accepted: pd.DataFrame, near: pd.DataFrame) -> NDArray[np.intp]:
-    """Return int [rows]: the number of each row's set; rows that belong together have the same.
+    """Return int [rows]: the number of each row's set; rows that belong together have one number.
 
-    near: columns pixels and other, from `near_pairs`. A pair is ignored if no row has one of its
-    two pixels.
+    accepted: a table with the columns pixels_id and group. near: a table with the columns pixels
+    and other, from `near_pairs`. A pair is ignored if one of its two pixels_id is not in
+    `accepted`.
     """
-    # The linked things are pictures and groups. Pictures have the first numbers, then groups.
+    # The things that are linked are pictures and groups. The numbers of the groups follow the
+    # numbers of the pictures. An image with a group links its picture to its group.
     pixels, names = pd.factorize(accepted["pixels_id"])
     groups, group_names = pd.factorize(accepted["group"])
     index = pd.Index(names)

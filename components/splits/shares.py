@@ -1,4 +1,7 @@
-"""splits → a table and log lines: the share of each class in each split beside the params."""
+"""splits → a table and log lines about how the images of each class are shared between the splits.
+
+The table and the log lines compare these shares with the shares that params.yaml asks for.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +14,15 @@ from components.splits.placement import ranges
 from components.splits.splits import Splits
 
 EXAMPLES = 5
-SERIES = 0.1  # if more than this share of held-out images is set aside, there are likely series
+SERIES = 0.1  # share of held-out images that are set aside; above it, a log line mentions series
 
 
 @dataclass(frozen=True)
 class Gap:
     """The share of a class in a split, and the share that params.yaml asks for.
 
-    images: number of images of the class in the split. of: number of images of the class in all
-    splits. asked: the share that is asked for, from 0 to 1.
+    label: the class. images: the number of images of the class in the split. of: the number of
+    images of the class in all splits. asked: the share that params.yaml asks for, from 0 to 1.
     """
 
     label: str
@@ -42,12 +45,13 @@ class Gap:
 
 
 def shares(rows: pd.DataFrame, params: Split) -> pd.DataFrame:
-    """Return one row for each class and split, with columns label, side, images, share, asked.
+    """Return one row for each class and split, with the columns label, side, images, share, asked.
 
-    rows: columns label and split, without images that are set aside.
-    side: the split; the column has this name in shares.csv. images: number of images of the class
-    in the split. share: images divided by the images of the class in all splits, from 0 to 1.
-    asked: the share that params.yaml asks for, from 0 to 1.
+    rows: a table with the columns label and split, without the images that are set aside.
+
+    The column side has the split; shares.csv uses this name. images: the number of images of the
+    class in the split. share: `images` divided by the number of images of the class in all splits,
+    from 0 to 1. asked: the share that params.yaml asks for, from 0 to 1.
     """
     counts = rows.groupby(["label", "split"]).size()
     pairs = pd.MultiIndex.from_product([sorted(rows["label"].unique()), SPLITS])
@@ -61,7 +65,7 @@ def shares(rows: pd.DataFrame, params: Split) -> pd.DataFrame:
 def widest_gap(table: pd.DataFrame) -> Gap:
     """Return the class and split whose share differs most from the share asked for.
 
-    table: from `shares`.
+    table: the table from `shares`.
     """
     row = table.loc[(table["share"] - table["asked"]).abs().idxmax()]
     of = int(table.loc[table["label"] == row["label"], "images"].sum())
@@ -71,7 +75,8 @@ def widest_gap(table: pd.DataFrame) -> Gap:
 def in_words(splits: Splits, table: pd.DataFrame, where: object) -> Iterator[str]:
     """Yield log lines: sizes of the splits, the widest gap, moves, images set aside, and folds.
 
-    table: from `shares`. where: the file that lists the images that were set aside.
+    table: the table from `shares`. where: the path of the file that lists the images that were set
+    aside.
     """
     counts = table.groupby("side")["images"].sum()
     yield ", ".join(

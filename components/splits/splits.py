@@ -1,13 +1,16 @@
 """accepted manifest, links between copies → a split for every image, without leaks.
 
-Guarantee: two images in different splits are never copies or near copies, and never have the same
-group. With one exception (see below), no image changes its split when other images arrive.
+Guarantee: two images in different splits never have the same pixels or the same group, and are
+never linked as near copies. If no split is given, no image changes its split when other images are
+added, with one exception (step 3).
 
-How: every image gets a split that no other image can change (placement). The order of the splits is
-train, val, test. If two copies are in different splits, the copy in the later split is set aside
-(leaks). So no test image of today has a copy in the train split of an earlier month.
+How:
 
-The exception: if a class has no image in some split, images of the class are moved there (filling).
+1. Every image gets a split, which depends on its pixels or its group (placement).
+2. The order of the splits is train, val, test. If two copies are in different splits, the copy in
+   the later split is set aside (leaks). So no image in test has a copy in train.
+3. If a class has no image in some split, images of the class are moved into this split (filling).
+   When the class grows, these images may move back.
 """
 
 from dataclasses import dataclass
@@ -26,13 +29,13 @@ from components.splits.sets import near_pairs, row_sets
 
 @dataclass(frozen=True)
 class Splits:
-    """The accepted rows in two tables, each in the order of the accepted manifest.
+    """The rows of the accepted manifest in two tables, each in the order of the manifest.
 
-    rows: the rows with a split. Further columns: `split` (train, val or test) and, if folds are
-    asked for, `fold` (Int64 from 0, null in test).
-    set_aside: the other rows. Further columns: `reason` (such as near_copy_in_train) and
-    `because_of` (the path of the copy).
-    moves: the sets of images that were moved to fill empty splits.
+    rows: the rows that have a split. This table also has the column `split` (train, val or test).
+    If params.yaml asks for folds, it also has the column `fold` (Int64, from 0; null in test).
+    set_aside: the rows that are set aside. This table also has the columns `reason` (such as
+    near_copy_in_train) and `because_of` (the path of the copy).
+    moves: the sets of images that were moved into empty splits.
     """
 
     rows: pd.DataFrame
@@ -43,9 +46,9 @@ class Splits:
 def assign_splits(accepted: pd.DataFrame, links: pd.DataFrame, params: Split, seed: int) -> Splits:
     """Give each accepted row a split, or set it aside; equal arguments give equal splits.
 
-    accepted: columns path, label, group, given_split, pixels_id, and any others. links: columns
-    path, other, kind (exact or near), similarity; links of pictures that are not accepted are
-    ignored.
+    accepted: a table with the columns path, label, group, given_split, pixels_id, and any others.
+    links: a table with the columns path, other, kind (exact or near) and similarity. Links of
+    pictures that are not accepted are ignored.
     Raises UserError if a class cannot be in every split, or if a fold would be empty.
     """
     near = near_pairs(accepted, links)
@@ -69,15 +72,16 @@ def given_leaks(
 ) -> pd.DataFrame:
     """Return the images with a given split that have a copy in an earlier split.
 
-    Columns path, given_split, reason, because_of, similarity; one row for each image and kind of
-    copy. The table is empty if no split is given, or if `params.given` is `ignore`.
+    The arguments are those of `assign_splits`. The result has one row for each image and kind of
+    copy, with the columns path, given_split, reason, because_of and similarity. It is empty if no
+    image has a given split, or if `params.given` is `ignore`.
     """
     if params.given == "ignore" or accepted["given_split"].isna().all():
         accepted = accepted[:0]
     split = place_images(accepted, params, seed).split
     leaks = find_leaks(accepted, split, near_pairs(accepted, links))
-    # An image of the given train may be hashed into val. If the image leaks there, this is not a
-    # leak of the given split.
+    # An image with the given split train may be hashed into val or test. If it has a copy in an
+    # earlier split, the given split does not leak, so the row is left out.
     as_given = accepted["given_split"].to_numpy() == np.array(SPLITS, dtype=object)[split]
     leaks = leaks[as_given[leaks["row"]]]
     rows = _add_reasons(accepted, leaks).assign(similarity=leaks["similarity"].to_numpy())
@@ -88,7 +92,7 @@ def given_leaks(
 def check_given(leaks: pd.DataFrame, params: Split, where: object) -> None:
     """Raise UserError if a given split has leaks and `params.given` is `stop`.
 
-    leaks: from `given_leaks`. where: the file with the table of these leaks.
+    leaks: the table from `given_leaks`. where: the path of the file that has this table.
     """
     if params.given != "stop" or leaks.empty:
         return
@@ -118,8 +122,10 @@ def _add_reasons(accepted: pd.DataFrame, leaks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _folds(rows: pd.DataFrame, near: pd.DataFrame, folds: int, seed: int) -> pd.Series:
-    """Return Int64 [rows]: the fold of each row by a hash, null in test; a set has one fold.
+    """Return Int64 [rows]: the fold of each row, from 0 to folds - 1; null for rows in test.
 
+    The fold is chosen by a hash. All rows of a set have the same fold (see `row_sets`).
+    near: the pairs of near copies, from `near_pairs`. folds: the number of folds.
     Raises UserError if a fold would be empty.
     """
     outside = rows[rows["split"] != "test"]

@@ -1,7 +1,7 @@
-"""Labels of the train split → a plan for classes of unequal size, as plain values.
+"""Labels of the train split → a plan for classes with unequal numbers of images.
 
-The plan says, for each class, how many images are drawn in an epoch, and the weight of an image in
-the loss. No image is copied or deleted on disk. The val and test splits are not changed.
+The plan says, for each class, how many images are drawn in an epoch, and the weight of each image
+in the loss. No image is copied or deleted on disk. The val and test splits are not changed.
 """
 
 import math
@@ -17,11 +17,15 @@ from components.errors import UserError
 def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> dict[str, Any]:
     """Return the plan of a strategy: `none`, `class_weight`, `oversample` or `undersample`.
 
-    - counts: class → number of images. targets: class → number of images drawn in an epoch.
-    - class_weights: class → factor on the loss.
-    - log_priors: class → natural logarithm of the class's share in the loss. This share is
-      proportional to target times weight. So the loss `logit_adjusted` corrects only the imbalance
-      that is left after sampling and weights.
+    labels: the label of each training image. class_names: the names of all classes. The keys of the
+    result, besides the arguments `strategy` and `class_names`:
+
+    - counts: class → number of training images.
+    - targets: class → number of images drawn in an epoch.
+    - class_weights: class → factor by which the loss of an image is multiplied.
+    - log_priors: class → natural logarithm of the class's share in the loss. The share is
+      proportional to the target of the class times its weight. So the loss `logit_adjusted`
+      corrects only the imbalance that remains after sampling and weighting.
 
     Raises UserError if a class has no training image.
 
@@ -51,8 +55,8 @@ def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> di
 def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
     """Return class → weight, inverse to the count of the class (King and Zeng, 2001).
 
-    The mean weight of all images is 1, so the loss has the same scale as without weights, and the
-    same learning rate fits.
+    counts: class → number of images. The mean weight of all images is 1. So the loss has the same
+    scale as without weights, and the learning rate need not be changed.
 
     >>> class_weights({"cat": 3, "dog": 1})["dog"]
     2.0
@@ -62,7 +66,11 @@ def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def counts_table(balance_plan: Mapping[str, Any]) -> pd.DataFrame:
-    """Return one row per class: class, before (number of images), after (number in an epoch)."""
+    """Return a table with one row per class and the columns class, before and after.
+
+    before: the number of training images. after: the number of images drawn in an epoch.
+    balance_plan: the plan from `plan`.
+    """
     counts, targets = balance_plan["counts"], balance_plan["targets"]
     rows = [(name, counts[name], targets[name]) for name in balance_plan["class_names"]]
     return pd.DataFrame(rows, columns=["class", "before", "after"])

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs [N, …] (uint8 images or float32 features) with labels int64 [N]."""
+    """N examples of one split.
+
+    inputs: the inputs of the classifier, [N, …]: uint8 images or float32 features. labels: int64
+    [N], the class of each example as its position in the class names.
+    """
 
     inputs: NDArray[Any]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Return N."""
+        """Return the number of examples."""
         return len(self.labels)
 
 
@@ -24,8 +28,9 @@ class Examples:
 class Balance:
     """The plan of the stage `balance` as arrays [num_classes], in the order of the class names.
 
-    targets: number of images drawn in an epoch. class_weights: factor on the loss. log_priors:
-    natural logarithm of the class's share in the loss.
+    targets: the number of images of the class that are drawn in an epoch. class_weights: the factor
+    by which the loss of an image is multiplied. log_priors: the natural logarithm of the class's
+    share in the loss.
     """
 
     targets: NDArray[np.int64]
@@ -34,7 +39,7 @@ class Balance:
 
     @classmethod
     def from_plan(cls, plan: Mapping[str, Any]) -> "Balance":
-        """Return the plan that the stage `balance` writes, as a Balance."""
+        """Convert the plan that the stage `balance` writes to a Balance."""
         names = plan["class_names"]
         return cls(
             np.array([plan["targets"][name] for name in names], np.int64),
@@ -52,8 +57,11 @@ class Balance:
 class Data:
     """Everything that training reads.
 
-    train, val: images uint8 [N, size, size, 3] and labels. balance: the plan for train. resize: how
-    the images were resized. content: a hash of the images; files of their features are named by it.
+    train, val: the examples of each split; the inputs are images, uint8 [N, size, size, 3].
+    balance: the plan for drawing and weighting the images of train. class_names: the names of the
+    classes, in the order of the labels. size: the side of the images in pixels. resize: the method
+    by which the images were resized (squash, crop or pad). content: the sha256 (hex) of the values
+    in statistics.json; it is part of the names of files with features of the images.
     """
 
     train: Examples

@@ -12,11 +12,13 @@ from components.files import sha256
 def read_images(path: Path, expected: str | None = None) -> "np.memmap[Any, np.dtype[np.uint8]]":
     """Return the pixels of a split, uint8 [N, size, size, 3]; they are read from disk when used.
 
-    expected: sha256 (hex) of the file, from `pixels` in statistics.json. The check reads every byte
-    once, at 1.8 GB a second on one core. DVC would not notice a changed byte, since it compares
-    size and time only. None means no check, for a file that this process has just written.
+    path: the path of the array file. expected: the sha256 (hex) that the file must have, from
+    `pixels` in statistics.json. The check reads the whole file, at 1.8 GB per second on one core.
+    The check is needed because DVC compares only the size and the time of the file, and so does not
+    notice a changed byte. If `expected` is None, the file is not checked. Use None for a file that
+    this process has just written.
 
-    Raises UserError if the file is missing or has another sha256.
+    Raises UserError if the file is missing or its sha256 is not `expected`.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; run `dvc repro prepare` first. Received: no such file")
