@@ -1,13 +1,14 @@
-"""features of images, their labels → suspected label errors, the most likely error first.
+"""Features of images and labels → suspected label errors, the most likely error first.
 
 The method is confident learning (Northcutt et al., 2021). A frozen backbone computes the features.
-A classifier predicts every label from them, and a label is suspected if the classifier disagrees.
-A suspicion is a hint for a person. It never removes an image, because the label of a difficult
-picture looks wrong as well.
+A classifier predicts every label from the features. If the classifier finds another label more
+probable than the given label, the given label may be suspected. Fovea only lists a suspected label,
+so that a person can check it. Fovea does not remove the image, because the correct label of a
+difficult picture may be suspected as well.
 
-Measured on TrashNet, with 5 % of its labels changed and MobileNetV2 0.35 at 224 pixels: there were
-306 suspects. They included 88 % of the changed labels. Of the first 126 suspects, 70 % were changed
-labels.
+The method was measured on TrashNet after 5 % of its labels had been changed. The features came from
+MobileNetV2 with width 0.35 at 224 pixels. 306 labels were suspected. 88 % of the changed labels
+were among these suspects. Of the first 126 suspects, 70 % were changed labels.
 """
 
 from collections.abc import Sequence
@@ -21,20 +22,26 @@ from numpy.typing import NDArray
 from components.validation.folds import FOLDS, cross_probabilities, fold_numbers
 
 LISTED = 100  # maximum number of suspects in report.json
-# Inverse strength of the L2 penalty on standardised features. Values from 0.001 to 0.01 predict the
-# folds of TrashNet best, and with them most suspects are really wrong labels.
+# The inverse strength of the L2 penalty on the weights of the classifier. On TrashNet, values from
+# 0.001 to 0.01 are the best. With them, the classifier predicts labels best, and the share of
+# suspects that are really wrong labels is largest.
 REGULARIZATION = 0.003
-ITERATIONS = 300
+ITERATIONS = 300  # maximum number of iterations of the solver
 
 
 @dataclass(frozen=True)
 class LabelErrors:
     """The suspected label errors.
 
-    images: how many images were examined. table: one row for each suspect, sorted by quality, the
-    lowest first. Its columns are row (position of the image in the arguments of `suspects`), label
-    (the given label), suggested (the most probable other label) and quality (the probability of the
-    given label, 0–1). skipped: labels with fewer than FOLDS sets, which are too few to learn from.
+    images: the number of images that were examined. skipped: the labels with fewer than FOLDS sets
+    of copies. The images of these labels were not examined, because they are too few for a
+    classifier to learn the label. table: a table with one row for each suspect, sorted by quality,
+    the lowest quality first. It has these columns:
+
+    row: int, the position of the image in the arguments of `suspects`.
+    label: str, the given label.
+    suggested: str, the most probable other label.
+    quality: float, the predicted probability of the given label, 0 to 1.
     """
 
     images: int
@@ -42,9 +49,9 @@ class LabelErrors:
     skipped: tuple[str, ...]
 
     def tree(self, paths: Sequence[str]) -> dict[str, Any]:
-        """Return plain values for JSON, with the first LISTED suspects.
+        """Return plain values for JSON. At most the first LISTED suspects are included.
 
-        paths: [N], the path of each image, in the order of the arguments of `suspects`.
+        paths: str [N], the path of each image, in the order of the arguments of `suspects`.
         """
         worst = self.table.head(LISTED)
         worst = worst.assign(path=[paths[row] for row in worst["row"]])
@@ -59,11 +66,16 @@ class LabelErrors:
 def suspects(
     features: NDArray[np.float32], labels: Sequence[str], sets: Sequence[Any]
 ) -> LabelErrors:
-    """Find the labels that a logistic regression, fitted on the other folds, disagrees with.
+    """Find the labels that are probably wrong.
 
-    features: float32 [N, D]. labels: str [N]. sets: name or number [N] of the set of copies of each
-    image; all images of a set are in one fold. cleanlab decides which labels are suspected. The
-    result does not depend on the number of cores.
+    The images are divided into FOLDS folds. For the images of each fold, a logistic regression that
+    was fitted on all other folds predicts the probability of every label. From these probabilities,
+    cleanlab decides which labels are suspected. The result does not depend on the number of cores.
+    If fewer than two labels have FOLDS sets or more, no label is suspected.
+
+    features: float32 [N, D], the features of each image. labels: str [N], the label of each image.
+    sets: [N], the name or number of the set of copies of each image. All images of a set are in one
+    fold.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -94,9 +106,12 @@ def suspects(
 
 
 def _common_rows(labels: pd.Series, sets: pd.Series) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    """Return (rows whose label has FOLDS sets or more, the other labels).
+    """Return (positions of the rows whose label has FOLDS sets or more, all other labels).
 
-    A label with FOLDS sets is in every fold.
+    A label with FOLDS sets or more is in every fold. If the rows of a set have several labels, the
+    set counts only for the label of its first row.
+
+    labels: str [N], the label of each row. sets: [N], the set of copies of each row.
     """
     firsts = labels[~sets.duplicated()].value_counts().reindex(labels.unique(), fill_value=0)
     rare = set(firsts.index[firsts < FOLDS])
@@ -106,9 +121,10 @@ def _common_rows(labels: pd.Series, sets: pd.Series) -> tuple[NDArray[np.intp], 
 def _suspect_positions(
     labels: NDArray[np.intp], probabilities: NDArray[np.float64]
 ) -> NDArray[np.intp]:
-    """Return the positions of suspected labels, the one with the lowest probability first.
+    """Return the positions of suspected labels, the label with the lowest probability first.
 
-    labels: int [N]. probabilities: float64 [N, number of labels].
+    labels: int [N], the given labels. probabilities: float64 [N, number of labels], the predicted
+    probability of every label for each image.
     """
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores

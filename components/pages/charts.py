@@ -1,7 +1,7 @@
-"""Numbers → positions and sizes of charts, which `charts.html.jinja` draws as SVG.
+"""Numbers → the positions and sizes of the parts of charts. `charts.html.jinja` draws them as SVG.
 
 The data report has histograms of facts. The test report has line charts of the training. All
-positions are in units of the SVG image, and y grows downwards.
+positions and sizes are in units of the SVG image. A larger y is lower on the page.
 """
 
 import math
@@ -10,21 +10,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
-# The plot of a line chart. The names of the lines are to the right of the plot.
+# The edges of the plot of a line chart. The names of the lines are to the right of the plot.
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 472.0, 26.0, 216.0
-NAME_DISTANCE = 15.0  # minimum distance of two names, so that they do not overlap
+NAME_DISTANCE = 15.0  # minimum vertical distance of two names, so that they do not overlap
 
-# The plot of a histogram. The labels of its axis are below the plot.
+# The size of the plot of a histogram. The labels of its axis are below the plot.
 WIDTH, HEIGHT = 300.0, 84.0
-LOWEST = 2.0  # minimum height of a column, so that a column of one file is visible
-GAP = 1.5  # between two columns
-MOST = 0.5  # If one column has a larger share of all files, heights are logarithmic.
-LABEL_INTERVALS = range(3, 7)  # An axis has 3 to 6 intervals, so that its labels do not overlap.
+LOWEST = 2.0  # minimum height of a column, so that a column with a count of 1 is visible
+GAP = 1.5  # maximum width of the gap between two columns
+MOST = 0.5  # Heights are logarithmic if one column has more than this share of all values.
+# The preferred numbers of intervals between the labels of an axis. With more intervals, the labels
+# could overlap.
+LABEL_INTERVALS = range(3, 7)
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis. at: its position along the axis; text: its label."""
+    """A mark on an axis. at: the position of the mark on the axis. text: the label of the mark."""
 
     at: float
     text: str
@@ -34,8 +36,9 @@ class Tick:
 class Line:
     """A curve of a line chart.
 
-    points: the attribute `points` of an SVG polyline. x, y: position of the last point. name_y:
-    height at which the name is written. last: value of the last point.
+    name: the name of the curve. points: the value of the attribute `points` of an SVG polyline.
+    x, y: the position of the last point. name_y: the y position of the name. last: the value at the
+    last point.
     """
 
     name: str
@@ -48,7 +51,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of the training. start, end: positions on the x axis between which its epochs are."""
+    """A phase of the training. Its epochs are between the x positions `start` and `end`."""
 
     name: str
     start: float
@@ -57,7 +60,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Curves over epochs, ready to draw."""
+    """A line chart with one curve for each measured value. The x axis shows the epochs."""
 
     title: str
     x_ticks: tuple[Tick, ...]
@@ -68,9 +71,10 @@ class LineChart:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a histogram: a rectangle, and the bin that it shows.
+    """A column of a histogram.
 
-    low, high: the edges of the bin as text. count: how many values are in the bin.
+    x, y: the position of the upper left corner. width, height: the size of the column. low, high:
+    the edges of the bin as text. count: the number of values in the bin.
     """
 
     x: float
@@ -84,10 +88,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Histogram:
-    """A histogram, ready to draw.
+    """The parts of a histogram and their positions.
 
-    median: position of the median along the axis, None if there is no value. is_log: True if the
-    heights of columns grow with the logarithm of the counts.
+    columns: the columns of the bins that are not empty. ticks: the marks on the x axis. median: the
+    x position of the median, None if there is no value. is_log: True if the heights of the columns
+    are logarithmic, False if they are proportional to the counts.
     """
 
     columns: tuple[Column, ...]
@@ -99,8 +104,8 @@ class Histogram:
 def round_steps(low: float, high: float, steps: int) -> list[float]:
     """Return round numbers for the labels of an axis that shows `low` to `high`.
 
-    There are about `steps` equal steps from the first number to the last. The first number is at
-    most `low`, and the last number is at least `high`.
+    The distance from one number to the next is always the same. There are about `steps` such
+    distances. The first number is at most `low`, and the last number is at least `high`.
 
     >>> round_steps(12, 3100, 5)
     [0.0, 1000.0, 2000.0, 3000.0, 4000.0]
@@ -115,10 +120,11 @@ def round_steps(low: float, high: float, steps: int) -> list[float]:
 def line_chart(
     title: str, curves: Mapping[str, Sequence[float]], phases: Sequence[str]
 ) -> LineChart:
-    """Draw values by epoch.
+    """Compute a line chart of values by epoch.
 
-    curves: name → one value for each epoch. phases: the name of the phase of each epoch. Values
-    that are not finite are left out, so that one diverged epoch does not hide the other epochs.
+    title: the title of the chart. curves: name of a curve → one value for each epoch. phases: the
+    name of the phase of each epoch. Values that are not finite are left out, so that the other
+    values of the curve can still be drawn.
     """
     finite = [value for values in curves.values() for value in values if math.isfinite(value)]
     steps = round_steps(min(finite), max(finite), 5) if finite else [0.0, 1.0]
@@ -170,7 +176,10 @@ def _phases(phases: Sequence[str], axes: _Axes) -> Iterator[Phase]:
 
 
 def _separate_names(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """Move names of lines down until no two names overlap, from the highest to the lowest line."""
+    """Move the names of lines down so far that they do not overlap.
+
+    The lines are processed and returned from the top of the chart to the bottom.
+    """
     placed: list[Line] = []
     for line in sorted(lines, key=lambda line: line.y):
         above = placed[-1].name_y if placed else -math.inf
@@ -184,14 +193,17 @@ def histogram(
     median: float | None,
     write: Callable[[float], str],
 ) -> Histogram:
-    """Draw bins as columns, all with the same width.
+    """Compute a histogram. All its columns have the same width.
 
-    edges: [n + 1], rising. counts: [n]. median: None if there is no value. write: edge → its text.
+    edges: float [n + 1], the edges of the bins in rising order. counts: int [n], the number of
+    values in each bin. median: the median of the values, None if there is no value. write: a
+    function that returns an edge as text.
 
-    If the bins differ in width, their axis covers orders of magnitude. In this case empty bins at
-    the ends are left out, except one at each end. If one bin has more than the share MOST of all
-    counts, and another bin is not empty, heights are logarithmic. With linear heights, the other
-    columns would be too low to see.
+    If the bins differ in width, the axis may cover several orders of magnitude, and many bins may
+    be empty. In this case the empty bins at both ends are left out, except one bin at each end.
+
+    If one bin has more than the share MOST of all values, the other columns could be too low to
+    see. In this case the heights are logarithmic, unless all other bins are empty.
     """
     if not _has_equal_bins(edges):
         edges, counts = _trim(edges, counts)
@@ -236,9 +248,11 @@ def _height(count: int, most: int, is_log: bool) -> float:
 
 
 def _bins_per_label(bins: int) -> int:
-    """Return the number of bins from one label of the axis to the next.
+    """Return the number of bins from one label of the axis to the next label.
 
-    It divides the number of bins if possible, so that the last edge has a label as well.
+    If possible, the labels divide the axis into 3 to 6 equal intervals, so that the last
+    edge also has a label. Otherwise there are at most 6 intervals, and the last label may be before
+    the last edge.
     """
     fitting = [
         number
@@ -249,7 +263,10 @@ def _bins_per_label(bins: int) -> int:
 
 
 def _position(value: float, edges: Sequence[float]) -> float:
-    """Return the position of a value on the axis, counted in bins."""
+    """Return the position of a value on the axis, in bins from the start of the axis.
+
+    A value outside of the edges has the position of the nearest edge.
+    """
     number = min(max(bisect_right(edges, value) - 1, 0), len(edges) - 2)
     low, high = edges[number : number + 2]
     return number + min(max((value - low) / (high - low), 0.0), 1.0)

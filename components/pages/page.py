@@ -1,7 +1,8 @@
-"""A template, its values → one HTML page that needs no other file.
+"""A template and its values → one HTML page that needs no other file.
 
-The template of every report extends `frame.html.jinja`, which includes `style.css`. So all reports
-have the same style. It has a light and a dark variant, and rules for printing. There is no script.
+The template of every report extends `frame.html.jinja`, and `frame.html.jinja` includes
+`style.css`. So all reports have the same style. The style has a light and a dark variant, and rules
+for printing. The pages have no scripts.
 """
 
 import base64
@@ -21,9 +22,10 @@ FILTERS = {
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Return an image file as a URI that contains all its bytes (RFC 2397).
+    """Return an image file as a URI that contains all bytes of the file (RFC 2397).
 
-    content: bytes of the image file. kind: its subtype of the MIME type image, such as jpeg.
+    content: the bytes of the image file. kind: the second part of its MIME type, such as `jpeg` for
+    `image/jpeg`.
 
     >>> data_uri(bytes([255, 216]), "jpeg")
     'data:image/jpeg;base64,/9g='
@@ -32,10 +34,11 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def render(template: Path, **values: Any) -> str:
-    """Return the HTML of the page; the same template and values give the same text.
+    """Return the HTML of a page. The same template and the same values give the same text.
 
-    Values are escaped unless the template uses the filter `safe`. Raises jinja2.UndefinedError if
-    the template uses a value that is not given.
+    template: the path of the template. values: the values that the template uses. They are escaped,
+    except Markup and values to which the template applies the filter `safe`. Raises
+    jinja2.UndefinedError if the template uses a value that is not given.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

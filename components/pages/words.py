@@ -1,27 +1,29 @@
-"""Shares, scores, and names from the data → text for a page."""
+"""Shares, scores, labels and paths → text for a page."""
 
 import re
 
 from markupsafe import Markup, escape
 
-# The page shows only the start and the end of a name with more characters than this. A path may
-# have 4,096.
+# If a name has more characters than this, the page shows only its start and its end. A path on
+# Linux may have about 4,000 characters.
 LONGEST_NAME = 300
-# Two invisible characters that stay: they are part of the spelling in Persian, in Indic scripts and
-# in emoji.
+# Two invisible characters that are not escaped, because Persian, Indic scripts and emoji need them.
 JOINERS = "\u200c\u200d"
-# Blanks at the ends, which a browser does not show, and repeated blanks, which it shows as one.
+# A browser does not show blanks at the ends of a text. It shows repeated blanks as one blank.
 ODD_BLANKS = re.compile(r"^ +| +$| {2,}")
-BREAKS = re.compile(r"(?<=[/_.\-])(?=[^/_.\-])")  # places where a line may break in a path
+BREAKS = re.compile(r"(?<=[/_.\-])(?=[^/_.\-])")  # the places in a path at which a line may break
 
 
 def figure(value: float | None) -> str:
-    """Write a share or a score with three decimals. None, an undefined score, is a dash."""
+    """Write a share or a score with three decimals. None, an undefined score, becomes a dash."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def percent(share: float) -> str:
-    """Write a share, 0–1, in percent. Only exactly 0 is written as 0 %, only exactly 1 as 100 %."""
+    """Write a share, 0 to 1, in percent.
+
+    Only a share of exactly 0 is written as 0 %, and only a share of exactly 1 as 100 %.
+    """
     if 0 < share < 0.001:
         return "< 0.1 %"
     if 0.999 < share < 1:
@@ -30,11 +32,13 @@ def percent(share: float) -> str:
 
 
 def name(text: str) -> Markup:
-    r"""Write a label or a path as HTML, so that all its characters are visible and none is markup.
+    r"""Write a label or a path as HTML, so that a reader sees all its characters.
 
-    Invisible characters, and characters that reverse the direction of text, are written as escapes
-    (\n, \u202e). Blanks that a browser would not show are written as ␣. Escapes and ␣ are in
-    `<i class="odd">`. A line may break after a separator such as `/`.
+    Characters that HTML uses as markup, such as `<`, are escaped. Invisible characters, and
+    characters that reverse the direction of text, are written as escapes (\n, \u202e). Blanks at
+    the ends and repeated blanks are written as ␣. Escapes and ␣ are in `<i class="odd">`. A line
+    may break after a separator such as `/`. A text with more than LONGEST_NAME characters is cut in
+    the middle.
     """
     shown = BREAKS.sub("<wbr>", str(escape(_shortened(text))))
     shown = ODD_BLANKS.sub(lambda blanks: _odd("␣" * len(blanks[0])), shown)

@@ -1,4 +1,7 @@
-"""A table, rules → findings of Great Expectations for the report, and pages of its Data Docs."""
+"""A table and rules → findings for the report, and the Data Docs (HTML pages).
+
+Great Expectations checks the rules and draws the Data Docs.
+"""
 
 import html
 import re
@@ -22,9 +25,10 @@ RANDOM_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """The rules for one table, one finding for each rule, and the results of Great Expectations.
+    """The rules for one table, and what the check of the table has found.
 
-    results: for the Data Docs; each lists at most EXAMPLES failing rows.
+    findings: one finding for each rule, in the order of the rules. results: the results of Great
+    Expectations, prepared for the Data Docs. A result lists at most EXAMPLES failing rows.
     """
 
     rules: Sequence[Rule]
@@ -33,10 +37,10 @@ class CheckedTable:
 
 
 def check_table(asset: str, key: str, table: pd.DataFrame, rules: Sequence[Rule]) -> CheckedTable:
-    """Let Great Expectations check a table.
+    """Check a table with Great Expectations.
 
-    asset: name of the table. key: column whose value names a row. Raises RuntimeError if Great
-    Expectations cannot compute a result.
+    asset: the name of the table. key: the name of the column that identifies a row in the report,
+    such as `path`. Raises RuntimeError if Great Expectations cannot compute a result.
     """
     table = table.reset_index(drop=True)
     results = _results(asset, table, rules)
@@ -48,12 +52,13 @@ def check_table(asset: str, key: str, table: pd.DataFrame, rules: Sequence[Rule]
 
 
 def data_docs(tables: Sequence[CheckedTable]) -> dict[str, str]:
-    """Return path → HTML of the two Data Docs pages: the results, and the suite with its notes.
+    """Return path → HTML of the two Data Docs pages: the results, and the list of expectations.
 
-    Great Expectations draws the pages. It gives elements random ids and writes the time into the
-    address of its logo. This function replaces the ids and removes the time, so that equal results
-    give equal bytes. Great Expectations expects the page of results in a subfolder, so its links
-    start with `../`. Here that page is index.html at the top, so this part of the links is removed.
+    Great Expectations draws the pages. It gives random ids to HTML elements, and it writes the time
+    into the address of its logo. This function replaces the ids and removes the time, so that equal
+    results give equal bytes. Great Expectations expects the page of results in a subfolder, so the
+    links on this page start with `../`. Fovea writes the page as index.html in the top folder, so
+    this function removes `../` from the links.
     """
     import great_expectations as gx
     from great_expectations.render.renderer.page_renderer import (
@@ -81,11 +86,11 @@ def data_docs(tables: Sequence[CheckedTable]) -> dict[str, str]:
 
 
 def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> dict[str, list[Any]]:
-    """Return name of the rule → its results of Great Expectations.
+    """Return name of a rule → the results of Great Expectations for the checks of the rule.
 
-    A result gives the numbers of the failing rows. Great Expectations can also give the names of
-    the rows, but it looks up one row at a time, which takes minutes if a hundred thousand rows
-    fail. Raises RuntimeError if Great Expectations cannot compute a result.
+    A result gives the positions of the failing rows in the table. Great Expectations can also give
+    the names of these rows, but then it searches for one row at a time. This takes minutes if a
+    hundred thousand rows fail. Raises RuntimeError if Great Expectations cannot compute a result.
     """
     import great_expectations as gx
 
@@ -98,7 +103,7 @@ def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> dict[str
     outcome = batch.validate(suite, result_format="COMPLETE")
     results: dict[str, list[Any]] = {rule.name: [] for rule in rules}
     for result in outcome.results:
-        # After an error in a metric, exception_info has a key for each metric, but not this one.
+        # If a metric fails, exception_info has the names of metrics as keys instead of this key.
         if result.exception_info.get("raised_exception", True):
             raise RuntimeError(f"{result.expectation_config}: {result.exception_info}")
         results[result.expectation_config.meta["rule"]].append(result)
@@ -116,13 +121,16 @@ def _expectations(rules: Iterable[Rule]) -> list[Any]:
 
 
 def _description(rule: Rule) -> str:
-    """Return the words of a rule, escaped, because the pages of the Data Docs escape nothing."""
+    """Describe a rule for the Data Docs.
+
+    The text is escaped here, because the templates of Great Expectations escape nothing.
+    """
     words = f"{rule.name}: {rule.words} (on failure: {rule.on_fail})"
     return html.escape(words, quote=False)
 
 
 def _context() -> Any:
-    """Build a context of Great Expectations in memory, without progress bars and analytics."""
+    """Build a context of Great Expectations in memory, with progress bars and analytics off."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -139,14 +147,17 @@ def _context() -> Any:
 
 
 def _without_chance(page: str) -> str:
-    """Replace random ids by 0, 1, 2, … in order of appearance, and remove the time of addresses."""
+    """Replace the random ids of a page by 0, 1, 2, …, and remove the time from its addresses.
+
+    The ids are numbered in the order in which they first appear.
+    """
     numbers: dict[str, str] = {}
     page = RANDOM_ID.sub(lambda match: numbers.setdefault(match[0], str(len(numbers))), page)
     return re.sub(r"\?d=\d{8}T[\d.]+Z", "", page)
 
 
 def _suite_result(results: list[Any]) -> Any:
-    """Return the results of all tables as the result of one suite, which one page can show."""
+    """Combine the results of all tables into the result of one suite, to show it on one page."""
     from great_expectations import __version__
     from great_expectations.core import ExpectationSuiteValidationResult
 
@@ -169,7 +180,11 @@ def _suite_result(results: list[Any]) -> Any:
 
 
 def _cut(result: Any, key: str, table: pd.DataFrame) -> Any:
-    """Return a copy of a result for a page: at most EXAMPLES rows, with names, and escaped text."""
+    """Return a copy of a result, prepared for the Data Docs.
+
+    The copy lists at most EXAMPLES failing rows. It names each row by its value in the column
+    `key`. Text is escaped.
+    """
     result = copy(result)
     result.result = {name: _plain(value) for name, value in result.result.items()}
     result.result.pop("unexpected_index_query", None)
@@ -182,9 +197,9 @@ def _cut(result: Any, key: str, table: pd.DataFrame) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Turn numpy's scalars into Python's, cut lists to EXAMPLES items, and escape text.
+    """Turn numpy scalars into Python scalars, cut lists to EXAMPLES items, and escape text.
 
-    The text is escaped here, because the templates of Great Expectations escape nothing.
+    Text is escaped here, because the templates of Great Expectations escape nothing.
     """
     if isinstance(value, list):
         return [_plain(item) for item in value[:EXAMPLES]]

@@ -1,4 +1,4 @@
-"""A rule, its results of Great Expectations on a table → a finding for the report."""
+"""A rule and its results of Great Expectations → a finding for the report."""
 
 import math
 from collections.abc import Sequence
@@ -10,9 +10,12 @@ import pandas as pd
 
 from components.validation.rules import SHARES, Rule
 
-EXAMPLES = 20  # The report names at most this many offenders of an expectation.
-# A row without a label is quarantined whatever `on_fail` says. So is a row that does not decode,
-# but its reason is the code of its fault, not the name of the expectation `decodes`.
+# An offender is a file or a class that an expectation finds. The report names at most this many
+# offenders of each expectation.
+EXAMPLES = 20
+# The expectation that always quarantines: a row without a label is quarantined even if `on_fail` is
+# not `quarantine`. A row whose file cannot be decoded is also always quarantined. `decodes` is not
+# named here, because the reason of such a row is the code of its fault.
 ALWAYS_QUARANTINES = "label_filled"
 
 Example = tuple[str, float | None]
@@ -20,13 +23,18 @@ Example = tuple[str, float | None]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one expectation found.
+    """The result of checking one expectation.
 
-    rule: the expectation in words. observed: what was found instead, in words. offenders: all paths
-    (or labels) that break the rule, in the order of the table. examples: at most EXAMPLES of the
-    offenders, as (path or label, value). If the rule bounds one measured value, the examples are
-    the offenders furthest outside of the bounds. Otherwise they are the first offenders, and each
-    value is None.
+    name: the key of the expectation in the section `validate`. rule: what it demands, in words.
+    on_fail: what happens if it fails: quarantine, stop or warn. observed: what was found, in words.
+
+    offenders: the paths of the files, or the labels of the classes, that break the rule, in the
+    order of the table. If the rule bounds a share, the offenders are the files that count towards
+    the share, even if the rule passes.
+
+    examples: at most EXAMPLES offenders, as (path or label, measured value). If the rule bounds one
+    measured value, the examples are the offenders furthest outside of the bounds. Otherwise the
+    examples are the first offenders, and the value of each example is None.
     """
 
     name: str
@@ -39,18 +47,18 @@ class Finding:
 
     @property
     def stops(self) -> bool:
-        """True if the finding stops the run."""
+        """True if the expectation failed and its `on_fail` is stop."""
         return not self.passed and self.on_fail == "stop"
 
     @property
     def quarantines(self) -> bool:
-        """True if rows are quarantined with the name of this expectation as their reason."""
+        """True if rows are quarantined and their reason is the name of this expectation."""
         if self.passed or self.name == "decodes":
             return False
         return self.on_fail == "quarantine" or self.name == ALWAYS_QUARANTINES
 
     def tree(self) -> dict[str, Any]:
-        """Return plain values for JSON. `offenders` is the number of offenders, not their names."""
+        """Return a dict of plain values for JSON. Its `offenders` is a number, not the names."""
         examples = [{"name": name, "value": value} for name, value in self.examples]
         return asdict(self) | {"offenders": len(self.offenders), "examples": examples}
 
@@ -58,8 +66,9 @@ class Finding:
 def build_finding(rule: Rule, results: Sequence[Any], key: str, table: pd.DataFrame) -> Finding:
     """Build one finding from the results of all checks of a rule.
 
-    results: of Great Expectations, in its format COMPLETE. They give failing rows by their number
-    in the table. key: column whose value names a row.
+    results: the results of Great Expectations, in the format COMPLETE. A result gives the positions
+    of the failing rows in the table. key: the name of the column that identifies a row. table: the
+    table that was checked, with an index 0, 1, 2, ….
     """
     column = rule.checks[0][1]["column"]
     if column in SHARES:
@@ -84,9 +93,10 @@ def build_finding(rule: Rule, results: Sequence[Any], key: str, table: pd.DataFr
 
 
 def _examples(rule: Rule, offenders: pd.DataFrame, key: str) -> tuple[Example, ...]:
-    """Return the offenders furthest outside of the bounds of the rule.
+    """Return at most EXAMPLES offenders with their values, the worst value first.
 
-    If the rule does not bound one measured value, return the first offenders, with the value None.
+    The worst value is the value that is furthest outside of the bounds of the rule. If the rule
+    does not bound one measured value, return the first offenders, with the value None.
     """
     (_, arguments), *others = rule.checks
     values = offenders[arguments["column"]]

@@ -1,4 +1,8 @@
-"""labels, sets of copies → folds, and cross-validated probabilities of the labels."""
+"""Labels and sets of copies → folds, and cross-validated probabilities of the labels.
+
+A row is an image. The images in a set are copies of each other. A fold is one of FOLDS parts of
+the rows.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +19,13 @@ Labels = NDArray[np.intp]
 def fold_numbers(labels: Labels, sets: Sequence[Any]) -> Labels:
     """Return int [N]: the fold of each row, 0 to FOLDS - 1.
 
-    labels: int [N]. sets: name or number [N] of the set of each row. All rows of a set are in one
-    fold, so that no image is predicted by a classifier that was fitted on its copy. The sets of a
-    label are sorted and go to the folds in turn, so a label with FOLDS sets or more is in every
-    fold. A set with several labels counts under the label of its first row. The folds of
-    scikit-learn do not guarantee this, and they are slow: see
-    docs/decisions/shortcuts-by-naive-bayes.md.
+    labels: int [N], the label of each row. sets: [N], the name or number of the set of each row.
+
+    All rows of a set are in one fold, so that no image is predicted by a classifier that was fitted
+    on a copy of the image. The sets of a label are sorted, and then assigned to the folds in turn.
+    So a label with FOLDS sets or more is in every fold. If the rows of a set have several labels,
+    the label of the first row is used for the set. The folds of scikit-learn do not guarantee that
+    such a label is in every fold: see docs/decisions/shortcuts-by-naive-bayes.md.
 
     An example of five images with one label. The first two images are copies:
 
@@ -37,18 +42,20 @@ def fold_numbers(labels: Labels, sets: Sequence[Any]) -> Labels:
 def cross_probabilities(
     classifier: Any, inputs: NDArray[Any], labels: Labels, folds: Labels
 ) -> NDArray[np.float64]:
-    """Return float64 [N, number of labels]: the probabilities of every label for each row.
+    """Return float64 [N, number of labels]: the probability of every label for each row.
 
-    The rows of a fold are predicted by a classifier that was fitted on the other folds.
-    classifier: of scikit-learn, with `fit` and `predict_proba`; it is fitted once for each fold.
-    inputs: [N, D]. labels: int [N]. folds: int [N], from `fold_numbers`. If all rows of a label are
-    in one fold, the label has probability 0 in this fold. The result does not depend on the number
-    of cores.
+    The rows of a fold are predicted by a classifier that was fitted on all other folds. If all rows
+    of a label are in one fold, the label has probability 0 in this fold. The result does not depend
+    on the number of cores.
+
+    classifier: a scikit-learn classifier with `fit` and `predict_proba`. It is fitted once for each
+    fold. inputs: [N, D], the values from which the classifier predicts. labels: int [N], 0 to
+    number of labels - 1. folds: int [N], the result of `fold_numbers`.
     """
     from threadpoolctl import threadpool_limits
 
     probabilities = np.zeros((len(labels), labels.max() + 1))
-    with threadpool_limits(1):  # Several threads would change the order of sums.
+    with threadpool_limits(1):  # Several threads would add floats in varying order.
         for fold in range(FOLDS):
             is_held_out = folds == fold
             if is_held_out.any():

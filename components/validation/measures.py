@@ -1,25 +1,33 @@
-"""manifest, links between copies → the manifest with more columns for expectations to check."""
+"""Manifest and links between copies → the manifest with more columns, which expectations check."""
 
 import numpy as np
 import pandas as pd
 
 from components.duplicates.links import label_counts, repeats
 
-ENDS = ("path", "other")  # the columns that hold the two images of a link
+ENDS = ("path", "other")  # the columns of a link that hold the paths of its two images
 
 
 def add_measures(manifest: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
     """Return the manifest with more columns.
 
-    shorter_px, longer_px: float, the sides in pixels.
-    side_factor: float, the square root of the area, divided by the median of these roots. It is
-        null if the file is no image.
-    cluster: Int64, see `near_clusters`.
-    labels_of_pixels: how many labels the images with the same pixels have.
-    labels_of_cluster: how many labels the images of the cluster have.
-    near_copy: 1 for every image of a cluster except the first, else 0.
-    faulty: 1.0 if the file has a fault, else 0.0. The mean of the column is the share of faults.
-    duplicate: 1.0 if an earlier image has the same pixels, else 0.0.
+    links: the result of `duplicates.links.find_links`.
+
+    The new columns are:
+
+    shorter_px, longer_px: float, the length of the shorter and of the longer side, in pixels. Both
+        are null if the size of the image is unknown.
+    side_factor: float, the square root of the area of the image, divided by the median of these
+        roots over all decoded images. It is null if the file was not decoded.
+    labels_of_pixels: int, the number of different labels of the images that have the same pixels.
+        It is 0 if the file was not decoded. Blank labels are not counted.
+    cluster: Int64, the result of `near_clusters`.
+    labels_of_cluster: int, the number of different labels of the images in the cluster. It is 0 if
+        the image is in no cluster. Blank labels are not counted.
+    near_copy: int, 1 for every image of a cluster except the first image, otherwise 0.
+    faulty: float, 1.0 if the file has a fault, otherwise 0.0. The mean of this column is the share
+        of files with a fault.
+    duplicate: float, 1.0 if an earlier image has the same pixels, otherwise 0.0.
     """
     sides = manifest[["width", "height"]].astype(float)
     side = np.sqrt(sides["width"] * sides["height"]).where(manifest["pixels_id"].notna())
@@ -38,11 +46,13 @@ def add_measures(manifest: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
 
 
 def near_clusters(manifest: pd.DataFrame, links: pd.DataFrame) -> pd.Series:
-    """Return Int64 [rows]: the number of the cluster of each row, null if it has no near copy.
+    """Return Int64 [rows]: the number of the cluster of each row, or null.
 
-    links: columns path, other, kind (exact or near) and cluster. A cluster needs one near link: if
-    all its images have equal pixels, their rows are null. If a cluster has a near link, all its
-    images have its number, also those with equal pixels.
+    Only clusters with at least one near link are used. All images of such a cluster get its number,
+    including images whose pixels are equal. The number is null if an image has no links, or if all
+    images of its cluster have equal pixels.
+
+    links: a table with the columns path, other, kind (exact or near) and cluster.
     """
     links = links[links["cluster"].isin(links.loc[links["kind"] == "near", "cluster"])]
     ends = [links[[end, "cluster"]].set_axis(["path", "cluster"], axis=1) for end in ENDS]

@@ -1,6 +1,7 @@
-"""manifest, links between copies → the figures and lists that report.json has.
+"""Manifest and links between copies → the counts, histograms and lists of report.json.
 
-Lists are cut, because a page cannot show them all. A count beside a list is its full length.
+Long lists are cut, because a page cannot show all their items. Beside each list that may be cut,
+report.json has the length of the whole list.
 """
 
 from collections.abc import Iterable
@@ -9,18 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-LISTED = 100  # maximum number of listed sets, and of listed links
-MEMBERS = 20  # maximum number of listed images of one set, and of listed files with one fault
-COMMON = 20  # maximum number of listed sizes
+LISTED = 100  # maximum number of sets of one kind, and number of the most similar links
+MEMBERS = 20  # maximum number of images of one set, and of example files for one fault
+COMMON = 20  # maximum number of image sizes; the most common sizes are listed
 
-# Fact → edges of its histogram. The edges are the same for all data, so that two reports can be
-# compared. A value outside of the edges counts in the first or last bin.
+# Fact → the edges of the bins of its histogram. The edges are the same for all data sets, so that
+# two reports can be compared. A value below the first edge counts in the first bin. A value above
+# the last edge counts in the last bin.
 SHARE = np.linspace(0, 1, 21)
 SIDE_PX = 2.0 ** np.arange(17)
 EDGES = {
     "width": SIDE_PX,
     "height": SIDE_PX,
-    "aspect": 2.0 ** (np.arange(-9, 10, 2) / 4),  # A square, aspect 1, is in the middle of a bin.
+    "aspect": 2.0 ** (np.arange(-9, 10, 2) / 4),  # The aspect 1 is in the middle of a bin.
     "bytes": 2.0 ** np.arange(6, 28),
     "brightness": SHARE,
     "brightness_p1": SHARE,
@@ -34,10 +36,11 @@ EDGES = {
 
 
 def overview(manifest: pd.DataFrame) -> dict[str, Any]:
-    """Return plain values: faults, formats, modes, bit depths, sizes, and a histogram of each fact.
+    """Return faults, formats, modes, bit depths, sizes and histograms as plain values for JSON.
 
-    A histogram has edges [n + 1], counts [n], median (None if no file has a value) and unknown (the
-    number of files without a value).
+    There is one histogram for each fact in EDGES. A histogram is a dict with four keys. edges: the
+    n + 1 edges of the bins. counts: the number of files in each of the n bins. median: the median
+    of the values, None if no file has a value. unknown: the number of files without a value.
     """
     decoded = manifest[manifest["pixels_id"].notna()]
     sizes = decoded.groupby(["width", "height"]).size().sort_values(ascending=False, kind="stable")
@@ -56,10 +59,13 @@ def overview(manifest: pd.DataFrame) -> dict[str, Any]:
 
 
 def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
-    """Return plain values: sets of copies, sets with several labels, and links of near copies.
+    """Return sets of copies, sets of copies with several labels, and near links, as plain values.
 
-    table: the manifest with the columns of `components.validation.measures.add_measures`. The links
-    are the LISTED most similar ones, and all links between listed images.
+    The near links are the LISTED links with the highest similarity, and all other near links
+    between images that are listed in the near sets.
+
+    table: the result of `components.validation.measures.add_measures`. links: the result of
+    `duplicates.links.find_links`.
     """
     exact = table[table["pixels_id"].duplicated(keep=False) & table["pixels_id"].notna()]
     near = links[links["kind"] == "near"].sort_values("similarity", ascending=False, kind="stable")
@@ -81,7 +87,7 @@ def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
 def value_counts(values: pd.Series, also: Iterable[str] = ()) -> dict[str, int]:
     """Return value → how often it occurs, sorted by value.
 
-    also: values that the result has even if they do not occur, with 0.
+    also: values that are always in the result. A value that does not occur gets the count 0.
 
     >>> value_counts(pd.Series(["dog", "cat", "dog"]), also=["cow"])
     {'cat': 1, 'cow': 0, 'dog': 2}
@@ -91,9 +97,11 @@ def value_counts(values: pd.Series, also: Iterable[str] = ()) -> dict[str, int]:
 
 
 def _sets(name: str, rows: pd.DataFrame, key: str) -> dict[str, Any]:
-    """Return the number of sets, and the first LISTED sets in order of their first rows.
+    """Return the number of sets, and a list of the first LISTED sets.
 
-    A set is all rows with the same value in the column `key`.
+    The rows of a set have the same value in the column `key`. Sets are in the order of their first
+    rows. name: the name of this kind of set, from which the keys of the result are made: for
+    example, `copy_set` gives `copy_set_count` and `copy_sets`.
     """
     sizes = rows.groupby(key, sort=False).size()
     listed = rows[rows[key].isin(sizes.index[:LISTED])]
@@ -110,7 +118,7 @@ def _sets(name: str, rows: pd.DataFrame, key: str) -> dict[str, Any]:
 
 
 def _faults(manifest: pd.DataFrame) -> dict[str, Any]:
-    """Return code of a fault → number of files that have it, and the first MEMBERS paths."""
+    """Return code of a fault → the number of files with this fault, and the first MEMBERS paths."""
     faulty = manifest[manifest["fault"].notna()]
     return {
         str(code): {"files": len(paths), "examples": paths.head(MEMBERS).tolist()}

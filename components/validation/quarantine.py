@@ -1,13 +1,14 @@
-"""manifest, findings → accepted rows, and quarantined rows with a reason.
+"""Manifest and findings → accepted rows, and quarantined rows with a reason.
 
-Every row is either accepted or quarantined. A row without pixels or without a label cannot be
-trained on, so it is always quarantined, whatever `on_fail` says.
+Every row is either accepted or quarantined. A row whose file cannot be decoded, or that has no
+label, cannot be used for training. So it is quarantined even if `on_fail` is not `quarantine`.
 
-An example: a.bmp, b.png and c.png have the same pixels, and both `format` and `duplicate_share`
-quarantine. `format` allows only png, so a.bmp is quarantined first, with the reason `format`. Of
-the two images that are left, b.png stays, and c.png is quarantined with the reason
-`duplicate_share`. If a.bmp still counted as the copy to keep, b.png would be quarantined as well,
-and no copy would be left.
+An example of three images: a.bmp, b.png and c.png have the same pixels. The expectations `format`
+and `duplicate_share` fail, and `on_fail` of both is `quarantine`. First, a.bmp is quarantined with
+the reason `format`, because `format` allows only png. Then `duplicate_share` keeps one of the two
+images that are left: b.png is accepted, and c.png is quarantined with the reason `duplicate_share`.
+A quarantined image is never the copy that is kept. If a.bmp were the kept copy, b.png and c.png
+would be quarantined as copies of a.bmp, and none of the three images would be accepted.
 """
 
 from collections.abc import Iterable
@@ -21,8 +22,11 @@ from components.validation.findings import Finding
 def quarantine_reasons(table: pd.DataFrame, findings: Iterable[Finding]) -> pd.Series:
     """Return str [rows]: the reason of every quarantined row, and "" if a row is accepted.
 
-    A reason is the code of the fault and the names of the failed expectations that quarantine,
-    separated by ", ". table: the result of `measures.add_measures`.
+    A reason is a text. It has the code of the fault of the file, if there is one, and the names of
+    the expectations that quarantine the row, separated by ", ".
+
+    table: the result of `measures.add_measures`. findings: the findings in the order in which they
+    quarantine rows.
     """
     reason = table["fault"].fillna("").astype(object)
     for finding in findings:
@@ -36,8 +40,9 @@ def quarantine_reasons(table: pd.DataFrame, findings: Iterable[Finding]) -> pd.S
 def _offending_rows(finding: Finding, left: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     """Return bool [rows of the table]: True if the finding quarantines the row.
 
-    left: the rows of the table that no earlier finding has quarantined. Surplus copies and small
-    classes are searched among these rows only, so that the copy to keep is not quarantined already.
+    left: the rows of the table that are not quarantined yet. Only these rows are searched for
+    surplus copies, so that the copy that is kept is never a quarantined image. Only these rows are
+    also searched for images of small classes.
     """
     if finding.name == "duplicate_share":
         offending = repeats(left["pixels_id"])
@@ -53,7 +58,7 @@ def _offending_rows(finding: Finding, left: pd.DataFrame, table: pd.DataFrame) -
 def split_rows(manifest: pd.DataFrame, reason: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return (accepted rows, quarantined rows), both in the order of the manifest.
 
-    reason: the result of `quarantine_reasons`; the quarantined rows have it as a column.
+    reason: the result of `quarantine_reasons`. The quarantined rows get it as the column `reason`.
     """
     is_out = reason != ""
     quarantine = manifest[is_out].assign(reason=reason[is_out])

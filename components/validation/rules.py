@@ -1,4 +1,7 @@
-"""params → rules: expectations on a manifest, in words and as checks of Great Expectations."""
+"""Params of the section `validate` → rules.
+
+A rule is an expectation in words, and its checks for Great Expectations.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from typing import Any
 
 from components.params.validate import Validate
 
-# Column whose mean is a share → what is true of the files counted in it.
+# Column whose mean is a share of the files → what the files in this share have in common.
 SHARES = {"faulty": "have a fault", "duplicate": "repeat the pixels of an earlier image"}
 
 Check = tuple[str, dict[str, Any]]
@@ -16,8 +19,9 @@ Check = tuple[str, dict[str, Any]]
 class Rule:
     """An expectation of params.yaml.
 
-    name: its key in the section `validate`. words: what it demands. checks: one or two expectations
-    of Great Expectations, as (name of the class, arguments).
+    name: the key of the expectation in the section `validate`. words: what the expectation demands.
+    on_fail: what happens if it fails: quarantine, stop or warn. checks: one or two expectations of
+    Great Expectations, as (name of the class, arguments).
     """
 
     name: str
@@ -32,7 +36,7 @@ def image_rules(params: Validate) -> list[Rule]:
 
 
 def class_rules(params: Validate) -> list[Rule]:
-    """List the expectations on classes: how many images a class has, and how it is spelled."""
+    """List the expectations on the number of images of a class and on the spelling of its label."""
     least = params.images_per_class.min
     checks = [
         ("images_per_class", f"every class has {least} images or more", _between("images", least)),
@@ -46,9 +50,10 @@ def class_rules(params: Validate) -> list[Rule]:
 
 
 def shortcut_rule(params: Validate) -> Rule:
-    """Return the expectation that facts of the file predict no label well.
+    """Return the expectation `shortcuts`: no label can be predicted well from facts of the file.
 
-    There is no such expectation for light and colour: a class may really be darker than others.
+    There is no such expectation for facts of light and colour, because the images of a class may
+    really be darker than the images of other classes.
     """
     most = params.shortcuts.max_auc
     words = f"size, aspect, bytes, format and mode predict no label with an AUC above {most}"
@@ -74,9 +79,9 @@ def _file_rules(params: Validate) -> list[Rule]:
 
 
 def _picture_rules(params: Validate) -> list[Rule]:
-    """List the expectations on facts of decoded pictures.
+    """List the expectations on facts that are measured on decoded pictures.
 
-    A file that cannot be decoded has no facts, so it fails none of these expectations.
+    These facts are null if a file cannot be decoded, so such a file fails none of the expectations.
     """
     dark, bright, blurry = params.dark.min_p99, params.bright.max_p1, params.blurry.min_sharpness
     bits, contrast = params.low_information.min_entropy, params.uniform.min_contrast
@@ -95,7 +100,7 @@ def _picture_rules(params: Validate) -> list[Rule]:
         (
             "odd_aspect",
             f"the longer side is at most {ratio} times the shorter",
-            # The manifest rounds aspects to 6 digits.
+            # The bound is rounded, because the aspects in the manifest are rounded to 6 digits.
             _between("aspect", round(1 / ratio, 6), ratio),
         ),
         (
@@ -113,10 +118,12 @@ def _picture_rules(params: Validate) -> list[Rule]:
 
 
 def _copy_rules(params: Validate) -> list[Rule]:
-    """List the expectations on copies and faults.
+    """List the expectations on copies and faults, in the order in which they quarantine rows.
 
-    Conflicts come before copies, so that no copy with a contradicting label is left. Exact copies
-    come before near copies, so that both rules keep the same image of a set.
+    Expectations on conflicting labels come first. So the copy that a later expectation keeps is
+    never an image that is quarantined for a conflict. The expectation on exact copies comes before
+    the one on near copies. So a surplus exact copy gets the reason `duplicate_share`, not
+    `near_duplicates`, if both expectations quarantine.
     """
     faults, copies = params.fault_share.max, params.duplicate_share.max
     checks = [
@@ -150,7 +157,7 @@ def _among(column: str, values: Sequence[str]) -> Check:
 
 
 def _between(column: str, least: float | None, most: float | None = None) -> Check:
-    """Expect values from `least` to `most`, bounds included. A null value never fails."""
+    """Return a check that values are at least `least` and at most `most`. Null values pass."""
     limits = {"min_value": least, "max_value": most}
     bounds = {name: limit for name, limit in limits.items() if limit is not None}
     return "ExpectColumnValuesToBeBetween", {"column": column, **bounds}

@@ -1,10 +1,12 @@
-"""manifest → how well each label can be predicted without looking at what a picture shows.
+"""Manifest → how well each label can be predicted without looking at what a picture shows.
 
 If all images of one class come from one camera, a network may learn the camera instead of the class
-(Geirhos et al., 2020, Shortcut learning in deep neural networks). The same happens with a site or a
-converter. Labels are predicted from two kinds of facts. Facts of the file (size, format, …) say
-nothing about what a picture shows. Facts of the picture are its light and colour. Classes may
-really differ in light and colour: a class "day" is brighter than a class "night".
+(Geirhos et al., 2020, Shortcut learning in deep neural networks). The same can happen if all images
+of a class come from one place or from one image converter.
+
+Labels are predicted from two kinds of facts. Facts of the file (size, format, …) say nothing about
+what a picture shows. Facts of the picture describe its light and colour. Classes may really differ
+in light and colour: images of a class "day" are brighter than images of a class "night".
 """
 
 from dataclasses import dataclass
@@ -20,37 +22,46 @@ FACTS = {
     "file": ("width", "height", "aspect", "bytes", "format", "mode"),
     "picture": ("brightness", "contrast", "saturation"),
 }
-MIN_IMAGES = 20  # A class with fewer images is skipped, because its AUC would say little.
-MAX_IMAGES = 20_000  # With this many images, an AUC is right to about 0.01.
-BINS = 32  # for a fact with many values
+MIN_IMAGES = 20  # A class with fewer images is skipped, because its AUC would be inaccurate.
+MAX_IMAGES = 20_000  # With this many images, the error of an AUC is about 0.01.
+BINS = 32  # maximum number of bins for a fact with many different numbers
 
 COLUMNS = ("label", "images", "file_auc", "file_fact", "picture_auc", "picture_fact")
 
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """How well each label with MIN_IMAGES images or more is predicted.
+    """How well facts predict each label that has MIN_IMAGES images or more.
 
-    table: one row for each label, sorted by label. images: how many images were used. file_auc,
-    picture_auc: area under the ROC curve, 0.5 if the facts say nothing, 1 if they give the label
-    away. file_fact, picture_fact: the fact that predicts the label best when used alone.
-    skipped: the labels with fewer images.
+    table: a table with one row for each label, sorted by label. It has these columns:
+
+    label: the label.
+    images: the number of images of the label that were used.
+    file_auc, picture_auc: the area under the ROC curve (AUC) if the label is predicted from facts
+        of the file, or from facts of the picture. The AUC is 0.5 if the facts say nothing about the
+        label. It is 1 if the prediction separates the label from all other labels without error.
+    file_fact, picture_fact: the fact that predicts the label best if only one fact is used.
+
+    skipped: the labels that have fewer than MIN_IMAGES images in the sample of `_common_images`.
     """
 
     table: pd.DataFrame
     skipped: tuple[str, ...]
 
     def tree(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return the table and the skipped labels as plain values for JSON."""
         return {"labels": self.table.to_dict("records"), "skipped": list(self.skipped)}
 
 
 def find_shortcuts(manifest: pd.DataFrame) -> Shortcuts:
-    """Predict every label from facts alone, and measure how well.
+    """Predict every label from facts alone, and measure how good the predictions are.
 
-    The classifier is naive Bayes over facts in bins, so it notices if a value, a threshold or a
-    range of a fact gives a label away. It is cross-validated: images with equal pixels are in one
-    fold, so no image is predicted by a classifier that was fitted on its copy.
+    The classifier is naive Bayes on facts whose values are grouped into bins. So it can use a
+    single value, a threshold or a range of a fact to predict a label. The predictions are
+    cross-validated. Images with equal pixels are in one fold, so no image is predicted by a
+    classifier that was fitted on a copy of the image.
+
+    If fewer than two labels have enough images, the table of the result is empty.
     """
     images, skipped = _common_images(manifest)
     labels, names = pd.factorize(images["label"], sort=True)
@@ -67,11 +78,12 @@ def find_shortcuts(manifest: pd.DataFrame) -> Shortcuts:
 
 
 def _common_images(manifest: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return at most MAX_IMAGES images without those of rare labels, and the rare labels.
+    """Return (images whose labels are not rare, the rare labels in sorted order).
 
-    The images with the first image_id in sorted order are taken. An image_id is a hash, so this
-    draws images as if at random, but always the same ones. A label is rare if fewer than MIN_IMAGES
-    images of it are among them.
+    Images that are not decoded or have no label are left out. The other images are sorted by
+    image_id, and the first MAX_IMAGES images are taken. An image_id is a hash, so this is like a
+    random sample, but the same manifest always gives the same sample. A label is rare if fewer than
+    MIN_IMAGES images of the sample have it.
     """
     is_sound = manifest["pixels_id"].notna() & (manifest["label"].str.strip() != "")
     facts = [fact for kind in FACTS.values() for fact in kind]
@@ -86,8 +98,9 @@ def _common_images(manifest: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...
 def _bins(fact: pd.Series) -> Labels:
     """Return int [rows]: the bin of each value of a fact, 0 to BINS.
 
-    A fact with more than BINS different numbers gets BINS bins with about the same number of images
-    each. Every other value has its own bin, but values after the first BINS share the last bin.
+    If the values are numbers and more than BINS of them differ, there are at most BINS bins, and
+    each bin has about the same number of images. For all other facts, the first BINS different
+    values in sorted order have one bin each, and all further values share the last bin.
     """
     numbers: Labels
     numbers, values = pd.factorize(fact, sort=True)
@@ -97,9 +110,12 @@ def _bins(fact: pd.Series) -> Labels:
 
 
 def _areas(bins: Labels, labels: Labels, folds: Labels) -> NDArray[np.float64]:
-    """Return float64 [number of labels]: the area under the ROC curve, each label against the rest.
+    """Return float64 [number of labels]: the area under the ROC curve of each label.
 
-    bins: int [N, facts]. labels, folds: int [N].
+    The curve compares the images of the label with the images of all other labels.
+
+    bins: int [N, number of facts], the bin of each fact of each image. labels: int [N], the label
+    of each image. folds: int [N], the fold of each image.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -110,10 +126,12 @@ def _areas(bins: Labels, labels: Labels, folds: Labels) -> NDArray[np.float64]:
 
 
 def _best_facts(bins: Labels, labels: Labels, folds: Labels) -> Labels:
-    """Return int [number of labels]: the column of `bins` that predicts each label best alone.
+    """Return int [number of labels]: the column of `bins` that alone predicts the label best.
 
-    The best fact is the one that gives the images of a label the highest mean probability of this
-    label. To compare areas under ROC curves instead would take five times as long.
+    A column has the bins of one fact. With each fact, a classifier predicts the probability of the
+    label for all images of the label. The best fact is the fact with the highest mean of these
+    probabilities. Comparing areas under ROC curves instead would be slower; the times are in
+    docs/decisions/shortcuts-by-naive-bayes.md.
     """
     rows = np.arange(len(labels))
     sums = [

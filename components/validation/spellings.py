@@ -1,4 +1,8 @@
-"""labels → sets of labels that are spelled alike: they differ only in case and blanks."""
+"""Labels → sets of labels that are spelled alike.
+
+Two labels are spelled alike if they differ only in case, in blanks, or in how Unicode encodes the
+same characters.
+"""
 
 import unicodedata
 
@@ -6,7 +10,9 @@ import pandas as pd
 
 
 def spelling_counts(labels: pd.Series) -> pd.Series:
-    """Return int [rows]: how many of the labels are spelled like this one, itself included.
+    """Return int [rows]: the number of labels that are spelled like the label of the row.
+
+    The label of the row is counted as well.
 
     labels: str [rows], all different.
 
@@ -29,5 +35,5 @@ def label_slips(labels: pd.Series) -> tuple[tuple[str, ...], ...]:
 
 
 def _fold(label: str) -> str:
-    """Return a label in lower case, without blanks, in one Unicode form (NFKC)."""
+    """Return a label in lower case, without blanks, in the Unicode normal form NFKC."""
     return "".join(unicodedata.normalize("NFKC", label).casefold().split())

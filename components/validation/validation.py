@@ -1,4 +1,4 @@
-"""manifest, links between copies, params → accepted rows, quarantined rows, report, Data Docs."""
+"""Manifest, links between copies, params → accepted and quarantined rows, report, Data Docs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from components.validation.validation_report import ValidationReport
 class Validation:
     """The result of validation.
 
-    accepted, quarantine: the rows of the manifest in two parts; quarantine has a column `reason`.
-    docs: path → HTML page of the Data Docs.
+    accepted: the accepted rows of the manifest. quarantine: all other rows of the manifest, with
+    one more column, `reason`. docs: path of a page of the Data Docs → its HTML.
     """
 
     report: ValidationReport
@@ -33,13 +33,13 @@ class Validation:
 def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> Validation:
     """Check a manifest, and separate accepted from quarantined rows.
 
-    Bad data raises no error here: the report says what is wrong. links: the result of
-    `duplicates.links.find_links`.
+    links: the result of `duplicates.links.find_links`. Bad data does not raise an error here. The
+    report says what is wrong. Raises RuntimeError if Great Expectations cannot compute a result.
 
-    Expectations on images are checked first, then expectations on classes, because
-    `images_per_class` counts only images that are not quarantined yet. It also counts classes that
-    `label_known` lists and that have no image. If `images_per_class` quarantines, it quarantines
-    all images of a class that is too small.
+    Expectations on images are checked before expectations on classes, because `images_per_class`
+    counts only images that are not quarantined yet. `images_per_class` also checks classes that
+    `label_known` lists, even if no image has this label. If a class has too few images and
+    `on_fail` of `images_per_class` is `quarantine`, all images of the class are quarantined.
     """
     table = add_measures(manifest, links)
     images = check_table("images", "path", table, image_rules(params))
@@ -70,7 +70,12 @@ def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> V
 def _class_table(left: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
     """Return a table with one row for each label that is not blank.
 
-    Columns: label, images (how many of `left` have it) and spellings (from `spelling_counts`).
+    left: the rows of the manifest that are not quarantined yet. labels: labels that get a row even
+    if no row of `left` has them. The result has these columns:
+
+    label: str, the label.
+    images: int, the number of rows of `left` with this label.
+    spellings: int, the result of `spelling_counts`.
     """
     counts = value_counts(left["label"], labels)
     table = pd.DataFrame(counts.items(), columns=["label", "images"])

@@ -1,4 +1,4 @@
-"""findings, counts of images → the content of report.json, and the error that stops the run."""
+"""Findings and numbers of images → the content of report.json, and the error that stops the run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +15,12 @@ Outcome = Literal["passed", "passed with warnings", "quarantined", "stopped"]
 class ValidationReport:
     """What all expectations found, and how many images of each class are accepted.
 
-    before: class → number of its images in the manifest. after: class → number of its accepted
-    images. reasons: reason → number of rows quarantined for it. slips: sets of labels that differ
-    only in case and blanks. figures, copies: see components.validation.overview.
+    findings: one finding for each expectation. before: class → the number of images of the class in
+    the manifest. after: class → the number of accepted images of the class. reasons: text in the
+    column `reason` → the number of quarantined rows with this text. slips: sets of labels that are
+    spelled alike, from `components.validation.spellings`. shortcuts: how well facts predict each
+    label. figures, copies: the results of the functions `overview` and `copies` in
+    components.validation.overview.
     """
 
     findings: tuple[Finding, ...]
@@ -31,14 +34,15 @@ class ValidationReport:
 
     @property
     def passed(self) -> bool:
-        """True if every expectation was met."""
+        """True if all expectations are met."""
         return all(finding.passed for finding in self.findings)
 
     @property
     def outcome(self) -> Outcome:
         """Return the most severe outcome that applies.
 
-        The run is stopped by an expectation, or because fewer than two classes are left.
+        The outcome is "stopped" if a failed expectation stops the run, or if fewer than two classes
+        have accepted images.
         """
         if any(finding.stops for finding in self.findings) or len(self._classes_left) < 2:
             return "stopped"
@@ -74,7 +78,7 @@ class ValidationReport:
     def check_may_go_on(self, where: object) -> None:
         """Raise UserError if an expectation stops the run or fewer than two classes are left.
 
-        where: path of report.json, for the message.
+        where: the path of report.json, which the message names.
         """
         stops = [finding for finding in self.findings if finding.stops]
         if stops:

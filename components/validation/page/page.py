@@ -1,9 +1,12 @@
-"""The tree of report.json, thumbnails → the HTML of report.html.
+"""The tree of report.json and thumbnails → the HTML of report.html.
 
-Except for the thumbnails, everything that the page shows is in the tree. The functions here sort
-it, and choose what fits on the page. `page.html.jinja` draws the page, and `page.css` is its style.
-A list that may be cut is a dict made by `excerpt`. `rows` has the first items, `total` is the
-length of the whole list, and `more` is the number of items that are not shown.
+The tree is the content of report.json as nested dicts and lists. All data on the page come from
+the tree, except the thumbnails. The functions here sort the data and choose what the page shows.
+`page.html.jinja` draws the page, and `page.css` is its style.
+
+Lists that may be too long for the page are cut by `excerpt`. It returns a dict: `rows` has the
+first items, `total` is the length of the whole list, and `more` is the number of items that the
+page does not show.
 """
 
 import math
@@ -23,24 +26,25 @@ from components.words import count_text
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 OUTCOMES = ("stop", "quarantine", "warn", "met")  # outcomes of an expectation, the worst first
-# The numbers below are maximums: the page shows at most this many of each.
-LARGEST, SMALLEST = 30, 10  # the largest and the smallest classes
-EXAMPLES = 12  # files with one fault, or files that fail one expectation
-SUSPECTS = SETS = 24  # suspected labels, and sets of copies of one kind
-MEMBERS = 6  # images of one set of copies
-ROWS = 40  # rows of a long table
-SHORT_ROWS = 8  # rows of a table beside the histograms
-# Kinds of changes since the previous revision, as keys of a row of `per_class`.
+# Maximum numbers of items on the page.
+LARGEST, SMALLEST = 30, 10  # number of the largest classes, number of the smallest classes
+EXAMPLES = 12  # number of files for one fault or one expectation, number of labels of one set
+SUSPECTS = SETS = 24  # number of suspected labels, number of sets of copies of one kind
+MEMBERS = 6  # number of images of one set of copies
+ROWS = 40  # number of rows of a long table
+SHORT_ROWS = 8  # number of rows of a table beside the histograms
+# The keys of a row of `per_class` that hold the number of changed images, one key for each kind of
+# change since the previous revision.
 CHANGES = ("added", "removed", "relabelled_to", "relabelled_from", "moved", "changed")
 
 Tree = Mapping[str, Any]
 
 
 def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
-    """Return the HTML of the page; the same arguments give the same text.
+    """Return the HTML of the page. The same arguments give the same text.
 
     report: the tree of report.json. pictures: path → thumbnail, uint8 [h, w, 3], for the paths that
-    `picture_paths` returns. If a path has no thumbnail, the page says "not decoded" instead.
+    `picture_paths` returns. If a path has no thumbnail, the page shows the text "not decoded".
     """
     return render(
         TEMPLATE,
@@ -69,7 +73,7 @@ def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
 
 
 def picture_paths(report: Tree) -> list[str]:
-    """Return the paths of the pictures that the page shows, in page order, each path once."""
+    """Return the paths of the pictures on the page, in the order of the page, without repeats."""
     lists = [
         *(gallery["examples"] for gallery in galleries(report)),
         *(copy["members"] for sets in copies(report).values() for copy in sets["rows"]),
@@ -79,9 +83,9 @@ def picture_paths(report: Tree) -> list[str]:
 
 
 def excerpt(items: Sequence[Any], total: int, most: int) -> dict[str, Any]:
-    """Return the first `most` items, and how many items there are.
+    """Return the first `most` items, the length of the whole list, and how many items are left out.
 
-    items: a list, or the start of one that report.json has cut. total: length of the whole list.
+    items: a list, which may already be cut. total: the length of the whole list before any cut.
 
     >>> excerpt(["a", "b", "c"], total=9, most=2)
     {'rows': ['a', 'b'], 'total': 9, 'more': 7}
@@ -93,8 +97,12 @@ def excerpt(items: Sequence[Any], total: int, most: int) -> dict[str, Any]:
 def verdict(report: Tree) -> dict[str, str]:
     """Return the result of validation for the top of the page.
 
-    kind: one of OUTCOMES. title: whether the run goes on, in a few words. sentence: how many files
-    are accepted, and which expectations stop the run or warn.
+    The result has these keys:
+
+    kind: the outcome of validation, one of OUTCOMES.
+    title: a short text that says if the run goes on.
+    sentence: a text that says how many files are accepted, and why the run stops or how many
+        expectations warn.
     """
     kind, title, reasons = "met", "The run goes on", [_accepted(report), _rules(report)]
     if report["outcome"] == "stopped":
@@ -119,7 +127,11 @@ def _accepted(report: Tree) -> str:
 
 
 def _rules(report: Tree) -> str:
-    """Return a sentence that names what stops the run, or counts the expectations that warn."""
+    """Return a sentence about the expectations.
+
+    If the run stops, the sentence says why. If all expectations are met, it says so. Otherwise it
+    says how many expectations warn, and it is empty if no expectation warns.
+    """
     rules = report["expectations"]
     stops, warns = (
         [rule["name"] for rule in rules if outcome(rule) == kind] for kind in ("stop", "warn")
@@ -140,18 +152,18 @@ def outcome(expectation: Tree) -> str:
 
 
 def expectations_by_outcome(expectations: Iterable[Tree]) -> list[Tree]:
-    """Sort expectations by their outcome, the worst first.
+    """Sort expectations by their outcome, the worst outcome first.
 
-    Expectations with the same outcome keep their order.
+    Expectations with the same outcome stay in the order in which they are given.
     """
     return sorted(expectations, key=lambda rule: OUTCOMES.index(outcome(rule)))
 
 
 def quarantine_reasons(report: Tree) -> dict[str, int]:
-    """Return reason → number of files quarantined for it, the largest number first.
+    """Return reason → the number of files quarantined for this reason, the largest number first.
 
-    A reason is the code of a fault or the name of an expectation. A file with several reasons
-    counts for each of them.
+    A reason is the code of a fault or the name of an expectation. A file with several reasons is
+    counted once for each reason.
 
     >>> quarantine_reasons({"quarantined_by_reason": {"dark, blurry": 3, "blurry": 2}})
     {'blurry': 5, 'dark': 3}
@@ -167,11 +179,15 @@ def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def classes(report: Tree) -> dict[str, Any]:
-    """Return the classes sorted by their number of accepted images, the largest first.
+    """Return the classes sorted by their number of accepted images, the largest number first.
 
-    largest, between, smallest: the sorted classes in three parts. The page shows the first and the
-    last part. most: the largest number of images that a class had before quarantine. ratio: images
-    of the largest class / images of the smallest class, None if the smallest class is empty.
+    The result has these keys:
+
+    largest, between, smallest: the sorted classes in three parts. The page lists the classes in
+        `largest` and `smallest`. It only says how many classes are in `between`, and their sizes.
+    most: the number of images of the largest class before quarantine, at least 1.
+    ratio: the number of accepted images of the largest class, divided by the number of accepted
+        images of the smallest class. It is None if the smallest class has no accepted image.
     """
     accepted = max(report["accepted"], 1)
     rows = [
@@ -193,7 +209,10 @@ def classes(report: Tree) -> dict[str, Any]:
 
 
 def galleries(report: Tree) -> list[dict[str, Any]]:
-    """Return the expectations on single pictures that at least one file fails, with examples."""
+    """Return a gallery for each expectation on single pictures that at least one file fails.
+
+    A gallery is the expectation with a title and an excerpt of the files that fail it.
+    """
     rules = [rule for rule in report["expectations"] if rule["offenders"]]
     return [_gallery(rule) for rule in rules if rule["name"] in wording.GALLERIES]
 
@@ -208,7 +227,10 @@ def _gallery(rule: Tree) -> dict[str, Any]:
 
 
 def tables(report: Tree) -> dict[str, dict[str, Any]]:
-    """Return title of a table → its rows (value, number of images), the most common value first."""
+    """Return title of a table → an excerpt of its rows, the most common value first.
+
+    A row is (value, number of images with this value).
+    """
     pixels = "{width:,} × {height:,}".format_map
     sizes = [(pixels(size), size["images"]) for size in report["sizes"]]
     counts = {title: _by_count(report.get(key, {})) for key, title in wording.TABLES.items()}
@@ -219,7 +241,7 @@ def tables(report: Tree) -> dict[str, dict[str, Any]]:
 
 
 def histograms(report: Tree) -> Iterator[tuple[wording.FactWords, str, Histogram]]:
-    """Yield (words, median as text, histogram) of each fact that was measured on some file."""
+    """Yield (words, median as text, histogram) for each fact that at least one file has."""
     for name, words in wording.FACTS.items():
         edges, counts, median = itemgetter("edges", "counts", "median")(report["facts"][name])
         if median is not None:
@@ -227,9 +249,11 @@ def histograms(report: Tree) -> Iterator[tuple[wording.FactWords, str, Histogram
 
 
 def copies(report: Tree) -> dict[str, dict[str, Any]]:
-    """Return sets of copies in four lists: equal or near copies, with several labels or with one.
+    """Return four lists of sets of copies.
 
-    conflicts, near_conflicts: several labels. copy_sets, near_clusters: one label.
+    conflicts: sets of exact copies with several labels. near_conflicts: sets of near copies with
+    several labels. copy_sets: sets of exact copies with at most one label. near_clusters: sets of
+    near copies with at most one label.
     """
     return {
         "conflicts": _copies(report, "label_conflict"),
@@ -240,10 +264,11 @@ def copies(report: Tree) -> dict[str, dict[str, Any]]:
 
 
 def _copies(report: Tree, kind: str, conflicts: str = "") -> dict[str, Any]:
-    """Return the sets of one kind.
+    """Return an excerpt of the sets of one kind.
 
-    conflicts: the kind that lists the sets with several labels. If it is given, these sets are left
-    out, so that the page does not show them twice.
+    kind: the singular of the key of the sets in the report, such as `copy_set`. conflicts: the kind
+    of the same sets with several labels, such as `label_conflict`. If it is given, the sets with
+    several labels are left out, so that the page does not show them twice.
     """
     sets, total = report[f"{kind}s"], report[f"{kind}_count"]
     links = report["near_links"] if kind.startswith("near") else []
@@ -262,9 +287,11 @@ def _copies(report: Tree, kind: str, conflicts: str = "") -> dict[str, Any]:
 
 
 def _likeness(copy: Tree, links: Sequence[Tree]) -> Iterator[str]:
-    """Yield short texts: how many images a set has, how similar they are, how they are turned.
+    """Yield short texts about a set of copies.
 
-    Similarities are rounded down, so that only equal pictures have 1.00.
+    The texts say how many images the set has, how similar the images are, if an image is mirrored,
+    and by how many degrees images are turned. Similarities are rounded down, so that 0.999 is not
+    shown as 1.00.
     """
     if copy["images"] > 2:
         yield count_text(copy["images"], "image")
@@ -282,9 +309,10 @@ def _likeness(copy: Tree, links: Sequence[Tree]) -> Iterator[str]:
 
 
 def shortcuts(report: Tree) -> dict[str, Any]:
-    """Return labels sorted by how well facts of the file predict them, the best predicted first.
+    """Return an excerpt of the labels, the label that facts of the file predict best first.
 
-    offenders: how many labels fail the expectation `shortcuts`. They are the first rows.
+    The key `offenders` is the number of labels that fail the expectation `shortcuts`. These labels
+    are at the start of the list.
     """
     offenders = {rule["name"]: rule["offenders"] for rule in report["expectations"]}
     labels = report["shortcuts"]["labels"]
@@ -293,13 +321,16 @@ def shortcuts(report: Tree) -> dict[str, Any]:
 
 
 def suspects(report: Tree) -> dict[str, Any]:
-    """Return the suspected label errors, the most likely error first."""
+    """Return an excerpt of the suspected label errors, the most likely error first."""
     errors = report["label_errors"] or {"suspects": [], "suspect_count": 0}
     return excerpt(errors["suspects"], errors["suspect_count"], SUSPECTS)
 
 
 def slips(report: Tree) -> dict[str, Any]:
-    """Return sets of labels that differ only in case and blanks. A set is label → images."""
+    """Return an excerpt of the sets of labels that are spelled alike.
+
+    A set is a dict: label → number of images with this label before quarantine.
+    """
     images = {label: counts["before"] for label, counts in report["classes"].items()}
     sets = [
         {label: images.get(label, 0) for label in labels[:EXAMPLES]}
@@ -311,7 +342,7 @@ def slips(report: Tree) -> dict[str, Any]:
 def difference(report: Tree) -> dict[str, Any]:
     """Return what changed since the previous revision.
 
-    changes: the classes that changed, those with the most changed images first.
+    The key `changes` is an excerpt of the changed classes, the class with the most changes first.
     """
     tree = {"revision": None, "notes": [], "per_class": [], **(report.get("difference") or {})}
     sizes = {row["label"]: sum(row[key] for key in CHANGES) for row in tree["per_class"]}

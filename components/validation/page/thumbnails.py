@@ -1,6 +1,7 @@
 """Pixels → a thumbnail, and the data URI of a thumbnail for a page.
 
-Most thumbnails are JPEG: two hundred photographs take 1 MB as JPEG, but 6 MB as PNG.
+Most thumbnails are encoded as JPEG, because JPEG is smaller: thumbnails of two hundred photographs
+take 1 MB as JPEG, but 6 MB as PNG.
 """
 
 import numpy as np
@@ -11,30 +12,32 @@ from components.images.png_writer import encode_png
 from components.pages.page import data_uri
 
 SIDE_PX = 160
-TINY_PX = 64  # A page enlarges a picture whose longer side is at most this long.
-QUALITY = 80  # of JPEG, at most 100
+TINY_PX = 64  # A picture is tiny if its longer side is at most this long.
+QUALITY = 80  # quality of the JPEG encoding, from 1 to 100
 
 
 def thumbnail(pixels: Pixels, side: int = SIDE_PX) -> Pixels:
-    """Resize a picture so that its longer side has `side` pixels. The aspect stays the same.
+    """Shrink a picture so that its longer side has `side` pixels. The aspect stays the same.
 
-    pixels: uint8 [H, W, 3]. Returns uint8 [h, w, 3]; h and w are at least 1, also for a narrow
-    strip. A picture that is not larger is returned unchanged.
+    pixels: uint8 [H, W, 3]. Returns uint8 [h, w, 3]. h and w are at least 1, even if the picture is
+    very long and narrow. A picture is returned unchanged if both sides have at most `side` pixels.
     """
     height, width, _ = pixels.shape
     if max(height, width) <= side:
         return pixels
     scale = side / max(height, width)
     high, wide = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (side - high) // 2, (side - wide) // 2  # sizes of the bars that `pad` adds
+    top, left = (side - high) // 2, (side - wide) // 2  # widths of the bars that `pad` adds
     return resize(pixels, side, "pad")[top : top + high, left : left + wide]
 
 
 def picture_uri(pixels: Pixels) -> str:
-    """Return the data URI of a thumbnail, uint8 [H, W, 3]. A tiny picture is PNG, others are JPEG.
+    """Return a thumbnail as a data URI.
 
-    The page enlarges a tiny picture, so JPEG's changes to single pixels would be visible. Equal
-    pixels give equal bytes: `fastdct=False` selects libjpeg's integer transform.
+    pixels: uint8 [H, W, 3]. A tiny picture is encoded as PNG, any other picture as JPEG. JPEG
+    changes single pixels, and these changes would be visible, because the page enlarges a tiny
+    picture. Equal pixels always give equal bytes. For this reason `fastdct=False` selects the
+    integer transform of libjpeg.
     """
     if is_tiny(pixels):
         return data_uri(encode_png(pixels), "png")
@@ -43,5 +46,5 @@ def picture_uri(pixels: Pixels) -> str:
 
 
 def is_tiny(pixels: Pixels) -> bool:
-    """True if a picture, uint8 [H, W, 3], is so small that a page enlarges its pixels."""
+    """True if the longer side of a picture, uint8 [H, W, 3], has at most TINY_PX pixels."""
     return bool(max(pixels.shape[:2]) <= TINY_PX)

@@ -1,4 +1,4 @@
-"""Codes of faults, names of expectations and facts → the words for them in report.html."""
+"""Codes of faults, names of expectations, names of facts → the texts for them in report.html."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,7 +30,8 @@ FAULTS = {
     "unsupported_format": "An image in a format that Fovea does not read.",
 }
 
-# Expectation on single pictures → heading of its gallery, and how its measured value is written.
+# Name of an expectation on single pictures → the title of its gallery, and the format of the
+# measured value.
 GALLERIES = {
     "dark": ("Dark", "brightest 1 %: {:.3f}"),
     "bright": ("Overexposed", "darkest 1 %: {:.3f}"),
@@ -45,12 +46,16 @@ GALLERIES = {
 }
 
 
-# Key of counts in the report → heading of their table.
+# Key in report.json, which leads to a dict of counts → title of the table with these counts.
 TABLES = {"formats": "Formats", "modes": "Modes", "bit_depths": "Bits a channel"}
 
 
 class FactWords(NamedTuple):
-    """The words of a histogram: its title, the unit of its values, and how a value is written."""
+    """The texts of a histogram.
+
+    title: the title of the histogram. unit: the unit or the meaning of the values. write: a
+    function that returns a value as text.
+    """
 
     title: str
     unit: str
@@ -72,7 +77,7 @@ FACTS = {
     "bytes": FactWords("File size", "bytes", size_text),
 }
 
-# Outcome of an expectation → what it does, and what happened to the files that fail it.
+# Outcome of an expectation → what the expectation does, and what happens to the files that fail it.
 OUTCOMES = {
     "stop": ("stops the run", "the run stops"),
     "quarantine": ("quarantines", "quarantined"),
