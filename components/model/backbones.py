@@ -1,7 +1,8 @@
-"""A backbone's name → a network from uint8 pixels to one feature vector per image.
+"""The name of a backbone → a network that turns the uint8 pixels of an image into a feature vector.
 
-`compact` is a small network that is defined here. All other backbones are Keras applications, which
-have ImageNet weights. To add a backbone, add a line to `APPLICATIONS`.
+The backbone `compact` is a small network. It is defined in this file and has no ImageNet weights.
+All other backbones are Keras applications, and Keras has ImageNet weights for them. To add another
+Keras application, add a line to `APPLICATIONS`.
 """
 
 import hashlib
@@ -29,18 +30,20 @@ COMPACT_MIN_SIZE = 8
 class Application:
     """A Keras application, and the pixels, image sizes and widths that it accepts.
 
-    constructor: the name of its function in keras.applications.
-    pixels: how uint8 pixels are scaled. `signed`: to the range -1 to 1. `imagenet`: the mean of
-    ImageNet is subtracted, and the result is divided by ImageNet's standard deviation. `caffe`: the
-    order is changed to BGR, and the mean is subtracted. `included`: no scaling is added, since the
-    network has layers for it.
+    constructor: the name of the function in keras.applications that builds the network.
+    pixels: the name of the scaling that uint8 pixels need. `signed`: the pixels are scaled to the
+        range -1 to 1. `imagenet`: the mean of ImageNet is subtracted from the pixels, and the
+        difference is divided by the standard deviation of ImageNet. `caffe`: the order of the
+        channels is changed from RGB to BGR, and the mean of ImageNet is subtracted. `included`: the
+        network contains layers that scale the pixels, so this module adds no scaling.
     min_size: the minimum side of the images, in pixels.
-    widths: the widths that have ImageNet weights; random weights permit any width. If `widths` is
-    empty, the only permitted width is 1.
-    sizes: the sides in pixels that have ImageNet weights of their own. Every other size uses the
-    weights for 224.
-    imagenet: (width, side) → `content_sha256` of the ImageNet weights. None if Keras knows a hash
-    of the file, since Keras then checks the file itself.
+    widths: the widths for which Keras has ImageNet weights. With random weights any width is
+        permitted. If `widths` is empty, the only permitted width is 1, with any weights.
+    sizes: the sides of images, in pixels, for which Keras has separate ImageNet weights. Images of
+        any other side use the weights for 224 pixels. If `sizes` is empty, Keras has the same
+        weights for all sides.
+    imagenet: a dict from (width, side) to the `content_sha256` of the ImageNet weights. It is None
+        if Keras knows the hash of the file, because then Keras checks the file.
     """
 
     constructor: str
@@ -52,9 +55,10 @@ class Application:
 
 
 APPLICATIONS = {
-    # Keras has no hash of the files of `mobilenet` and `mobilenet_v2`. The hashes here are of the
-    # tensors, since the bytes of a file change if it is saved again. If the width or size is not
-    # listed, the weights are used without a check, and their sha256 is logged.
+    # Keras knows no hash of the weight files of `mobilenet` and `mobilenet_v2`. So the dicts below
+    # contain a hash of the tensors. A hash of the file would not help, because the bytes of a file
+    # change when it is saved again. If a pair of width and side is not in the dict, the weights are
+    # used without a check, and their sha256 is logged.
     "mobilenet": Application(
         "MobileNet",
         "signed",
@@ -73,7 +77,7 @@ APPLICATIONS = {
             (0.35, 224): "9e7ca965a72b2b47081e790a79fdcd67bb301c98d2011b8fa10c78c4fff95029",
         },
     ),
-    # Keras has hashes of the files of all applications below, so `imagenet` is None.
+    # Keras knows the hashes of the weight files of all applications below, so `imagenet` is None.
     "mobilenet_v3_small": Application("MobileNetV3Small", "included", widths=(0.75, 1.0)),
     "mobilenet_v3_large": Application("MobileNetV3Large", "included", widths=(0.75, 1.0)),
     "efficientnet_b0": Application("EfficientNetB0", "included"),
@@ -110,7 +114,8 @@ APPLICATIONS = {
 def check_backbone(model: Model, size: int) -> None:
     """Raise UserError if the backbone is unknown, or does not accept the size, width or weights.
 
-    size: side of the square images in pixels. The check is fast, since it does not import Keras.
+    model: the section `model` of params.yaml. size: the side of the square images, in pixels.
+    The check is fast, because it does not import Keras.
     """
     if model.backbone == "compact":
         least = COMPACT_MIN_SIZE
@@ -133,21 +138,25 @@ def check_backbone(model: Model, size: int) -> None:
 
 
 def check_imagenet(model: Model, size: int) -> None:
-    """Check that Keras' cache has the backbone's ImageNet weights; download them if not.
+    """Download the ImageNet weights of the backbone if they are not yet in the cache of Keras.
 
-    Raises UserError if the weights cannot be downloaded or are not the published ones, or if
-    `check_backbone` raises it.
+    model: the section `model` of params.yaml, with `weights: imagenet`. size: the side of the
+    square images, in pixels.
+    Raises UserError in the same cases as `build_backbone`.
     """
     build_backbone(model, size)
 
 
 def build_backbone(model: Model, size: int) -> Any:
-    """Build a keras.Model named `backbone` from pixels to features.
+    """Build the keras.Model `backbone`, which maps pixels to features.
 
-    It maps uint8 [N, size, size, 3] to float32 [N, features], and includes pixel scaling and
-    average pooling. It has ImageNet weights if `model.weights` is `imagenet`, else random weights.
-    Raises UserError if `check_backbone` raises it, or if the ImageNet weights cannot be downloaded
-    or are not the published ones.
+    model: the section `model` of params.yaml. size: the side of the square images, in pixels.
+    Returns a network from pixels uint8 [N, size, size, 3] to features float32 [N, D]. It includes
+    the scaling of the pixels and the average pooling. If `model.weights` is `imagenet`, the network
+    has ImageNet weights. Otherwise it has random weights.
+    Raises UserError if the backbone is unknown or does not accept the size, width or weights. Also
+    raises UserError if the ImageNet weights cannot be downloaded, or if their sha256 differs from
+    the sha256 in `APPLICATIONS`.
     """
     check_backbone(model, size)
     load_keras()
@@ -177,7 +186,7 @@ def _check_width(model: Model, application: Application) -> None:
 
 
 def _application(model: Model, application: Application, size: int) -> Any:
-    """Call the constructor of the Keras application, and check the ImageNet weights."""
+    """Build the network of a Keras application. If it has ImageNet weights, check the weights."""
     import keras
 
     arguments: dict[str, Any] = {
@@ -185,7 +194,7 @@ def _application(model: Model, application: Application, size: int) -> Any:
         "input_shape": (size, size, 3),
         "pooling": "avg",
         "weights": "imagenet" if model.weights == "imagenet" else None,
-    }  # No `name` here, since Keras uses the default name to find block arguments and weights.
+    }  # `name` stays at its default, because Keras finds some settings and weights by this name.
     if application.widths:
         arguments["alpha"] = model.width
     construct = getattr(keras.applications, application.constructor)
@@ -198,7 +207,10 @@ def _application(model: Model, application: Application, size: int) -> Any:
 
 
 def _check_content(network: Any, model: Model, application: Application, size: int) -> None:
-    """Raise UserError if the ImageNet weights have another sha256 than in `APPLICATIONS`."""
+    """Raise UserError if the sha256 of the ImageNet weights differs from `APPLICATIONS`.
+
+    If `APPLICATIONS` has no sha256 for the width and size, only log the sha256 of the weights.
+    """
     actual = content_sha256(network)
     trained_on = size if size in application.sizes else 224
     expected = (application.imagenet or {}).get((model.width, trained_on))
@@ -216,9 +228,10 @@ def _check_content(network: Any, model: Model, application: Application, size: i
 
 
 def content_sha256(network: Any) -> str:
-    """Return the sha256 (64 hex digits) of the names, shapes and float32 bytes of all tensors.
+    """Return the sha256 of all weights of a network, as 64 hex digits.
 
-    network: a keras.Model. The sha256 does not depend on the file that the weights were read from.
+    network: a keras.Model. The hash covers the name, the shape and the float32 bytes of each
+    tensor. It does not depend on the file from which the weights were read.
     """
     digest = hashlib.sha256()
     for weight in network.weights:
@@ -233,11 +246,15 @@ def _keras_folder() -> Path:
 
 
 def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Construct the application with ImageNet weights, from Keras' cache or by a download."""
+    """Build the application with ImageNet weights, from the cache of Keras or by a download.
+
+    construct: the function of keras.applications. arguments: its keyword arguments.
+    Raises UserError if the weights are not in the cache and cannot be downloaded.
+    """
     import socket
 
     timeout_s = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10)  # Keras sets no timeout, so without a network it would hang.
+    socket.setdefaulttimeout(10)  # seconds; Keras sets no timeout, so it would wait forever
     try:
         return construct(**arguments)
     except Exception as error:
@@ -256,32 +273,37 @@ def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 def scale_pixels(images: Any, pixels: PixelScale) -> Any:
-    """Add the layers that scale uint8 pixels like the pixels that the network was trained on.
+    """Add the layers that scale uint8 pixels to the range that the network was trained with.
 
-    images: a Keras tensor uint8 [N, H, W, 3]. Returns float32 of the same shape.
+    images: a Keras tensor uint8 [N, H, W, 3]. pixels: the name of the scaling, see `Application`.
+    Returns a Keras tensor float32 [N, H, W, 3].
     """
     from keras import layers
 
     if pixels == "signed":
         return layers.Rescaling(1 / 127.5, -1.0, name="scale")(images)
-    # A scale of 1 changes no value, but converts uint8 to the float type of the network.
+    # This layer multiplies by 1. Its only effect is that it converts uint8 to floating point.
     floats = layers.Rescaling(1.0, name="scale")(images)
-    if pixels == "imagenet":  # Mean and deviation are from mode `torch` of Keras.
+    if pixels == "imagenet":  # The numbers are the ones that Keras uses in its mode `torch`.
         means = [255 * mean for mean in (0.485, 0.456, 0.406)]
         variances = [(255 * deviation) ** 2 for deviation in (0.229, 0.224, 0.225)]
         return layers.Normalization(mean=means, variance=variances, name="normalize")(floats)
     if pixels == "caffe":
-        means = [103.939, 116.779, 123.68]  # ImageNet's means of blue, green and red
+        means = [103.939, 116.779, 123.68]  # the means of blue, green and red in ImageNet
         bgr = floats[..., ::-1]
         return layers.Normalization(mean=means, variance=[1.0] * 3, name="normalize")(bgr)
     return floats
 
 
 def _compact(pixels: Any, width: float) -> Any:
-    """Add a residual CNN for small images: 3 stages of 2 pre-activation blocks (He et al., 2016).
+    """Add the layers of `compact`, a residual network for small images.
 
-    The stages have 24, 48 and 96 channels, times width, and at least 8. The second and third stage
-    halve the resolution. Returns a Keras tensor float32 [N, channels of the last stage].
+    It has 3 stages of 2 pre-activation blocks (He et al., 2016). With width 1 the stages have 24,
+    48 and 96 channels. Another width multiplies these numbers, but a stage has at least 8 channels.
+    The second and the third stage each halve the height and the width of the image.
+
+    pixels: a Keras tensor float32 [N, H, W, 3]. width: the factor on the numbers of channels.
+    Returns a Keras tensor float32 [N, C]; C is the number of channels of the last stage.
     """
     from keras import layers
 

@@ -1,4 +1,4 @@
-"""Import Keras and its backend without the many lines that TensorFlow prints at its start."""
+"""Import Keras, and hide the many lines that TensorFlow prints when it starts."""
 
 import os
 import sys
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 
 def load_keras() -> None:
-    """Import Keras and list the devices. Output of native code is shown only if this fails.
+    """Import Keras, and list the devices so that the backend starts now.
 
-    TensorFlow 2.21 writes to file descriptor 2 and ignores TF_CPP_MIN_LOG_LEVEL. So the descriptor
-    itself is redirected.
+    TensorFlow 2.21 writes to file descriptor 2 and ignores the setting TF_CPP_MIN_LOG_LEVEL. So
+    this function redirects file descriptor 2 to a temporary file. If an exception is raised, the
+    text in this file is printed. Otherwise the text is dropped.
     """
     if "keras" in sys.modules:
         return

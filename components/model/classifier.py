@@ -1,6 +1,7 @@
-"""Model params → a classifier with backbone and head, from uint8 pixels to probabilities.
+"""Section `model` of params.yaml → a classifier, which maps uint8 pixels to probabilities.
 
-A classifier also holds the class names and the image size that it was trained with.
+A classifier has a network with two parts: the backbone maps pixels to features, and the head maps
+features to probabilities. A classifier also has the class names and the size of its images.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,14 +21,16 @@ PREDICTION_BATCH = 64
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network, and the facts that its user needs.
+    """A network, its class names, the size of its images and the origin of its first weights.
 
-    model: keras.Model from uint8 [N, size, size, 3] to probabilities float32 [N, num_classes], with
-    the layers `backbone`, `dropout`, `logits` and `probabilities`.
-    class_names: the class of each column of the probabilities.
-    size: side of the images in pixels. resize: how images of other sizes are resized.
-    started_from: `none` (random weights), `imagenet`, or the sha256 of the model that gave the
-    first weights.
+    model: a keras.Model from pixels uint8 [N, size, size, 3] to probabilities float32
+        [N, num_classes]. It has the layers `backbone`, `dropout`, `logits` and `probabilities`.
+    class_names: the names of the classes, in the order of the columns of the probabilities.
+    size: the side of the square images, in pixels.
+    resize: the method by which images of other sizes are resized (`squash`, `crop` or `pad`).
+    started_from: the origin of the weights at the start of training. `none`: random weights.
+        `imagenet`: ImageNet weights. Otherwise it is the sha256 of the model file that gave the
+        weights.
     """
 
     model: Any
@@ -38,19 +41,19 @@ class Classifier:
 
     @property
     def backbone(self) -> Any:
-        """Return the layer from pixels to features."""
+        """Return the layer `backbone`, which maps pixels to features."""
         return self.model.get_layer("backbone")
 
     @property
     def logits_model(self) -> Any:
-        """Return the network from pixels to logits; it shares the weights of `model`."""
+        """Return a network that maps pixels to logits and shares its weights with `model`."""
         import keras
 
         return keras.Model(self.model.input, self.model.get_layer("logits").output)
 
     @property
     def head(self) -> Any:
-        """Return the network from features to logits; it shares the weights of `model`."""
+        """Return a network that maps features to logits and shares its weights with `model`."""
         import keras
 
         features = keras.Input(self.backbone.output.shape[1:])
@@ -61,11 +64,13 @@ class Classifier:
 def build_classifier(
     model: Model, class_names: Sequence[str], size: int, resize: str
 ) -> Classifier:
-    """Build a classifier. Its head has random weights, its backbone random or ImageNet weights.
+    """Build a classifier with a new head, whose weights are random.
 
-    size: side of the square images in pixels. resize: how the images were resized.
-    Raises UserError if the backbone is unknown, if it does not accept the size or width, or if its
-    ImageNet weights are not available.
+    If `model.weights` is `imagenet`, the backbone has ImageNet weights. Otherwise the backbone has
+    random weights.
+    model: the section `model` of params.yaml. class_names: the names of the classes. size: the side
+    of the square images, in pixels. resize: the method by which the images were resized.
+    Raises UserError in the same cases as `build_backbone`.
     """
     started_from = "imagenet" if model.weights == "imagenet" else "none"
     backbone = build_backbone(model, size)
@@ -82,12 +87,16 @@ def warm_start_classifier(
 ) -> Classifier:
     """Build a classifier that starts with the weights of the classifier `source`.
 
-    Its backbone is the backbone of `source`. Its head has a column of weights for each class. The
-    column of a class that `source` knows is copied from `source`; all other columns are random.
-    source_id: sha256 of the file that `source` was read from. Do not use `source` afterwards, since
-    the new classifier may share its layers.
-    Raises UserError if the backbone that `model` names is unknown, does not accept the size or
-    width, or is not the backbone of `source`.
+    The backbone gets the weights of the backbone of `source`. The head has a column of weights for
+    each class. If `source` has a class of the same name, the column is copied from `source`.
+    Otherwise the column is random.
+
+    model: the section `model` of params.yaml. class_names: the names of the classes. size: the side
+    of the square images, in pixels. resize: the method by which the images were resized. source: a
+    trained classifier. Do not use `source` after this call, because the new classifier may share
+    layers with `source`. source_id: the sha256 of the file from which `source` was read.
+    Raises UserError if the backbone that `model` names is unknown or does not accept the size or
+    width. Also raises UserError if `source` has another backbone than `model` names.
     """
     expected = build_backbone(model.model_copy(update={"weights": "none"}), size)
     backbone = source.backbone
@@ -95,7 +104,7 @@ def warm_start_classifier(
     if size != source.size:
         expected.set_weights(backbone.get_weights())
         backbone = expected
-    backbone.trainable = True  # Some layers may have been frozen when the file was saved.
+    backbone.trainable = True  # The file may have been saved with frozen layers.
     classifier = _add_head(backbone, model, class_names, resize, source_id)
     _copy_known_classes(classifier, source)
     return classifier
@@ -118,11 +127,13 @@ def _add_head(
 def _check_same_architecture(
     expected: Any, backbone: Any, model: Model, source: Classifier
 ) -> None:
-    """Raise UserError if the backbone has another architecture than the expected one.
+    """Raise UserError if `backbone` and `expected` have different architectures.
 
-    The shapes of all weights must be equal. If the weights are for another image size, the types of
-    all layers must also be equal, since some layers have no weights. For example, Keras adds a
-    Rescaling layer to an EfficientNet with ImageNet weights.
+    expected: the backbone that `model` names, a keras.Model. backbone: the backbone of `source`.
+    The shapes of all weights must be equal. If the image sizes differ, the caller copies the
+    weights of `backbone` into `expected`. Layers without weights are not copied. So in this case
+    the types of all layers must also be equal. For example, Keras adds a layer without weights,
+    Rescaling, to an EfficientNet with ImageNet weights, but not to one with random weights.
     """
     networks = (expected, backbone)
     shapes = [[weight.shape for weight in network.get_weights()] for network in networks]
@@ -148,7 +159,10 @@ def _copy_known_classes(classifier: Classifier, source: Classifier) -> None:
 
 
 def leaf_layers(layer: Any) -> Iterator[Any]:
-    """Yield the layers that contain no other layers, in order from the input to the output."""
+    """Yield the layers inside `layer` that contain no other layers, from input to output.
+
+    layer: a Keras layer or a keras.Model. If it contains no other layers, it is itself yielded.
+    """
     inner = getattr(layer, "layers", None)
     if inner is None:
         yield layer
@@ -158,14 +172,15 @@ def leaf_layers(layer: Any) -> Iterator[Any]:
 
 
 def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return probabilities float32 [N, num_classes] of images uint8 [N, size, size, 3]."""
+    """Return the probabilities of images: uint8 [N, size, size, 3] → float32 [N, num_classes]."""
     return outputs(classifier.model, images)
 
 
 def outputs(model: Any, inputs: NDArray[Any], shown: str = "") -> NDArray[np.float32]:
-    """Return the outputs of a keras.Model, float32 [N, …], computed batch by batch.
+    """Return the outputs of a keras.Model, float32 [N, K]. They are computed batch by batch.
 
-    inputs: [N, …]. shown: the text of the progress bar; if it is empty, no bar is shown.
+    model: a keras.Model whose outputs are vectors of length K. inputs: an array [N, …] of the
+    inputs of the model. shown: the text of the progress bar; if it is empty, no bar is shown.
     """
     starts = range(0, len(inputs), PREDICTION_BATCH)
     parts = [
@@ -176,9 +191,10 @@ def outputs(model: Any, inputs: NDArray[Any], shown: str = "") -> NDArray[np.flo
 
 
 def _padded_outputs(model: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the outputs of a batch, which is padded with zeros to the full length.
+    """Return the outputs of a batch of at most PREDICTION_BATCH inputs.
 
-    Only the last batch can be shorter. Without padding Keras would compile the network again.
+    The last batch may be shorter than the other batches. Keras would compile the network again for
+    the new length. So the batch is padded with zeros, and the outputs of the zeros are cut off.
     """
     missing = PREDICTION_BATCH - len(batch)
     filled = np.pad(batch, [(0, missing)] + [(0, 0)] * (batch.ndim - 1))

@@ -1,6 +1,7 @@
-"""A frozen backbone and images → features, which are computed once and kept in a cache.
+"""A frozen backbone and images → the features of the images, from a cache if possible.
 
-Training a head on cached features takes about a second, so a search over heads is cheap.
+The features of an image are computed once and stored in a file. Training a head on stored features
+takes about a second, so a search can try many heads in a short time.
 """
 
 import hashlib
@@ -20,10 +21,12 @@ from components.training_set.examples import Examples
 def frozen_features(
     classifier: Classifier, examples: Examples, content: str, cache: Path
 ) -> Examples:
-    """Return the examples with features float32 [N, D] instead of images.
+    """Return examples with the same labels, and with features float32 [N, D] instead of images.
 
-    content: a hash of the images. cache: the folder with the files of features. A file is named
-    by a hash of `content` and the backbone, so other images or weights use another file.
+    classifier: the classifier whose backbone computes the features. examples: images uint8
+    [N, size, size, 3] with labels. content: a hash of the images. cache: the folder with the files
+    of features. The name of a file is a hash of `content` and of the backbone. So the features of
+    other images or of another backbone are in another file.
     """
     path = cache / f"{_key(classifier.backbone, content)}.npy"
     if not path.exists():
@@ -36,9 +39,10 @@ def frozen_features(
 
 
 def _key(backbone: Any, content: str) -> str:
-    """Return a hash, 32 hex digits, of everything that the features depend on.
+    """Return a hash (32 hex digits) of everything that decides the features.
 
-    That is the images, the settings of all layers, the weights and the version of Keras.
+    The hash covers the images (by `content`), the settings of all layers, all weights and the
+    version of Keras.
     """
     import keras
 

@@ -1,9 +1,10 @@
-"""A classifier ⇄ a `.keras` file; equal classifiers give files of equal bytes.
+"""A classifier ⇄ a `.keras` file. Equal classifiers give files with equal bytes.
 
-Keras writes the date and memory addresses (shared_object_id) into the archive, so two files of the
-same model differ. Keras also writes no class names. So `write_classifier` rewrites the archive. The
-new archive has a fixed date, and the numbers 1, 2, 3 … instead of addresses. Its metadata has the
-class names and the other facts of `Classifier`.
+A `.keras` file is a zip archive. Keras writes the date and memory addresses (shared_object_id) into
+the archive, so two files of the same model differ. Keras also writes no class names. For these two
+reasons `write_classifier` writes a new archive from the archive of Keras. The new archive has a
+fixed date, and it has the numbers 1, 2, 3 … instead of memory addresses. Its metadata.json contains
+these fields of `Classifier`: class_names, size, resize and started_from.
 """
 
 import json
@@ -19,11 +20,11 @@ from components.files import sha256, write_whole
 from components.model.backend import load_keras
 from components.model.classifier import Classifier
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can contain
 
 
 def write_classifier(path: Path, classifier: Classifier) -> None:
-    """Write a classifier to a file; equal classifiers give equal bytes."""
+    """Write a classifier to the file `path`. Equal classifiers give equal bytes."""
     with write_whole(path) as temporary:
         saved = temporary.with_name(f"{temporary.name}.keras")
         try:
@@ -34,8 +35,9 @@ def write_classifier(path: Path, classifier: Classifier) -> None:
 
 
 def read_classifier(path: Path) -> Classifier:
-    """Read a file that `write_classifier` wrote. No code of the file runs (Keras' safe mode).
+    """Read a classifier from a file that `write_classifier` wrote.
 
+    The file is read in the safe mode of Keras, so no Python code in the file is run.
     Raises UserError if the file is missing or damaged, or if another program wrote it.
     """
     load_keras()
@@ -49,16 +51,18 @@ def read_classifier(path: Path) -> Classifier:
 
 
 def read_started_from(path: Path) -> str:
-    """Return `started_from` of the classifier in a file, without building the network.
+    """Return the field `started_from` of the classifier in a file, without building the network.
 
-    Raises UserError in the same cases as `read_classifier`.
+    Raises UserError if the file is missing, if it is not a zip archive, or if its metadata.json was
+    not written by `write_classifier`. Damage to the weights is not noticed, because the weights are
+    not read.
     """
     with _report_damage(path):
         return str(_read_facts(path)["started_from"])
 
 
 def model_id(path: Path) -> str:
-    """Return the sha256 of a model file. MLflow runs and versions have it as the tag `model_id`."""
+    """Return the sha256 of a model file, 64 hex digits. In MLflow it is in the tag `model_id`."""
     return sha256(path)
 
 
@@ -102,7 +106,10 @@ def _rewrite(saved: Path, destination: Path, facts: dict[str, Any]) -> None:
 
 
 def number_objects(config: str) -> str:
-    """Replace the memory addresses in a Keras configuration by 1, 2, 3 … in order of appearance.
+    """Replace the memory addresses in a Keras configuration by the numbers 1, 2, 3 …
+
+    config: the configuration as JSON text. The first address in the text becomes 1, the second
+    becomes 2. If an address occurs again, it becomes the same number again.
 
     >>> number_objects('[{"shared_object_id": 140031}, {"shared_object_id": 139802}]')
     '[{"shared_object_id": 1}, {"shared_object_id": 2}]'

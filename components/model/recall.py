@@ -1,7 +1,7 @@
-"""Labels and predictions → balanced accuracy, which is the mean recall over the classes.
+"""Labels and predictions → balanced accuracy, which is the mean of the recalls of the classes.
 
-Training and evaluation use the same functions, so their values can be compared. A class without
-images has no recall, so it is not part of the mean.
+The stages `train` and `evaluate` use the functions of this file, so their values can be compared. A
+class without images has no recall, so the mean is over the other classes.
 """
 
 from typing import Any
@@ -15,9 +15,11 @@ Floats = NDArray[np.floating]
 def balanced_accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     """Return the mean recall of the classes that occur in `labels` (Brodersen et al., 2010).
 
-    labels, predicted: class indices int64 [N], N > 0. Returns a value from 0 to 1.
+    labels: the true class indices, int64 [N], N > 0. predicted: the predicted class indices, int64
+    [N]. Returns a value from 0 to 1.
 
-    Class 0 has recall 1 and class 1 has recall 0.5. Class 2 is only predicted, so it has no recall:
+    In the example class 0 has recall 1, and class 1 has recall 0.5. Class 2 has no recall, because
+    no label is 2. So the result is (1 + 0.5) / 2:
 
     >>> balanced_accuracy(np.array([0, 1, 1]), np.array([0, 1, 2]))
     0.75
@@ -29,9 +31,10 @@ def balanced_accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -
 
 
 def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
-    """Return part / whole, element by element; an element is NaN if its whole is 0.
+    """Divide `part` by `whole`, element by element. The result of a division by 0 is NaN.
 
-    part, whole: arrays of the same shape.
+    part: the numerators, an array of any shape. whole: the denominators, an array of the same
+    shape. Returns a float array of the same shape.
 
     >>> ratio(np.array([1, 0]), np.array([2, 0]))
     array([0.5, nan])
@@ -41,9 +44,10 @@ def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
 
 
 def mean_of_defined(values: Floats) -> Floats:
-    """Return the mean over the classes. Values that are NaN are not part of the mean.
+    """Return the mean over the classes, which are the first axis. NaN values are left out.
 
-    values: float [C, …]. Returns float […]; a mean is NaN if all of its values are NaN.
+    values: the values of each class, float [C, …]. Returns the means, float […]. A mean is NaN if
+    all of its values are NaN.
 
     >>> mean_of_defined(np.array([[0.5, np.nan], [1.0, np.nan]]))
     array([0.75,  nan])

@@ -1,4 +1,4 @@
-"""Section `balance`: what is done about classes of unequal size."""
+"""Section `balance`: how training treats classes with unequal numbers of images."""
 
 from typing import Literal
 
@@ -6,6 +6,6 @@ from components.params.section import Section
 
 
 class Balance(Section):
-    """What is done about classes of unequal size, in the train split alone."""
+    """How classes with unequal numbers of images are treated, in the split train only."""
 
     strategy: Literal["none", "class_weight", "oversample", "undersample"]

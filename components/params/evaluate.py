@@ -1,4 +1,4 @@
-"""Section `evaluate`: what is measured on the test split."""
+"""Section `evaluate`: how the classifier is measured on the split test."""
 
 from pydantic import Field
 
@@ -6,8 +6,11 @@ from components.params.section import Confidence, Count, Resamples, Section
 
 
 class Evaluate(Section):
-    """What is measured on the test split."""
+    """How the classifier is measured on the split test."""
 
-    confidence: Confidence = Field(description="confidence level of all intervals")
+    confidence: Confidence = Field(description="confidence level of the intervals of all scores")
     resamples: Resamples = Field(description="number of bootstrap resamples")
-    mistakes: Count = Field(description="how many of the most confident mistakes the report shows")
+    mistakes: Count = Field(
+        description="maximum number of wrongly classified images in the report; the images "
+        "with the highest probability of the wrong class are shown"
+    )

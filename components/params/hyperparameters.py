@@ -1,4 +1,4 @@
-"""Sections `model` and `train` together: the values that a search may change."""
+"""The sections `model` and `train` together. They contain the values that a search may change."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from components.params.train import Train
 
 
 class Hyperparameters(Section):
-    """The values that a search may change; only the stages `search` and `train` read them."""
+    """The sections `model` and `train`. A search may change the values in these sections."""
 
     model: Model
     train: Train
@@ -25,9 +25,11 @@ class Hyperparameters(Section):
         return require(self, bool(self.train.finetune.epochs or (head and not fresh)), rule)
 
     def with_overrides(self, overrides: Mapping[str, object]) -> "Hyperparameters":
-        """Return a copy in which dotted names have new values, such as {"train.head.epochs": 3}.
+        """Return a copy of the hyperparameters in which some values are replaced.
 
-        Raises UserError if a name is unknown or names a section, or if a value breaks a rule.
+        overrides: a dict from dotted names to new values, such as {"train.head.epochs": 3}.
+        Raises UserError if a name is unknown or is the name of a section, or if a new value breaks
+        a rule.
         """
         tree = self.model_dump()
         for name, value in overrides.items():
@@ -35,7 +37,8 @@ class Hyperparameters(Section):
             node: Any = tree
             for part in path:
                 node = node.get(part) if isinstance(node, dict) else None
-            # The section is unknown, or the key is itself a section.
+            # Three cases are refused: the section is unknown, the key is unknown, or the key is the
+            # name of a section. An unknown key gives {} here, which is a dict like a section.
             if not isinstance(node, dict) or isinstance(node.get(key, {}), dict):
                 raise UserError(
                     "only values of model and train can be searched, since the other stages run "
@@ -48,7 +51,7 @@ class Hyperparameters(Section):
             raise UserError("; ".join(broken_rules(error))) from None
 
     def value(self, name: str) -> Any:
-        """Return the value of a dotted name, such as train.head.epochs."""
+        """Return the value that has the dotted name `name`, such as train.head.epochs."""
         node: Any = self
         for part in name.split("."):
             node = getattr(node, part)

@@ -1,4 +1,4 @@
-"""Section `ingest`: where images and labels are found, and how bytes become pixels."""
+"""Section `ingest`: how images and labels are stored, and how bytes become pixels."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from components.params.section import Byte, Name, Positive, Section
 
 
 class Columns(Section):
-    """Names of the columns of a table. The table may lack the columns for `group` and `split`."""
+    """The names of four columns of a table. The columns `group` and `split` are optional."""
 
     path: Name
     label: Name
@@ -17,12 +17,12 @@ class Columns(Section):
 
 
 class Source(Section):
-    """The form of the images and labels in data/raw."""
+    """How the images and labels in data/raw are stored."""
 
     kind: Literal["auto", "class_folders", "split_folders", "table", "arrays"]
     columns: Columns
     group: Literal["none", "subfolder"] = Field(
-        description="subfolder: the folders in a class folder are groups"
+        description="subfolder: each folder inside a class folder is a group of images"
     )
 
 
@@ -31,18 +31,24 @@ class Decode(Section):
 
     max_bytes: Positive = Field(description="a file of more bytes is refused")
     max_pixels: Positive = Field(description="an image of more pixels is refused")
-    sixteen_bit: Literal["high_byte", "refuse"] = Field(description="high_byte: the upper 8 bits")
+    sixteen_bit: Literal["high_byte", "refuse"] = Field(
+        description="images of 16 bits. high_byte: keep the upper 8 bits; refuse: refuse the image"
+    )
     cmyk: Literal["convert", "refuse"]
-    grey: Literal["repeat", "refuse"] = Field(description="repeat: R = G = B")
+    grey: Literal["repeat", "refuse"] = Field(
+        description="images of one channel. repeat: use the channel as R, G and B; refuse: refuse "
+        "the image"
+    )
     palette: Literal["expand", "refuse"]
     alpha: Literal["blend", "drop", "refuse"] = Field(
-        description="transparent pixels, also those of a palette. blend: mix them with "
-        "`background`; drop: ignore the transparency and keep the colours"
+        description="images with transparent pixels, including images with transparent colours in "
+        "a palette. blend: mix the pixels with `background`; drop: keep the colours of the pixels "
+        "and drop the transparency; refuse: refuse the image"
     )
     background: tuple[Byte, Byte, Byte] = Field(description="RGB colour behind transparent pixels")
     icc_profile: Literal["ignore", "srgb", "refuse"] = Field(
-        description="srgb: convert the embedded profile to sRGB; refuse: refuse images whose "
-        "embedded profile is not sRGB"
+        description="images with an embedded ICC profile. ignore: keep the colour values; srgb: "
+        "convert the colours to sRGB; refuse: refuse the image if its profile is not sRGB"
     )
 
 

@@ -8,23 +8,27 @@ from pydantic import AfterValidator, Field
 from components.params.section import Section
 
 WEIGHTS_FOLDER = "data/weights"
-# The sha256 is optional in this pattern. If it is missing, components/registry/weights.py raises an
-# error that shows the sha256 to write.
+# The pattern for a version, such as models:/birds/3#sha256=… The sha256 is required, but the
+# pattern also matches without it. Then components/registry/weights.py raises an error, and its
+# message shows the correct sha256, which is read from the registry.
 VERSION = re.compile(
     r"models:/(?P<name>[^/@#\s]+)/(?P<number>[1-9]\d*)(#sha256=(?P<sha256>[0-9a-f]{64}))?"
 )
 ALIAS = re.compile(r"models:/[^/@]+@(?P<alias>.*)")
-# A file has a relative POSIX path in which no part begins with a dot. This excludes `..`. It also
-# excludes hidden files, since DVC ignores hidden files.
+# The pattern for the relative POSIX path of a file. No part of the path may begin with a dot, for
+# two reasons. The part `..` could lead to another folder. Hidden files are ignored by DVC.
 FILE = re.compile(rf"{WEIGHTS_FOLDER}(/[^/\\.\s][^/\\\n]*)+\.keras")
 
 
 def check_weights(weights: str) -> str:
-    """Return `weights` if it has one of the four permitted forms.
+    """Return `weights` unchanged if it has one of the four permitted forms.
 
-    These are `imagenet`, `none`, a file below data/weights, and a version of a registered model. In
-    any other form the weights could change without a change that DVC sees.
-    Raises ValueError with the rule; pydantic turns this error into a ValidationError.
+    The permitted forms are `imagenet`, `none`, a file below data/weights, and a version of a
+    registered model. Other forms are refused, because the weights behind them could change and DVC
+    would not notice the change.
+    weights: the value of `model.weights` in params.yaml.
+    Raises ValueError if the form is not permitted. The text of the error is the rule. pydantic
+    turns the error into a ValidationError.
 
     >>> check_weights("data/weights/birds.keras")
     'data/weights/birds.keras'
@@ -50,10 +54,12 @@ Weights = Annotated[str, AfterValidator(check_weights)]
 
 
 class Model(Section):
-    """The classifier: a backbone with its weights, and a head on top."""
+    """The classifier: its backbone, the weights at the start of training, and the dropout."""
 
     backbone: str = Field(description="`compact` or a Keras application, such as mobilenet_v2")
-    width: Annotated[float, Field(gt=0, le=4)] = Field(description="multiplier on channel counts")
+    width: Annotated[float, Field(gt=0, le=4)] = Field(
+        description="factor on the numbers of channels"
+    )
     weights: Weights = Field(
         description="imagenet, none, data/weights/NAME.keras, or models:/NAME/3#sha256=…"
     )

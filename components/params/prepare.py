@@ -1,4 +1,4 @@
-"""Section `prepare`: pixels as the network sees them."""
+"""Section `prepare`: the size of the images for the network, and how images are resized."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from components.params.section import Section, Side
 
 
 class Prepare(Section):
-    """Pixels as the network sees them."""
+    """The size of the images for the network, and how images are resized to this size."""
 
     size: Side = Field(description="side of the square images, in pixels")
     resize: Literal["squash", "crop", "pad"]

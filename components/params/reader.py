@@ -1,4 +1,7 @@
-"""params.yaml → checked params that cannot change; the file must contain every value."""
+"""params.yaml → checked params that cannot change.
+
+There are no default values. So the file must contain every value.
+"""
 
 from itertools import product
 from pathlib import Path
@@ -24,7 +27,7 @@ from components.params.validate import Validate
 
 
 class Params(Section):
-    """The whole of params.yaml: a section for each stage, `seed` and `model`."""
+    """All values of params.yaml: `seed`, a section for each stage, and the section `model`."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     ingest: Ingest
@@ -53,10 +56,11 @@ class Params(Section):
         return self
 
     def models_to_try(self) -> list[Model]:
-        """Return the model as written in the file, then the models that the search may choose.
+        """Return the model in params.yaml, then the models that the search may choose.
 
-        Callers check the backbones and weights of these models. Dropout affects neither, so
-        `model.dropout` stays as written. A range is represented by its two ends only.
+        The caller checks the backbones and the weights of these models. The dropout has no
+        influence on this check, so all models have the dropout in params.yaml. For a range, only
+        the models with its lowest and its highest value are returned.
         """
         space = self.search.space if self.search.trials else {}
         names = [name for name in space if name.startswith("model.") and name != "model.dropout"]
@@ -68,15 +72,17 @@ class Params(Section):
         return [self.model, *searched] if names else [self.model]
 
     def section(self, name: str) -> Any:
-        """Return the section called `name` in params.yaml."""
+        """Return the section or value that params.yaml has under the key `name`."""
         return getattr(self, f"{name}_" if name in ("validate", "register") else name)
 
 
 def read_params(path: Path) -> Params:
     """Read and check params.yaml.
 
-    Raises UserError if the file is missing, is not valid YAML or breaks a rule. For a broken rule
-    the message has the key, the rule and the received value.
+    path: the path of the file.
+    Raises UserError if the file is missing, is not UTF-8 text, is not valid YAML, or breaks a rule.
+    If a rule is broken, the message contains the key, the rule and the received value. If a value
+    is missing, the message contains the key.
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -96,7 +102,7 @@ def read_params(path: Path) -> Params:
 
 
 def _with_tuples(node: Any) -> Any:
-    """Replace lists by tuples, since a list can change."""
+    """Replace all lists by tuples, since tuples cannot change, and all keys by strings."""
     if isinstance(node, dict):
         return {str(key): _with_tuples(value) for key, value in node.items()}
     return tuple(map(_with_tuples, node)) if isinstance(node, list) else node

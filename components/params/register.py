@@ -1,4 +1,4 @@
-"""Section `register`: how a new version is compared with the champion."""
+"""Section `register`: the rules that decide whether a new version becomes the champion."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from components.params.section import Confidence, Resamples, Section, Share
 
 
 class Floors(Section):
-    """Minimum values on the test split. A version below one of them is not promoted."""
+    """Minimum scores on the split test. A version with a lower score is not promoted."""
 
     accuracy: Share
     balanced_accuracy: Share
@@ -16,13 +16,16 @@ class Floors(Section):
 
 
 class Register(Section):
-    """How a new version is compared with the champion."""
+    """The name of the registered model, and the rules for a new version to become the champion."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     promote: Literal["manual", "auto"]
-    confidence: Confidence = Field(description="confidence level of intervals of differences")
+    confidence: Confidence = Field(
+        description="confidence level of the intervals of scores, and of the intervals of "
+        "differences from the scores of the champion"
+    )
     resamples: Resamples = Field(description="number of bootstrap resamples")
     max_recall_drop: Share = Field(
-        description="maximum drop of the recall of a class, compared with the champion"
+        description="maximum by which the recall of a class may be below the recall of the champion"
     )
     floors: Floors

@@ -8,13 +8,13 @@ from components.params.section import Count, Positive, Section, require
 
 
 class Choices(Section):
-    """A list of values to choose from."""
+    """The values that a trial may choose, as a list."""
 
     choices: tuple[str | int | float | bool, ...] = Field(min_length=1)
 
 
 class Range(Section):
-    """All numbers from low to high."""
+    """The values that a trial may choose: all numbers from low to high, both included."""
 
     low: int | float
     high: int | float
@@ -27,9 +27,11 @@ class Range(Section):
 
 
 def _kind(values: Any) -> str:
-    """Return the tag of the type that the keys belong to: "range" or "choices".
+    """Return "range" if `values` has the key `low` or `high`, otherwise "choices".
 
-    With the tag pydantic reports errors of that type only.
+    pydantic then checks the values only against the class with this tag. So if the values are not
+    valid, there are no errors from the other class.
+    values: the values to try, a dict from params.yaml, or a Range or Choices.
     """
     given = values if isinstance(values, dict) else getattr(values, "__dict__", {})
     return "range" if "low" in given or "high" in given else "choices"
@@ -43,18 +45,24 @@ SpaceValues = Annotated[
 class Search(Section):
     """The Optuna study that chooses hyperparameters before training."""
 
-    trials: Count = Field(description="0: no search; every value is as in params.yaml")
+    trials: Count = Field(
+        description="number of trials; 0: no search, all values are from params.yaml"
+    )
     maximize: Literal["val_accuracy", "val_balanced_accuracy"]
     epochs: Positive = Field(description="maximum number of fine-tune epochs of a trial")
     startup_trials: Positive = Field(
-        description="number of random trials; after them TPE chooses values, and trials are pruned"
+        description="number of trials with random values; for later trials TPE chooses the values, "
+        "and bad trials are stopped early"
     )
-    space: dict[str, SpaceValues] = Field(description="dotted parameter name → what to try")
+    space: dict[str, SpaceValues] = Field(
+        description="dotted name of a hyperparameter → the values to try"
+    )
 
 
 def extremes(values: Choices | Range) -> tuple[object, ...]:
-    """Return all choices, or the two ends of a range.
+    """Return the values to check: all choices, or the lowest and the highest value of a range.
 
-    Every rule on a number is a bound. So a range is valid if both of its ends are valid.
+    Every rule about a number is a minimum or a maximum. So if the lowest and the highest value of a
+    range are valid, all numbers in the range are valid.
     """
     return values.choices if isinstance(values, Choices) else (values.low, values.high)

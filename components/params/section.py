@@ -1,4 +1,4 @@
-"""The base class of all sections of params.yaml, and types of numbers with bounds."""
+"""The base class of all sections of params.yaml, and types with bounds for their values."""
 
 from typing import Annotated, TypeVar
 
@@ -18,16 +18,17 @@ Side = Annotated[int, Field(ge=8, le=1024)]
 
 
 class Section(BaseModel):
-    """A section of params.yaml, or a part of a section. Values cannot change.
+    """A section of params.yaml, or a part of a section. Its values cannot be changed.
 
-    An unknown key, a missing key or a value of another type raises pydantic's ValidationError.
+    Raises pydantic's ValidationError if a key is unknown or missing, if a value has a wrong type or
+    is out of bounds, or if a number is NaN or infinite.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def require(section: S, holds: bool, rule: str) -> S:
-    """Return the section. Raises ValueError with the text `rule` if `holds` is false."""
+    """Return the section if `holds` is True. Otherwise raise ValueError with the text `rule`."""
     if not holds:
         raise ValueError(rule)
     return section

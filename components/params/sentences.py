@@ -1,18 +1,23 @@
-"""pydantic's list of broken rules → sentences with the key, the rule and what was received."""
+"""A ValidationError of pydantic → sentences with the key, the rule and the received value."""
 
 from pydantic import ValidationError
 
 
 def broken_rules(error: ValidationError) -> list[str]:
-    """Return a sentence for each key that breaks a rule."""
+    """Return a sentence for each key that breaks a rule.
+
+    If a key breaks several rules, its sentence is about the first of these rules.
+    """
     sentences: dict[str, str] = {}
     for item in error.errors():
         keys = [str(key) for key in item["loc"]]
         if keys[:2] == ["search", "space"]:
-            # This key is pydantic's tag, `range` or `choices`. The file has no such key.
+            # The fourth key is the tag `range` or `choices`, which pydantic adds. It is removed,
+            # because params.yaml has no such key.
             del keys[3:4]
         elif "labels" in keys:
-            # The key after `labels` is the type that pydantic tried. The file has no such key.
+            # After `labels` pydantic adds the type that it tried, and for a list also a position.
+            # These keys are removed, because params.yaml has no such keys.
             del keys[keys.index("labels") + 1 :]
         key = ".".join(keys) or "params"
         if item["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""Section `split`: the shares of images that are held out for val and test."""
+"""Section `split`: the shares of the images in the splits val and test."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components.params.section import Section, require
 
-# The order matters: if two splits have copies of an image, the copy in the earlier split stays.
+# The order is important. If two splits contain copies of an image, only the copy in the split that
+# comes first in this list is used.
 SPLITS = ("train", "val", "test")
 
 
@@ -20,13 +21,14 @@ Folds = Annotated[int, Field(ge=0, le=100), AfterValidator(_check_not_one)]
 
 
 class Split(Section):
-    """The shares of images that are held out for val and test; the rest is train."""
+    """The shares of the images in the splits val and test. All other images are in train."""
 
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
     given: Literal["ignore", "stop", "set_aside"] = Field(
-        description="for images that come with a split. ignore: do not use it; stop: use it, but "
-        "end the run if it leaks; set_aside: use it, but set aside the images that leak"
+        description="a split that the images come with. ignore: this split is not used; stop: "
+        "this split is used, and the run ends if an image has a copy in another split; set_aside: "
+        "this split is used, and such copies are left out"
     )
     folds: Folds = Field(description="number of folds of the images in train and val; 0: no folds")
 

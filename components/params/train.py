@@ -8,45 +8,53 @@ from components.params.section import Count, Positive, Rate, Section, Share
 
 
 class Augmentation(Section):
-    """Random changes to training images; 0 turns a change off."""
+    """Random changes of training images. The value 0 switches a change off."""
 
-    horizontal_flip: Share = Field(description="probability")
-    vertical_flip: Share = Field(description="probability")
+    horizontal_flip: Share = Field(description="probability that left and right are exchanged")
+    vertical_flip: Share = Field(description="probability that top and bottom are exchanged")
     rotate: Annotated[float, Field(ge=0, le=180)] = Field(
-        description="maximum angle in degrees, to the left and to the right"
+        description="maximum angle of the rotation to the left or to the right, in degrees"
     )
     shift: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="maximum, as a share of the side"
+        description="maximum distance of the shift, as a share of the side"
     )
-    scale: Annotated[float, Field(ge=0, lt=1)] = Field(description="0.1: a factor of 0.9 to 1.1")
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="maximum change of the size; with 0.1 the factor is between 0.9 and 1.1"
+    )
     brightness: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="0.1: a factor of 0.9 to 1.1"
+        description="maximum change of the brightness; with 0.1 the factor is between 0.9 and 1.1"
     )
-    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(description="0.1: a factor of 0.9 to 1.1")
-    erase: Share = Field(description="probability of one erased rectangle")
+    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="maximum change of the contrast; with 0.1 the factor is between 0.9 and 1.1"
+    )
+    erase: Share = Field(description="probability that one rectangle is erased")
 
 
 class Head(Section):
-    """First phase: only the head is trained. `model.weights: none` skips this phase."""
+    """The first phase: only the head is trained. It is skipped if `model.weights` is `none`."""
 
     epochs: Count
     learning_rate: Rate
 
 
 class FineTune(Section):
-    """Second phase: the head and the upper layers of the backbone are trained."""
+    """The second phase: the head and the last layers of the backbone are trained."""
 
     epochs: Count
     learning_rate: Rate
-    unfreeze: Share = Field(description="share of the layers to train, from the top")
+    unfreeze: Share = Field(
+        description="share of the backbone's layers to train, counted from the output"
+    )
     warmup: Share = Field(description="share of the steps in which the learning rate rises from 0")
 
 
 class EarlyStopping(Section):
-    """When a phase stops. The result always has the weights of the best epoch."""
+    """When a phase stops early. The trained classifier has the weights of the best epoch."""
 
     monitor: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"]
-    patience: Positive = Field(description="stop after this many epochs without improvement")
+    patience: Positive = Field(
+        description="number of epochs without improvement after which the phase stops"
+    )
 
 
 class Train(Section):
@@ -55,9 +63,11 @@ class Train(Section):
     batch_size: Positive
     loss: Literal["cross_entropy", "focal", "logit_adjusted"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    focal_gamma: Annotated[float, Field(ge=0, le=10)] = Field(description="gamma, for loss: focal")
+    focal_gamma: Annotated[float, Field(ge=0, le=10)] = Field(
+        description="gamma of the loss `focal`"
+    )
     logit_adjustment: Annotated[float, Field(ge=0, le=10)] = Field(
-        description="tau, for loss: logit_adjusted"
+        description="tau of the loss `logit_adjusted`"
     )
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     head: Head

@@ -1,4 +1,4 @@
-"""Section `validate`: expectations on the manifest, and what happens if one fails."""
+"""Section `validate`: expectations on the manifest, and what a run does if an expectation fails."""
 
 from typing import Annotated, Literal
 
@@ -12,25 +12,25 @@ TableOnFail = Literal["stop", "warn"]
 
 
 class RowRule(Section):
-    """An expectation on rows. The rows that fail can be quarantined."""
+    """An expectation on single rows. The rows that do not meet it can be quarantined."""
 
     on_fail: OnFail
 
 
 class TableRule(Section):
-    """An expectation on the whole table. It passes or fails as a whole and quarantines no rows."""
+    """An expectation on the whole table. If it fails, no rows are quarantined."""
 
     on_fail: TableOnFail
 
 
 class Format(RowRule):
-    """Allowed formats, by the content of the file and not by its extension."""
+    """The allowed formats. The format is read from the content of a file, not from its name."""
 
     allowed: tuple[Literal["jpeg", "png", "webp", "bmp", "npy"], ...] = Field(min_length=1)
 
 
 class Size(RowRule):
-    """Bounds in pixels: min_px is for the shorter side, max_px is for the longer side."""
+    """The minimum of the shorter side and the maximum of the longer side, in pixels."""
 
     min_px: Positive
     max_px: Positive
@@ -41,28 +41,31 @@ class Size(RowRule):
 
 
 class LabelKnown(RowRule):
-    """Labels that may occur."""
+    """The labels that are allowed."""
 
     labels: Literal["any"] | tuple[str, ...] = Field(description="`any`, or the list of labels")
 
 
 class ImagesPerClass(RowRule):
-    """Minimum number of images of a class, in which quarantined images do not count.
+    """The minimum number of images of a class. Quarantined images are not counted.
 
-    All images of a smaller class can be quarantined.
+    If a class has fewer images, all its images can be quarantined.
     """
 
     min: Positive
 
 
 class FaultShare(TableRule):
-    """Maximum share of rows with a fault. Rows with a fault are always quarantined."""
+    """The maximum share of rows with a fault. Rows with a fault are always quarantined."""
 
     max: Share
 
 
 class DuplicateShare(RowRule):
-    """Maximum share of exact copies. All copies but the first can be quarantined."""
+    """The maximum share of rows that have the same pixels as an earlier row.
+
+    These rows can be quarantined.
+    """
 
     max: Share
 
@@ -72,41 +75,48 @@ class LabelSlips(TableRule):
 
 
 class Dark(RowRule):
-    """Images in which nearly every pixel is dark."""
+    """Images in which at least 99 % of the pixels are dark."""
 
-    min_p99: Share = Field(description="at least 1 % of the pixels must reach this brightness")
+    min_p99: Share = Field(
+        description="brightness that at least 1 % of the pixels must reach, 0 to 1"
+    )
 
 
 class Bright(RowRule):
-    """Images in which nearly every pixel is bright."""
+    """Images in which at least 99 % of the pixels are bright."""
 
-    max_p1: Share = Field(description="at least 1 % of the pixels must not exceed this brightness")
+    max_p1: Share = Field(
+        description="brightness that at least 1 % of the pixels must not exceed, 0 to 1"
+    )
 
 
 class Blurry(RowRule):
-    """Images without an edge in focus."""
+    """Images without sharp edges."""
 
     min_sharpness: Annotated[float, Field(ge=0)] = Field(
-        description="minimum strength of the strongest 1 % of edges / contrast; see images/facts.py"
+        description="minimum of the fact `sharpness`: the strength of the strongest 1 % of edges, "
+        "divided by the range of the luma; see components/images/facts.py"
     )
 
 
 class LowInformation(RowRule):
-    """Images with few grey levels."""
+    """Images whose grey levels contain little information, for example only two levels."""
 
     min_entropy: Annotated[float, Field(ge=0, le=8)] = Field(
-        description="minimum, in bits per pixel"
+        description="minimum entropy of the grey levels, in bits per pixel"
     )
 
 
 class Uniform(RowRule):
-    """Images of nearly one colour."""
+    """Images in which all pixels have nearly the same luma."""
 
-    min_contrast: Share = Field(description="minimum standard deviation of the luma")
+    min_contrast: Share = Field(
+        description="minimum standard deviation of the luma; the luma is from 0 to 1"
+    )
 
 
 class OddAspect(RowRule):
-    """Long, narrow images."""
+    """Images whose longer side is many times as long as the shorter side."""
 
     max_ratio: Annotated[float, Field(ge=1)] = Field(
         description="maximum of the longer side divided by the shorter side"
@@ -114,44 +124,57 @@ class OddAspect(RowRule):
 
 
 class OddSize(RowRule):
-    """Images much larger or smaller than the others."""
+    """Images that are much larger or much smaller than the median image."""
 
     max_factor: Annotated[float, Field(ge=1)] = Field(
-        description="maximum of size / median and median / size; size: square root of the area"
+        description="maximum factor between the size of an image and the median size; the size is "
+        "the square root of the area"
     )
 
 
 class Border(RowRule):
     """Images with a frame of one colour, such as black bars."""
 
-    max_share: Share = Field(description="maximum share of the area that is frame")
+    max_share: Share = Field(description="maximum share of the area that the frame covers")
 
 
 class NearDuplicates(RowRule):
-    """Images that are nearly equal. All images but one of a set can be quarantined."""
+    """Images that are nearly equal.
+
+    In a set of nearly equal images, all images except the first can be quarantined.
+    """
 
     min_similarity: Share = Field(
-        description="two images of this similarity or more are near copies"
+        description="minimum similarity of two images that are called near copies"
     )
-    turned: bool = Field(description="true: turned and mirrored copies also count")
+    turned: bool = Field(description="true: rotated and mirrored copies are also near copies")
 
 
 class Shortcuts(TableRule):
-    """Labels that can be predicted without the picture, from facts of the file such as its size."""
+    """Labels that can be predicted from facts of the file, such as its size.
+
+    The pixels are not used for this prediction.
+    """
 
     max_auc: Annotated[float, Field(ge=0.5, le=1)] = Field(
-        description="maximum area under the ROC curve of such a prediction, by cross-validation"
+        description="maximum area under the ROC curve of such a prediction, measured by "
+        "cross-validation"
     )
 
 
 class LabelErrors(Section):
-    """Labels that differ from the prediction of a classifier on frozen features.
+    """Labels that are probably wrong, because a classifier disagrees with them.
 
-    Such labels are listed in the report and never quarantined.
+    The inputs of this classifier are the features that a frozen backbone computes from the images.
+    The report lists the suspected labels. Their images are not quarantined for this reason.
     """
 
-    backbone: str = Field(description="`none`, or a Keras application such as mobilenet_v2")
-    width: Annotated[float, Field(gt=0, le=4)] = Field(description="multiplier on channel counts")
+    backbone: str = Field(
+        description="`none` (labels are not checked), or a Keras application such as mobilenet_v2"
+    )
+    width: Annotated[float, Field(gt=0, le=4)] = Field(
+        description="factor on the numbers of channels"
+    )
     weights: Weights = Field(
         description="imagenet, data/weights/NAME.keras, or models:/NAME/3#sha256=…"
     )
@@ -163,12 +186,12 @@ class LabelErrors(Section):
         return require(self, self.backbone == "none" or self.weights != "none", rule)
 
     def model(self) -> Model:
-        """Return the backbone and its weights in the form of the section `model`."""
+        """Return a section `model` with this backbone, its width and its weights."""
         return Model(backbone=self.backbone, width=self.width, weights=self.weights, dropout=0.0)
 
 
 class Validate(Section):
-    """Expectations on the manifest, and what happens if one fails."""
+    """Expectations on the manifest, and what a run does if an expectation fails."""
 
     decodes: RowRule
     format: Format

@@ -1,4 +1,9 @@
-"""Finished trials → a picture that shows the value of each trial, by number and hyperparameter."""
+"""Finished trials → an SVG picture with the values of the trials.
+
+The first panel shows the value of each trial against the number of the trial. There is a further
+panel for each hyperparameter of the search. It shows the value of each trial against the value of
+the hyperparameter.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,10 +16,12 @@ COLOURS = {"complete": "#2563eb", "pruned": "#d97706"}
 
 
 def draw_trials(trials: Sequence[Trial], maximize: str, space: Mapping[str, SpaceValues]) -> str:
-    """Draw the trials as SVG and return its text. Equal trials give equal text.
+    """Draw the trials and return the text of the SVG picture. Equal arguments give equal text.
 
-    maximize: the name of the value. A ring marks the best trial.
-    If there are trials, at least one must be complete.
+    A ring marks the best trial. Failed trials have no value, so they are not drawn.
+    trials: the finished trials, see `run_study`. If the list is not empty, at least one trial must
+    be complete. maximize: the name of the metric that the values belong to. space: the search
+    space, a dict from dotted names to the values to try.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

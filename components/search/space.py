@@ -1,4 +1,7 @@
-"""A search space and an Optuna trial → overrides, a dict from dotted names to values."""
+"""A search space and an Optuna trial → overrides, a dict from dotted names to chosen values.
+
+Example of overrides: {"model.dropout": 0.3, "train.weight_decay": 0.001}.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +13,14 @@ Overrides = dict[str, Any]
 
 
 def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparameters) -> Overrides:
-    """Let an optuna.Trial choose a value for every name of the space.
+    """Let Optuna choose a value for every name of the search space.
 
-    written: the values in params.yaml. If the written value is a float, a range gives floats, even
-    if both ends of the range are integers. For example, `{low: 0, high: 1}` for model.dropout can
-    give 0.3.
+    trial: an optuna.Trial. space: the search space, a dict from dotted names to the values to try.
+    written: the hyperparameters in params.yaml.
+
+    A range gives integers if the value in params.yaml is an integer, and floats if that value is a
+    float. For example, the value of model.dropout is a float, so `{low: 0, high: 1, log: false}`
+    can give 0.3.
     """
     overrides: Overrides = {}
     for name, values in space.items():
@@ -31,9 +37,11 @@ def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparamete
 def values_as_written(
     space: Mapping[str, SpaceValues], written: Hyperparameters
 ) -> Overrides | None:
-    """Return the value in params.yaml of every name of the space.
+    """Return the values that params.yaml has for the names of the search space.
 
-    Returns None if a value is outside of its range or is not one of its choices.
+    Returns None if any of these values is not in the search space: it is outside its range, or it
+    is not in the list of choices.
+    space: the search space. written: the hyperparameters in params.yaml.
     """
     point = {name: written.value(name) for name in space}
     return point if all(_is_inside(point[name], values) for name, values in space.items()) else None

@@ -1,9 +1,10 @@
-"""A search space and an objective → the trials of an Optuna study, which continues after a crash.
+"""A search space and an objective → the trials of an Optuna study.
 
-Guarantee: a search tries the same values whether it was interrupted or not. The values of trial n
-depend only on `seed + n` and on the results of the earlier trials. An sqlite file keeps these
-results. The caller names the file by a hash of everything that decides the results, so a search
-with other params, data or code has another file.
+Guarantee: a search that was interrupted and started again tries the same values as a search that
+was not interrupted. The reason is that the values of trial n depend only on the search space, on
+`seed + n` and on the results of the earlier trials. These results are stored in an sqlite file. The
+caller puts a hash of the params, the data and the code into the name of the file. So if any of them
+changes, the search uses another file and starts at trial 0.
 """
 
 import logging
@@ -20,20 +21,24 @@ from components.training.training import TrainingFailedError
 
 log = logging.getLogger(__name__)
 
-# These errors fail only the trial. Any other error, such as a lost tracking server, ends the study.
+# If one of these errors is raised, only the trial fails. Any other error ends the study. An example
+# is the error that is raised if the tracking server cannot be reached.
 FAILURES = (TrainingFailedError, MemoryError)
 
 
 class Pruned(Exception):  # noqa: N818 - not an error
-    """Raised by `on_value` if the trial is worse than the median of the earlier trials."""
+    """Raised by the function `on_value` if the trial must stop early, see `run_study`."""
 
 
 @dataclass(frozen=True)
 class Trial:
     """A finished trial.
 
-    state: `complete`, `pruned` or `failed`. value: None if the trial failed. overrides: the values
-    that it tried, by dotted name.
+    number: the position of the trial in the list of all finished trials; the first trial is 0.
+    state: `complete`, `pruned` (stopped early) or `failed`.
+    value: the value to maximize. If the trial is pruned, it is the value of the trial's last epoch.
+        It is None if the trial failed.
+    overrides: the hyperparameters that the trial used, a dict from dotted names to values.
     """
 
     number: int
@@ -55,13 +60,18 @@ def run_study(
 ) -> list[Trial]:
     """Run trials until `search.trials` trials are finished, and return all finished trials.
 
-    Trials that an interrupted run finished count as well.
-    written: the values in params.yaml, which are the first trial if they are in the search space.
-    objective(number, overrides, on_value) trains and returns the value to maximize. After each
-    epoch it calls on_value(epoch, value). That raises Pruned if the trial is worse than the median
-    of the earlier trials. If the objective raises TrainingFailedError (for example because the loss
-    is NaN) or MemoryError, the trial fails and the study continues.
-    storage: the sqlite file; it is created if it is missing.
+    If an earlier run was interrupted, its finished trials are also counted and returned.
+
+    search: the section `search` of params.yaml. written: the hyperparameters in params.yaml. If
+    these values are in the search space, trial 0 uses them. storage: the path of the sqlite file;
+    the file is created if it is missing. seed: the seed of trial n is seed + n.
+
+    objective: a function that is called as objective(number, overrides, on_value). It trains a
+    classifier and returns the value to maximize. During training it calls on_value(epoch, value)
+    after an epoch. The function on_value raises Pruned if the best value of the trial until now is
+    below the median of the values that earlier trials had at the same epoch. No trial is pruned
+    before `search.startup_trials` trials are complete. If the objective raises TrainingFailedError
+    (for example because the loss is NaN) or MemoryError, the trial fails and the study continues.
     """
     from optuna.trial import TrialState
 
@@ -70,7 +80,8 @@ def run_study(
     as_written = values_as_written(search.space, written)
     while (number := len(_finished_trials(study))) < search.trials:
         study.sampler = _sampler(search, seed + number)
-        # Trial 0 shows what the values in params.yaml reach without a search.
+        # Trial 0 uses the values in params.yaml. So the results of all other trials can be compared
+        # with the result without a search.
         if number == 0 and as_written and not study.get_trials(states=(TrialState.WAITING,)):
             study.enqueue_trial(as_written)
         study.optimize(
@@ -83,9 +94,12 @@ def run_study(
 
 
 def best_trial(trials: list[Trial]) -> Trial:
-    """Return the complete trial with the highest value; if values are equal, the earliest trial.
+    """Return the complete trial with the highest value.
 
+    If several trials have this value, the earliest of these trials is returned.
     Raises UserError if no trial is complete.
+
+    In the example trial 1 has the higher value, but it is not complete:
 
     >>> best_trial([Trial(0, "complete", 0.8, {}), Trial(1, "pruned", 0.9, {})]).number
     0
@@ -115,7 +129,10 @@ def _open_study(search: Search, storage: Path) -> Any:
 
 
 def _sampler(search: Search, seed: int) -> Any:
-    """Build a tree-structured Parzen estimator (Bergstra et al., 2011)."""
+    """Return the part of Optuna that chooses the values of a trial.
+
+    It is a tree-structured Parzen estimator, TPE (Bergstra et al., 2011).
+    """
     import optuna
 
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup_trials)
@@ -145,7 +162,11 @@ def _run_trial(
 
 
 def _close_abandoned_trials(study: Any) -> None:
-    """Mark trials as failed if they are in the state RUNNING, since their process was killed."""
+    """Mark every trial in the state RUNNING as failed.
+
+    This is called before the first trial of a run. So a trial in this state is from an earlier run
+    whose process was killed.
+    """
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
@@ -153,10 +174,10 @@ def _close_abandoned_trials(study: Any) -> None:
 
 
 def _finished_trials(study: Any) -> list[Trial]:
-    """Return the trials that are complete, pruned, or failed by an error of `FAILURES`.
+    """Return the trials that are complete, are pruned, or failed by an error of `FAILURES`.
 
-    If Ctrl-C or a kill ended a trial, Optuna also marks it as failed. Such a trial is left out
-    here, so it runs again.
+    If a trial was ended by another error, by Ctrl-C or by a kill of the process, it is also marked
+    as failed in the sqlite file. Such a trial is left out here, so it runs again.
     """
     trials = [
         trial

@@ -1,8 +1,9 @@
-"""A training image and a random generator → the same image, changed at random.
+"""A training image and a random generator → a randomly changed copy of the image.
 
-Only this module imports albumentations. If threads shared a `Compose`, its random numbers would
-depend on which thread is faster. So each thread has its own `Compose`. The `Compose` gets a new
-seed for every image, so the random changes do not depend on the thread.
+Only this module imports albumentations. `Compose` is the class of albumentations that changes an
+image. If two threads used the same `Compose`, its random numbers would depend on which thread is
+faster. So each thread has its own `Compose`. The `Compose` gets a new seed for every image, so the
+random changes do not depend on the thread.
 """
 
 import threading
@@ -18,9 +19,12 @@ Augment = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
 
 
 def build_augmentation(augmentation: Augmentation) -> Augment:
-    """Return a function from (image uint8 [H, W, 3], generator) to an image uint8 [H, W, 3].
+    """Return a function that changes an image at random.
 
-    Its result depends only on the image and the state of the generator.
+    augmentation: the section `train.augmentation` of params.yaml, which sets the kinds of changes.
+    The returned function takes an image uint8 [H, W, 3] and a random generator, and returns an
+    image uint8 [H, W, 3]. Its result depends only on the augmentation, the image and the state of
+    the generator.
     """
     thread = threading.local()
 
@@ -38,7 +42,7 @@ def _compose(augmentation: Augmentation) -> Any:
     import albumentations as A  # noqa: N812 - the usual name of albumentations
     import cv2
 
-    cv2.setNumThreads(0)  # Threads of OpenCV and TensorFlow would compete for the same cores.
+    cv2.setNumThreads(0)  # OpenCV starts no threads, since TensorFlow needs the cores.
     changes: list[Any] = []
     if augmentation.horizontal_flip:
         changes.append(A.HorizontalFlip(p=augmentation.horizontal_flip))

@@ -1,4 +1,4 @@
-"""The metrics of each epoch → the weights of the best epoch, and the decision when to stop."""
+"""The metrics of each epoch → the weights of the best epoch, and when a phase must stop."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +13,13 @@ Row = dict[str, Any]
 
 @dataclass
 class BestEpoch:
-    """The best epoch so far, of all phases.
+    """The best epoch until now, in all phases.
 
-    model: the keras.Model that is trained. value: the monitored metric of the best epoch, or minus
-    this metric for val_loss. row: all metrics of the best epoch. weights: its weights.
-    waited: the number of epochs of the current phase since the best epoch.
+    model: the keras.Model of the whole classifier. rule: the metric that decides which epoch is
+    best, and the patience. value: the value of this metric in the best epoch; for val_loss it is
+    the negative loss, so that a higher value is always better. row: all metrics of the best epoch.
+    weights: the weights of the model after the best epoch. waited: the number of epochs in the
+    current phase since the last improvement.
     """
 
     model: Any
@@ -28,13 +30,15 @@ class BestEpoch:
     waited: int = 0
 
     def new_phase(self) -> None:
-        """Set `waited` to 0. The best epoch of the earlier phases stays the best so far."""
+        """Set `waited` to 0. The best epoch stays the same, even if it is of an earlier phase."""
         self.waited = 0
 
     def update(self, row: Row) -> bool:
-        """Keep the weights if this epoch is the best so far. Return True if the phase must stop.
+        """Record an epoch. Return True if the phase must stop.
 
-        row: the metrics of the epoch that has just ended.
+        row: the metrics of the epoch that has just ended. If this epoch is better than the best
+        epoch until now, its metrics and weights are kept. The phase must stop after
+        `rule.patience` epochs without improvement.
         """
         value = row[self.rule.monitor]
         value = -value if self.rule.monitor == "val_loss" else value
@@ -46,6 +50,6 @@ class BestEpoch:
         return self.waited >= self.rule.patience
 
     def restore(self) -> None:
-        """Give the network the weights of the best epoch."""
+        """Set the weights of the model to the weights of the best epoch, if there is one."""
         if self.weights:
             self.model.set_weights(self.weights)

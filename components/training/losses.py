@@ -1,4 +1,4 @@
-"""Labels and logits → one loss per image."""
+"""Labels and logits → the loss of each image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +12,13 @@ Loss = Callable[[Any, Any], Any]
 
 
 def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
-    """Return the loss that `train.loss` names: (labels int [N], logits float [N, C]) → float [N].
+    """Return the loss function that `train.loss` names.
 
-    log_priors: float32 [C], natural logarithm of the share of each class in the loss, after
-    sampling and class weights.
+    A loss function takes labels int [N] and logits float [N, C], and returns the losses of the
+    images, float [N].
+    train: the section `train` of params.yaml. log_priors: the natural logarithms of the priors,
+    float32 [C]. The prior of a class is its share in the loss, after sampling and class weights.
+    Only the loss `logit_adjusted` uses the priors.
     """
     if train.loss == "focal":
         return focal(train.focal_gamma, train.label_smoothing)
@@ -25,7 +28,10 @@ def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
 
 
 def cross_entropy(label_smoothing: float) -> Loss:
-    """Return softmax cross-entropy with label smoothing (Szegedy et al., 2016, section 7)."""
+    """Return the softmax cross-entropy with label smoothing (Szegedy et al., 2016, section 7).
+
+    label_smoothing: the share of the target that is divided equally among all classes, 0 to 1.
+    """
     from keras import ops
 
     def loss(labels: Any, logits: Any) -> Any:
@@ -35,15 +41,19 @@ def cross_entropy(label_smoothing: float) -> Loss:
 
 
 def focal(gamma: float, label_smoothing: float) -> Loss:
-    """Return cross-entropy times (1 - p)^gamma; p is the predicted probability of the class.
+    """Return the focal loss (Lin et al., 2017, eq. 4).
 
-    Images that the network already classifies well count less (Lin et al., 2017, eq. 4).
+    It is the cross-entropy in which the term of each class is multiplied by (1 - p)^gamma; p is the
+    predicted probability of the class. So the loss of an image that the network already classifies
+    well is much smaller than its cross-entropy.
+    gamma: the exponent, 0 or more. label_smoothing: see `cross_entropy`.
     """
     from keras import ops
 
     def loss(labels: Any, logits: Any) -> Any:
         log_probabilities = ops.log_softmax(logits)
-        # The base is at least 1e-7. At 0 the gradient of the power is infinite if gamma < 1.
+        # The base 1 - p is limited to 1e-7 or more. If it were 0 and gamma were below 1, the
+        # gradient of the power would be infinite.
         weights = ops.maximum(1.0 - ops.exp(log_probabilities), 1e-7) ** gamma
         targets = _targets(labels, logits, label_smoothing)
         return -ops.sum(targets * weights * log_probabilities, -1)
@@ -52,10 +62,11 @@ def focal(gamma: float, label_smoothing: float) -> Loss:
 
 
 def logit_adjusted(log_priors: NDArray[np.float32], tau: float, label_smoothing: float) -> Loss:
-    """Return cross-entropy on logits plus tau * log prior (Menon et al., 2021, eq. 10).
+    """Return the logit-adjusted loss (Menon et al., 2021, eq. 10).
 
-    log_priors: float32 [C], natural logarithm of the share of each class in the loss, after
-    sampling and class weights.
+    It adds tau * log_priors to the logits, and then computes the cross-entropy.
+    log_priors: the natural logarithms of the priors, float32 [C], see `build_loss`. tau: the
+    strength of the adjustment, 0 or more. label_smoothing: see `cross_entropy`.
     """
     shift = tau * log_priors
     plain = cross_entropy(label_smoothing)

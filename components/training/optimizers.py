@@ -1,4 +1,4 @@
-"""A phase of training → its optimizer and the learning rate of each step."""
+"""A phase of training → its optimizer, with the learning rate of each step."""
 
 from typing import Any
 
@@ -6,10 +6,13 @@ from components.training.phases import Phase
 
 
 def build_optimizer(phase: Phase, weight_decay: float, steps: int) -> Any:
-    """Build AdamW (Loshchilov and Hutter, 2019) with a learning rate for every step.
+    """Build the optimizer AdamW (Loshchilov and Hutter, 2019) with a learning rate for every step.
 
-    The rate rises linearly during the warm-up, then falls to 0 along half a cosine.
-    steps: batches per epoch. Biases and parameters of normalisation layers have no weight decay.
+    During the warm-up the rate rises linearly from 0 to the learning rate of the phase. After the
+    warm-up the rate falls to 0 along half a cosine. There is no weight decay for biases and for the
+    parameters of normalisation layers.
+    phase: the phase of training. weight_decay: the factor of the weight decay; in each step a
+    weight w is reduced by w * weight_decay * rate. steps: the number of batches in an epoch.
     """
     import keras
 

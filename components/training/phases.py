@@ -1,8 +1,8 @@
 """A classifier and data → the phases of its training.
 
-The method is LP-FT (Kumar et al., 2022). The first phase trains the head on features of the frozen
-backbone. The second phase trains the head and the upper layers of the backbone, with a small
-learning rate.
+The method is LP-FT, linear probing and then fine-tuning (Kumar et al., 2022). The first phase
+trains only the head. Its inputs are the features that the frozen backbone computes. The second
+phase trains the head and the last layers of the backbone together.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,16 @@ from components.training_set.examples import Data, Examples
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of training: a network that returns logits, its examples, and its learning rate.
+    """A phase of training.
 
-    warmup: share of the steps, from 0 to 1, in which the learning rate rises.
-    augment: None if the inputs of the network are features.
+    name: the name of the phase, `head` or `finetune`.
+    model: the keras.Model to train. Its outputs are logits float32 [N, num_classes].
+    train, val: the examples of the splits train and val. The inputs of the phase `head` are
+        features float32 [N, D]. The inputs of `finetune` are images uint8 [N, size, size, 3].
+    epochs: the maximum number of epochs.
+    learning_rate: the highest learning rate of the phase.
+    warmup: the share of the steps in which the learning rate rises, 0 to 1.
+    augment: the function that changes training images at random; None in the phase `head`.
     """
 
     name: str
@@ -38,10 +44,13 @@ class Phase:
 def phases(
     classifier: Classifier, data: Data, train: Train, pretrained: bool, cache: Path
 ) -> Iterator[Phase]:
-    """Yield the phases. Train each phase before taking the next from the iterator.
+    """Yield the phases `head` and `finetune`. A phase without epochs is left out.
 
-    Taking the next phase changes which layers are frozen.
-    pretrained: the backbone has trained weights. cache: the folder for features of the backbone.
+    The caller must train a phase before it takes the next phase from the iterator, because the
+    iterator then freezes other layers.
+    classifier: the classifier to train. data: the images and labels. train: the section `train` of
+    params.yaml. pretrained: True if the backbone has trained weights; if it is False, the phase
+    `head` is left out. cache: the folder for the features of the frozen backbone.
     """
     head, finetune = train.head, train.finetune
     if pretrained and head.epochs:
@@ -58,12 +67,13 @@ def phases(
 
 
 def freeze(backbone: Any, unfreeze: float, hold_normalization: bool) -> None:
-    """Make the upper layers of the backbone trainable, and freeze all its other layers.
+    """Make the last layers of the backbone trainable, and freeze all its other layers.
 
-    unfreeze: the trainable share of the layers with weights, from 0 to 1.
-    hold_normalization: freeze every BatchNormalization layer, so that it is in inference mode.
-    Otherwise the statistics of small batches would replace the statistics of pretraining, which
-    come from millions of images.
+    backbone: a keras.Model. unfreeze: the share of the layers to train, 0 to 1, counted from the
+    output; only layers with weights are counted.
+    hold_normalization: True if every BatchNormalization layer must be frozen. A frozen layer uses
+    the statistics of pretraining, which come from many images. A trainable layer would replace
+    these statistics by the statistics of small batches.
     """
     layers = [layer for layer in leaf_layers(backbone) if layer.weights]
     first = round(len(layers) * (1 - unfreeze))

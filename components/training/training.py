@@ -1,6 +1,6 @@
-"""Hyperparameters and data → a trained classifier and its history.
+"""Hyperparameters and data → a trained classifier and the metrics of all its epochs.
 
-The classifier has the weights of the best epoch of all phases.
+The classifier has the weights of its best epoch. The best epoch can be of any phase.
 """
 
 import logging
@@ -34,14 +34,15 @@ OnEpoch = Callable[[Row], None]
 
 
 class TrainingFailedError(UserError):
-    """Training fails with these hyperparameters; with others it may succeed."""
+    """Training failed with these hyperparameters. With other hyperparameters it may succeed."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A classifier with the weights of its best epoch.
+    """A trained classifier and the metrics of its training.
 
-    history: the rows of all epochs. best: the row of the best epoch. A row has the metrics of an
+    classifier: the classifier with the weights of its best epoch. history: a row for each epoch, in
+    the order of training. best: the row of the best epoch. A row is a dict with the metrics of an
     epoch, see `train_classifier`.
     """
 
@@ -58,20 +59,26 @@ def train_classifier(
     on_epoch: OnEpoch,
     cache: Path,
 ) -> Trained:
-    """Build a classifier and train it; on a CPU equal arguments give equal weights.
+    """Build a classifier and train it. On a CPU equal arguments give equal weights.
 
-    weights: a `.keras` file to start from; None if hyperparameters.model.weights is `none` or
-    `imagenet`.
-    on_epoch: called with the row of each epoch; an exception from it ends training. A row has the
-    keys phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy, learning_rate.
+    hyperparameters: the sections `model` and `train` of params.yaml. data: the images and labels.
+    weights: the `.keras` file with the weights at the start; None if hyperparameters.model.weights
+        is `none` or `imagenet`.
+    seed: the seed of all random numbers.
+    on_epoch: a function that is called after each epoch with the row of the epoch. A row has the
+        keys phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy and
+        learning_rate. If the function raises an exception, training ends with this exception.
     cache: the folder for the features of frozen backbones.
-    Raises TrainingFailedError if a loss is not a finite number or the memory is too small. Raises
-    UserError if the file of weights cannot be read or the classifier cannot be built.
+
+    Raises TrainingFailedError if a loss is not a finite number, or if the memory of the device is
+    too small. Raises UserError if the file `weights` cannot be read, or if the classifier cannot be
+    built.
     """
     load_keras()
     import keras
 
-    # Keras numbers the layers of a process. Without a reset equal networks get different names.
+    # Keras counts the layers that a process creates and puts these numbers into their names. The
+    # counters are reset here, so that equal networks have equal names.
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
@@ -80,7 +87,8 @@ def train_classifier(
         classifier = warm_start_classifier(model, *images, source, model_id(weights))
     else:
         classifier = build_classifier(model, *images)
-    # A backbone of random weights has no head phase, and its batch normalisation must be trained.
+    # A backbone with random weights is not pretrained. Then the phase `head` is skipped, and the
+    # phase `finetune` also trains the batch normalisation.
     pretrained = model.weights != "none"
     return _fit(classifier, data, hyperparameters.train, pretrained, seed, on_epoch, cache)
 
@@ -142,7 +150,7 @@ def _run_phase(
         training_batches(phase.train, balance, train.batch_size, seed, phase.augment),
         epochs=phase.epochs,
         steps_per_epoch=steps,
-        shuffle=False,  # training_batches has shuffled the stream.
+        shuffle=False,  # `training_batches` returns shuffled batches.
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
         verbose=1 if sys.stdout.isatty() else 0,
     )
@@ -159,9 +167,10 @@ def _require_number(row: Row) -> None:
 
 @contextmanager
 def _report_lack_of_memory(batch_size: int) -> Iterator[None]:
-    """Turn an error about a lack of memory into a TrainingFailedError.
+    """Raise TrainingFailedError instead of an error that says that the memory is too small.
 
-    Each backend of Keras has its own type of error, so the error is recognised by its text.
+    Each backend of Keras has another class for such an error. So the error is recognised by its
+    text, not by its class.
     """
     try:
         yield
