@@ -1,14 +1,17 @@
-"""A test split → random resamples of its images → an interval around each score.
+"""A test split → random resamples of its images → an interval for each score.
 
 Guarantee: the same number of images, number of resamples and seed give the same resamples on every
-machine. If the test split has enough images, about 95 of 100 intervals with confidence 0.95 contain
-the true score: the score on all images of the same kind. A test checks this.
+machine. The true score of a classifier is its score on all images of the same kind, not only on the
+test split. If the test split has enough images, about 95 of 100 intervals with confidence level
+0.95 contain the true score. A test checks this frequency for the accuracy.
 
-How: the test split has N images; a resample draws N images from it, with replacement. A resample is
-stored as a column that says how often each image was drawn. So the scores on all resamples are
-computed by one product of matrices.
+How: the test split has N images. A resample contains N images, which are drawn at random from the
+test split. The same image can be drawn more than once. A resample is stored as a column of a
+matrix. The column says how often each image was drawn. So a product of matrices computes the scores
+on many resamples at once.
 
-Example: three images, of which the classifier gets a and b right and c wrong: accuracy 2/3.
+Example: three images. The predictions for `a` and `b` are right, and the prediction for `c` is
+wrong. So the accuracy on the test split is 2/3.
 
     image   right   resample 1   resample 2   resample 3
     a       yes     1            0            2
@@ -16,8 +19,9 @@ Example: three images, of which the classifier gets a and b right and c wrong: a
     c       no      1            3            0
     accuracy        2/3          0            1
 
-The scores on all resamples are sorted. An interval with confidence 0.95 leaves out the lowest 2.5 %
-and the highest 2.5 % of them: of 2,000 scores, 50 at each end.
+The scores on all resamples are sorted. An interval with confidence level 0.95 leaves out the lowest
+2.5 % and the highest 2.5 % of the scores. If there are 2,000 scores, these are the 50 lowest scores
+and the 50 highest scores.
 """
 
 from collections.abc import Iterator
@@ -31,15 +35,17 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 Bools = npt.NDArray[np.bool_]
 
-# The maximum number of cells (images x resamples) of a block that is in memory: 16 MB as float32.
+# Resamples are drawn in blocks to save memory. A block has at most this number of cells (images x
+# resamples), or one resample if the number of images is larger. 4 million float32 cells have 16 MB.
 HELD_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value and the ends of its interval. All three are None if the value is undefined.
+    """A measured value and the two ends of its interval.
 
-    If the value is exactly 0 or 1, low and high may be None (see `score_interval`).
+    All three are None if the value is undefined, or if it is undefined on every resample. If the
+    value is exactly 0 or 1, `low` and `high` may be None (see `score_interval`).
     """
 
     value: float | None
@@ -50,9 +56,15 @@ class Interval:
 def draw_resamples(images: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield blocks of resamples, float32 [images, R]: how often a resample contains each image.
 
-    A column is one resample; its sum is `images`, since images are drawn with replacement. R is as
-    large as HELD_AT_ONCE allows, at least 1. All blocks together have `resamples` columns. The
-    counts are integers, so their sums are exact in any order (up to 2**24 images).
+    images: the number of images of the test split. resamples: the number of resamples. seed: the
+    seed of the random numbers.
+
+    A column of a block is one resample. The sum of a column is `images`, since a resample contains
+    this number of images. R, the number of resamples in a block, is as large as HELD_AT_ONCE
+    allows, and at least 1. All blocks together have `resamples` columns.
+
+    float32 represents integers up to 2**24 exactly. So sums of the counts have no rounding error if
+    the test split has at most 2**24 images.
 
     >>> next(draw_resamples(images=3, resamples=4, seed=0)).sum(axis=0)
     array([3., 3., 3., 3.], dtype=float32)
@@ -68,17 +80,20 @@ def draw_resamples(images: int, resamples: int, seed: int) -> Iterator[Floats]:
 
 
 def whole_sample(images: int) -> Floats:
-    """Return the test split itself in the form of a resample: float32 [images, 1], all ones."""
+    """Return a resample that contains each test image once: float32 [images, 1], all ones."""
     return np.ones((images, 1), np.float32)
 
 
 def interval(value: float, draws: Floats, confidence: float) -> Interval:
     """Return the percentile bootstrap interval (Efron and Tibshirani, 1993, chapter 13).
 
-    value: the score on the test split. draws: float [resamples], the score on each resample. A
-    score is NaN if it is undefined: a resample may contain no image of a small class, so the class
-    has no recall. Such resamples are left out. If `value` is NaN or no resample is left, `value`,
-    `low` and `high` of the result are None.
+    value: the score on the test split. draws: float [resamples], the score on each resample.
+    confidence: the confidence level of the interval, between 0 and 1.
+
+    A score is NaN if it is undefined. For example, a resample may contain no image of a small
+    class; then the recall of this class is undefined. Scores in `draws` that are NaN are left out.
+    If `value` is NaN or all of `draws` are NaN, then `value`, `low` and `high` of the result are
+    None.
 
     >>> interval(0.5, np.array([0.25, 0.5, 0.75]), confidence=0.5)
     Interval(value=0.5, low=0.375, high=0.625)
@@ -92,15 +107,20 @@ def interval(value: float, draws: Floats, confidence: float) -> Interval:
 
 
 def score_interval(value: float, draws: Floats, confidence: float, images: int | None) -> Interval:
-    """Return the interval of a score between 0 and 1, including scores of exactly 0 and 1.
+    """Return the interval of a score that is in the range from 0 to 1.
 
-    If the score is exactly 0 or 1, all resamples can have the same score. For example, every
-    resample of a test split without a mistake has accuracy 1. Then the bootstrap interval has no
-    width and says nothing about the true score, and Wilson's interval (1927) is returned instead.
+    The result is the bootstrap interval (see `interval`), with one exception. If the score is
+    exactly 0 or 1, the score can be the same on all resamples. For example, if all predictions are
+    right, every resample has accuracy 1. Then the bootstrap interval has width 0 and says nothing
+    about the true score. In this case Wilson's interval (1927) is returned.
 
-    value, draws: see `interval`. images: the number of images that the score is a share of; for the
-    recall of a class, the number of its images. None if the score is not a share of images, such
-    as F1. If `images` is None or 0, Wilson's interval does not exist, and low and high are None.
+    value: the score on the test split. draws: float [resamples], the score on each resample.
+    confidence: the confidence level of the interval. images: the denominator of the score, a number
+    of images. For accuracy it is the number of test images, and for the recall of a class it is the
+    number of test images of the class. None if the denominator is not a number of images, for
+    example for F1.
+
+    Wilson's interval needs `images`. If `images` is None or 0, `low` and `high` are None instead.
 
     >>> score_interval(1.0, np.ones(100), confidence=0.95, images=300).low > 0.98
     True

@@ -1,8 +1,9 @@
 """Challenger and champion on the same test images → a row per metric, with paired intervals.
 
 "Paired" means that each resample contains the same images for the two models. An image that is hard
-for one model is mostly hard for the other, and this cancels out in the difference of the two
-scores. So the interval of the difference is narrower than the interval of either score.
+for one model is mostly hard for the other model, too. So a resample with many hard images lowers
+the scores of the two models, and changes the difference of the scores only a little. Therefore the
+interval of the difference is narrower than it would be if the resamples were not paired.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,10 +30,13 @@ OVERALL = ("accuracy", "balanced_accuracy", "macro_f1")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of the challenger and of the champion, and the challenger's minus the champion's.
+    """One metric of the challenger and of the champion, and the difference of the two values.
 
-    class_name: the class if the metric is the recall of a class; None if the metric is about the
-    whole model. champion, difference: None if there is no champion.
+    metric: the name of the metric, such as `macro_f1`. class_name: the name of the class if the
+    metric is the recall of a class; None if the metric describes the whole model. challenger: the
+    value and interval of the challenger. champion: the value and interval of the champion.
+    difference: the challenger's value minus the champion's value, with an interval. If there is no
+    champion, `champion` and `difference` are None.
     """
 
     metric: str
@@ -43,7 +47,7 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Return the metric in words, such as `macro F1` or `recall of glass`."""
+        """Return the name of the metric in words, such as `macro F1` or `recall of glass`."""
         metric = self.metric.replace("_", " ").replace("f1", "F1")
         return metric if self.class_name is None else f"{metric} of {self.class_name}"
 
@@ -58,12 +62,15 @@ def compare(
 ) -> tuple[Comparison, ...]:
     """Compare the models by accuracy, balanced accuracy, macro F1 and the recall of each class.
 
-    labels: int [N], indices into class_names. challenger, champion: float [N, C], finite
-    probabilities; column c belongs to class_names[c]. champion: None if there is no champion.
-    Intervals: Efron and Tibshirani, 1993, chapter 13.
+    labels: int [N], the label of each test image as an index into class_names. challenger: float
+    [N, C], the finite probabilities of the challenger; column c belongs to class_names[c].
+    champion: float [N, C], the finite probabilities of the champion; None if there is no champion.
+    class_names: the names of the C classes. register: the section `register` of params.yaml. seed:
+    the seed of the resamples.
 
-    Returns one row for each metric: the three metrics of the whole model in the order above, then
-    the recall of each class in the order of class_names.
+    Returns one row for each metric. The first three rows are accuracy, balanced accuracy and macro
+    F1. Then the recall of each class follows, in the order of class_names. The intervals of the
+    differences are made by `interval`, and the other intervals by `score_interval`.
     """
     models = [challenger] if champion is None else [challenger, champion]
     predicted = [decided_classes(probabilities) for probabilities in models]
@@ -84,11 +91,12 @@ def align_columns(
 ) -> Floats:
     """Return a champion's probabilities with one column for each of class_names: float32 [N, C].
 
-    probabilities: float [N, K]. known: the K class names that the champion was trained on, in the
-    order of its columns. A class that the champion does not know gets probability 0. The column of
-    a class that is not in class_names is dropped.
+    probabilities: float [N, K], the probabilities that the champion predicts. known: the names of
+    the K classes that the champion was trained on; `known[k]` is the class of column k.
+    class_names: the names of the C current classes. A class that is not in `known` gets
+    probability 0. The column of a class that is not in class_names is dropped.
 
-    The champion knows wood and glass; the classes are now glass and metal:
+    Example: the champion was trained on wood and glass. The current classes are glass and metal:
 
     >>> align_columns(np.array([[0.2, 0.8]]), ["wood", "glass"], ["glass", "metal"])
     array([[0.8, 0. ]], dtype=float32)
@@ -101,7 +109,12 @@ def align_columns(
 
 
 def _scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> Floats:
-    """Return float64 [3 + classes, R]: scores on R resamples. Rows: OVERALL, then each recall."""
+    """Return the scores of one model on R resamples: float64 [3 + classes, R].
+
+    The first three rows are the metrics in OVERALL. The other rows are the recall of each class.
+    labels, predicted: int [N], class indices. classes: the number of classes. times: float [N, R];
+    `times[n, r]` says how often resample r contains image n.
+    """
     scores = count_scores(labels, predicted, classes, times)
     return np.vstack([*(scores[name] for name in OVERALL), scores["recall"]])
 
@@ -111,15 +124,19 @@ def _rows(
 ) -> Iterator[Comparison]:
     """Yield one Comparison for each metric.
 
-    scores: float64 [models, 3 + classes, 1 + resamples]; models is 1 or 2, the challenger first.
-    The first column holds the scores on the test split itself. images: for each metric, the
-    number of images that it is a share of; None if it is not a share of images.
+    scores: float64 [models, 3 + classes, 1 + resamples]. The first model is the challenger. The
+    second model is the champion; it is missing if there is no champion. The first column has the
+    scores on the test split. The other columns have the scores on the resamples. images: the
+    denominator of each metric, a number of images; None if the denominator is not a number of
+    images. class_names: the names of the classes. confidence: the confidence level of the
+    intervals.
     """
-    # Rounding errors in the 16th digit must not decide whether a limit is exceeded.
+    # A rounding error in the 16th digit could decide whether a limit is exceeded. So the scores and
+    # their differences are rounded to 12 digits.
     scores = scores.round(12)
     names = [*((name, None) for name in OVERALL), *(("recall", name) for name in class_names)]
     by_metric = zip(names, images, *scores, strict=True)
-    # The list `champion` is empty if there is no champion, and so is everything made from it.
+    # If there is no champion, the lists `champion`, `second`, `gaps` and `differences` are empty.
     for (metric, class_name), share_of, challenger, *champion in by_metric:
         first, *second = (
             score_interval(values[0], values[1:], confidence, share_of)

@@ -7,17 +7,20 @@ import pandas as pd
 
 from components.evaluation.bootstrap import Floats, Ints
 
-# The maximum number of points of a curve. More points cannot be seen in a chart, and the curves of
-# every model are stored.
+# The maximum number of points of a curve. A chart with more points looks the same. The curves of
+# every model are stored, so more points would only need more disk space.
 LONGEST = 101
 
 
 def roc_points(labels: Ints, probabilities: Floats, class_names: Sequence[str]) -> pd.DataFrame:
     """Return the points of a ROC curve for each class against the other classes.
 
-    Columns: class, fpr, tpr; the points of a class are sorted by ascending fpr. labels: int [N],
-    indices into class_names. probabilities: float [N, C]. A class has no curve, so no rows, if no
-    image or every image belongs to it.
+    labels: int [N], indices into class_names. probabilities: float [N, C]; column c belongs to
+    class_names[c]. class_names: the names of the C classes.
+
+    Columns of the result: `class` (the name of the class), `fpr` (the false positive rate) and
+    `tpr` (the true positive rate). The points of a class are sorted by ascending fpr. A class has
+    no curve if no image or every image belongs to it. Such a class has no rows in the result.
     """
     from sklearn.metrics import roc_curve
 
@@ -34,9 +37,12 @@ def precision_recall_points(
 ) -> pd.DataFrame:
     """Return the points of a precision–recall curve for each class against the other classes.
 
-    Columns: class, recall, precision; the points of a class are sorted by ascending recall.
-    labels: int [N], indices into class_names. probabilities: float [N, C]. A class has no curve, so
-    no rows, if no image or every image belongs to it.
+    labels: int [N], indices into class_names. probabilities: float [N, C]; column c belongs to
+    class_names[c]. class_names: the names of the C classes.
+
+    Columns of the result: `class` (the name of the class), `recall` and `precision`. The points of
+    a class are sorted by ascending recall. A class has no curve if no image or every image belongs
+    to it. Such a class has no rows in the result.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -56,7 +62,11 @@ def _classes_with_curve(labels: Ints, class_names: Sequence[str]) -> list[tuple[
 
 
 def _shown_points(points: int) -> Ints:
-    """Return at most LONGEST positions at even distances, including the first and the last."""
+    """Return the positions of the points that are kept: int64, at most LONGEST positions.
+
+    points: the number of points of a curve. The positions have about equal distances, and include
+    the first and the last point.
+    """
     return np.unique(np.linspace(0, points - 1, min(points, LONGEST)).round().astype(np.int64))
 
 

@@ -1,4 +1,4 @@
-"""Probabilities → the predicted class. Report, predictions and gate use this same rule."""
+"""Probabilities → the predicted class. The metrics, the predictions and the gate use this rule."""
 
 from components.evaluation.bootstrap import Floats, Ints
 
@@ -6,8 +6,8 @@ from components.evaluation.bootstrap import Floats, Ints
 def decided_classes(probabilities: Floats) -> Ints:
     """Return the index of the most probable class of each image: int64 [N].
 
-    If several classes have the same highest probability, the first of them is returned.
-    probabilities: float [N, C].
+    probabilities: float [N, C]. If several classes have the same highest probability, the class
+    with the lowest index is returned.
 
     >>> import numpy as np
     >>> decided_classes(np.array([[0.2, 0.8], [0.5, 0.5]])).tolist()

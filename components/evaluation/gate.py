@@ -1,23 +1,26 @@
 """Challenger and champion on the same test images → promote, hold or reject, with the reasons.
 
-The first rule that applies decides. docs/decisions/promotion-gate.md explains the rules.
-The "difference" of a metric is the challenger's value minus the champion's. The "drop" of a class
-is the champion's recall minus the challenger's.
+Each rule below is a decision and the condition for it. The rules are tried in this order. The first
+rule whose condition is true decides. docs/decisions/promotion-gate.md explains the rules.
+
+The "difference" of a metric is the challenger's value minus the champion's value. The "drop" of a
+class is the champion's recall of the class minus the challenger's recall of the class. A "floor" is
+a minimum value in params.yaml. `max_recall_drop` is the limit for a drop, also in params.yaml.
 
 1. reject: a probability of the challenger is NaN or infinite.
-2. reject: accuracy, balanced accuracy or the recall of a class is below its floor.
-3. reject: the challenger is significantly worse. The whole interval of the difference in accuracy,
-   balanced accuracy or macro F1 is below 0.
-4. reject: the drop of a class is significantly above `max_recall_drop`. The whole interval of the
-   drop is above `max_recall_drop`.
-5. hold: something cannot be checked. Either a class has no test image, so its recall is undefined,
-   or a probability of the champion is NaN or infinite.
-6. hold: the drop of a class may be above `max_recall_drop`. The measured drop is above
-   `max_recall_drop` and its whole interval is above 0, but a part of the interval is not above
-   `max_recall_drop`.
-7. promote: either there is no champion, or the challenger is significantly better. The whole
-   interval of the difference in accuracy, balanced accuracy or macro F1 is above 0.
-8. hold: neither model is significantly better than the other.
+2. reject: the challenger's accuracy, balanced accuracy or recall of a class is below its floor.
+3. reject: the challenger is significantly worse. This means that for accuracy, balanced accuracy or
+   macro F1 the whole interval of the difference is below 0.
+4. reject: the drop of a class is significantly above `max_recall_drop`. This means that the
+   measured drop and its whole interval are above `max_recall_drop`.
+5. hold: a check is impossible. Either a class has no test image, so its recall is undefined, or a
+   probability of the champion is NaN or infinite.
+6. hold: the drop of a class may be above `max_recall_drop`. This means that the measured drop is
+   above `max_recall_drop` and its whole interval is above 0, but a part of the interval is not
+   above `max_recall_drop`.
+7. promote: there is no champion, or the challenger is significantly better. This means that for
+   accuracy, balanced accuracy or macro F1 the whole interval of the difference is above 0.
+8. hold: neither model is significantly better than the other model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +40,9 @@ Decision = Literal["promote", "hold", "reject"]
 class Verdict:
     """The decision of the gate on a challenger, its reasons, and the metrics of the two models.
 
-    comparison: empty if the challenger's probabilities are not finite. images: the number of test
-    images. confidence: of the intervals, such as 0.95.
+    decision: the decision. reasons: the reasons in words. comparison: one row for each metric; no
+    row if a probability of the challenger is NaN or infinite. images: the number of test images.
+    confidence: the confidence level of the intervals, such as 0.95.
     """
 
     decision: Decision
@@ -48,13 +52,13 @@ class Verdict:
     confidence: float
 
     def to_tree(self) -> dict[str, Any]:
-        """Return nested dicts and lists for verdict.json; an undefined value is None."""
+        """Return nested dicts and lists for verdict.json. An undefined value is None."""
         tree = asdict(self)
         return {**tree, "reasons": list(self.reasons), "comparison": list(tree["comparison"])}
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> "Verdict":
-        """Build a verdict from the result of `to_tree`; additional keys are ignored."""
+        """Build a verdict from a tree that `to_tree` returned. Additional keys are ignored."""
         return cls(
             decision=tree["decision"],
             reasons=tuple(tree["reasons"]),
@@ -74,9 +78,13 @@ def judge(
 ) -> Verdict:
     """Judge a challenger by the rules at the top of this file.
 
-    labels: int [N], indices into class_names. challenger, champion: float [N, C], probabilities;
-    column c belongs to class_names[c] (see `comparison.align_columns`). champion: None if there is
-    no champion. The same arguments give the same verdict.
+    labels: int [N], the label of each test image as an index into class_names. challenger: float
+    [N, C], the probabilities of the challenger; column c belongs to class_names[c]. champion: float
+    [N, C], the probabilities of the champion, with the same columns (see
+    `comparison.align_columns`); None if there is no champion. class_names: the names of the C
+    classes. register: the section `register` of params.yaml. seed: the seed of the resamples.
+
+    The same arguments give the same verdict.
     """
 
     def decide(decision: Decision, reasons: Sequence[str]) -> Verdict:
@@ -158,7 +166,7 @@ def _possible_drops(rows: Sequence[Comparison], percent: str, limit: float) -> l
 
 
 def _below(difference: Interval | None, *, value: float, high: float) -> bool:
-    """Return True if the difference is below `value` and its interval ends below `high`."""
+    """Return True if the difference is below `value` and its whole interval is below `high`."""
     if difference is None or difference.value is None or difference.high is None:
         return False
     return difference.value < value and difference.high < high
@@ -190,7 +198,8 @@ def _no_difference(rows: Sequence[Comparison], percent: str) -> str:
 def _figures(row: Comparison, percent: str) -> str:
     """Return a row in words: challenger, champion, difference and the interval of the difference.
 
-    Example: `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to +0.065)`.
+    Example: `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to +0.065)`. If there is no
+    champion, only the title and the value of the challenger are returned.
     """
     if row.champion is None or row.difference is None:
         return f"{row.title} {row.challenger.value:.3f}"

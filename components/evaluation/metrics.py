@@ -1,21 +1,22 @@
 """Labels and probabilities of the test split → accuracy, F1 and other metrics, with intervals.
 
-Guarantee: the values of the metrics equal those of scikit-learn; a test compares them. The same
+Guarantee: the metrics have the same values as in scikit-learn; a test compares them. The same
 arguments give the same values and the same intervals. An undefined metric is None (null in
-metrics.json), never NaN. Macro averages leave undefined metrics out. The rules for classes are:
+metrics.json), never NaN. A macro average is the mean over all classes for which the metric is
+defined. The rules for the metrics of a class are:
 
-- A class without test images has no precision, recall, F1 or ROC AUC. If an image of another class
-  is predicted as this class, this is still a mistake, and lowers the recall of that other class.
-- A class with test images that is never predicted has precision 0 and F1 0. This is scikit-learn's
-  `zero_division=0`.
-- The ROC AUC of a class is None if no test image or every test image belongs to the class.
+- If a class has no test image, its precision, recall, F1 and ROC AUC are undefined. Images of other
+  classes may still be predicted as this class. These predictions are wrong, so they lower the
+  recall of the other classes.
+- If a class has test images but is never predicted, its precision and F1 are 0. scikit-learn does
+  the same with `zero_division=0`.
+- The ROC AUC of a class is undefined if no test image or every test image belongs to the class.
 
-With these rules, balanced accuracy equals macro recall. This is also so in scikit-learn
-(Brodersen et al., 2010).
+With these rules, balanced accuracy (Brodersen et al., 2010) equals macro recall.
 
-How: the same code computes each score for the test split and for each resample of the bootstrap.
-`times` says how often a resample contains each image. The test split has the form of a resample
-that contains each image once.
+How: the same code computes each score on the test split and on each resample of the bootstrap. The
+array `times` says how often each resample contains each image. For the scores on the test split,
+`times` says that each image occurs once.
 
 Example: three images of the classes glass and metal.
 
@@ -24,10 +25,10 @@ Example: three images of the classes glass and metal.
     b       glass   metal
     c       metal   metal
 
-    accuracy                  2/3, since 2 of 3 are right
-    recall of glass, metal    1/2, 1/1; balanced accuracy is their mean, 3/4
-    precision                 1/1, 1/2
-    F1                        2/3, 2/3
+    accuracy                     2/3, since 2 of 3 predictions are right
+    recall of glass, metal       1/2, 1/1; balanced accuracy is the mean of the two, 3/4
+    precision of glass, metal    1/1, 1/2
+    F1 of glass, metal           2/3, 2/3
 """
 
 import re
@@ -54,14 +55,14 @@ from components.params.evaluate import Evaluate
 MACRO = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall")
 PER_CLASS = ("precision", "recall", "f1", "roc_auc")
 DIGITS = 6
-# The maximum length of a class name in the name of an MLflow metric, such as
-# `test_precision/glass`. MLflow allows 250 characters for the whole name.
+# The names of some MLflow metrics contain a class name, such as `test_precision/glass`. This is the
+# maximum length of the class name in characters. MLflow allows 250 characters for the whole name.
 LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """The metrics of one class against all other classes; support is its number of test images."""
+    """The metrics of one class. `support` is the number of test images of this class."""
 
     name: str
     support: int
@@ -75,8 +76,9 @@ class ClassMetrics:
 class Metrics:
     """All metrics of a classifier on a test split.
 
-    confusion: confusion[label][predicted] is a number of images. images: the number of test images.
-    confidence: of the intervals, such as 0.95.
+    classes: the metrics of each class. confusion: `confusion[label][predicted]` is the number of
+    test images with this label and this predicted class. images: the number of test images.
+    confidence: the confidence level of the intervals, such as 0.95.
     """
 
     accuracy: Interval
@@ -91,7 +93,7 @@ class Metrics:
     confidence: float
 
     def headlines(self) -> dict[str, Interval]:
-        """Return name → interval for the metrics of the whole classifier, not of single classes."""
+        """Return name → interval for all metrics that describe the whole classifier."""
         return {name: getattr(self, name) for name in (*MACRO, "macro_roc_auc")}
 
     def in_words(self) -> str:
@@ -106,8 +108,8 @@ class Metrics:
     def to_tree(self) -> dict[str, Any]:
         """Return nested dicts and lists for metrics.json.
 
-        An interval is a list, [low, high]. `dvc metrics` does not show lists, so its tables contain
-        only the values of the metrics and are easy to read.
+        An interval becomes the list [low, high]. `dvc metrics` does not show lists. So the tables
+        of `dvc metrics` do not contain the intervals, and are short.
         """
         headlines = self.headlines()
         return {
@@ -119,11 +121,12 @@ class Metrics:
         }
 
     def to_flat(self) -> dict[str, float]:
-        """Return name → value for a tracker; names are like macro_f1, macro_f1_low, recall/glass.
+        """Return name → value for MLflow. Examples: `macro_f1`, `macro_f1_low`, `recall/glass`.
 
-        Undefined values are left out. A class name is replaced by the index of the class, as in
-        `recall/class 3`, if it is longer than LONGEST_NAME or has a character other than letters,
-        digits, space, hyphen and underscore, which MLflow may refuse.
+        Undefined values are left out. MLflow may refuse long names and special characters. So a
+        class name is used only if it has at most LONGEST_NAME characters, and all of them are
+        letters, digits, spaces, hyphens or underscores. Any other class name is replaced by the
+        word `class` and the index of the class, for example `recall/class 3`.
         """
         values: dict[str, float | None] = {}
         for name, figure in self.headlines().items():
@@ -144,8 +147,10 @@ def measure(
 ) -> Metrics:
     """Return the metrics of a classifier, with bootstrap intervals (see `score_interval`).
 
-    labels: int [N], indices into class_names. probabilities: float [N, C]; column c belongs to
-    class_names[c]. Raises UserError if N is 0, or if a probability is NaN or infinite.
+    labels: int [N], the label of each test image as an index into class_names. probabilities:
+    float [N, C]; column c belongs to class_names[c]. class_names: the names of the C classes.
+    evaluate: the section `evaluate` of params.yaml. seed: the seed of the resamples. Raises
+    UserError if N is 0, or if a probability is NaN or infinite.
     """
     check_finite(probabilities)
     scores = _scores(labels, probabilities, whole_sample(len(labels)))
@@ -156,8 +161,9 @@ def measure(
     draws = {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in scores}
 
     counts = confusion_counts(labels, probabilities)
-    # Recall is a share of the images of a class. Precision is a share of the images that were
-    # predicted as the class. score_interval needs the number of these images.
+    # score_interval needs the denominator of a score. The denominator of recall is the number of
+    # images of the class. The denominator of precision is the number of images that were predicted
+    # as the class.
     wholes = {"recall": counts.sum(axis=1), "precision": counts.sum(axis=0)}
 
     def around(name: str, *index: int) -> Interval:
@@ -186,7 +192,7 @@ def measure(
 def check_finite(probabilities: Floats) -> None:
     """Raise UserError if there is no image, or if a probability is NaN or infinite.
 
-    probabilities: float [N, C].
+    probabilities: float [N, C], the probabilities of C classes for N images.
     """
     if len(probabilities) == 0:
         raise UserError("the test split needs at least one image. Received: 0 images")
@@ -201,7 +207,7 @@ def check_finite(probabilities: Floats) -> None:
 def confusion_counts(labels: Ints, probabilities: Floats) -> Ints:
     """Return the number of images for each label (row) and predicted class (column): int64 [C, C].
 
-    labels: int [N]. probabilities: float [N, C].
+    labels: int [N], class indices. probabilities: float [N, C].
 
     >>> confusion_counts(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]]))
     array([[1, 1],
@@ -213,11 +219,13 @@ def confusion_counts(labels: Ints, probabilities: Floats) -> Ints:
 
 
 def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> dict[str, Floats]:
-    """Return the scores on each resample, without ROC AUC, which needs probabilities.
+    """Return all scores on each resample except ROC AUC. (ROC AUC needs probabilities.)
 
-    labels, predicted: int [N]. times: float [N, R]; times[n, r] says how often resample r contains
-    image n. Returns name → scores: float64 [R] for the names in MACRO, and float64 [classes, R] for
-    precision, recall and f1. A score is NaN if it is undefined.
+    labels, predicted: int [N], class indices. classes: the number of classes. times: float [N, R];
+    `times[n, r]` says how often resample r contains image n.
+
+    Returns a dict of arrays. The names in MACRO have an array float64 [R]. The names `precision`,
+    `recall` and `f1` have an array float64 [classes, R]. A score is NaN if it is undefined.
     """
     one_hot = np.eye(classes, dtype=np.float32)
     hit = one_hot[labels] * (labels == predicted)[:, np.newaxis]
@@ -226,8 +234,8 @@ def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> 
         for members in (hit, one_hot[predicted], one_hot[labels])
     )
     recall = ratio(hits, support)
-    # If a class is never predicted, given and hits are 0, so its precision becomes 0 / 1 = 0. If
-    # the resample contains no image of a class, all its scores are NaN.
+    # If a class is never predicted, `given` and `hits` are 0. Then the precision of the class is
+    # 0 / 1 = 0. If a resample contains no image of a class, all scores of the class are NaN.
     precision = np.where(support > 0, hits / np.maximum(given, 1), np.nan)
     f1 = np.where(support > 0, ratio(2 * hits, given + support), np.nan)
     return {
@@ -243,17 +251,20 @@ def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> 
 
 
 def roc_auc(positive: Bools, scores: Floats, times: Floats) -> Floats:
-    """Return the area under the ROC curve on each resample: float64 [R], NaN where undefined.
+    """Return the area under the ROC curve on each resample: float64 [R], NaN if undefined.
 
-    The area is the probability that an image of the class has a higher score than an image of
-    another class; equal scores count as half (Hanley and McNeil, 1982). It is undefined if the
+    Compare each image of the class with each image of the other classes. The image of the class
+    wins if it has the higher score; equal scores are half a win. The area is the number of wins
+    divided by the number of comparisons (Hanley and McNeil, 1982). The area is undefined if the
     resample contains no image of the class, or no image of another class.
 
-    positive: bool [N], True if an image belongs to the class. scores: float [N]. times: float
-    [N, R]; times[n, r] says how often resample r contains image n.
+    positive: bool [N], True if an image belongs to the class. scores: float [N], the probability of
+    the class for each image. times: float [N, R]; `times[n, r]` says how often resample r contains
+    image n.
 
-    An image of the class has the score 0.7, two images of other classes have 0.1 and 0.7. The first
-    pair counts 1 and the second counts 0.5, so the area is 1.5 / 2:
+    Example: an image of the class has the score 0.7. Two images of other classes have the scores
+    0.1 and 0.7. The first comparison is a win and the second comparison is half a win, so the area
+    is 1.5 / 2:
 
     >>> positive, scores = np.array([True, False, False]), np.array([0.7, 0.1, 0.7])
     >>> roc_auc(positive, scores, whole_sample(3))
@@ -264,14 +275,18 @@ def roc_auc(positive: Bools, scores: Floats, times: Floats) -> Floats:
     up_to = np.concatenate([np.zeros_like(times[:1]), np.cumsum(ascending, axis=0)])
     inside = positive[order]
     positives = ascending[inside].astype(np.float64)
-    # For each image of the class (a positive), `below` counts the images with a lower score, and
-    # `not_above` counts the images with a lower or equal score. The mean of the two counts is the
-    # number of wins of this image, with half a win for an equal score. The two counts still include
-    # positives, although a positive must be compared only with images of other classes.
+    # A "positive" is an image of the class. For each positive, `below` is the number of images with
+    # a lower score, and `not_above` is the number of images with a lower or an equal score. The
+    # mean of these two numbers is the number of wins of the positive against all images.
     below = up_to[np.searchsorted(ranked, ranked[inside], "left")]
     not_above = up_to[np.searchsorted(ranked, ranked[inside], "right")]
-    # So the wins of positives against positives are subtracted. They are half of all count**2
-    # pairs: of two positives one wins and the other loses, and equal scores count half for each.
+    # "All images" includes the positives. So the wins of positives against positives must be
+    # subtracted. The number of these wins is count**2 / 2, for the following reason. Each positive
+    # was compared with each positive, also with itself. These are count**2 comparisons. On average
+    # a comparison gives half a win: two positives `p` and `q` are compared twice, `p` with `q` and
+    # `q` with `p`. If the scores differ, one comparison is a win and the other comparison is not.
+    # If the scores are equal, each comparison is half a win. The comparison of a positive with
+    # itself is also half a win.
     count = positives.sum(axis=0)
     wins = (positives * (below + not_above)).sum(axis=0) / 2 - count**2 / 2
     return ratio(wins, count * (times.sum(axis=0) - count))

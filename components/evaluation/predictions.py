@@ -17,8 +17,9 @@ Images = npt.NDArray[np.uint8]
 class Mistake:
     """A test image with a wrong prediction.
 
-    confidence: the probability of the predicted class. pixels: uint8 [size, size, 3], the prepared
-    image that the classifier got.
+    path: the path of the image file. label: the name of the right class. predicted: the name of the
+    predicted class. confidence: the probability of the predicted class. pixels: uint8 [size, size,
+    3], the prepared image that the classifier got.
     """
 
     path: str
@@ -33,9 +34,12 @@ def predictions(
 ) -> pd.DataFrame:
     """Return the table of predictions, one row for each image in the order of `rows`.
 
-    rows: N prepared rows of a split. probabilities: float32 [N, C]; column c belongs to
-    class_names[c]. Columns of the result: image_id, path, label, label_index, predicted,
-    confidence (the probability of `predicted`), probabilities (float32 [C]).
+    rows: a table with one row for each of N prepared images, with the columns image_id, path, label
+    and label_index. probabilities: float32 [N, C]; column c belongs to class_names[c]. class_names:
+    the names of the C classes.
+
+    Columns of the result: image_id, path, label, label_index, predicted (the name of the predicted
+    class), confidence (the probability of the predicted class) and probabilities (float32 [C]).
     """
     best = decided_classes(probabilities)
     return rows[["image_id", "path", "label", "label_index"]].assign(
@@ -46,19 +50,20 @@ def predictions(
 
 
 def confusion_rows(predicted: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns actual and predicted, one row for each image.
+    """Return a table with the columns `actual` and `predicted`, one row for each image.
 
-    DVC's plot template `confusion` draws a confusion matrix from these rows. predicted: the result
-    of `predictions`.
+    DVC's plot template `confusion` draws a confusion matrix from these rows. predicted: the table
+    that the function `predictions` returns.
     """
     return predicted[["label", "predicted"]].rename(columns={"label": "actual"})
 
 
 def confident_mistakes(predicted: pd.DataFrame, images: Images, count: int) -> Iterator[Mistake]:
-    """Yield at most `count` mistakes, sorted by descending confidence.
+    """Yield the `count` mistakes with the highest confidence, sorted by descending confidence.
 
-    predicted: the result of `predictions`. images: uint8 [N, size, size, 3], in the order of the
-    rows of `predicted`.
+    predicted: the table that the function `predictions` returns. images: uint8 [N, size, size, 3],
+    the prepared images in the order of the rows of `predicted`. count: the maximum number of
+    mistakes. If there are fewer mistakes, all of them are returned.
     """
     rows = predicted.reset_index(drop=True)
     wrong = rows[rows["predicted"] != rows["label"]]

@@ -15,10 +15,10 @@ from components.pages.charts import LineChart, line_chart
 from components.pages.page import data_uri, render
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-# The maximum number of classes for which the page shows the confusion matrix. A larger matrix is
-# not readable. The list of the most frequent confusions is always shown.
+# If there are more classes than this, the page does not show the confusion matrix, because it would
+# not be readable. The page always shows the list of the most frequent confusions.
 WIDEST_MATRIX = 30
-CONFUSIONS = 10  # the maximum length of that list
+CONFUSIONS = 10  # the maximum number of rows in the list of the most frequent confusions
 TITLES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -41,9 +41,10 @@ CARDS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc")
 class Subject:
     """The model and the data that the report is about.
 
-    size: the side of the prepared images in pixels. parameters: the number of weights of the
-    classifier. counts: split → class → number of images. model_id: sha256 of the model file.
-    data_id: sha256 of the accepted images and their labels.
+    name: the name of the Keras model. size: the width and the height of the prepared images, in
+    pixels. parameters: the number of weights of the classifier. counts: split → class → number of
+    images. model_id: the sha256 of the model file. data_id: a sha256 of the accepted images and
+    their labels.
     """
 
     name: str
@@ -60,9 +61,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Confusion:
-    """The images of the class `label` that were predicted as another class.
+    """The test images of the class `label` that were predicted as another class, `predicted`.
 
-    images: their number. share: this number divided by the number of test images of `label`.
+    label, predicted: the names of the two classes. images: the number of these images. share:
+    `images` divided by the number of all test images of the class `label`.
     """
 
     label: str
@@ -74,11 +76,14 @@ class Confusion:
 def report(
     subject: Subject, metrics: Metrics, history: pd.DataFrame, mistakes: Iterable[Mistake]
 ) -> str:
-    """Return the HTML page. It contains its styles and pictures, and no script.
+    """Return the HTML page. Styles and pictures are inside the page, and it has no script.
 
-    The page has a light and a dark mode and can be printed. history: history.csv of the stage
-    `train`. The same arguments give the same page. Class names and file names come from the data
-    set and may contain HTML; the template escapes them.
+    subject: the model and the data. metrics: the metrics on the test split. history: the table in
+    history.csv, which the stage `train` writes. mistakes: the mistakes that the page shows.
+
+    The page has a light and a dark mode and can be printed. The same arguments give the same page.
+    Class names and file names come from the data set, so they may contain HTML characters. The
+    template escapes these characters.
     """
     return render(
         TEMPLATE,
@@ -99,10 +104,11 @@ def report(
 
 
 def history_charts(history: pd.DataFrame) -> list[LineChart]:
-    """Return two charts over the epochs, loss and accuracy, each with train and val.
+    """Return a chart of the loss and a chart of the accuracy over the epochs.
 
-    history: one row for each epoch, with the columns phase, loss, accuracy, val_loss and
-    val_accuracy. Returns no chart if `history` has no row.
+    Each chart has a line for train and a line for val. history: one row for each epoch, with the
+    columns phase, loss, accuracy, val_loss and val_accuracy. Returns an empty list if `history` has
+    no row.
     """
     if history.empty:
         return []
@@ -115,17 +121,17 @@ def history_charts(history: pd.DataFrame) -> list[LineChart]:
 
 @dataclass(frozen=True)
 class _Axis:
-    """An axis from `low` to 1. All interval bars share it, so their lengths can be compared."""
+    """An axis from `low` to 1. Interval bars on the same axis can be compared by length."""
 
     low: float
 
     def percent(self, value: float) -> float:
-        """Return the position of a value on the axis, in percent of its length."""
+        """Return the position of a value on the axis, from 0 (at `low`) to 100 (at 1)."""
         return round(100 * (value - self.low) / (1 - self.low), 2)
 
 
 def _axis(intervals: Iterable[Interval]) -> _Axis:
-    """Return an axis that contains all intervals. It starts at a multiple of 0.1, at most 0.9."""
+    """Return an axis that contains all intervals. `low` is a multiple of 0.1, at most 0.9."""
     lows = [interval.low for interval in intervals if interval.low is not None]
     return _Axis(min(9, *(math.floor(10 * low) for low in lows)) / 10)
 

@@ -1,4 +1,4 @@
-"""Challenger's probabilities, registered champion, test images → verdict on the challenger."""
+"""The challenger's probabilities, the champion, the test images → a verdict on the challenger."""
 
 import logging
 import tempfile
@@ -30,12 +30,14 @@ log = logging.getLogger(__name__)
 class Contest:
     """The test images on which challenger and champion are compared, and how to prepare them again.
 
-    The images are prepared again if the champion was trained with another size or way of resizing.
+    The images are prepared again for the champion if the champion needs another image size or
+    another way of resizing.
 
-    rows: N rows with the columns path, image_id and label_index. prepared: uint8 [N, size, size, 3]
-    in the order of `rows`; the params `prepare` were used for them. root: the folder that the paths
-    in `rows` are relative to. class_names: label_index is an index into them. ingest, prepare:
-    sections of params.yaml.
+    rows: a table with one row for each of N test images, with the columns path, image_id and
+    label_index. prepared: uint8 [N, size, size, 3], the test images in the order of `rows`,
+    prepared with the params `prepare`. root: a folder; the paths in `rows` are relative to it.
+    class_names: the names of the classes; label_index is an index into this list. ingest: the
+    section `ingest` of params.yaml. prepare: the section `prepare` of params.yaml.
     """
 
     rows: pd.DataFrame
@@ -56,12 +58,14 @@ def judge_against(
 ) -> Verdict:
     """Return the verdict on a challenger.
 
-    champion: None if there is no champion. model_id: sha256 of the challenger's model file.
-    probabilities: float32 [N, C], the challenger's; column c belongs to contest.class_names[c].
+    champion: the version that is the champion; None if there is no champion. model_id: the sha256
+    of the challenger's model file. probabilities: float32 [N, C], the challenger's probabilities on
+    the images of the contest; column c belongs to contest.class_names[c]. contest: the test images.
+    register: the section `register` of params.yaml. seed: the seed of the resamples.
 
     If the challenger is the champion itself, the decision is `hold`. If the champion cannot be
-    loaded, the decision is never `promote`, since nothing shows that the challenger is better:
-    `promote` becomes `hold`, and `reject` and `hold` stay.
+    used, the challenger is judged as if there were no champion. But then the decision `promote`
+    becomes `hold`, since the challenger was not compared with the champion.
     """
     labels = contest.rows["label_index"].to_numpy(np.int64)
 
@@ -76,7 +80,8 @@ def judge_against(
     try:
         theirs = champion_probabilities(champion, contest)
     except UserError as error:
-        # The message contains a path of this machine, so it is logged, and not put in the verdict.
+        # The message can contain a path of this machine. So it is logged and is no part of the
+        # verdict.
         log.info(f"champion: {error}")
         return _without_comparison(compare_with(None), champion)
     return compare_with(theirs)
@@ -85,8 +90,9 @@ def judge_against(
 def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.float32]:
     """Return the champion's probabilities on the images of the contest: float32 [N, C].
 
-    Column c belongs to contest.class_names[c]. A class that the champion does not know gets
-    probability 0. Raises UserError with the reason if the champion cannot be loaded, or fails.
+    Column c belongs to contest.class_names[c]. A class that the champion was not trained on gets
+    probability 0. Raises UserError with the reason if the champion cannot be loaded, or if its
+    predictions fail.
     """
     file = download(champion)
     try:
@@ -94,7 +100,7 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
         predictions = _predictions(classifier, contest)
     except UserError:
         raise
-    except Exception as error:  # no error of a stored model may stop the registration of a new one
+    except Exception as error:  # A broken old model must not stop the registration of a new model.
         problem = one_line(f"{type(error).__name__}: {error}", longest=300)
         raise UserError(
             f"version {champion.number} cannot be used ({problem}). Received: {file}"
@@ -103,9 +109,10 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
 
 
 def _predictions(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:
-    """Return the classifier's probabilities, float32 [N, K]; K is its own number of classes.
+    """Return the classifier's probabilities: float32 [N, K]. The classifier has K classes.
 
-    If it needs another size or way of resizing, the images are prepared again.
+    If the classifier was trained with another image size or another way of resizing, the images are
+    prepared again.
     """
     if (classifier.size, classifier.resize) == (contest.prepare.size, contest.prepare.resize):
         return predict(classifier, contest.prepared)

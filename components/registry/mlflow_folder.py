@@ -1,4 +1,4 @@
-"""A .keras file → an unchanged copy in a folder that MLflow can load, serve and link to its run."""
+"""A .keras file → a folder that MLflow can load and serve, with an unchanged copy of the file."""
 
 import shutil
 import tempfile
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 # The path of the .keras file inside the folder. MLflow's Keras flavor defines this path.
 WEIGHTS = "data/model.keras"
-# The packages that loading and predicting need. Without this list MLflow searches for the packages,
-# which takes 15 s.
+# The packages that are needed to load the model and to predict. Without this list MLflow would
+# search for the packages for about 15 s.
 REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
 
 
 @dataclass(frozen=True)
 class _AsItIs:
-    """An object that we pass to MLflow as the Keras model. Its `save` copies the file unchanged."""
+    """An object that is passed to MLflow instead of a Keras model.
+
+    MLflow calls `save` to write the model. `save` copies the file without a change.
+    """
 
     file: Path
 
@@ -44,12 +47,18 @@ def log_model(
     classes: int,
     shown: Sequence[str],
 ) -> str:
-    """Store the file as a logged model (MLflow 3), an output of `run`; return its id in MLflow.
+    """Create a logged model in MLflow from the file, and return the id of the logged model.
 
-    name: of the logged model. example: uint8 [1, size, size, 3], a real image. classes: the number
-    of probabilities for an image. shown: names of metrics of `run` that MLflow also shows with the
-    logged model. If storing the file fails, the exception is raised again and the logged model is
-    marked FAILED.
+    A logged model is MLflow 3's object for a stored model. The logged model becomes an output of
+    `run`.
+
+    name: the name of the logged model. model_path: the path of the .keras file. run: the MLflow run
+    of the model. example: uint8 [1, size, size, 3], a real image as an example of the input.
+    classes: the number of probabilities for an image. shown: the names of metrics of `run` that
+    MLflow also shows with the logged model.
+
+    If the file cannot be stored, MLflow shows the logged model as FAILED, and the exception is
+    raised again.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -78,14 +87,20 @@ def log_model(
 def write_model_folder(
     folder: Path, file: Path, example: NDArray[np.uint8], classes: int, model: "Model"
 ) -> None:
-    """Write MLmodel, requirements, signature, input example and the file itself into `folder`.
+    """Write the .keras file and all files that MLflow needs to load it into `folder`.
 
-    file: a .keras file; it is copied to WEIGHTS without a change. example: uint8 [1, size, size,
-    3], a real image. classes: the number of probabilities for an image. model: MLflow's description
-    of the model; the missing fields are filled in. No pickle and no code is written, and Keras
-    loads the file in its safe mode.
+    These files describe the model, its signature and its requirements, and have an example input.
+
+    folder: the path of the folder; it is created if it does not exist. file: the path of the .keras
+    file; it is copied to WEIGHTS without a change. example: uint8 [1, size, size, 3], a real image
+    as an example of the input. classes: the number of probabilities for an image. model: MLflow's
+    description of the model; the missing fields are filled in.
+
+    No pickle and no code is written. Keras loads the file in its safe mode.
     """
-    load_keras()  # before MLflow imports Keras, since load_keras hides TensorFlow's start messages
+    # load_keras hides the start messages of TensorFlow, so it must be called before MLflow imports
+    # Keras.
+    load_keras()
     import mlflow.keras
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -113,9 +128,12 @@ def requirements() -> list[str]:
 
 
 def _show_metrics(run: Run, logged_id: str, shown: Sequence[str]) -> None:
-    """Log the run's latest value of each metric for the logged model, so that MLflow shows it.
+    """Log the latest values of metrics of the run also for the logged model.
 
-    Time and step stay the same. So MLflow sees the same value, and the run gets no second value.
+    Then MLflow shows these values with the logged model. Each value is logged with its old time and
+    step. So MLflow sees that it is the same value, and the run gets no second value.
+
+    shown: the names of the metrics.
     """
     from mlflow.entities import Metric
 

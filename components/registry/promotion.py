@@ -1,8 +1,9 @@
 """A reviewer's decision → an event in the record, then the alias `champion` on the right version.
 
-The event is written to the record first. Then the alias is moved to the version that the record
-names. If the process crashes between the two steps, the alias stays on the old champion. The next
-decision then moves the alias.
+The record is the list of all decisions about a registered model (see record.py). First the event is
+written to the record. Then the alias `champion` is moved to the last champion in the record. If the
+process crashes between these two steps, the alias stays on the old champion. In this case the next
+decision of a reviewer moves the alias.
 """
 
 from components.errors import UserError
@@ -37,13 +38,19 @@ def promote(
 ) -> Event:
     """Make a version the champion and return the event in the record.
 
-    name: the registered model. wanted: number or alias of the version; None for the challenger.
-    reason: at most LONGEST_REASON characters. by: the name of the person who decides. override:
-    promote the version even if the gate or a reviewer has rejected it.
+    name: the name of the registered model. wanted: the number or an alias of the version; None for
+    the challenger. reason: the reason, at most LONGEST_REASON characters. by: the name of the
+    person who decides. override: if True, the version is promoted even if the gate or a reviewer
+    has rejected it.
 
-    Raises UserError if MLflow does not answer, the reason is empty or too long, there is no such
-    version, the version is the champion already, its file is missing or was changed, it was
-    rejected and `override` is False, or another person decided at the same moment and was first.
+    Raises UserError in these cases:
+
+    - MLflow does not answer.
+    - The reason is empty or too long.
+    - The version does not exist, is the champion already, or was not registered by Fovea.
+    - The model file of the version is missing or was changed.
+    - The gate or a reviewer has rejected the version, and `override` is False.
+    - Another person decided at the same moment, and the event of that person counts.
     """
     connect()
     why = one_line_reason(reason)
@@ -79,20 +86,25 @@ def reject(name: str, wanted: str | None, reason: str, by: str) -> Event:
     """Reject a version and return the event in the record.
 
     If the version has the alias `challenger`, the alias is removed. The stage `register` never
-    makes a rejected version the challenger or the champion again.
+    makes a rejected version the challenger or the champion.
 
-    name: the registered model. wanted: number or alias of the version; None for the challenger.
-    reason: at most LONGEST_REASON characters. by: the name of the person who decides.
+    name: the name of the registered model. wanted: the number or an alias of the version; None for
+    the challenger. reason: the reason, at most LONGEST_REASON characters. by: the name of the
+    person who decides.
 
-    Raises UserError if MLflow does not answer, the reason is empty or too long, there is no such
-    version, the version is the champion, or another person decided at the same moment and was
-    first.
+    Raises UserError in these cases:
+
+    - MLflow does not answer.
+    - The reason is empty or too long.
+    - The version does not exist, or is the champion.
+    - Another person decided at the same moment, and the event of that person counts.
     """
     connect()
     why = one_line_reason(reason)
     version = _version_to_decide_on(name, wanted)
-    # The champion by the record is also refused: if an earlier decision was interrupted before it
-    # moved the alias, `_decide` will move the alias to this version.
+    # If an earlier promotion was interrupted, its version is the last champion in the record but
+    # does not have the alias yet. `_decide` would move the alias to this version, so it cannot be
+    # rejected either.
     line = line_of_champions(history(name), _number_of_champion(name))
     if CHAMPION in version.aliases or version.number == line[-1]:
         raise UserError(
@@ -108,12 +120,17 @@ def reject(name: str, wanted: str | None, reason: str, by: str) -> Event:
 def rollback(name: str, reason: str, by: str) -> Event:
     """Make the previous champion in the record the champion again; return the event in the record.
 
-    name: the registered model. reason: at most LONGEST_REASON characters. by: the name of the
-    person who decides.
+    name: the name of the registered model. reason: the reason, at most LONGEST_REASON characters.
+    by: the name of the person who decides.
 
-    Raises UserError if MLflow does not answer, the reason is empty or too long, the record has no
-    previous champion, the version of the previous champion is missing, its file is missing or was
-    changed, or another person decided at the same moment and was first.
+    Raises UserError in these cases:
+
+    - MLflow does not answer.
+    - The reason is empty or too long.
+    - There is no champion, or the record has no previous champion.
+    - The version of the previous champion does not exist, or was not registered by Fovea.
+    - The model file of this version is missing or was changed.
+    - Another person decided at the same moment, and the event of that person counts.
     """
     connect()
     why = one_line_reason(reason)
@@ -146,7 +163,8 @@ def history(name: str) -> tuple[Event, ...]:
 def _decide(name: str, event: Event) -> Event:
     """Append the event to the record, move the alias, and return the event with its key.
 
-    Raises UserError if another process wrote an event with the same number, and that event counts.
+    Raises UserError if another process wrote an event with the same number whose key sorts before
+    the key of this event. Then the other event counts and this event does not count.
     """
     record = history(name)
     present = line_of_champions(record, _number_of_champion(name))[-1]
@@ -165,11 +183,12 @@ def _decide(name: str, event: Event) -> Event:
 
 
 def _follow(name: str) -> None:
-    """Move the alias to the champion of the record; repeat if the record changed in between.
+    """Move the alias `champion` to the last champion in the record.
 
-    Several processes can decide at the same moment. Each of them reads the record again after it
-    has moved the alias. So the process that moves the alias last has seen the complete record, and
-    the alias ends on the champion of the complete record.
+    Several processes can write to the record at the same moment. So each process reads the record
+    again after it has moved the alias, and repeats the move if the record has changed. The process
+    that finishes last has read the complete record. So in the end the alias is on the last champion
+    in the complete record.
     """
     from mlflow.exceptions import MlflowException
 
@@ -180,8 +199,9 @@ def _follow(name: str) -> None:
             try:
                 client().set_registered_model_alias(name, CHAMPION, str(target))
             except MlflowException:
-                # If two processes set an alias that does not exist yet, MLflow refuses the second
-                # one. Then the alias exists now, and the loop starts again.
+                # If two processes create the alias at the same moment, MLflow raises an exception
+                # in one of them. Then the alias exists now, and the loop starts again. If the alias
+                # does not exist, the exception has another cause.
                 if _number_of_champion(name) is None:
                     raise
                 continue

@@ -1,11 +1,14 @@
-"""Tags of a registered model ⇄ the append-only record of who moved the champion, when and why.
+"""Tags of a registered model ⇄ the record: who decided what about a version, when and why.
 
-Each event is one tag, which is written once and never changed. The key of the tag is
-`fovea.event.<number>.<UTC time>.<random>`, so sorting the keys gives the order of the events. The
-number is one more than the highest number that the writing process has read. If two processes write
-at the same moment, their events have the same number. Then the event whose key sorts first counts.
-The other event stays in the record and is called superseded
-(docs/decisions/aliases-and-history.md).
+The record is a list of events. Each event is one decision, and is stored as one tag, which is
+written once and never changed. The key of the tag is
+`fovea.event.<number>.<UTC time>.<random>`. The events are sorted by their keys. Before a process
+writes an event, it reads the record. The number of the new event is the highest number in the
+record plus 1.
+
+If two processes write at the same moment, their events can have the same number. Then only the
+event whose key sorts first counts. The other event stays in the record, and is called "superseded".
+See docs/decisions/aliases-and-history.md.
 """
 
 import json
@@ -18,7 +21,8 @@ from typing import Literal
 from components.errors import UserError, one_line
 
 PREFIX = "fovea.event."
-# The maximum number of characters of a reason. A tag has at most 5,000 characters in some stores.
+# The maximum number of characters of a reason. Some MLflow stores allow at most 5,000 characters in
+# a tag. The tag contains the reason and the other fields of the event.
 LONGEST_REASON = 2_000
 
 Kind = Literal["promote", "reject", "rollback"]
@@ -26,12 +30,15 @@ Kind = Literal["promote", "reject", "rollback"]
 
 @dataclass(frozen=True)
 class Event:
-    """One entry of the record: what was decided about `version`, by whom and why.
+    """One decision of a person or of the stage `register` about one version.
 
-    from_version, to_version: the champion before and after the decision; None if there is none.
-    when: UTC, ISO 8601. override: True if the version was promoted although the gate or a reviewer
-    had rejected it. key: the key of the tag. superseded: True if another event with the same number
-    came first, so this event does not count.
+    kind: the kind of the decision. version: the number of the version; for a rollback, the version
+    that stops being the champion. from_version: the number of the champion before the decision;
+    None if there was no champion. to_version: the number of the champion after the decision; None
+    if there is no champion. who: the name of the person who decided. why: the reason. when: the
+    time of the decision, UTC in ISO 8601. override: True if the version was promoted although the
+    gate or a reviewer had rejected it. key: the key of the tag. superseded: True if this event does
+    not count, because the key of another event with the same number sorts first.
     """
 
     kind: Kind
@@ -47,16 +54,19 @@ class Event:
 
     @property
     def number(self) -> int:
-        """Return the number in the key. The first event has the number 1."""
+        """Return the number that is a part of the key. The first event has the number 1."""
         return int(self.key.removeprefix(PREFIX).split(".", 1)[0])
 
     def between(self, before: int | None, after: int | None) -> "Event":
-        """Return a copy of the event with the champion before and after it."""
+        """Return a copy with from_version set to `before` and to_version set to `after`."""
         return replace(self, from_version=before, to_version=after)
 
 
 def with_key(event: Event, record: Sequence[Event]) -> Event:
-    """Return a copy of the event with the current time and the next key after those of `record`."""
+    """Return a copy of the event with `when` set to the current time and `key` set to a new key.
+
+    The number in the new key is the highest number in `record` plus 1.
+    """
     now = datetime.now(UTC)
     number = max((earlier.number for earlier in record), default=0) + 1
     key = f"{PREFIX}{number:06d}.{now:%Y%m%dT%H%M%S.%fZ}.{secrets.token_hex(4)}"
@@ -64,14 +74,17 @@ def with_key(event: Event, record: Sequence[Event]) -> Event:
 
 
 def to_tag(event: Event) -> str:
-    """Return the value of the tag: JSON of all fields except `key` and `superseded`."""
+    """Return the value of the event's tag: JSON of all fields except `key` and `superseded`."""
     fields = asdict(event)
     kept = {name: fields[name] for name in fields if name not in ("key", "superseded")}
     return json.dumps(kept, ensure_ascii=False)
 
 
 def read_record(tags: Mapping[str, str]) -> tuple[Event, ...]:
-    """Return the events among a registered model's tags, oldest first."""
+    """Return the events in the tags of a registered model, oldest first.
+
+    tags: key → value of all tags of the registered model. Tags that are not events are ignored.
+    """
     events: list[Event] = []
     for key in sorted(key for key in tags if key.startswith(PREFIX)):
         event = Event(**json.loads(tags[key]), key=key)
@@ -81,19 +94,22 @@ def read_record(tags: Mapping[str, str]) -> tuple[Event, ...]:
 
 
 def champions(record: Iterable[Event]) -> tuple[int | None, ...]:
-    """Return the version numbers of the champions, oldest first; the last is the current champion.
+    """Return the version numbers of the champions in the record, oldest first.
 
-    A rollback removes the current champion from this line, so a second rollback goes back by one
-    more champion. The line starts with None, for the time before the first champion.
+    The first entry is None, for the time before the first champion. The last entry is the current
+    champion, or None if there is no champion. A promotion appends its version. A rollback removes
+    entries from the end until the last entry is the to_version of the rollback. Superseded events
+    are ignored.
 
-    After versions 1, 2 and 3 were promoted, the line is (None, 1, 2, 3). After a rollback it is
-    (None, 1, 2).
+    Example: versions 1, 2 and 3 are promoted. Then the result is (None, 1, 2, 3). After a rollback
+    to version 2 the result is (None, 1, 2). So the next rollback goes back to version 1.
     """
     line: list[int | None] = [None]
     for event in record:
         if event.superseded:
             continue
         # Between two events the alias can be moved without Fovea, for example on MLflow's page.
+        # Then from_version differs from the last entry and is appended first.
         if event.from_version != line[-1]:
             line.append(event.from_version)
         if event.kind == "rollback" and event.to_version in line:
@@ -107,11 +123,16 @@ def champions(record: Iterable[Event]) -> tuple[int | None, ...]:
 def line_of_champions(record: Sequence[Event], held: int | None) -> tuple[int | None, ...]:
     """Return `champions(record)`, plus `held` if the alias was moved without Fovea.
 
-    held: the version that has the alias `champion` in MLflow; None if no version has it.
+    held: the number of the version that has the alias `champion` in MLflow; None if no version has
+    this alias.
 
-    If `held` is the champion before the last move of the record, the process that wrote this move
-    has not moved the alias: it crashed, or will move the alias next. Then the record is right and
-    `held` is not appended.
+    `held` can differ from the last champion in the record for two reasons:
+
+    - The process that wrote the last change of the champion to the record has not moved the alias.
+      It may have crashed, or it may move the alias soon. This is assumed if `held` is the
+      from_version of the last change. Then the record is right, and `held` is not appended.
+    - In all other cases the alias was moved without Fovea. Then `held` is the current champion, and
+      is appended.
     """
     line = champions(record)
     moves = [
@@ -124,7 +145,7 @@ def line_of_champions(record: Sequence[Event], held: int | None) -> tuple[int | 
 def one_line_reason(reason: str) -> str:
     """Return the reason without line breaks.
 
-    Raises UserError if it is empty or has more than LONGEST_REASON characters.
+    Raises UserError if the reason is empty or has more than LONGEST_REASON characters.
     """
     text = one_line(reason, longest=None)
     if not text or len(text) > LONGEST_REASON:

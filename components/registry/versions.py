@@ -1,4 +1,4 @@
-""".keras file → registered version with alias; registered version → .keras file, sha256 checked."""
+""".keras file → registered version with an alias; registered version → its .keras file, checked."""
 
 import json
 import tempfile
@@ -22,20 +22,22 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-# The name of the tag with the last decision of a reviewer on a version, and its values.
+# The last decision of a reviewer about a version is in a tag of the version. This is the key of the
+# tag; its possible values follow.
 REVIEW = "review"
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled back"
-# The cache of downloaded files, `<sha256>.keras`. It may be deleted at any time. All code that
-# loads a version uses this one folder, so that a file is downloaded only once.
+# The cache of downloaded files. The name of a file is `<sha256>.keras`. The cache may be deleted at
+# any time. All code that loads a version uses this folder, so a file is downloaded only once.
 DOWNLOADS = Path(".fovea/weights")
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a registered model at the time it was read from MLflow.
+    """One version of a registered model, as it was when it was read from MLflow.
 
-    name: the registered model. tags: lineage, verdict, reasons and more. run: the run that trained
-    the version. created_ms: Unix time in milliseconds.
+    name: the name of the registered model. number: the number of the version. tags: key → value of
+    its tags, such as lineage, verdict and reasons. aliases: its aliases. run: the MLflow run that
+    the version belongs to. created_ms: the time of its registration, Unix time in milliseconds.
     """
 
     name: str
@@ -47,7 +49,10 @@ class Version:
 
     @property
     def model_id(self) -> str:
-        """Return the sha256 that the .keras file must have; empty if Fovea did not register it."""
+        """Return the sha256 that the .keras file must have.
+
+        The text is empty if the version was not registered by Fovea.
+        """
         return self.tags.get("model_id", "")
 
     @property
@@ -57,7 +62,10 @@ class Version:
 
     @property
     def declined(self) -> bool:
-        """Return True if a reviewer rejected it or rolled it back. Stages must respect this."""
+        """Return True if a reviewer rejected this version or rolled it back.
+
+        A stage must not make such a version the challenger or the champion.
+        """
         return self.tags.get(REVIEW) in (REJECTED, ROLLED_BACK)
 
 
@@ -72,12 +80,14 @@ def register_version(
 ) -> int:
     """Register a .keras file as a new version, set its tags, and return its number.
 
-    If a version with the same sha256 exists, only its tags are updated. The version gets the alias
-    `challenger`, unless it is the champion or a reviewer rejected it or rolled it back.
+    If a version with the same sha256 exists already, there is no new version. Then the tags of the
+    existing version are updated and its number is returned. In all cases the version gets the alias
+    `challenger`, unless it is the champion, or a reviewer has rejected it or rolled it back.
 
-    name: the registered model. run: the run that trained the model. example: uint8 [1, size, size,
-    3], a real image. classes: the number of probabilities for an image. tags: lineage and verdict.
-    shown: names of metrics of `run` that MLflow also shows with the model.
+    name: the name of the registered model. model_path: the path of the .keras file. run: the MLflow
+    run of the model. example: uint8 [1, size, size, 3], a real image as an example of the input.
+    classes: the number of probabilities for an image. tags: key → value of the tags, such as
+    lineage and verdict. shown: the names of metrics of `run` that MLflow also shows with the model.
     Raises UserError if MLflow does not answer.
     """
     connect()
@@ -97,7 +107,7 @@ def register_version(
 
 
 def versions(name: str) -> tuple[Version, ...]:
-    """Return all versions of a registered model, oldest first; empty if it does not exist."""
+    """Return all versions of a registered model, oldest first; empty if there is no such model."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -134,9 +144,10 @@ def challenger(name: str) -> Version | None:
 
 
 def find_version(name: str, wanted: str) -> Version:
-    """Return the version that `wanted` names: a number such as `3` or `v3`, or an alias.
+    """Return the version of the registered model `name` that `wanted` names.
 
-    Raises UserError with a list of the existing versions if there is no such version.
+    wanted: the number of the version, such as `3` or `v3`, or an alias. Raises UserError if there
+    is no such version; the message lists the existing versions.
     """
     existing = versions(name)
     number = wanted.strip().lower().removeprefix("v")
@@ -147,16 +158,17 @@ def find_version(name: str, wanted: str) -> Version:
 
 
 def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
-    """Set tags of a version; an existing tag with the same key gets the new value."""
+    """Set tags of a version. A tag that exists already gets the new value."""
     for key, value in tags.items():
         client().set_model_version_tag(name, str(number), key, value)
 
 
 def download(version: Version) -> Path:
-    """Return the path of the version's .keras file. It is downloaded if it is not in the cache.
+    """Return the path of the version's .keras file in the cache.
 
-    The sha256 of the file is checked first, before any code loads the file. Raises UserError if the
-    file is missing or was changed, or if Fovea did not register the version.
+    If the file is not in the cache, it is downloaded. In all cases the sha256 of the file is
+    checked. So no code loads a file that was changed. Raises UserError if the file cannot be
+    downloaded or was changed, or if the version was not registered by Fovea.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -173,7 +185,7 @@ def download(version: Version) -> Path:
     DOWNLOADS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DOWNLOADS) as folder:
         try:
-            client()
+            client()  # This call sets the address that download_artifacts uses.
             fetched = Path(download_artifacts(f"{called}/{WEIGHTS}", dst_path=folder))
             actual = sha256(fetched)
         except (MlflowException, OSError) as error:
@@ -193,14 +205,15 @@ def download(version: Version) -> Path:
 def _create_version(name: str, logged_id: str, run: Run, tags: Mapping[str, str]) -> int:
     from mlflow.exceptions import MlflowException
 
-    # It may exist already. Any other error occurs again at the next call, which raises it.
+    # MLflow raises an exception if the registered model exists already. This exception is ignored.
+    # Any other error occurs again in create_model_version, and is raised there.
     with suppress(MlflowException):
         client().create_registered_model(name)
     created = client().create_model_version(
         name, f"models:/{logged_id}", run.id, tags=dict(tags), model_id=logged_id
     )
-    # On the page of a run, MLflow uses this tag to link to the version. mlflow.register_model sets
-    # the same tag.
+    # MLflow's page of a run needs this tag to show a link to the version. The function
+    # mlflow.register_model sets the same tag.
     registered = json.dumps([{"name": name, "version": created.version}])
     client().set_logged_model_tags(logged_id, {"mlflow.modelVersions": registered})
     return int(created.version)

@@ -10,13 +10,21 @@ from components.tracking.connection import address, connect
 
 
 def resolve_weights(model: Model, size: int | None = None) -> Path | None:
-    """Return the .keras file that `model.weights` names; None for `none` and `imagenet`.
+    """Return the path of the .keras file that `model.weights` names.
 
-    size: the side of the images in pixels. If it is given and the weights are `imagenet`, they are
-    downloaded now, so that a failed download stops the stage early.
+    Returns None if `model.weights` is `none` or `imagenet`.
 
-    Raises UserError if the file or version is missing, the sha256 of the version is not the one in
-    params.yaml, its file was changed, or ImageNet's weights cannot be downloaded.
+    model: the section `model` of params.yaml. size: the width and the height of the images in
+    pixels, or None. If `size` is given and `model.weights` is `imagenet`, the ImageNet weights are
+    downloaded now if they are missing. So a failed download stops the stage early.
+
+    Raises UserError in these cases:
+
+    - The file or the version that `model.weights` names is missing.
+    - `model.weights` names a version without its sha256, or with another sha256.
+    - The file of the version cannot be downloaded or was changed.
+    - The ImageNet weights cannot be downloaded, or do not fit `model` and `size`.
+    - MLflow does not answer.
     """
     weights = model.weights
     if weights == "imagenet" and size is not None:
@@ -37,9 +45,10 @@ def resolve_weights(model: Model, size: int | None = None) -> Path | None:
 
 
 def _registered_weights(written: Match[str]) -> Path:
-    """Return the .keras file of the version that params.yaml names by number and sha256.
+    """Return the path of the .keras file of the version that params.yaml names.
 
-    The sha256 is needed, since the same number is another model in another MLflow store.
+    written: the name, number and sha256 in params.yaml. The number alone is not enough, since
+    another MLflow store can have another model under the same name and number.
     """
     connect()
     version = find_version(written["name"], written["number"])

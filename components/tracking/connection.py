@@ -1,4 +1,8 @@
-"""MLFLOW_TRACKING_URI, or mlflow.db if unset → a client of MLflow, or a UserError within 15 s."""
+"""The address of MLflow → a client; a UserError within 15 s if MLflow cannot be used.
+
+The address is in the environment variable MLFLOW_TRACKING_URI. If this variable is unset, the
+address is the sqlite file mlflow.db in the current folder.
+"""
 
 import os
 import re
@@ -18,62 +22,67 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DEFAULT_STORE = Path("mlflow.db")
 DEFAULT_EXPERIMENT = "fovea"
-# A command must report an unusable MLflow within 15 s. A remote MLflow gets 6 s for its answer. The
-# other 9 s are for the start of Python and the import of MLflow, which is slow if the CPU is busy.
+# If MLflow cannot be used, a command must say so within 15 s. The limit for the answer of a remote
+# MLflow is 6 s. The other 9 s are for the start of Python and for the import of the package mlflow,
+# which is slow if the CPU is busy. The limit for opening a sqlite file is 10 s, since the file is
+# checked before the package is imported.
 REMOTE_LIMIT_S = 6.0
 SQLITE_LIMIT_S = 10.0
-# Environment variables. Each is set only if the user has not set it.
+# Environment variables for MLflow. `client` sets each of these variables that is unset.
 SETTINGS = {
-    # MLflow's defaults are 120 s and 7 retries, so each call to a dead server would take minutes.
+    # MLflow's defaults are 120 s and 7 retries. With these values, each call to a server that does
+    # not answer would take minutes.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    # MLflow would show a progress bar for each file and a log line for each database table.
+    # MLflow's defaults show a progress bar for each file and a log line for each database table.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
-# Several threads can connect at the same time. `client` changes MLFLOW_TRACKING_URI for a moment,
-# and holds this lock until the variable has the user's value again.
+# Several threads can connect at the same time. `client` changes MLFLOW_TRACKING_URI for a moment.
+# During this time it holds this lock. Code that reads the variable takes the lock, too, so it never
+# reads the changed value.
 _VARIABLE_LOCK = threading.RLock()
 
 
 def connect() -> None:
     """Check that MLflow answers, and create the experiment if it does not exist.
 
-    Raises UserError with the address within 15 s if MLflow does not answer or cannot be used, or if
-    the experiment is deleted.
+    Raises UserError within 15 s if MLflow does not answer or cannot be used, or if the experiment
+    is deleted. The message contains the address.
     """
     experiment_id()
 
 
 def client() -> "MlflowClient":
-    """Return MLflow's client for `tracking_uri()`. It does not check that MLflow answers."""
+    """Return MLflow's client for `tracking_uri()`, without the check that `connect` makes."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     import mlflow
 
     # set_tracking_uri also writes the address to MLFLOW_TRACKING_URI. If the user has not set this
-    # variable, it is removed again: the default address depends on the current folder, and the old
-    # address must not be used after a change of the folder.
+    # variable, the variable is removed again. The reason is that the default address depends on the
+    # current folder. If the variable stayed, the old address would be used in a new folder.
     with _VARIABLE_LOCK:
         by_user, uri = _address_by_user(), tracking_uri()
         mlflow.set_tracking_uri(uri)
         if not by_user:
             os.environ.pop(VARIABLE, None)
-    # This call can wait for a database that does not answer, so the lock is released before it.
+    # The lock is released before this call, since the call may wait for a slow database.
     return mlflow.MlflowClient(uri)
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI; if unset, the absolute address of mlflow.db in this folder."""
+    """Return MLFLOW_TRACKING_URI, or the absolute address of ./mlflow.db if it is unset."""
     return _address_by_user() or f"{SQLITE}{DEFAULT_STORE.absolute()}"
 
 
 def address() -> str:
-    """Return the address to show in messages.
+    """Return the address of MLflow for messages.
 
-    It is MLFLOW_TRACKING_URI without user and password, or the relative address of mlflow.db.
+    It is MLFLOW_TRACKING_URI without user and password. If this variable is unset, it is the
+    relative address of mlflow.db.
     """
     by_user = _address_by_user()
     if not by_user:
@@ -90,10 +99,11 @@ def is_remote() -> bool:
 
 
 def experiment_id() -> str:
-    """Return the id of the experiment; create the experiment if it does not exist.
+    """Return the id of the experiment. If the experiment does not exist, it is created.
 
-    Its name is MLFLOW_EXPERIMENT_NAME, or `fovea` if this variable is unset. Raises UserError with
-    the address if MLflow does not answer or cannot be used, or if the experiment is deleted.
+    The name of the experiment is in the environment variable MLFLOW_EXPERIMENT_NAME. If this
+    variable is unset, the name is `fovea`. Raises UserError if MLflow does not answer or cannot be
+    used, or if the experiment is deleted. The message contains the address.
     """
     if is_remote():
         import mlflow  # noqa: F401 (so that the time limit does not include the slow import)
@@ -130,7 +140,9 @@ def _experiment_id() -> str:
 def _check_sqlite(path: Path) -> None:
     """Raise UserError if the sqlite file cannot be opened or is locked by another process.
 
-    Without this check MLflow would retry for three minutes.
+    The check waits at most SQLITE_LIMIT_S seconds for the lock. Without this check MLflow would try
+    to open the file again and again for three minutes. The folder of the file is created if it does
+    not exist.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,8 +158,9 @@ def _check_sqlite(path: Path) -> None:
 def _call_within(limit_s: float, call: Callable[[], T]) -> T:
     """Return the result of `call`; raise UserError if the call takes longer than `limit_s` seconds.
 
-    The call runs in a thread. So the limit includes the name service, the connection, the answer
-    and all retries. An exception of `call` is raised here.
+    The call runs in a thread of its own. So the limit is for the complete call, from the look-up of
+    the host name to the last retry. If `call` raises an exception, this function raises the same
+    exception.
     """
     values: list[T] = []
     errors: list[BaseException] = []

@@ -12,7 +12,7 @@ from typing import TypeVar
 from components.tracking.connection import client, experiment_id
 
 T = TypeVar("T")
-# MLflow's limits. It cuts a longer param without an error.
+# MLflow's limits. If a param is longer, MLflow shortens it and raises no error.
 LONGEST_PARAM = 6_000  # characters
 LONGEST_TAG = 8_000  # characters
 LONGEST_DIGEST = 36  # characters
@@ -24,8 +24,9 @@ METRIC_BATCH = 1_000  # metrics in one request
 class Origin:
     """The code, the data and the user that a run comes from.
 
-    tags: the lineage, such as git.commit and data_id. user: a person's name. data: the folder of
-    images; it becomes the name of the run's dataset in MLflow. digest: a hash of this folder.
+    tags: tags about the code and the data, such as git.commit and data_id. user: the name of the
+    user. data: the path of the folder of images; it becomes the name of the run's dataset in
+    MLflow. digest: a hash of the images in this folder; `untracked` if no hash is known.
     """
 
     tags: Mapping[str, str]
@@ -36,15 +37,15 @@ class Origin:
 
 @dataclass(frozen=True)
 class Run:
-    """An MLflow run. Values and files can be added even after the run has ended."""
+    """An MLflow run. Params, metrics and files can be added even after the run has ended."""
 
     id: str
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Log nested values under dotted names, such as `train.batch_size`.
+        """Log nested params under dotted names, such as `train.batch_size`.
 
-        A value longer than LONGEST_PARAM is stored in the artifact `params/<name>.txt`. The param
-        then names this artifact instead.
+        If a value is longer than LONGEST_PARAM, it is stored in the artifact `params/<name>.txt`.
+        Then the param in MLflow is a short text that names this artifact.
         """
         from mlflow.entities import Param
 
@@ -53,7 +54,11 @@ class Run:
             client().log_batch(self.id, params=batch)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log all values with the same time. step: the epoch; None for metrics without epochs."""
+        """Log all metrics with the same time.
+
+        metrics: name → value. step: the number of the epoch; None if the metrics do not belong to
+        an epoch.
+        """
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
@@ -62,7 +67,11 @@ class Run:
             client().log_batch(self.id, metrics=batch)
 
     def log_files(self, *paths: Path, folder: str = "") -> None:
-        """Copy files and folders with their content to the run's artifacts, below `folder`."""
+        """Copy files and complete folders to the artifacts of the run.
+
+        paths: the paths of the files and folders. folder: the target folder inside the artifacts;
+        empty for the top folder.
+        """
         for path in paths:
             client().log_artifact(self.id, str(path), folder or None)
 
@@ -71,7 +80,7 @@ class Run:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        client()  # sets the address that download_artifacts uses
+        client()  # This call sets the address that download_artifacts uses.
         try:
             with tempfile.TemporaryDirectory() as folder:
                 file = download_artifacts(run_id=self.id, artifact_path=path, dst_path=folder)
@@ -80,9 +89,9 @@ class Run:
             return None
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags; an existing tag gets the new value.
+        """Set tags. A tag that exists already gets the new value.
 
-        Raises ValueError if a value is longer than LONGEST_TAG.
+        tags: key → value. Raises ValueError if a value is longer than LONGEST_TAG.
         """
         from mlflow.entities import RunTag
 
@@ -106,18 +115,23 @@ class Run:
 def start_run(
     name: str, origin: Origin, tags: Mapping[str, str], parent: Run | None = None
 ) -> Iterator[Run]:
-    """Create a run, yield it, and end it. It has the tags of its origin and the images as dataset.
+    """Create an MLflow run, yield it, and end it.
 
-    name: of the run. tags: more tags. parent: the run that MLflow shows this run
-    below. The final status is FINISHED, or FAILED after an exception, or KILLED after Ctrl-C or
-    SystemExit. Raises UserError within 15 s if MLflow does not answer.
+    name: the name of the run. origin: the tags of the run, its user and its dataset. tags: more
+    tags of the run, key → value. parent: the parent run; MLflow shows the new run below the parent
+    run. None if there is no parent run.
+
+    The final status of the run is KILLED after Ctrl-C or SystemExit, FAILED after any other
+    exception, and FINISHED if there is no exception. Raises UserError within 15 s if a remote
+    MLflow does not answer. Raises UserError if the experiment is deleted.
     """
     run = _create_run(name, origin, tags, parent)
     try:
         yield run
     except BaseException as error:
         status = "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
-        # An error of set_terminated would hide the first error, which is raised below.
+        # If set_terminated also fails, its error is ignored. The first error is more important, and
+        # is raised below.
         with suppress(Exception):
             client().set_terminated(run.id, status)
         raise
@@ -125,7 +139,10 @@ def start_run(
 
 
 def run_of_model(model_id: str) -> Run | None:
-    """Return the newest run with the tag `model_id`, a sha256; None if there is no such run."""
+    """Return the newest run of a model; None if no run has the tag `model_id` with this value.
+
+    model_id: the sha256 of the model file.
+    """
     runs = client().search_runs(
         [experiment_id()],
         filter_string=f"tags.model_id = '{model_id}'",
@@ -136,9 +153,12 @@ def run_of_model(model_id: str) -> Run | None:
 
 
 def adopt_model(model_id: str, origin: Origin) -> Run:
-    """Create a run for a model that was trained elsewhere, for example after `dvc pull`.
+    """Create a run for a model that has no run in this MLflow store.
 
-    model_id: sha256 of the model file. Without this run, `run_of_model` would find none.
+    For example, the model was trained on another computer, and `dvc pull` copied the model file to
+    this computer. From now on `run_of_model` returns the new run for this model.
+
+    model_id: the sha256 of the model file. origin: the tags, the user and the dataset of the run.
     """
     with start_run("adopted", origin, {"model_id": model_id, "adopted": "yes"}) as run:
         return run
@@ -160,9 +180,10 @@ def _create_run(name: str, origin: Origin, tags: Mapping[str, str], parent: Run 
 
 
 def _log_dataset(run: Run, origin: Origin) -> None:
-    """Log the folder of images as the run's dataset, with its hash as the digest.
+    """Log the folder of images as the run's dataset.
 
-    DVC's hash of a folder has 36 characters, `<32 hex digits>.dir`, which is also MLflow's limit.
+    MLflow allows at most 36 characters for a digest, so a longer digest is cut. DVC's hash of a
+    folder, `<32 hex digits>.dir`, has exactly 36 characters.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
