@@ -1,8 +1,8 @@
-"""requirements.lock → pipelines/packages/<group>.txt: packages that can change a byte of a stage.
+"""requirements.lock → pipelines/packages/<group>.txt: packages that can change results of stages.
 
-In dvc.yaml the groups of a stage are deps of the stage. So DVC runs the stage again if a package of
-its groups changes, but not if another package changes, for example the linter.
-`make lock` runs this file. A test compares the files with requirements.lock.
+In dvc.yaml the files of a stage's groups are deps of the stage. So DVC runs the stage again if the
+version of a package in its groups changes. Other packages, such as the linter, have no effect.
+`make lock` runs this file. A test compares pipelines/packages/ with requirements.lock.
 """
 
 from pathlib import Path
@@ -11,9 +11,10 @@ from pipelines.installed import ENTRY
 
 ROOT = Path(__file__).parents[1]
 
-# Group → package → which bytes it can change.
+# Group → package → what the package can change in the files that a stage writes. The comment above
+# a group names the stages of the group.
 GROUPS: dict[str, dict[str, str]] = {
-    # ingest, validate, split, prepare, balance
+    # ingest, validate, split, prepare, balance, register
     "data": {
         "cleanlab": "which labels are suspected",
         "great-expectations": "report and Data Docs",
@@ -52,7 +53,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "stringzilla": "lookup tables inside albucore",
         "tensorflow": "all arithmetic of the network",
     },
-    # evaluate, register, and validate, which computes features to find suspected labels
+    # evaluate, register, validate (which computes features to find suspected labels)
     "evaluation": {
         "h5py": "weights inside a .keras file",
         "jinja2": "the report",
@@ -70,7 +71,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 
-# Packages that Fovea imports and that are in no group: package → why it cannot change a byte.
+# Fovea imports these packages, but they are in no group, because they cannot change the files that
+# a stage writes: package → reason.
 HARMLESS = {
     "mlflow": "records runs; its store is no out of a stage",
     "packaging": "compares versions",
@@ -85,9 +87,10 @@ HARMLESS = {
 
 
 def cut(lock: str, names: list[str]) -> str:
-    """Return the lines `name==version` or `name==version ; marker` of these packages, sorted.
+    """Return the sorted lines `name==version` or `name==version ; marker` of some packages.
 
-    A package that the lock has in several versions, with markers, has a line for each version.
+    lock: the text of requirements.lock. names: the names of the packages.
+    If the lock has several versions of a package with different markers, each version has a line.
     Raises SystemExit if the lock does not have one of the packages.
 
     >>> cut("b==2 ; python_version < '3.12' \\\\\\n    --hash=…\\na==1 \\\\\\n", ["a", "b"])
@@ -105,7 +108,7 @@ def cut(lock: str, names: list[str]) -> str:
 
 
 def main() -> None:
-    """Write the file of each group, if the file differs from the lock."""
+    """Write the file of each group, if the file is missing or its lines differ from the lock."""
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     for group, reasons in GROUPS.items():
         text = cut(lock, list(reasons))

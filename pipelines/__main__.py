@@ -1,4 +1,4 @@
-"""A stage's name on the command line → the files of the stage, made with params.yaml."""
+"""The name of a stage on the command line → the files that the stage writes."""
 
 import argparse
 import importlib
@@ -30,9 +30,10 @@ READS_IMAGES = ("ingest", "prepare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one stage and return the exit status: 0, or 1 after an error, or 130 after Ctrl-C.
+    """Run one stage. Return the exit status: 0, or 1 after a UserError, or 130 after Ctrl-C.
 
-    A user's mistake is printed as one sentence.
+    The message of a UserError is printed to stderr. Every other exception is raised.
+    arguments: the arguments of the command line; None means the arguments of this process.
     """
     parser = argparse.ArgumentParser(
         prog="python -m pipelines",
@@ -59,17 +60,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_stage(stage: str, params: Params) -> None:
-    """Call the stage's `run` with exactly the sections of params.yaml that its signature names."""
+    """Call the function `run` of the stage.
+
+    Each parameter of `run` has the name of a section of params.yaml, and receives this section.
+    """
     run = importlib.import_module(f"pipelines.{stage}").run
     run(**{name: params.section(name) for name in inspect.signature(run).parameters})
 
 
 def check_training_can_start(params: Params) -> None:
-    """Check, before the first image is read, what would stop `search` or `train` an hour later.
+    """Check the models in params.yaml before the first image is read.
 
-    The models in params.yaml are checked: the written model, the models that the search may choose,
-    and the model that finds label errors. Raises UserError if a backbone is unknown or cannot take
-    the image size, or if weights are missing.
+    Without this check, the stage `search` or `train` could fail an hour later. These models are
+    checked: the model of the section `model`, the models that the search may choose, and the model
+    that finds label errors. Raises UserError if a backbone is unknown or does not take images of
+    the configured size, or if weights are missing.
     """
     from components.model.backbones import check_backbone
     from components.registry.weights import resolve_weights

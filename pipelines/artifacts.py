@@ -1,7 +1,7 @@
-"""The name of a file that stages exchange → its path; stages have no other interface.
+"""The name of a file that a stage writes → the path of the file.
 
-Paths are relative to the repository's root, where every command runs. pipelines/formats.py reads
-and writes these files.
+Stages exchange data only through these files. Paths are relative to the repository's root, where
+every command runs. pipelines/formats.py reads and writes tables, trees and texts.
 """
 
 from pathlib import Path
@@ -42,16 +42,22 @@ REPORT = Path("data/evaluate/report.html")
 
 VERDICT = Path("data/register/verdict.json")
 
-# Stages do not exchange the files of this folder, and DVC does not track them. The folder has
-# studies that can continue after an interruption, locks and cached features.
+# The files in this folder pass no data from one stage to another, and DVC does not track them.
+# Examples are locks, caches, and Optuna studies, which can continue after an interruption.
 STATE = Path(".fovea")
 
 
 def images(split: str) -> Path:
-    """Return the path of the pixels of a split, uint8 [N, size, size, 3]; `prepare` writes them."""
+    """Return the path of the pixels of a split, an array uint8 [N, size, size, 3].
+
+    split: the name of the split, `train`, `val` or `test`. The stage `prepare` writes the file.
+    """
     return Path(f"data/prepare/{split}.images.npy")
 
 
 def rows(split: str) -> Path:
-    """Return the path of the manifest rows of a split, in the order of its pixels."""
+    """Return the path of the table with the manifest rows of a split.
+
+    Row i of the table describes image i of the file `images(split)`.
+    """
     return Path(f"data/prepare/{split}.parquet")

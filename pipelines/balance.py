@@ -1,4 +1,4 @@
-"""Training rows → data/balance: a plan against unequal sizes of classes, and image counts."""
+"""Rows of the train split → data/balance: a plan for unequal classes, and images per class."""
 
 import logging
 
@@ -11,9 +11,9 @@ log = logging.getLogger(__name__)
 
 
 def run(balance: Balance) -> None:
-    """Plan how often training draws the images of each class, and how it weights the class.
+    """Plan, for each class, how many images an epoch draws and the weight of an image in the loss.
 
-    Raises UserError if the stage `prepare` has not run.
+    Raises UserError if the stage `prepare` has not run, or if a class has no training image.
     """
     class_names = read_tree(artifacts.STATISTICS)["class_names"]
     labels = read_table(artifacts.rows("train"))["label"]

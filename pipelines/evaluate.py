@@ -24,10 +24,11 @@ log = logging.getLogger(__name__)
 
 
 def run(seed: int, evaluate: Evaluate) -> None:
-    """Measure the model on the test split; write the results, and log them to the model's run.
+    """Measure the model on the test split. Write the results, also to the model's MLflow run.
 
-    Raises UserError if MLflow does not answer (checked first), if a file of an earlier stage is
-    missing or damaged, or if the model has other classes than the prepared data.
+    Raises UserError if MLflow does not answer (checked first), or if a file of an earlier stage is
+    missing or damaged. Raises UserError if the classes of the model are not the classes of the
+    prepared data, if the test split has no image, or if a probability is not finite.
     """
     connect()
     classifier = read_classifier(artifacts.MODEL)

@@ -1,7 +1,7 @@
-"""Tables, trees (nested values) and texts ⇄ the files of artifacts.py.
+"""Tables, trees (nested values) and texts ⇄ the files that artifacts.py names.
 
-A reader sees the complete old file or the complete new file, never a part. No file contains a time
-or the name of a machine.
+A file is replaced in one step. So another process reads the complete old file or the complete new
+file, never a part of it. This module writes no time and no machine name into a file.
 """
 
 import json
@@ -18,7 +18,10 @@ from components.files import write_whole
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table. Raises UserError if the file is missing, or if a Parquet file is damaged."""
+    """Read a CSV or Parquet table.
+
+    Raises UserError if the file is missing, or if it is a damaged Parquet file.
+    """
     existing = _existing(path)
     if path.suffix == ".csv":
         return pd.read_csv(existing)
@@ -44,7 +47,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 def read_tree(path: Path) -> Any:
     """Read a JSON or YAML file. Raises UserError if the file is missing."""
     text = _existing(path).read_text(encoding="utf-8")
-    # YAML 1.1 would read the JSON number 1e-05 as a string.
+    # JSON is not read as YAML, because YAML 1.1 reads the number 1e-05 as a string.
     return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
 
 
@@ -58,7 +61,7 @@ def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text."""
+    """Write a text as UTF-8."""
     with write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -12,9 +12,11 @@ log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest) -> None:
-    """Read each image that is new since the last run, and write one row for every image.
+    """Write one row for every image.
 
-    Raises UserError if data/raw or DVC's record of it cannot be read.
+    An image is read only if it is new or was changed since the last run.
+    Raises UserError if data/raw or data/raw.dvc cannot be read, or if a file in data/raw differs
+    from the md5 that DVC recorded.
     """
     manifest = build_manifest(artifacts.RAW, ingest, artifacts.STATE, recorded_files(artifacts.RAW))
     write_table(artifacts.MANIFEST, manifest)

@@ -1,7 +1,8 @@
 """A list of locked packages → the packages that are missing or installed in another version.
 
-The list is a file of `pipelines/packages/`, or requirements.lock. Its lines are `name==version` or
-`name==version ; marker`. A line is skipped if its marker is false on this machine.
+The list is a file in `pipelines/packages/`, or requirements.lock. A package has a line
+`name==version` or `name==version ; marker`. The marker is a condition, such as a version of Python.
+A line is skipped if its marker is false on this machine.
 """
 
 import re
@@ -14,10 +15,12 @@ from packaging.markers import Marker
 from components.errors import UserError
 
 PACKAGES = Path(__file__).with_name("packages")
-# A match is one package: name, version, marker. Hashes and comments of the lock do not match.
+# A match is one line of a package, with three groups: name, version, marker. Hashes and comments in
+# requirements.lock do not match.
 ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?: ; (.*?))?(?: \\)?$", re.MULTILINE)
 
-# Stage → groups of packages that can change a byte that it writes. dvc.yaml lists them as deps.
+# Stage → groups of the packages that can change the bytes that the stage writes. A group is a file
+# pipelines/packages/<group>.txt. In dvc.yaml this file is a dep of the stage.
 GROUPS = {
     "ingest": ("data",),
     "validate": ("data", "evaluation"),
@@ -33,11 +36,11 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """A package that is missing, or has another version than the lock says."""
+    """A package that is not installed, or is installed in another version than the list has."""
 
     name: str
     expected: str
-    installed: str | None  # None: it is missing
+    installed: str | None  # None if the package is not installed
 
     def __str__(self) -> str:
         """Return the difference in words, such as `numpy 2.0 instead of 2.4.6`."""
@@ -45,7 +48,9 @@ class Difference:
 
 
 def expected_versions(text: str) -> dict[str, str]:
-    """Return name → version for the lines whose marker is true on this machine.
+    """Return package name → version. Lines whose marker is false on this machine are left out.
+
+    text: the text of the list.
 
     >>> expected_versions("a==1\\nb==2 ; python_version < '3'\\nb==3 ; python_version >= '3'\\n")
     {'a': '1', 'b': '3'}
@@ -58,7 +63,10 @@ def expected_versions(text: str) -> dict[str, str]:
 
 
 def differences(text: str) -> list[Difference]:
-    """Return the packages that are missing or have another version than in the lines of `text`."""
+    """Return the packages of the list that are missing or installed in another version.
+
+    text: the text of the list.
+    """
     return [
         Difference(name, version, installed)
         for name, version in expected_versions(text).items()
@@ -67,15 +75,16 @@ def differences(text: str) -> list[Difference]:
 
 
 def check_packages_of(stage: str) -> None:
-    """Raise UserError if a package that can change the stage's files differs from the lock."""
+    """Raise UserError if a package in the groups of the stage is missing or has another version."""
     for group in GROUPS[stage]:
         check_installed(PACKAGES / f"{group}.txt")
 
 
 def check_installed(group_file: Path) -> None:
-    """Raise UserError if a package of the file is missing or has another version.
+    """Raise UserError if a package in the list is missing or installed in another version.
 
-    DVC records the versions in the file. They must be the versions that the stage really used.
+    group_file: the path of the list. DVC records the versions in this file, so the stage must run
+    with exactly these versions.
     """
     other = differences(group_file.read_text(encoding="utf-8"))
     if other:

@@ -6,9 +6,11 @@ from typing import Any
 
 
 def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:
-    """Yield a row per number in metrics.json: its dotted name, its value, and its interval.
+    """Yield one table row for each number in metrics.json, with its name, value and interval.
 
-    The interval is empty if the number has none.
+    metrics: the content of metrics.json, or a mapping inside it. prefix: the start of the names.
+    A name is the path of keys to the number, such as `classes.glass.recall`. The interval is an
+    empty text if metrics.json has no interval for the number.
     """
     intervals = _intervals(metrics)
     for key, value in metrics.items():
@@ -21,9 +23,10 @@ def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[s
 
 
 def _intervals(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the mapping name → [low, high] at this level, or an empty mapping.
+    """Return the intervals of `metrics`, metric name → [low, high], or an empty mapping.
 
-    A class may be called `intervals`. Its value holds no lists, so it is not returned.
+    The intervals are the value of the key `intervals`. A class may also have the name `intervals`.
+    The values of a class are not all lists, so the result is then an empty mapping.
     """
     intervals = metrics.get("intervals", {})
     values = intervals.values() if isinstance(intervals, Mapping) else [intervals]
@@ -31,9 +34,9 @@ def _intervals(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def outcome_markdown(verdict: Mapping[str, Any], report: Path, run: str) -> str:
-    """Return Markdown with the decision, its reasons, and links to the report and the MLflow run.
+    """Return Markdown: the decision, the version, the reasons, and links to report and MLflow run.
 
-    verdict: the content of verdict.json.
+    verdict: the content of verdict.json. report: the path of the report.
     run: the address of the MLflow run, or words that say how to find the run.
     """
     version = verdict.get("version")
@@ -50,7 +53,7 @@ def outcome_markdown(verdict: Mapping[str, Any], report: Path, run: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Return an integer as it is, a float with four decimals, and None as a dash."""
+    """Return a number as text: an integer in full, a float with four decimals, None as a dash."""
     if value is None:
         return "–"
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 def run(ingest: Ingest, prepare: Prepare) -> None:
     """Decode every image once, resize it to the input size of the network, and write its pixels.
 
-    Raises UserError if the stage `split` has not run, or if an image cannot be read.
+    Raises UserError if the stage `split` has not run, if an image cannot be read or has changed, or
+    if the disk has not enough space.
     """
     splits = read_table(artifacts.SPLITS)
     class_names = sorted(splits["label"].unique())

@@ -1,4 +1,4 @@
-"""model, predictions, test images, the champion → a registered version and the verdict on it."""
+"""model, predictions, test images, champion → a registered model version, and verdict.json."""
 
 import logging
 
@@ -22,13 +22,15 @@ from pipelines.workspace.lineage import origin, who
 log = logging.getLogger(__name__)
 
 SHOWN = ("test_accuracy", "test_balanced_accuracy", "test_macro_f1")
-LONGEST_REASONS = 4_000  # maximum of characters in the tag; verdict.json has the complete reasons
+# Maximum number of characters of the tag `reasons`. verdict.json has the complete reasons.
+LONGEST_REASONS = 4_000
 
 
 def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None:
-    """Compare the model with the champion and register it as the challenger.
+    """Compare the model with the champion, and register the model as the challenger.
 
-    The model is promoted if `register.promote` is `auto` and the verdict is to promote it.
+    The model is promoted if `register.promote` is `auto` and the verdict is `promote`. A version
+    that a reviewer rejected or rolled back is not promoted.
     Raises UserError if MLflow does not answer, or if a file of an earlier stage is missing or
     damaged.
     """
@@ -37,8 +39,8 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     statistics = read_tree(artifacts.STATISTICS)
     classes = statistics["class_names"]
     rows = read_table(artifacts.PREDICTIONS)
-    # The test images are read before the contest, because damaged images must stop the stage. In
-    # the contest, damaged images would count as a failure of the champion.
+    # The test images are read here, because damaged images must stop the stage. If they were first
+    # read in the contest, the error would count as a failure of the champion.
     images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
     probabilities = np.stack(rows["probabilities"].to_numpy())
     contest = Contest(rows, images, artifacts.RAW, classes, ingest, prepare)
@@ -66,8 +68,8 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     tracked.log_files(artifacts.VERDICT, folder=f"register/{register.name}")
     tracked.set_tags({"verdict": verdict.decision, "registered": f"{register.name}/{number}"})
     log.info(f"{verdict.decision}: version {number} of {register.name}; {verdict.reasons[0]}")
-    # Promotion is the last step. After an earlier crash the champion is still the version that the
-    # verdict compares with.
+    # Promotion is the last step. If the stage crashes before this step, the champion is unchanged,
+    # and the next run of the stage compares the model with the same champion.
     if register.promote == "auto" and verdict.decision == "promote":
         _promote(number, verdict, register)
 

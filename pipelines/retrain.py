@@ -1,7 +1,8 @@
 """dvc.yaml → the Prefect flow `retrain`: one task run per stage; DVC alone decides what must run.
 
-Prefect starts the flow, repeats failed transfers and shows the task runs. The order of the stages
-comes from dvc.yaml, and Prefect caches nothing. So dvc.lock is the same as after `dvc repro`.
+Prefect starts the flow, repeats a failed `dvc pull` or `dvc push`, and shows the task runs. The
+order of the stages comes from dvc.yaml, and Prefect caches nothing. So dvc.lock is the same as
+after `dvc repro`.
 """
 
 import logging
@@ -28,23 +29,27 @@ from pipelines.workspace.messages import LOGGERS
 from pipelines.workspace.params_text import PARAMS
 from pipelines.workspace.starting_weights import write_champion
 
-# The name is written out, because Prefect loads the file of a deployment under another name.
-# Prefect shows the lines of this logger in their task run (PREFECT_LOGGING_EXTRA_LOGGERS).
+# `__name__` is not used here, because Prefect loads the file of a deployment as a module of another
+# name. Prefect shows the messages of this logger in the run that logged them, because the variable
+# PREFECT_LOGGING_EXTRA_LOGGERS contains `pipelines` (environment.py).
 log = logging.getLogger("pipelines.retrain")
 
-# Git tracks these files, and `dvc repro` changes them: data/raw.dvc changes if images are new.
+# Git tracks these files, and `dvc repro` changes them. It changes data/raw.dvc only if files in
+# data/raw have changed.
 RESULTS = (Path("dvc.lock"), Path("data/raw.dvc"))
 
-# If another DVC runs in a second terminal, DVC waits for it instead of failing after 3 s.
+# With `--wait-for-lock`, DVC waits if another DVC process holds DVC's lock. Without this option,
+# DVC would fail after 3 s.
 DVC = (*processes.DVC, "--wait-for-lock")
-# `dvc remote default` prints this if no default remote is set. It exits with 1 then, and also after
-# other errors.
+# `dvc remote default` prints this text if no default remote is set. The exit status does not show
+# the reason, because it is also 1 after other errors.
 NO_REMOTE = "No default remote set"
-# DVC prints this if another DVC works on a file. DVC fails then, even with `--wait-for-lock`.
+# DVC prints this and fails if another DVC process uses a file that this DVC needs. The option
+# `--wait-for-lock` does not help in this case.
 BUSY = "is being blocked by"
 BUSY_TRIES = 5
-# Only transfers are repeated, because the network may work again later. A failed stage would fail
-# again.
+# Only `dvc pull` and `dvc push` are repeated, because the network may work again later. A failed
+# stage would fail again.
 NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
 
 
@@ -56,21 +61,27 @@ def retrain(
     branch: str | None = None,
     commit: bool = True,
 ) -> State[None]:
-    """Run every stage of dvc.yaml that must run. Other runs wait for this workspace.
+    """Let DVC run every stage of dvc.yaml that is not up to date.
+
+    The flow locks the workspace. A second run in the same workspace waits until this flow ends.
 
     pull: fetch data and results from the default DVC remote before the first stage.
     push: send data and results to the default DVC remote after the last stage.
-    Without a default remote, the log says so, and pull and push are skipped.
-    start_from: `champion` writes the champion's version into params.yaml before the first stage.
-    branch: with `start_from` and `commit`, the name of a new branch for the commits.
-    commit: with `start_from`, commit params.yaml before the stages run, and dvc.lock afterwards.
-    Returns Completed, or Failed with a message: the sentence of the failed stage, if it wrote one.
+    If no default remote is set, a warning is logged, and pull and push are skipped.
+    start_from: with `champion`, training starts from the champion's weights. The champion's version
+    is written into params.yaml before the first stage.
+    commit: with `start_from`, commit params.yaml before the stages run, and dvc.lock and
+    data/raw.dvc after the stages.
+    branch: the name of a new branch for these commits; None means the current branch.
+    Returns the Prefect state Completed or Failed. If a stage failed, the message of Failed is
+    the error sentence of the stage, or the last lines of its output if it printed no such sentence.
     """
     _log_every_line()
     try:
         stages = read_stages(Path("dvc.yaml"))
         with locks.hold(Path(), f"flow run {flow_run.name}") as lock:
-            # These checks are made now, so that an error shows before hours of training.
+            # The next two lines are run before the stages, so that an error is reported now and not
+            # after hours of training.
             connected = (pull or push) and has_remote(lock)
             commits = commit and start_from is not None and prepare_commits(PARAMS, branch)
             if pull and connected:
@@ -89,10 +100,14 @@ def retrain(
     return Completed()
 
 
-# The tasks return an expected failure. For a raised error Prefect would log a long traceback.
+# The two tasks below return Failed after an expected failure. If they raised an exception, Prefect
+# would log a long traceback.
 @task(cache_policy=NO_CACHE, persist_result=False)
 def repro(stage: str, lock: int) -> State[None]:
-    """Let DVC run `stage` and the stages before it, if something changed."""
+    """Run `dvc repro` for a stage. DVC first runs earlier stages that are not up to date.
+
+    lock: the file descriptor of the workspace's lock.
+    """
     try:
         _dvc("repro", stage, lock=lock)
     except processes.CommandFailedError as error:
@@ -107,7 +122,10 @@ def repro(stage: str, lock: int) -> State[None]:
     retry_delay_seconds=NETWORK_RETRY_DELAYS_S,
 )
 def transfer(direction: str, lock: int) -> State[None]:
-    """Run `dvc pull` or `dvc push` with the default remote."""
+    """Run `dvc pull` or `dvc push` with the default remote.
+
+    direction: `pull` or `push`. lock: the file descriptor of the workspace's lock.
+    """
     try:
         _dvc(direction, lock=lock)
     except processes.CommandFailedError as error:
@@ -116,7 +134,7 @@ def transfer(direction: str, lock: int) -> State[None]:
 
 
 def read_stages(path: Path) -> tuple[str, ...]:
-    """Return the names of the stages in dvc.yaml, in its order.
+    """Return the names of the stages in dvc.yaml, in the order of the file.
 
     Raises UserError if the file is missing, or if it names no stage.
     """
@@ -130,8 +148,9 @@ def read_stages(path: Path) -> tuple[str, ...]:
 
 
 def has_remote(lock: int) -> bool:
-    """Return whether a default DVC remote is set; the log says so if none is set.
+    """Return whether a default DVC remote is set. If none is set, log a warning.
 
+    lock: the file descriptor of the workspace's lock.
     Raises CommandFailedError if DVC fails for another reason.
     """
     try:
@@ -148,12 +167,13 @@ def has_remote(lock: int) -> bool:
 
 
 def show_outcome() -> None:
-    """Create Prefect's artifacts of the run: a table of metrics, and the verdict with links.
+    """Create two Prefect artifacts of the flow run: a table of metrics and a text with the verdict.
 
-    The links lead to the report and to the MLflow run. Raises UserError if the metrics are missing.
+    The text has links to the report and to the MLflow run. Without verdict.json nothing is created.
+    Raises UserError if metrics.json is missing.
     """
     if not artifacts.VERDICT.is_file():
-        return  # This dvc.yaml does not have the stage `register`.
+        return  # dvc.yaml may have no stage `register`.
     metrics = list(outcome.metric_rows(read_tree(artifacts.METRICS)))
     verdict = read_tree(artifacts.VERDICT)
     text = outcome.outcome_markdown(verdict, artifacts.REPORT, mlflow_run())
@@ -170,7 +190,7 @@ def mlflow_run() -> str:
     try:
         run = runs.run_of_model(model_id(artifacts.MODEL))
         experiment = connection.experiment_id()
-    except UserError as error:  # The stages are done, so the flow must not fail without MLflow.
+    except UserError as error:  # All stages have succeeded, so this error must not fail the flow.
         return f"unknown, since {error}"
     if run is None:
         return f"unknown to {connection.address()}"
@@ -181,9 +201,10 @@ def mlflow_run() -> str:
 
 
 def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> None:
-    """Run the task `step` with the argument `name`, which is also the name of the task run.
+    """Run the task `step`. Raises CommandFailedError if the task failed.
 
-    lock: the file descriptor of the workspace's lock. Raises CommandFailedError if the task failed.
+    name: the first argument of the task, and the name of the task run.
+    lock: the file descriptor of the workspace's lock.
     """
     state = step.with_options(name=name, task_run_name=name)(name, lock, return_state=True)
     if not state.is_completed():
@@ -191,12 +212,14 @@ def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> None:
 
 
 def _dvc(*arguments: str, lock: int) -> None:
-    """Run DVC, and send its lines to the log of the run.
+    """Run DVC, and log each line that it prints.
 
-    lock: the file descriptor of the workspace's lock, which DVC inherits and so keeps.
-    A `dvc repro` in a terminal does not take this lock, so this function waits for it. If such a
-    `dvc repro` starts between the waiting and the start of our DVC, this function waits again.
-    Raises CommandFailedError if DVC fails, or if other DVCs came first BUSY_TRIES times.
+    lock: the file descriptor of the workspace's lock. DVC inherits the descriptor, so the workspace
+    stays locked until DVC ends.
+    A `dvc repro` that a user starts in a terminal does not take this lock. So this function waits
+    until no such `dvc repro` runs, and then starts DVC. If another `dvc repro` starts in between,
+    DVC fails and prints BUSY. This function then waits and tries again, at most BUSY_TRIES times.
+    Raises CommandFailedError if DVC fails for another reason, or if the last try fails.
     """
     environment = processes.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
     for last in [False] * (BUSY_TRIES - 1) + [True]:
@@ -213,7 +236,8 @@ def _dvc(*arguments: str, lock: int) -> None:
 def _start_from_champion(commits: bool) -> None:
     """Write the champion's version into params.yaml, and commit params.yaml if `commits` is true.
 
-    This happens before the stages run, so that `git.dirty` of their runs does not name params.yaml.
+    The caller does this before the stages run. Otherwise the tag `git.dirty` of the MLflow runs
+    would name params.yaml.
     """
     version = write_champion()
     if version is not None and commits:
@@ -222,7 +246,11 @@ def _start_from_champion(commits: bool) -> None:
 
 
 def _log_every_line() -> None:
-    """Log the lines of the stages (level INFO), unless a level is set. A worker sets no level."""
+    """Set the level of Fovea's loggers to INFO, unless another level is set.
+
+    The lines of the stages are logged with level INFO. A Prefect worker sets no level, so without
+    this function the lines would not be shown.
+    """
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:

@@ -32,7 +32,8 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
     """Run the study that params.yaml describes, and write its results.
 
     With `search.trials: 0` no study runs, and training uses the values in params.yaml.
-    Raises UserError if an earlier stage has not run, or if MLflow does not answer.
+    A study raises UserError if an earlier stage has not run, if weights are missing, if MLflow does
+    not answer, or if no trial is completed.
     """
     written = Hyperparameters(model=model, train=train)
     trials: list[Trial] = []
@@ -54,7 +55,7 @@ def _run_tracked_study(written: Hyperparameters, search: Search, seed: int) -> l
     In MLflow the study is a parent run, and each trial is a child run of it.
     """
     study = study_id(written, search, seed)
-    # A study that continues after an interruption has several parent runs with the same `study_id`.
+    # If a study continues after an interruption, its parent runs have the same tag `study_id`.
     with start_run("search", origin(), {"stage": "search", "study_id": study}) as parent:
         parent.log_params({"seed": seed, "search": search.model_dump()})
         objective = build_objective(written, search, seed, parent)
@@ -67,14 +68,17 @@ def _run_tracked_study(written: Hyperparameters, search: Search, seed: int) -> l
 
 
 def build_objective(written: Hyperparameters, search: Search, seed: int, parent: Run) -> Objective:
-    """Return the objective of the study, a function that trains for a few epochs.
+    """Return the objective of the study: a function that trains one classifier for each trial.
 
-    The objective returns the best value of the metric `search.maximize`. It raises Pruned if Optuna
-    stops the trial early. Each trial is a child run of `parent` in MLflow.
+    Fine-tuning takes at most `search.epochs` epochs. The objective returns the value of the metric
+    `search.maximize` in the best epoch. It raises Pruned if Optuna stops the trial early.
+
+    written: the hyperparameters in params.yaml. A trial replaces some of their values.
+    parent: the MLflow run of the study. Each trial is a child run of this run.
     """
     data = read_training_data()
 
-    @cache  # With the cache, the file of a registered version is downloaded only once.
+    @cache  # Without the cache, each trial would download the file of a registered version.
     def resolve(weights: str) -> Path | None:
         return resolve_weights(written.model.model_copy(update={"weights": weights}))
 
@@ -96,7 +100,9 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
                 trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
                 return float(trained.best[search.maximize])
             except Pruned as early:
-                tracked.set_tags({"pruned": "yes"})  # The run counts as finished, not as failed.
+                # Pruned is raised after the `with` block, so that MLflow shows the run as finished,
+                # not as failed.
+                tracked.set_tags({"pruned": "yes"})
                 cut_short = early
         raise cut_short
 
@@ -104,9 +110,10 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
 
 
 def study_id(written: Hyperparameters, search: Search, seed: int) -> str:
-    """Return a hash (32 hex digits) of everything that decides the trials: data, params and code.
+    """Return a hash (32 hex digits) of the data, params, code and weights that decide the trials.
 
-    A study continues only if this hash is the same.
+    An interrupted study continues only if this hash is the same. The number of trials is not in the
+    hash, so that a study can get more trials.
     """
     rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), "seed": seed}
     digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())

@@ -15,14 +15,16 @@ log = logging.getLogger(__name__)
 def run(seed: int, split: Split) -> None:
     """Assign every accepted image to a split, or set it aside. Write only splits without a leak.
 
-    Raises UserError if the stage `validate` has not run, or if a split that comes with the images
-    has leaks and `split.given` is `stop`.
+    Raises UserError if the stage `validate` has not run, or if a fold would have no image. Raises
+    UserError if a split that comes with the images has leaks and `split.given` is `stop`.
     """
     accepted = read_table(artifacts.ACCEPTED)
     links = read_table(artifacts.DUPLICATES)
 
     leaks = given_leaks(accepted, links, split, seed)
-    write_table(artifacts.LEAKS, leaks)  # The check below may stop the run; users need this table.
+    # The table is written before check_given, because check_given may stop the run with an error
+    # that refers to the table.
+    write_table(artifacts.LEAKS, leaks)
     check_given(leaks, split, artifacts.LEAKS)
 
     splits = assign_splits(accepted, links, split, seed)

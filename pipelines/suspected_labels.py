@@ -1,4 +1,4 @@
-"""accepted rows, data/raw → labels that a classifier on frozen features disagrees with."""
+"""accepted rows, data/raw → suspected label errors, found by a classifier on frozen features."""
 
 import logging
 from pathlib import Path
@@ -26,19 +26,21 @@ from pipelines import artifacts
 
 log = logging.getLogger(__name__)
 
-ONE_CLASS = ("",)  # A classifier must have a head with a class. The head is not used here.
-AT_A_TIME = 4096  # images; at 224 × 224 pixels they need 600 MB on the disk
+ONE_CLASS = ("",)  # The head of a classifier needs at least one class. The head is not used here.
+# This many images are prepared together. At 224 × 224 pixels they need 600 MB on the disk.
+AT_A_TIME = 4096
 RESIZE: Literal["squash"] = "squash"
 
 
 def suspected_labels(
     accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, params: LabelErrors
 ) -> dict[str, Any] | None:
-    """Return the suspected label errors as plain values; None if `params.backbone` is `none`.
+    """Return the suspected label errors as nested values; None if `params.backbone` is `none`.
 
-    links: pairs of images that are copies. The label of an image is never predicted from its copies
-    or from its group.
-    Raises UserError if the backbone, its weights or a file of the manifest cannot be read.
+    accepted: the accepted rows of the manifest. links: the table of pairs of copies, from
+    duplicates.parquet. The label of an image is never predicted from its copies or from other
+    images of its group.
+    Raises UserError if the backbone is unknown, or if its weights or an image cannot be read.
     """
     if params.backbone == "none":
         return None
@@ -50,7 +52,7 @@ def suspected_labels(
 
 
 def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArray[np.float32]:
-    """Return frozen features, float32 [rows, D], in the order of the rows.
+    """Return the frozen features of the images, float32 [N, D], in the order of `rows`.
 
     The features are cached in `.fovea/features`.
     """
@@ -70,7 +72,7 @@ def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArra
 
 
 def _classifier(params: LabelErrors) -> Classifier:
-    """Return a classifier. Only its backbone is used."""
+    """Return a classifier with the backbone that `params` names. Its head is not used."""
     model = params.model()
     file = resolve_weights(model)
     if file is None:

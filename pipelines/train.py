@@ -20,9 +20,10 @@ from pipelines.workspace.lineage import origin
 
 
 def run(seed: int, model: Model, train: Train) -> None:
-    """Train one classifier, and write the metrics of each epoch to MLflow and history.csv.
+    """Train and write one classifier. Write the metrics of each epoch to MLflow and history.csv.
 
-    Raises UserError if an earlier stage has not run, or if MLflow does not answer.
+    Raises UserError if an earlier stage has not run, if its files are damaged, if the weights to
+    start from are missing, or if MLflow does not answer.
     """
     with start_run("train", origin(), tags={"stage": "train"}) as tracked:
         overrides = read_tree(artifacts.HYPERPARAMETERS)
@@ -44,7 +45,8 @@ def run(seed: int, model: Model, train: Train) -> None:
 def _epoch_logger(tracked: Run) -> OnEpoch:
     """Return a function that logs the metrics of an epoch to MLflow.
 
-    The step in MLflow is the number of the epoch, counted over both phases of the training.
+    The step in MLflow is the number of the epoch. It starts at 1 and continues to count in the
+    second phase of the training.
     """
     epochs = count(1)
 

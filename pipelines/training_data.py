@@ -1,4 +1,4 @@
-"""The files of `prepare` and `balance` → the data that `search` and `train` train on."""
+"""The files of the stages `prepare` and `balance` → the data for `search` and `train`."""
 
 import hashlib
 import json
@@ -13,9 +13,11 @@ from pipelines.formats import read_table, read_tree
 
 
 def read_training_data() -> Data:
-    """Return the splits train and val. Their pixels are read from the disk when they are used.
+    """Return the train and val splits, with the balance plan and the class names.
 
-    Raises UserError if an earlier stage has not run, or if its pixels are damaged.
+    The pixels stay on the disk, and are read when they are used. This function reads the files with
+    pixels only to check their sha256.
+    Raises UserError if an earlier stage has not run, or if a file with pixels is damaged.
     """
     statistics = read_tree(artifacts.STATISTICS)
     return Data(

@@ -1,4 +1,4 @@
-"""manifest.parquet → data/validate: accepted and quarantined rows, links, a report, Data Docs."""
+"""manifest.parquet → data/validate: accepted and quarantined rows, copies, report, Data Docs."""
 
 import logging
 from collections.abc import Iterator
@@ -30,14 +30,17 @@ log = logging.getLogger(__name__)
 def run(ingest: Ingest, validate: Validate) -> None:
     """Accept or quarantine every row, and write the report.
 
-    Raises UserError after everything is written, if a rule of params.yaml stops the run or if fewer
-    than two classes are left.
+    Raises UserError if a rule of params.yaml stops the run, or if fewer than two classes are left.
+    This error is raised after all files are written, so that the user can read the report.
+    Also raises UserError if the stage `ingest` has not run, or if the model that
+    finds label errors cannot be loaded.
     """
     manifest = read_table(artifacts.MANIFEST)
     links = find_links(manifest, validate.near_duplicates)
     validation = check(manifest.drop(columns="fingerprint"), links, validate)
     label_errors = None
-    # If a rule stops the run, its errors are certain and are corrected before suspected errors.
+    # If a rule stops the run, the user must first correct the errors that the rule found. So this
+    # run does not search for suspected label errors.
     if validation.report.outcome != "stopped":
         label_errors = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
     report = validation.report.tree()
@@ -58,16 +61,24 @@ def run(ingest: Ingest, validate: Validate) -> None:
 
 
 def _difference(manifest: pd.DataFrame) -> dict[str, Any]:
-    """Compare the manifest with the manifest of the newest commit that has other images."""
+    """Compare `manifest` with an earlier manifest, and return the difference for report.json.
+
+    The earlier manifest is from the newest commit whose images differ from the current images.
+    """
     previous = previous_manifest()
     if previous is None:
-        return {"notes": ["no manifest of other images is in git's history and DVC's cache"]}
+        return {
+            "notes": [
+                "nothing to compare with: no earlier manifest with different images is both in "
+                "git's history and in DVC's cache"
+            ]
+        }
     commit, old = previous
     return {"revision": commit, "notes": [], **difference(old, manifest).tree()}
 
 
 def _pictures(paths: list[str], params: Decode) -> Iterator[tuple[str, Pixels]]:
-    """Yield path and thumbnail of each image that can be decoded."""
+    """Yield the path and the thumbnail of each image. Images that cannot be read are left out."""
     for path in paths:
         with suppress(Fault):
             data = read_bytes(artifacts.RAW, path, params.max_bytes, artifacts.STATE)

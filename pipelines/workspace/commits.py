@@ -1,4 +1,4 @@
-"""Files that a retraining changed → git commits of only these files, on this or a new branch."""
+"""Files that a retraining changed → git commits of only these files, optionally on a new branch."""
 
 import logging
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ log = logging.getLogger(__name__)
 
 
 def prepare_commits(first: Path, branch: str | None) -> bool:
-    """Check that git can commit, and return whether `commit_files` can be called later.
+    """Check that git can commit, and create the new branch. Return whether commits are possible.
 
-    first: the file that will be changed and committed first.
+    first: the path of the file that the first commit will contain.
     branch: the name of a branch to create and check out. With None the current branch stays.
-    The result is False only outside of a git repository; the log then says so.
-    Raises UserError if git does not work or does not know the author, if `first` has uncommitted
-    changes, or if the branch exists already.
+    Outside of a git repository the function logs this and returns False.
+    Raises UserError if git does not work, if git does not know the user's name and e-mail address,
+    if `first` has uncommitted changes, or if the branch exists already.
     """
     try:
         git("rev-parse", "--git-dir")
@@ -38,8 +38,9 @@ def prepare_commits(first: Path, branch: str | None) -> bool:
 
 
 def commit_files(files: Sequence[Path], message: str) -> None:
-    """Commit those of `files` that have changes. Other changed or staged files stay as they are.
+    """Commit the files in `files` that have changes. No other file is committed.
 
+    Files that are staged but not in `files` stay staged.
     Raises UserError if git cannot commit.
     """
     changed = [str(file) for file in files if _changes(file)]
@@ -50,7 +51,7 @@ def commit_files(files: Sequence[Path], message: str) -> None:
 
 
 def _changes(file: Path) -> str:
-    """Return what `git status` prints about a file: an empty text if the file has no changes."""
+    """Return what `git status` prints about a file, or an empty text if the file has no changes."""
     return _run("status", "--porcelain", "--", str(file)).strip()
 
 

@@ -4,7 +4,7 @@ This module reads the files of DVC and does not start DVC. Reading takes millise
 lock, so it also works while `dvc repro` runs.
 
 DVC's cache holds objects. An object is a file whose name is the md5 of its content. A listing is an
-object that names the files of a folder; the name of a listing is its md5 and the ending `.dir`.
+object that names the files of a folder. The name of a listing is the md5 of its content and `.dir`.
 """
 
 import configparser
@@ -22,21 +22,23 @@ from components.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
 
-# The C parser reads dvc.lock thirty times as fast, but not every installation of PyYAML has it.
+# The C parser is thirty times as fast as the Python parser for dvc.lock. Some installations of
+# PyYAML do not have the C parser.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-FOLDER = ".dir"  # The name of a listing ends in this.
+FOLDER = ".dir"  # The name of a listing ends with this text.
 
 
 def recorded_files(folder: Path) -> dict[str, str] | None:
     """Return the files of `folder` that DVC recorded: POSIX path below `folder` → md5.
 
     Returns None if there is no file `<folder>.dvc`. Returns None and logs a warning if this file is
-    empty, or if DVC's cache does not have the listing of the folder, for example because the images
-    were copied here by hand. The run can go on in these cases.
+    empty, or if DVC's cache does not have the listing of the folder. The listing may be missing
+    because a user copied the images here. The caller can go on without the listing.
 
-    Runs from the repository's root. Takes no lock and starts no process.
+    The current folder must be the repository's root. The function takes no lock and starts no
+    process.
     Raises UserError if `<folder>.dvc` is not in the format of DVC 3, or if the listing is damaged.
-    Damage is noticed because the name of a listing is the md5 of its content.
+    A listing is damaged if the md5 of its content is not its name.
     """
     name = listing_name(folder)
     if name is None:
@@ -61,7 +63,7 @@ def listing_name(folder: Path) -> str | None:
         text = tracked.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    if not text.strip():  # `dvc repro` empties the file and then writes it, each time.
+    if not text.strip():  # `dvc repro` first empties this file and then writes it.
         log.warning(
             f"{tracked} is empty, probably because DVC was killed while it wrote the file. The "
             f"images in {folder} are not compared with the file. `git checkout {tracked}` restores "
@@ -78,36 +80,44 @@ def listing_name(folder: Path) -> str | None:
 
 
 def listing_name_in(text: str) -> str | None:
-    """Return the name of the listing in the text of a .dvc file; None if DVC 3 did not write it."""
+    """Return the name of the listing of the folder that a .dvc file tracks.
+
+    text: the text of the .dvc file. Returns None if the text does not have the format of DVC 3, or
+    if it tracks a file and not a folder.
+    """
     outs = parse(text).get("outs")
     out = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], dict) else {}
     name = out.get("md5")
-    # DVC 2 does not write `hash: md5`, and it computes the md5 of text files in another way.
+    # DVC 2 does not write `hash: md5`. Its md5 of a text file may differ from the md5 of DVC 3.
     by_dvc_3 = isinstance(name, str) and name.endswith(FOLDER) and out.get("hash") == "md5"
     return name if by_dvc_3 else None
 
 
 def added_outs(text: str) -> dict[str, str]:
-    """Return path → md5 of the outs in the text of a .dvc file. Any version of DVC is accepted."""
+    """Return path → md5 of the outs in a .dvc file, which any version of DVC may have written.
+
+    text: the text of the .dvc file.
+    """
     return _md5s(parse(text), "outs")
 
 
 def outs_in_lock(text: str) -> dict[str, str]:
-    """Return path → md5 of the outs of all stages in the text of a dvc.lock."""
+    """Return path → md5 of the outs of all stages. text: the text of dvc.lock."""
     stages = _stages(text).values()
     return {path: md5 for stage in stages for path, md5 in _md5s(stage, "outs").items()}
 
 
 def stage_files(text: str, stage: str, kind: Literal["deps", "outs"]) -> dict[str, str]:
-    """Return path → md5 of a stage's deps or outs in the text of a dvc.lock.
+    """Return path → md5 of the deps or outs of a stage.
 
+    text: the text of dvc.lock. stage: the name of the stage. kind: `deps` or `outs`.
     The result is empty if the text does not have the stage.
     """
     return _md5s(_stages(text).get(stage), kind)
 
 
 def read_listing(name: str) -> dict[str, str]:
-    """Read the listing `name` from DVC's cache and return its files: POSIX path → md5.
+    """Read the listing `name` from DVC's cache. Return the files of the folder: POSIX path → md5.
 
     Raises UserError if the listing is missing in the cache or damaged.
     """
@@ -136,9 +146,9 @@ def read_object(name: str) -> bytes | None:
 
 
 def listing_bytes(files: Mapping[str, str]) -> bytes:
-    """Return the listing of a folder's files as the bytes that DVC writes.
+    """Return the content of a listing. The bytes are the same as the bytes that DVC writes.
 
-    files: POSIX path → md5.
+    files: the files of the folder, POSIX path → md5.
     """
     entries = [{"md5": files[path], "relpath": path} for path in sorted(files)]
     return json.dumps(entries, sort_keys=True).encode()
@@ -153,11 +163,12 @@ def object_path(name: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder of DVC's cache, which DVC's config files set.
+    """Return the path of the folder of DVC's cache.
 
-    There are config files of the system, the user, the repository and this clone. A later file in
-    this order overrides an earlier file. A file that cannot be read is skipped. The result equals
-    the output of `dvc cache dir`, a command that takes half a second.
+    The default is .dvc/cache. DVC's config files can set another folder. There are config files of
+    the system, the user, the repository and this clone. A later file in this order overrides an
+    earlier file. A file that cannot be read is skipped.
+    The command `dvc cache dir` prints the same folder, but takes half a second.
     """
     folder = Path(".dvc/cache")
     for file in _config_files():
@@ -176,7 +187,10 @@ def cache_folder() -> Path:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file. It is empty if the file is missing, not readable or not UTF-8."""
+    """Return the text of a file, or an empty text if the file is missing or cannot be read.
+
+    A file that is not UTF-8 cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeError):
@@ -184,9 +198,10 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Return the mapping in a YAML or JSON text.
+    """Return the mapping that a YAML or JSON text contains.
 
-    The result is empty if the text holds no mapping, for example because the file is incomplete.
+    The result is an empty mapping if the text is not valid or does not contain a mapping. An
+    example is the text of an incomplete file.
     """
     try:
         tree = yaml.load(text, Loader=YAML_LOADER)

@@ -1,6 +1,7 @@
-"""The environment of a process → the same without telemetry and needless messages of libraries.
+"""The environment of this process → the environment with variables that switch off telemetry.
 
-A variable that is already set keeps its value, so a user who wants telemetry can switch it on.
+Other variables hide unimportant messages of libraries. A variable that is already set keeps its
+value, so a user who wants telemetry can switch it on.
 """
 
 import logging
@@ -12,18 +13,18 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "NO_ALBUMENTATIONS_UPDATE": "1",
-    # Prefect shows the messages of these loggers in the task run that logged them. A message that
-    # is logged outside of a task run is not sent to Prefect.
+    # Prefect shows the messages of these loggers in the task run or flow run that logged them.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "components,pipelines",
+    # A message that is logged outside of a flow run is not sent to Prefect.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "TF_CPP_MIN_LOG_LEVEL": "2",  # hides TensorFlow's messages at start-up
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # hides messages of TensorFlow when it starts
     "ABSL_MIN_LOG_LEVEL": "2",
 }
 
 
 def quiet_vendors() -> None:
-    """Set the variables of QUIET that are not set; call this before the libraries are imported."""
+    """Set the variables of QUIET that are not set. Call this before the libraries are imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("absl").setLevel(logging.ERROR)  # hides Grain's message that JAX is missing

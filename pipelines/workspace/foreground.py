@@ -1,7 +1,8 @@
 """A command → its exit status; Ctrl-C reaches only the command, not the servers that it started.
 
-A terminal sends Ctrl-C to every process in the foreground. Prefect's temporary server would then
-end at once, and Prefect would try for minutes to send reports to a server that is gone.
+After Ctrl-C, a terminal sends SIGINT to every process in the foreground. Without this module,
+Prefect's temporary server would end at once. Prefect would then try for minutes to send reports to
+the server that has ended.
 """
 
 import os
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 from types import FrameType
 
 POLL_S = 0.1
-# A stage has 8 s to end after Ctrl-C (processes.py). After PATIENCE_S all processes are killed.
+# A command that still runs this many seconds after Ctrl-C is killed. A stage has 8 s to end after
+# Ctrl-C (processes.py).
 PATIENCE_S = 9.5
 
 
@@ -30,10 +32,10 @@ def end_with_parent() -> None:
 
 
 def run_apart(command: Sequence[str]) -> int:
-    """Run `command` in a new session and return its exit status, or 130 after an interruption.
+    """Run `command` in a new session. Return its exit status, or 130 after Ctrl-C or SIGTERM.
 
-    Ctrl-C and SIGTERM are passed as SIGINT to the first process of the session only. If this
-    process still runs PATIENCE_S later, its process group is killed.
+    After Ctrl-C or SIGTERM, only the first process of the session gets a signal, SIGINT. If the
+    first process still runs PATIENCE_S later, its process group is killed.
     """
     process = subprocess.Popen(command, start_new_session=True)
     interrupted_at: list[float] = []

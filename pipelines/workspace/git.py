@@ -9,23 +9,24 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 20
 FATAL = 128  # git's exit status if it cannot do what was asked
-# LC_ALL makes git write English, because this module recognises git's reasons by their words.
+# LC_ALL makes git write English messages, because this module searches for English words in them.
 # GIT_OPTIONAL_LOCKS stops `git status` from taking a lock that a commit may need at the same time.
 ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 class GitError(Exception):
-    """git cannot answer. The message is one sentence, git's own reason if git gives one."""
+    """git cannot answer. The message says why; it is git's own message if git gives one."""
 
 
 class NoRepositoryError(GitError):
-    """The folder is in no git repository."""
+    """The folder is not in a git repository."""
 
 
 def git(*arguments: str, root: Path = Path()) -> subprocess.CompletedProcess[str]:
     """Run git in the folder `root`, for at most 20 s, and return exit status, stdout and stderr.
 
-    An exit status other than 0 raises no error. git returns such a status for an unknown revision.
+    An exit status other than 0 raises no error. For example, git exits with such a status if a
+    revision is unknown.
     Raises NoRepositoryError outside of a repository. Raises GitError if git is not installed, does
     not answer in time, or refuses to read the repository because it belongs to another user.
     """
@@ -52,6 +53,6 @@ def git(*arguments: str, root: Path = Path()) -> subprocess.CompletedProcess[str
 
 
 def reason(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the first line of what git wrote about its failure."""
+    """Return why git failed: the first line that git wrote to stderr, or else its exit status."""
     lines = done.stderr.strip().splitlines() or [f"git exits with {done.returncode}"]
     return lines[0].removeprefix("fatal: ")

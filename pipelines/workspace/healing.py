@@ -1,7 +1,8 @@
 """A damaged file in DVC's cache or the workspace → the same file with intact content.
 
 A file is replaced in one step, and only by content with the right md5. If no intact content is
-found, the damaged file stays as it is. It may be the last copy of a picture, with one wrong byte.
+found, the damaged file is kept. The damaged file may be the only copy of a picture, and
+perhaps only one byte of the file is wrong.
 
 An object is a file in DVC's cache whose name is the md5 of its content (see dvc_files.py).
 """
@@ -39,9 +40,10 @@ def is_intact(name: str) -> bool:
 
 
 def undo_unfinished() -> None:
-    """Return moved objects and delete partial files that a killed `fovea data verify --heal` left.
+    """Undo what a killed `fovea data verify --heal` left unfinished.
 
-    The caller must hold the lock of the workspace.
+    The objects in the folder ASIDE are moved back into the cache. Partial files are deleted. The
+    caller must hold the lock of the workspace.
     """
     for path in list(ASIDE.glob("*")):
         _return_object(path.name)
@@ -63,7 +65,8 @@ def replace_object(name: str, intact: Path) -> bool:
 def restore_file(path: Path, name: str) -> bool:
     """Copy the object `name` of the cache to `path`, if the object is intact.
 
-    Returns whether `path` now has the right content. Raises OSError if writing fails.
+    Returns whether `path` now has the right content. Raises OSError if `path` is missing or cannot
+    be written.
     """
     if path.is_symlink():  # With DVC's `cache.type = symlink`, `path` is a link to the object.
         return md5(path) == name
@@ -72,10 +75,11 @@ def restore_file(path: Path, name: str) -> bool:
 
 
 def rebuild_listing(name: str, folder: Path) -> bool:
-    """Write the listing `name` again from the files of a folder in the workspace.
+    """Write the listing `name` again. It is computed from the files of `folder` in the workspace.
 
-    Nothing is written if the folder has other files than the listing had. Returns whether the
-    listing was written. Raises OSError if writing fails.
+    Nothing is written if the md5 of the computed listing is not `name`, that is, if a file of the
+    folder was added, removed or changed. Returns whether the listing was written. Raises OSError if
+    writing fails.
     """
     files = {
         path.relative_to(folder).as_posix(): md5(path) or ""
@@ -91,19 +95,22 @@ def rebuild_listing(name: str, folder: Path) -> bool:
 
 
 def fetch_objects(names: Collection[str], targets: Sequence[str]) -> set[str]:
-    """Fetch objects from DVC's remote; return the names of the objects that are intact now.
+    """Fetch objects from DVC's remote. Return the names of the objects that are intact now.
 
-    targets: the .dvc file and the outputs that the objects belong to.
+    names: the names of the objects. targets: the arguments of `dvc fetch`, which are the .dvc file
+    and the outs of stages that contain these objects.
     DVC fetches only objects that are missing. So damaged objects are first moved to another folder.
-    They are moved back if the remote has no intact copy.
+    An object is moved back if the remote has no intact copy of it.
     """
     ASIDE.mkdir(parents=True, exist_ok=True)
     try:
         for name in names:
             with suppress(FileNotFoundError):
                 shutil.move(dvc_files.object_path(name), ASIDE / name)
-        for target in targets:  # DVC fetches nothing if one of several targets is unknown to it.
-            with suppress(CommandFailedError):  # DVC has printed the reason itself.
+        # Each target has its own `dvc fetch`, because DVC fetches nothing if one of several targets
+        # is unknown to it.
+        for target in targets:
+            with suppress(CommandFailedError):  # DVC has already printed the reason.
                 run([*DVC, "--wait-for-lock", "fetch", target], stage_environment({}))
         return {name for name in names if is_intact(name)}
     finally:
@@ -112,7 +119,10 @@ def fetch_objects(names: Collection[str], targets: Sequence[str]) -> set[str]:
 
 
 def _return_object(name: str) -> None:
-    """Move a damaged object back into the cache, unless the cache has the intact object by now."""
+    """Move the object `name` from the folder ASIDE back into the cache.
+
+    If the cache now has the intact object, the damaged object in ASIDE is deleted instead.
+    """
     aside = ASIDE / name
     if not aside.exists():
         return

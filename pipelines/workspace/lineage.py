@@ -1,4 +1,4 @@
-"""The repository as it is now → tags with the code, data and params of a run or a model."""
+"""The repository as it is now → tags that name the code, data and params of a run or a model."""
 
 import hashlib
 import json
@@ -13,25 +13,25 @@ from pipelines.workspace import dvc_files
 from pipelines.workspace.git import GitError, git, reason
 
 FLOW_RUN_VARIABLES = ("FOVEA_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
-# DVC writes dvc.lock while the stages run, so dvc.lock would make every run dirty. The tags have
-# the hashes in dvc.lock instead.
+# The tag `git.dirty` ignores changes in these files. DVC writes dvc.lock while the stages run.
+# Without this exception, each run would be dirty. Other tags contain the hashes from dvc.lock.
 NOT_A_CHANGE = {"dvc.lock"}
 SHOWN_PATHS = 10
 LONGEST_NAME = 200
 
 
 def origin(root: Path = Path()) -> Origin:
-    """Return what a run that starts now comes from: tags, the user, the data and its hash."""
+    """Return the origin of a run that starts now: tags, user, folder of the data and its hash."""
     tags = lineage(root)
     digest = data_hash(root) or tags.get("data_id", "untracked")
     return Origin(tags, who(root), str(artifacts.RAW), digest)
 
 
 def lineage(root: Path = Path()) -> dict[str, str]:
-    """Return the tags that every run and every model version carries.
+    """Return the tags that every run and every model version has.
 
-    root: the repository's root. The tag of an unknown value is left out, or says why the value is
-    unknown. Nothing is raised if git, DVC or a file is missing or broken, because lineage must not
+    root: the repository's root. If a value is unknown, its tag is left out or says why. No error is
+    raised if git does not work, or if a file is missing or damaged, because a missing tag must not
     stop a training.
     """
     lock = dvc_files.read_text(root / "dvc.lock")
@@ -56,8 +56,8 @@ def lineage(root: Path = Path()) -> dict[str, str]:
 def data_hash(root: Path = Path()) -> str | None:
     """Return DVC's hash of data/raw, `<32 hex digits>.dir`; None if DVC does not track data/raw.
 
-    This is the hash of the data that the stage `ingest` read (dvc.lock). If the stage has not run,
-    it is the hash of the data that was added to DVC (data/raw.dvc).
+    The hash comes from dvc.lock, that is, from the data that the stage `ingest` read. If the stage
+    has not run, the hash comes from data/raw.dvc, that is, from the data that was added to DVC.
     """
     lock = dvc_files.read_text(root / "dvc.lock")
     added = dvc_files.added_outs(dvc_files.read_text(root / "data/raw.dvc"))
@@ -65,7 +65,10 @@ def data_hash(root: Path = Path()) -> str | None:
 
 
 def who(root: Path = Path()) -> str:
-    """Return the user's name: git's user.name, or the login name, or `unknown`."""
+    """Return the user's name: git's user.name, or the login name, or `unknown`.
+
+    The name is cut after LONGEST_NAME characters.
+    """
     try:
         name = git("config", "user.name", root=root).stdout.strip()
     except GitError:
@@ -87,7 +90,7 @@ def _git_tags(root: Path) -> dict[str, str]:
 
 
 def _dirty(status: str) -> str:
-    """Return `no`, or `yes` with the first paths of changed and untracked files.
+    """Return `no`, or `yes` with the first SHOWN_PATHS paths of changed and untracked files.
 
     status: the output of `git status --porcelain -z`.
     """
@@ -95,7 +98,7 @@ def _dirty(status: str) -> str:
     paths = []
     for entry in entries:
         paths.append(entry[3:])
-        if entry[:1] in ("R", "C"):  # The next entry is the old name of a renamed file.
+        if entry[:1] in ("R", "C"):  # The next entry is the old path of a renamed or copied file.
             next(entries, None)
     changed = sorted(set(paths) - NOT_A_CHANGE - {""})
     more = f" and {len(changed) - SHOWN_PATHS} more" * (len(changed) > SHOWN_PATHS)
@@ -105,9 +108,11 @@ def _dirty(status: str) -> str:
 def _lock_hash(
     lock: str, stage: str, kind: Literal["deps", "outs"], ending: str = ""
 ) -> str | None:
-    """Return the hash of a stage's deps or outs in dvc.lock whose paths end in `ending`.
+    """Return one hash of the deps or outs of a stage. Only paths that end with `ending` are used.
 
-    Returns the sha256 over all of their hashes if there are several, and None if there are none.
+    lock: the text of dvc.lock. stage: the name of the stage. kind: `deps` or `outs`.
+    If one path is left, the result is its hash in dvc.lock. If several paths are left, the result
+    is a sha256 of their paths and hashes. If no path is left, the result is None.
     """
     hashes = dvc_files.stage_files(lock, stage, kind)
     wanted = {path: value for path, value in hashes.items() if path.endswith(ending)}
@@ -121,7 +126,7 @@ def _tree(path: Path) -> dict[str, Any]:
 
 
 def _canonical(tree: Mapping[str, Any]) -> str:
-    """Return params as a text that does not depend on comments, spacing or the order of keys."""
+    """Return a mapping as JSON with sorted keys, so that equal mappings give equal texts."""
     return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
 
 

@@ -1,8 +1,8 @@
 """A workspace → a lock that lets only one run at a time change the workspace; other runs wait.
 
-DVC's own locks fail after three seconds instead of waiting. The lock of this module waits, and the
-waiting run logs which process holds the lock. The kernel manages the lock (flock) and releases it
-when the process dies, so a dead process never blocks a run. docs/decisions/workspace-lock.md says
+If DVC's own lock is held, DVC fails after three seconds. If the lock of this module is held, a run
+waits, and logs which process holds the lock. The kernel manages the lock (flock) and releases it
+when the process ends, so a dead process never blocks a run. docs/decisions/workspace-lock.md says
 why the library filelock is not used.
 """
 
@@ -27,24 +27,29 @@ log = logging.getLogger(__name__)
 LOCK = Path(".fovea/workspace.lock")
 DVC_LOCKS = Path(".dvc/tmp")
 POLL_S = 0.5
-# The start of a process is counted from the boot of the kernel, and the kernel gives the time of
-# its boot in whole seconds. So the start time of a process can be wrong by this many seconds.
+# The start time of a process, as psutil returns it, can be wrong by this many seconds. The kernel
+# counts this time from its boot, and gives the time of its boot in whole seconds.
 CLOCK_S = 2.0
 REMIND_S = 300.0
 
 
 @contextmanager
 def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Iterator[int]:
-    """Lock the workspace at `root`. Wait as long as another process has locked it.
+    """Lock the workspace at `root`. Wait while another process has locked it.
+
+    Then also wait until no DVC process runs a stage here, and remove a `rwlock` that a killed DVC
+    left.
 
     command: a description of this process, which the waiting processes show.
-    say: is called with a line that names the process that this one waits for.
+    say: a function that is called with each message, such as the name of the process that this
+    process waits for.
     Yields the file descriptor of the lock. A child process that inherits the descriptor keeps the
     workspace locked, even if this process is killed before the child ends.
     """
     path = root / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The file is never deleted. A process that opened it just before would lock a deleted file.
+    # The lock file is never deleted. Otherwise a process that opened the file before its deletion
+    # would lock the deleted file, while another process locks the new file.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
     def other_holder() -> str | None:
@@ -77,13 +82,16 @@ def holder(root: Path) -> str | None:
 def wait_for_dvc(root: Path, say: Callable[[str], None] = log.info) -> None:
     """Wait until no DVC process runs a stage of the repository at `root`.
 
-    say: is called with a line that names the DVC process.
+    say: a function that is called with a message that names the DVC process.
     """
     _wait(lambda: dvc_holder(root), say)
 
 
 def dvc_holder(root: Path) -> str | None:
-    """Return a description of the DVC process that runs a stage of the repository, or None."""
+    """Return a description of the DVC process that runs a stage of the repository at `root`.
+
+    Returns None if there is no such process.
+    """
     path = root / DVC_LOCKS / "rwlock"
     try:
         entries, written_s = _entries(path), path.stat().st_mtime
@@ -96,11 +104,12 @@ def dvc_holder(root: Path) -> str | None:
 
 
 def dead_rwlock(root: Path) -> Path | None:
-    """Return the path of DVC's file `rwlock` if a killed DVC left it, and it stops every later DVC.
+    """Return the path of DVC's file `rwlock` if it makes every DVC fail although no DVC runs.
 
-    Returns None otherwise. The file stops a later DVC in two cases. In the first case the file is
-    empty or incomplete. In the second case another process now has the process number of the dead
-    DVC, for example after the restart of a container. DVC only checks whether the number is in use.
+    Returns None otherwise. A DVC that was killed leaves this file. The file makes a later DVC fail
+    in two cases. In the first case the file is empty or incomplete. In the second case another
+    process now has the process number of the killed DVC, for example after the restart of a
+    container. DVC only checks whether a process has this number.
     """
     path = root / DVC_LOCKS / "rwlock"
     try:
@@ -113,11 +122,11 @@ def dead_rwlock(root: Path) -> Path | None:
 
 
 def remove_dead_rwlock(root: Path) -> bool:
-    """Remove a `rwlock` that a killed DVC left; return whether it was removed.
+    """Remove a `rwlock` that a killed DVC left. Return whether it was removed.
 
-    A living DVC holds the lock `rwlock.lock` while it writes `rwlock`. So this function first takes
-    `rwlock.lock`, and does nothing if a DVC holds it. If `rwlock` is
-    incomplete while this function holds `rwlock.lock`, a dead process left it.
+    A running DVC holds the lock `rwlock.lock` while it writes `rwlock`. So this function removes
+    `rwlock` only while it holds `rwlock.lock` itself. If `rwlock` is incomplete at this moment, no
+    running DVC is writing it. If a DVC holds `rwlock.lock`, nothing is removed.
     """
     if dead_rwlock(root) is None:
         return False
@@ -131,8 +140,10 @@ def remove_dead_rwlock(root: Path) -> bool:
 
 
 def _wait(who: Callable[[], str | None], say: Callable[[str], None]) -> None:
-    """Wait until `who` returns None; call `say` for each new holder, and again every REMIND_S.
+    """Wait until `who` returns None.
 
+    who: a function that returns a description of the process that holds the workspace, or None.
+    say: a function that is called with a message when the holder changes, and every REMIND_S.
     The waiting is a loop of short sleeps, so that Ctrl-C and the cancellation of a flow can end it.
     """
     named, named_at = "", 0.0
@@ -152,17 +163,20 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _entries(rwlock: Path) -> list[dict[str, Any]]:
-    """Return the readers and writers in DVC's `rwlock`. Raises ValueError if it is incomplete."""
+    """Return the entries of DVC's file `rwlock`, one for each process that reads or writes a path.
+
+    Raises FileNotFoundError if the file is missing, ValueError if it is empty or incomplete.
+    """
     tree = json.loads(rwlock.read_bytes())
     readers = [reader for path in tree.get("read", {}).values() for reader in path]
     return [*tree.get("write", {}).values(), *readers]
 
 
 def _is_dvc(pid: int, written_s: float) -> bool:
-    """Return whether process `pid` can be the DVC that wrote its process number into a file.
+    """Return whether the process `pid` can be the DVC that wrote this number into `rwlock`.
 
-    written_s: the time at which the file was written, in seconds (Unix time).
-    The number of a dead DVC may belong to another process by now, also to this process itself.
+    written_s: the time at which `rwlock` was written, in seconds (Unix time).
+    If that DVC has ended, its number may now belong to another process, even to this process.
     """
     if pid == os.getpid() or not is_alive(pid):
         return False
@@ -171,11 +185,11 @@ def _is_dvc(pid: int, written_s: float) -> bool:
         if process.create_time() > written_s + CLOCK_S:
             return False
         command = " ".join(process.cmdline()).lower()
-    except psutil.AccessDenied:  # Some systems show a command only to its user.
+    except psutil.AccessDenied:  # Some systems show the command of a process only to its owner.
         return True
     except psutil.NoSuchProcess:
         return False
-    # The command is empty while a process starts.
+    # While a process starts, its command is still empty.
     return not command or "dvc" in command or "python" in command
 
 
@@ -190,5 +204,5 @@ def _read_holder(descriptor: int) -> str:
     try:
         by = json.loads(os.pread(descriptor, 4096, 0))
         return f"`{by['command']}` (process {by['pid']} on {by['host']}, since {by['since']})"
-    except ValueError:  # The holder has locked the file, but not written to it yet.
+    except ValueError:  # The process that locked the file has not written to it yet.
         return "a run that has just begun"

@@ -9,7 +9,7 @@ QUIET, NORMAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
 
 
 class _StandardOutput(logging.StreamHandler[TextIO]):
-    """Looks up `sys.stdout` again for each message, because tests and Rich replace it."""
+    """A handler that looks up `sys.stdout` for each message, because tests and Rich replace it."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -20,7 +20,10 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
 
 
 def show_messages(stage: str = "", level: int = NORMAL) -> None:
-    """Print messages of `level` and above; each line begins with the name of the stage, if any."""
+    """Print messages of `level` and above.
+
+    stage: the name of the stage that runs. If it is given, each message begins with it.
+    """
     handler = _StandardOutput()
     handler.setFormatter(logging.Formatter(f"{stage}: %(message)s" if stage else "%(message)s"))
     for name in LOGGERS:

@@ -15,9 +15,11 @@ PARAMS = Path("params.yaml")
 def with_value(text: str, keys: Sequence[str], value: str) -> str:
     """Return the text of a YAML file with another value at `keys`; comments and layout stay.
 
-    value: the value in YAML. For example, `0.5` is a number and `"2026"` with quotes is a string.
-    Raises UserError if the text is not valid YAML, or if it has no plain value at `keys` that can
-    be replaced. A list and a mapping are no plain values.
+    text: the text of the file. keys: the keys from the top of the file down to the value.
+    value: the new value in YAML. For example, `0.5` is a number, and `"2026"` with quotes is a
+    string.
+    Raises UserError if the text is not valid YAML, if there is no value at `keys`, if this value is
+    a list or a mapping, or if it cannot be replaced without changing other values.
 
     >>> with_value("model: { weights: none } # a start", ("model", "weights"), "imagenet")
     'model: { weights: imagenet } # a start'
@@ -33,7 +35,7 @@ def with_value(text: str, keys: Sequence[str], value: str) -> str:
             below = below[key]
         below[keys[-1]] = yaml.safe_load(value)
         changed = text[: node.start_mark.index] + value + text[node.end_mark.index :]
-        # A value cannot be replaced alone if it has several lines, or if other values refer to it.
+        # The check fails, for example, if other values refer to the old value by a YAML anchor.
         if _holds(changed, expected):
             return changed
     raise UserError(f"{PARAMS} must have one plain value at {'.'.join(keys)}; write {value} there")

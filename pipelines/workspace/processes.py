@@ -19,18 +19,23 @@ from pipelines.workspace.environment import QUIET
 log = logging.getLogger(__name__)
 
 DVC = (sys.executable, "-m", "dvc")
-# Signals, and the seconds to wait after each. A cancelled run must have ended within ten seconds.
+# The signals that end a command, and the seconds to wait after each signal. The sum is less than
+# ten seconds, because a cancelled run must have ended within ten seconds.
 PATIENCE_S = ((signal.SIGINT, 6.0), (signal.SIGTERM, 2.0))
 POLL_S = 0.05
-# A command that has ended may leave a process that keeps its output open. The output is then read
-# for this many seconds.
+# A command that has ended may leave a process that keeps the output open. The output is then read
+# for this many more seconds.
 GRACE_S = 1.0
 CHUNK = 65_536  # bytes
 LAST_LINES = 12
 
 
 class CommandFailedError(Exception):
-    """A command failed. The message is its `error: ` line, or its exit status and last lines."""
+    """A command failed. The message says why.
+
+    It is the text after `error: ` in the last such line of the output. If the output has no such
+    line, the message is the exit status and the last lines of the output.
+    """
 
 
 def run(
@@ -39,8 +44,10 @@ def run(
     say: Callable[[str], None] = log.info,
     keep_open: Sequence[int] = (),
 ) -> None:
-    """Run `command` in a new process group; call `say` with each line when it is written.
+    """Run `command` in a new process group. Call `say` with each line as soon as it is complete.
 
+    Empty lines are left out.
+    environment: the environment variables of the command.
     keep_open: file descriptors that the command inherits.
     When the first process of the command has ended, the other processes of the group are ended.
     Raises CommandFailedError if the exit status is not 0. If an exception stops this function, for
@@ -71,7 +78,7 @@ def run(
 def capture(
     *command: str, root: Path = Path(), timeout_s: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a short command in the folder `root`; return exit status, stdout and stderr.
+    """Run a short command in the folder `root`. Return its exit status, stdout and stderr.
 
     Raises subprocess.TimeoutExpired if the command runs longer than `timeout_s`.
     """
@@ -88,10 +95,12 @@ def capture(
 
 
 def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of this process with its interpreter first on PATH.
+    """Return the environment variables for a command that runs stages.
 
-    So `python` in dvc.yaml is the interpreter that runs now, even if no virtual environment is
-    activated. The output of Python is not buffered.
+    They are the variables of this process with these changes. The folder of this process's Python
+    interpreter is first on PATH. So `python` in dvc.yaml is this interpreter, even if no virtual
+    environment is activated. The variables of QUIET are added if they are not set. Python does not
+    buffer its output.
     extra: variables that are added, and that replace variables of the same name.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -101,8 +110,9 @@ def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
 def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.debug) -> None:
     """End every process of the group that `process` leads.
 
-    The group first gets the signals in PATIENCE_S. If it still runs after 8 s, it is killed.
-    say: is called with a line for each signal.
+    The group first gets the signals in PATIENCE_S. If a process still runs after 8 s, the group is
+    killed.
+    say: a function that is called with a message before each signal of PATIENCE_S.
     """
     try:
         for signal_to_send, patience_s in PATIENCE_S:
@@ -116,7 +126,7 @@ def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.d
     finally:  # This also runs if a second Ctrl-C interrupts the waiting above.
         _signal(process, signal.SIGKILL)
         process.wait()
-        deadline = time.monotonic() + GRACE_S  # Other processes of the group end a moment later.
+        deadline = time.monotonic() + GRACE_S  # The first process may end before the others.
         while _alive(process) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         if process.stdout is not None:
@@ -124,10 +134,11 @@ def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.d
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Yield the lines that `process` writes. A carriage return of a progress bar also ends a line.
+    """Yield the lines that `process` writes.
 
-    Stops at the end of the output. If another process keeps the output open, stops GRACE_S after
-    `process` has ended.
+    A carriage return also ends a line, because progress bars write carriage returns.
+    The function stops at the end of the output. If another process keeps the output open, the
+    function stops GRACE_S after `process` has ended.
     """
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), True)
     rest = ""  # the start of a line that is not complete yet
@@ -153,20 +164,21 @@ def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
 
 
 def _alive(process: subprocess.Popen[Any]) -> bool:
-    process.poll()  # Without this call, a leader that has ended would count as alive.
+    process.poll()  # Without this call, a first process that has ended would count as running.
     return _signal(process, 0)
 
 
 def _signal(process: subprocess.Popen[Any], number: int) -> bool:
-    """Send a signal to the whole group; return whether the group still has a running process.
+    """Send a signal to the process group of `process`. Return whether the group has a process.
 
-    number: the signal; 0 sends nothing and only checks the group.
-    The tree of children is not used. A process whose parent has ended is no longer in the tree, but
-    it is still in the group.
+    number: the number of the signal. With 0 no signal is sent, and the group is only checked.
+    The signal is not sent to the children of `process` one by one, because a process whose parent
+    has ended is no longer found as a child. It is still in the group.
     """
     try:
         os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):  # macOS: PermissionError if all are zombies
+    except (ProcessLookupError, PermissionError):
+        # macOS raises PermissionError if all processes of the group are zombies.
         return False
     return True
 

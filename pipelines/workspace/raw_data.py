@@ -22,6 +22,7 @@ def check_root() -> None:
 def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
     """Run `dvc add` on a folder. Raises UserError if DVC fails.
 
+    Outside of a git repository, DVC's setting core.no_scm is first set to true.
     keep_open: file descriptors that DVC inherits, such as the descriptor of the workspace's lock.
     """
     lines: list[str] = []
@@ -42,6 +43,7 @@ def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
 def _in_git() -> bool:
     try:
         git("rev-parse", "--git-dir")
-    except GitError as error:  # If git has another problem, DVC reports it.
+    except GitError as error:
+        # If git has another problem than a missing repository, `dvc add` reports the problem.
         return not isinstance(error, NoRepositoryError)
     return True

@@ -21,25 +21,32 @@ COMMITS_SEARCHED = 20
 
 @dataclass(frozen=True)
 class Revision:
-    """What data/raw.dvc and dvc.lock said at a commit. An md5 is None if it is missing there."""
+    """The md5 values in data/raw.dvc and dvc.lock at one commit. A missing md5 is None.
 
-    commit: str | None  # None: the workspace as it is now
-    images: str | None  # md5 of data/raw when it was added to DVC
-    ingested: str | None  # md5 of data/raw when the stage `ingest` read it
-    manifest: str | None  # md5 of the manifest that the stage `ingest` wrote
+    commit: the hash of the commit; None means the files of the workspace as they are now.
+    images: the md5 of data/raw when it was added to DVC, from data/raw.dvc.
+    ingested: the md5 of data/raw when the stage `ingest` read it, from dvc.lock.
+    manifest: the md5 of the manifest that the stage `ingest` wrote, from dvc.lock.
+    """
+
+    commit: str | None
+    images: str | None
+    ingested: str | None
+    manifest: str | None
 
     @property
     def manifest_is_of_images(self) -> bool:
-        """Whether the manifest was made from these images."""
+        """Whether the stage `ingest` made the manifest from `images`."""
         return self.manifest is not None and self.images == self.ingested
 
 
 def previous_manifest() -> tuple[str, pd.DataFrame] | None:
     """Return the newest commit whose images differ from the current images, and its manifest.
 
-    The manifest has only the columns path, label and image_id. All versions of Fovea write these.
-    Returns None if git is missing, if there is no such commit, or if its manifest is not in DVC's
-    cache. No error of git or of a file is raised.
+    Only the columns path, label and image_id are returned, because the manifests of all versions of
+    Fovea have these columns.
+    Returns None if git does not work here, if there is no such commit, or if its manifest is
+    damaged or missing in DVC's cache. No error is raised in these cases.
     """
     try:
         revision = newest_with_other_images(current())
@@ -52,13 +59,16 @@ def previous_manifest() -> tuple[str, pd.DataFrame] | None:
 
 
 def current() -> Revision:
-    """Return what data/raw.dvc and dvc.lock say in the workspace."""
+    """Return the md5 values in data/raw.dvc and dvc.lock in the workspace."""
     texts = [dvc_files.read_text(Path(name)) for name in (TRACKED, LOCK)]
     return _revision(None, *texts)
 
 
 def revision_at(revision: str) -> Revision:
-    """Return a revision by name, such as a tag. Raises GitError if git does not know it."""
+    """Return the md5 values at the commit that `revision` names. Raises GitError if git fails.
+
+    revision: a name that git knows, such as a tag, a branch or the hash of a commit.
+    """
     done = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if done.returncode != 0:
         more = " in this shallow clone, which `git fetch --unshallow` completes" * is_shallow()
@@ -69,9 +79,10 @@ def revision_at(revision: str) -> Revision:
 def newest_with_other_images(now: Revision) -> Revision | None:
     """Return the newest commit whose images differ from the images of `now`, or None.
 
-    Several commits can have the same images, because images may be committed before the stage
-    `ingest` writes their manifest. The result is the newest of these commits whose manifest was
-    made from the images. If there is no such commit, the result is the newest of these commits.
+    Several commits can have these different images. For example, one commit adds the images, and a
+    later commit adds the manifest that the stage `ingest` made from them. The result is the newest
+    of these commits whose manifest was made from its images. If no commit has such a manifest, the
+    result is simply the newest of these commits.
     Raises GitError if git does not work here, for example outside of a git repository.
     """
     until = "HEAD"
@@ -84,12 +95,19 @@ def newest_with_other_images(now: Revision) -> Revision | None:
 
 
 def is_shallow() -> bool:
-    """Return whether this clone has only the newest commits. Raises GitError as `git` does."""
+    """Return whether this clone has only the newest commits.
+
+    Raises GitError if git cannot answer.
+    """
     return git("rev-parse", "--is-shallow-repository").stdout.strip() == "true"
 
 
 def read_manifest(revision: Revision) -> pd.DataFrame | None:
-    """Return the manifest of a revision; None if DVC's cache does not have it, or it is damaged."""
+    """Return the columns path, label and image_id of the manifest of a revision.
+
+    Returns None if dvc.lock has no manifest, or if the manifest is missing in DVC's cache or
+    damaged.
+    """
     if revision.manifest is None:
         return None
     content = dvc_files.read_object(revision.manifest)
@@ -106,6 +124,11 @@ def _revision(commit: str | None, tracked: str, lock: str) -> Revision:
 
 
 def _newest_with(images: str | None, until: str) -> Revision | None:
+    """Return the newest commit up to `until` that has `images` and a manifest made from them.
+
+    If no commit has such a manifest, return the newest commit that has `images`. The search stops
+    at the first commit with different images, or after COMMITS_SEARCHED commits.
+    """
     newest = None
     for revision in map(_revision_of, _commits(until)[:COMMITS_SEARCHED]):
         if revision.images != images:
@@ -121,7 +144,7 @@ def _revision_of(commit: str) -> Revision:
 
 
 def _file_at(commit: str, name: str) -> str:
-    """Return the text of a file at a commit. It is empty if the commit does not have the file.
+    """Return the text of a file at a commit, or an empty text if the commit has no such file.
 
     name: the path of the file, relative to the current folder.
     """
@@ -129,10 +152,10 @@ def _file_at(commit: str, name: str) -> str:
 
 
 def _commits(until: str, *names: str) -> list[str]:
-    """Return the commits up to `until` that changed one of the files, newest first.
+    """Return the hashes of the commits up to `until` that changed one of the files, newest first.
 
-    names: the files; without names, data/raw.dvc and dvc.lock. Of a merge, only the line of the
-    first parent is followed.
+    names: the paths of the files. Without names, the files are data/raw.dvc and dvc.lock.
+    At a merge commit, only the history of the first parent is followed.
     """
     paths = names or (TRACKED, LOCK)
     return git("log", "--first-parent", "--format=%H", until, "--", *paths).stdout.split()

@@ -1,4 +1,4 @@
-"""The registry's champion → its version in params.yaml; training starts from its weights."""
+"""The champion in the registry → its version in params.yaml, as the start of training."""
 
 import logging
 from collections.abc import Sequence
@@ -18,11 +18,12 @@ WEIGHTS = ("model", "weights")
 def write_champion() -> Version | None:
     """Write the version with the alias `champion` into `model.weights` in params.yaml.
 
-    Returns the version. If there is no champion, the log says so, params.yaml stays as it is, and
+    Returns the version. If there is no champion, this is logged, params.yaml is not changed, and
     the result is None.
-    The current weights in params.yaml need not be valid. For example, they may be an alias.
-    Raises UserError if MLflow does not answer, if the file of the version is missing or was
-    changed, or if params.yaml is missing, is not valid YAML or has no such value.
+    The old value of `model.weights` is replaced even if it is not valid, for example an alias.
+    Raises UserError if MLflow does not answer, or if the file of the version is missing or was
+    changed. Raises UserError if params.yaml is missing, is not valid YAML, or has no value for
+    `register.name` or `model.weights`.
     """
     if not PARAMS.is_file():
         raise UserError(
@@ -36,7 +37,7 @@ def write_champion() -> Version | None:
         written = _value(text, WEIGHTS)
         log.info(f"{name} has no champion; training starts from params.yaml's weights: {written}")
         return None
-    download(version)  # An error in its file must show now, not after hours of training.
+    download(version)  # A missing or changed file must be reported now, not by a later stage.
     changed = with_value(text, WEIGHTS, version.reference)
     if changed == text:
         log.info(f"params.yaml names the champion of {name} already, version {version.number}")
