@@ -1,4 +1,4 @@
-"""Names of new files → their paths below data/raw, warnings, and a summary for the user."""
+"""The names of new files → their paths below data/raw, warnings, and a summary for the user."""
 
 import logging
 import unicodedata
@@ -20,7 +20,11 @@ Parts = tuple[str, ...]
 
 
 def folder_below(into: str) -> PurePosixPath:
-    """Return the folder that --into names. Raises UserError if it is not below data/raw."""
+    """Return the folder that --into names, relative to data/raw.
+
+    into: the value of --into; an empty text means data/raw itself. Raises UserError if the folder
+    is not below data/raw, or if a part of its path is hidden.
+    """
     folder = PurePosixPath(into)
     if folder.is_absolute() or ".." in folder.parts or any(p.startswith(".") for p in folder.parts):
         raise UserError(f"--into must name a folder below {RAW}, such as cat. Received: {into!r}")
@@ -28,7 +32,12 @@ def folder_below(into: str) -> PurePosixPath:
 
 
 def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, str]:
-    """Return name → path below data/raw. If an outer folder is left out, a message says so."""
+    """Return name → path below data/raw for each new file.
+
+    names: the paths of the files in their folder or archive. into: the folder below data/raw to add
+    to. raw: the path of data/raw.
+    If a folder around the whole data set is left out of the new paths, a message says so.
+    """
     wrapper = _wrapper(names, into, raw)
     if wrapper:
         above = "/".join(wrapper)
@@ -45,7 +54,10 @@ def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, s
 
 
 def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
-    """Raise UserError if a name is not UTF-8, or if a file and a folder have the same name."""
+    """Raise UserError if a name is not UTF-8, or if a file and a folder would have the same name.
+
+    arriving: the paths of the new files below data/raw. existing: the paths of the old files there.
+    """
     files = {*arriving, *existing}
     for name in sorted(arriving):
         if not _is_text(name):
@@ -63,10 +75,11 @@ def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
 
 
 def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str]) -> str:
-    """Return a line that says what was added, per class folder, and what was left out.
+    """Return a line with the number of added files, also per class folder, and of other files.
 
-    new: paths below data/raw that were copied. replaced: how many of them replaced a file.
-    known: how many files data/raw had already. skipped: names of hidden files.
+    new: the paths below data/raw of the added files. replaced: the number of added files that
+    replaced an old file. known: the number of files that were not added, because data/raw had them
+    already. skipped: the names of hidden files, which were left out.
     """
     classes = Counter(_class(name) for name in new if is_image(name))
     most = sorted(classes.most_common(SHOWN))
@@ -83,7 +96,10 @@ def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str
 
 
 def alike_names(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
-    """Yield a warning if names differ only in capitals or in the Unicode form of a letter."""
+    """Yield one warning if two names differ only in capitals or in the Unicode form of a letter.
+
+    new: the paths of the new files below data/raw. existing: the paths of the old files there.
+    """
     alike = defaultdict(set)
     for name in {*new, *existing}:
         alike[unicodedata.normalize("NFC", name).casefold()].add(name)
@@ -98,10 +114,13 @@ def alike_names(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
 
 
 def _wrapper(names: Sequence[str], into: PurePosixPath, raw: Path) -> Parts:
-    """Return the outer folders to leave out, so that the class folders come first in a path.
+    """Return the outer folders to leave out of all names, so that a path starts with its class.
 
     Example: photos/ is left out of photos/cat/1.png and photos/dog/1.png, because cat and dog are
-    the classes. A folder that data/raw has already is a class or a split, so it is not left out.
+    the classes. If data/raw already has a folder photos, then photos is a class or a split, and it
+    is not left out.
+    A folder with the same name as the folder `into` is left out: with `--into cat`, the new path of
+    cat/1.png is cat/1.png and not cat/cat/1.png.
     """
     paths = [PurePosixPath(name).parts for name in names if is_image(name) or _is_table(name)]
     around = _common([parts[:-1] for parts in paths])
@@ -120,9 +139,10 @@ def _common(folders: Sequence[Parts]) -> Parts:
 
 
 def _is_layout(paths: Sequence[Parts]) -> bool:
-    """Return whether the top of these paths is a table, an array file, a split or class folders.
+    """Return whether the first parts of these paths look like the top of a data set.
 
-    Class folders means: at least two folders, and no image beside them.
+    The top of a data set has a table, an array file, the folder of a split, or class folders. Two
+    or more folders are class folders if there is no image beside them.
     """
     top = [parts[0] for parts in paths if len(parts) == 1]
     folders = {parts[0] for parts in paths if len(parts) > 1}
@@ -152,7 +172,10 @@ def _folders_of(name: str) -> list[str]:
 
 
 def _class(name: str) -> str:
-    """Return the class folder of an image, or ""; the folder of a split (train/) is no class."""
+    """Return the class folder of an image; "" if the image is in no class folder.
+
+    The folder of a split, such as train/, is no class folder.
+    """
     parts = PurePosixPath(name).parts[:-1]
     below = parts[1:] if parts and parts[0].lower() in SPLITS_BY_WORD else parts
     return below[0] if below else ""

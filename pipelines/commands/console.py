@@ -1,4 +1,7 @@
-"""Text, tables and checks → the terminal, or a pipe (then a table is 120 columns wide)."""
+"""Text, tables and checks → lines on the terminal or in a pipe.
+
+On a terminal, a table is at most as wide as the terminal. In a pipe, it has at most 120 columns.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,10 @@ COLOURS = {
 
 
 def console() -> "Console":
-    """Return a Rich console without markup, because class names may contain [brackets]."""
+    """Return a Rich console that prints [brackets] as they are.
+
+    Class names may contain brackets. With markup, Rich would read them as the name of a style.
+    """
     from rich.console import Console
 
     shown = Console(markup=False, highlight=False)
@@ -28,13 +34,13 @@ def console() -> "Console":
 
 
 def show_lines(*lines: str, style: str = "") -> None:
-    """Print lines without extra line breaks, so that commands in them can be copied."""
+    """Print lines without extra line breaks, so that the user can copy commands from them."""
     for line in lines:
         console().print(line, style=style or None, soft_wrap=True)
 
 
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table; a column whose title starts with `>` is aligned to the right."""
+    """Print a table. A column is aligned to the right if its title starts with `>`."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", header_style="bold")
@@ -46,7 +52,7 @@ def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]
 
 
 def show_facts(title: str, facts: Mapping[str, str]) -> None:
-    """Print names and values below a title."""
+    """Print a title, and below it the name and the value of each fact."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
@@ -59,7 +65,7 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
 
 
 def show_checks(checks: "Iterable[Check]") -> bool:
-    """Print checks with their advice; return True if no check has failed."""
+    """Print checks with their findings and advice. Return True if no check has the status fail."""
     from rich.table import Table
     from rich.text import Text
 
@@ -75,9 +81,12 @@ def show_checks(checks: "Iterable[Check]") -> bool:
 
 
 def interval_text(interval: Any, *, signed: bool = False) -> str:
-    """Return an Interval as `0.983 (0.974 – 0.991)`, or a dash if it is None or has no value.
+    """Return a value with its interval as text, such as `0.983 (0.974 – 0.991)`.
 
-    signed: write `+` before positive numbers, as for a difference.
+    interval: an Interval or None. If it has a value but no ends, the text is only the value. If it
+    is None or has no value, the text is a dash.
+    signed: write `+` before the positive numbers of an interval with ends. Differences are written
+    so, such as `+0.012 (−0.003 – +0.027)`.
     """
     if interval is None or interval.value is None:
         return "–"

@@ -1,14 +1,15 @@
-"""A folder, file or archive → its files in data/raw, all or none, tracked by DVC.
+"""A folder, file or archive → its files in data/raw, tracked by DVC. All are added, or none.
 
 The new data/raw is built beside the old data/raw and then replaces it (`write_whole`).
 
-Files of the old data/raw are hard-linked into the new one. DVC recognises a file by inode, time and
-size, so DVC does not read the linked files again.
+The files of the old data/raw are hard-linked into the new data/raw. DVC recognises a file by its
+inode, time and size, so DVC does not read the linked files again.
 
-New files are copied. A hard link would be quicker, but the link and the source would be one file:
-an edit of the source would also change data/raw. With DVC's `cache.type hardlink` the edit would
-also change DVC's cache, whose objects must never change. On Btrfs and XFS the kernel lets the copy
-share its blocks with the source until one of the two is edited, so the copy is quick.
+New files are copied. A hard link would be quicker, but the link and the source would be the same
+file. So an edit of the source would also change data/raw. With DVC's setting `cache.type hardlink`,
+the edit would also change DVC's cache, whose objects must never change. On the file systems Btrfs
+and XFS a copy is quick, because the copy uses the same disk blocks as the source until the source
+or the copy is edited.
 """
 
 import logging
@@ -34,38 +35,45 @@ from pipelines.workspace.raw_data import check_root, track_with_dvc
 
 log = logging.getLogger(__name__)
 
-# Archives are unpacked into this folder. It is removed before the new data/raw replaces the old.
+# Archives are unpacked into this folder of the new data/raw. The folder is removed before the new
+# data/raw replaces the old data/raw.
 INCOMING = ".incoming"
-RESERVE = 2**27  # bytes of the disk that must stay free
+RESERVE = 2**27  # This many bytes of the disk stay free.
 
 
 @dataclass(frozen=True)
 class Arrival:
     """The files to add."""
 
-    files: Mapping[str, Path]  # path below data/raw → where the file is now
-    sums: Mapping[str, str]  # path below data/raw → sha256; empty if there is no archive
-    skipped: tuple[str, ...]  # names of hidden files, which are not added
+    files: Mapping[str, Path]  # new path below data/raw → current path of the file
+    sums: Mapping[str, str]  # new path below data/raw → sha256; empty if there is no archive
+    skipped: tuple[str, ...]  # names of hidden files and system files, which are not added
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to each file that arrives. All names are paths below data/raw."""
+    """What happens to each file to add. A file is named by its new path below data/raw."""
 
-    new: tuple[str, ...]  # files to copy, including the files in `replaced`
-    replaced: frozenset[str]  # files that overwrite a file with other content
-    known: tuple[str, ...]  # files that data/raw has already, with the same content
+    new: tuple[str, ...]  # files to write, including the files of `replaced`
+    replaced: frozenset[str]  # files that overwrite an old file with other content
+    known: tuple[str, ...]  # files that are not written: data/raw has them with the same content
 
 
 def add_images(path: Path, into: str = "", replace_others: bool = False) -> None:
     """Copy a folder's content, a file or an archive's content into data/raw, then `dvc add` it.
 
-    into: folder below data/raw. replace_others: overwrite files with the same name and other
-    content. If the process is killed, data/raw is either the old one or the new one, and the next
-    call removes temporary files. Adding the same files again is always safe.
-    Raises UserError if the path, a name or the archive is refused, if something is a link or no
-    plain file, if data/raw has other content under a name (unless replace_others), if the disk is
-    too small, or if DVC fails. Only if DVC fails has data/raw changed.
+    path: the folder, file or archive. into: the path of the folder below data/raw to add to; ""
+    means data/raw itself. replace_others: overwrite files of data/raw that have the same name and
+    other content.
+    If the process is killed, data/raw has all of the new files or none of them. If the process is
+    killed at the moment of the replacement, data/raw is missing until the next call, which restores
+    the old data/raw. The next call also removes temporary files. Adding the same files again
+    changes nothing.
+    Raises UserError if the current folder is not the root of a repository, if the path, a name or
+    the archive is refused, if a file is a link or no plain file, if data/raw has a file with the
+    same name and other content and `replace_others` is false, if data/raw has no files although
+    data/raw.dvc exists, if the disk has too little space, or if DVC fails. If DVC fails, data/raw
+    already has the new files. After the other errors, data/raw is unchanged.
     """
     check_root()
     folder = arrivals.folder_below(into)
@@ -80,7 +88,8 @@ def add_images(path: Path, into: str = "", replace_others: bool = False) -> None
             _copy_new(arrival, plan, staged)
             if (staged / INCOMING).exists():
                 shutil.rmtree(staged / INCOMING)
-            os.sync()  # One sync for all files is quicker than one for each in `write_whole`.
+            # `write_whole` then syncs each file. This is quick if the disk has all bytes already.
+            os.sync()
         track_with_dvc(RAW, keep_open=[lock])
     log.info(arrivals.summary(plan.new, len(plan.replaced), len(plan.known), arrival.skipped))
     for line in arrivals.alike_names(plan.new, existing):
@@ -89,7 +98,11 @@ def add_images(path: Path, into: str = "", replace_others: bool = False) -> None
 
 
 def _source(path: Path) -> Path:
-    """Return the resolved path of what is to be added. Raises UserError if it is refused."""
+    """Return `path` as an absolute path without links.
+
+    Raises UserError if the path does not exist, if it is no folder and no plain file, if it is
+    data/raw, if it is in data/raw, or if it contains data/raw.
+    """
     source, raw = path.resolve(), RAW.resolve()
     if not source.is_dir() and not source.is_file():
         raise UserError(f"there is no such folder, file or archive. Received: {path}")
@@ -102,7 +115,11 @@ def _source(path: Path) -> Path:
 
 
 def _existing() -> tuple[str, ...]:
-    """Return the names of the files in data/raw. Raises UserError if nothing can be added to it."""
+    """Return the paths of the files in data/raw, relative to data/raw; empty if it is missing.
+
+    Raises UserError if data/raw is a link or a mount, if it contains a link or another file that is
+    not plain, or if it has no files although data/raw.dvc exists.
+    """
     if RAW.is_symlink() or os.path.ismount(RAW):
         raise UserError(
             f"{RAW} must be a plain folder, since it is replaced as a whole; move DVC's cache to "
@@ -119,7 +136,10 @@ def _existing() -> tuple[str, ...]:
 
 
 def _plain_files(folder: Path) -> tuple[str, ...]:
-    """Return every file below a folder, sorted. Raises UserError if anything is no plain file."""
+    """Return the sorted paths of all files below a folder, relative to the folder.
+
+    Raises UserError if one of them is not a plain file, or if a folder cannot be read.
+    """
     tree = scan(folder)
     for name in sorted([*tree.files, *tree.closed]):
         path = folder / name
@@ -180,9 +200,9 @@ def _is_known(arrival: Arrival, name: str) -> bool:
 
 
 def _link_existing(existing: tuple[str, ...], plan: Plan, staged: Path) -> None:
-    """Link the files of data/raw, and make all its folders with the same permissions.
+    """Make hard links in `staged` to the files of data/raw, in folders with the same permissions.
 
-    Empty folders are made as well. Files that will be replaced are not linked.
+    Empty folders of data/raw are made in `staged` as well. Files that will be replaced get no link.
     """
     for name in scan(RAW).folders if RAW.is_dir() else ():
         (staged / name).mkdir(parents=True, exist_ok=True)
@@ -191,7 +211,7 @@ def _link_existing(existing: tuple[str, ...], plan: Plan, staged: Path) -> None:
         if name not in plan.replaced:
             try:
                 os.link(RAW / name, staged / name)
-            except OSError:  # The file system has no links, or another user owns the file.
+            except OSError:  # The file system has no hard links, or another user owns the file.
                 shutil.copy2(RAW / name, staged / name)
 
 
@@ -206,7 +226,10 @@ def _copy_new(arrival: Arrival, plan: Plan, staged: Path) -> None:
 
 
 def _copy_checked(arrival: Arrival, staged: Path, name: str) -> None:
-    """Move an unpacked file or copy any other file. Raises UserError if the sha256 then differs."""
+    """Write the file `name` into `staged`: move it if it was unpacked there, or else copy it.
+
+    Raises UserError if the sha256 of the written file is not the sha256 of the source.
+    """
     source, target = arrival.files[name], staged / name
     expected = arrival.sums.get(name)
     if expected:
@@ -223,17 +246,18 @@ def _copy_checked(arrival: Arrival, staged: Path, name: str) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as read, target.open("xb") as written:
-        # copy_file_range is missing on some systems and fails between some disks.
+        # Some systems do not have copy_file_range, and it fails between some file systems.
         with suppress(AttributeError, OSError):
             while os.copy_file_range(read.fileno(), written.fileno(), 2**30):
                 pass
-        shutil.copyfileobj(read, written)  # This copies what the kernel did not.
+        shutil.copyfileobj(read, written)  # This copies the bytes that are not copied yet.
 
 
 def _check_space(need: int, folder: Path) -> int:
-    """Return how many bytes may be added. Raises UserError if `need` bytes are too many.
+    """Return the number of bytes that may be added. Raises UserError if `need` is more than this.
 
-    `dvc add` copies files into DVC's cache. If the cache is on the same disk, bytes count twice.
+    need: the size of the new files in bytes. folder: a folder on the disk of data/raw. `dvc add`
+    copies the files into DVC's cache. If the cache is on the same disk, each byte counts twice.
     """
     cache = next(path for path in _upwards(dvc_files.cache_folder()) if path.exists())
     copies = 2 if cache.stat().st_dev == folder.stat().st_dev else 1

@@ -1,4 +1,4 @@
-"""A revision → what changed in the images since then: a table per class and examples, or JSON."""
+"""A commit → what changed in the images since this commit, as tables and examples or as JSON."""
 
 import json
 import tempfile
@@ -35,9 +35,12 @@ COLUMNS = {
 def show_difference(revision: str | None, as_json: bool) -> None:
     """Print what changed in the images since a commit, as tables or as JSON.
 
-    revision: a commit, branch or tag; None means the last commit that had other images.
-    Raises UserError outside of a repository's root, if git does not know the revision, if no
-    earlier commit has other images, or if the revision has no manifest or its manifest is lost.
+    revision: the name of a commit, branch or tag. None means the last commit whose images differ
+    from the current images.
+    Raises UserError if the current folder is not the root of a repository, if git does not know the
+    revision, if revision is None and no commit has other images, if the commit has no manifest, if
+    its manifest is neither in DVC's cache nor in the remote, or if the current manifest is missing
+    or damaged.
     """
     check_root()
     now = revisions.current()
@@ -79,9 +82,10 @@ def _revision(asked: str | None, now: Revision) -> Revision:
 
 
 def _manifest(revision: Revision) -> pd.DataFrame:
-    """Return a revision's manifest from DVC's cache, or else from DVC's remote.
+    """Return the manifest of a revision from DVC's cache, or from the remote if the cache lacks it.
 
-    Raises UserError if neither the cache nor the remote has it.
+    The table has the columns path, label and image_id. Raises UserError if neither the cache nor
+    the remote has the manifest.
     """
     manifest = revisions.read_manifest(revision)
     if manifest is not None:
@@ -129,7 +133,11 @@ def _show(changes: Difference, then: Revision, notes: list[str]) -> None:
 
 
 def _example(row: dict[str, str]) -> str:
-    """Return a row as text: its path, or `old path → new path`, and the labels if they differ."""
+    """Return a changed image as text: its path, or `old path → new path` if the path changed.
+
+    If the label changed, the old and the new label follow in brackets. row: a row of one of the
+    tables of `Difference`.
+    """
     if "old_path" not in row:
         return row["path"]
     moved = row["path"] if row["path"] == row["old_path"] else f"{row['old_path']} → {row['path']}"

@@ -1,14 +1,20 @@
-"""Every byte of DVC's cache and of the workspace → a list of the damage; --heal repairs it.
+"""The tracked files of the workspace and DVC's objects → a list of damage; --heal repairs it.
 
-DVC trusts an object of its cache if the file is read-only. DVC trusts a file of the workspace if
-its inode, time and size are as DVC saw them. A faulty disk, a copy or a faulty program can change
-bytes without changing inode, time or size. So every byte is hashed here. A difference is one of:
+An object is a file in DVC's cache whose name is the md5 of its content. A listing is an object that
+names the files of a folder; its name ends in `.dir`.
+
+DVC trusts an object if the file is read-only. DVC trusts a file of the workspace if its inode, time
+and size are as DVC last saw them. A faulty disk or a faulty program can change bytes without
+changing inode, time or size. So this module computes the md5 of each file and object. It reports
+these differences:
 
 damaged object: the md5 of its content is not its name. No program edits objects, so this is damage.
 damaged file: its md5 is not the recorded md5, but DVC sees no change of inode, time or size. An
     edit changes at least one of the three, so this is damage. --heal overwrites no other files.
 changed file: its md5 is not the recorded md5, and DVC sees a change or has never seen the file. The
-    change may be meant, so the file is listed and stays as it is.
+    user may have edited the file, so it is listed and stays as it is.
+missing object: an object of data/raw that is not in the cache, or cannot be read.
+missing file: a file of data/raw that is not in the workspace, or cannot be read.
 """
 
 import json
@@ -40,25 +46,28 @@ class Tracked:
     """What DVC recorded in data/raw.dvc and dvc.lock."""
 
     files: Mapping[str, str]  # path → md5
-    objects: Mapping[str, tuple[str, ...]]  # name of an object or listing → paths with its content
-    outs: Mapping[str, str]  # data/raw or an output of a stage → name of its object or listing
+    objects: Mapping[str, tuple[str, ...]]  # name of an object → paths that have its content
+    outs: Mapping[str, str]  # data/raw or an output of a stage → name of its object
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is not as DVC recorded it. For objects: name → the paths that have this content."""
+    """The differences from what DVC recorded.
+
+    The two mappings of objects map the name of an object to the paths that should have its content.
+    """
 
     damaged_objects: Mapping[str, tuple[str, ...]]
-    missing_objects: Mapping[str, tuple[str, ...]]  # only objects of data/raw
-    damaged_files: Mapping[str, str]  # path → md5 as recorded
+    missing_objects: Mapping[str, tuple[str, ...]]  # Only objects of data/raw are listed.
+    damaged_files: Mapping[str, str]  # path → recorded md5
     changed_files: tuple[str, ...]
-    missing_files: tuple[str, ...]  # only files of data/raw
+    missing_files: tuple[str, ...]  # Only files of data/raw are listed.
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is damaged or missing, and data/raw is unchanged.
+        """Return True if nothing is damaged or missing, and no file of data/raw has changed.
 
-        Outputs of stages may have changed.
+        Changed outputs of stages do not count.
         """
         raw = [path for path in self.changed_files if _is_raw(path)]
         return not (
@@ -71,12 +80,15 @@ class Findings:
 
 
 def verify_data(heal: bool) -> bool:
-    """Hash what data/raw.dvc and dvc.lock name, and print what is not as recorded.
+    """Compare the files and objects that data/raw.dvc and dvc.lock name with their recorded md5.
 
-    heal: repair what is certainly damage. An object of the cache is repaired from an intact file
-    of the workspace, or else from the remote. A file is repaired from an intact object.
-    Returns `Findings.passed` of what is left in the end. Raises UserError outside of a repository's
-    root, if DVC does not track data/raw, or if a repaired file cannot be written.
+    All differences are printed.
+    heal: repair damaged objects, missing objects and damaged files. An object is copied from an
+    intact file of the workspace. If there is none, the object is fetched from the remote. A file is
+    copied from an intact object.
+    Returns True if no damage is left, no file or object of data/raw is missing, and no file of
+    data/raw has changed. Raises UserError if the current folder is not the root of a repository, if
+    DVC does not track data/raw, or if a repaired file cannot be written.
     """
     check_root()
     with locks.hold(Path(), "fovea data verify"):
@@ -114,7 +126,11 @@ def _read_tracked() -> Tracked:
 
 
 def _files_of(path: str, name: str) -> dict[str, str]:
-    """Return path → md5 for the files of an output; empty if its listing cannot be read."""
+    """Return path → md5 of the files of an output.
+
+    path: the path of the output. name: the name of its object. The result is empty if the output is
+    a folder and its listing is missing or damaged.
+    """
     if not name.endswith(dvc_files.FOLDER):
         return {path: name}
     try:
@@ -156,7 +172,10 @@ def _md5s(paths: Iterable[Path], what: str, count: int) -> list[str | None]:
 
 
 def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
-    """Return the paths whose inode, time or size DVC sees changed; all paths if DVC fails."""
+    """Return the paths of all files that DVC sees as changed or has never seen.
+
+    Returns `paths` if DVC fails, so that none of them counts as damaged.
+    """
     done = capture(*DVC, "--wait-for-lock", "data", "status", "--granular", "--json")
     if done.returncode != 0:
         reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
@@ -168,9 +187,10 @@ def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
 
 
 def _heal_listings(tracked: Tracked) -> bool:
-    """Repair the listings of folders; return True if one was repaired.
+    """Repair the damaged listings; return True if a listing was repaired.
 
-    Without its listing, the files of a folder are unknown.
+    A missing listing is repaired only if it is the listing of data/raw. The listings are repaired
+    before the other objects, because the files of a folder are unknown without its listing.
     """
     repaired = False
     for path, name in tracked.outs.items():
@@ -185,7 +205,7 @@ def _heal_listings(tracked: Tracked) -> bool:
 
 
 def _heal(tracked: Tracked, findings: Findings) -> Findings:
-    """Repair what can be repaired; return the findings that are left."""
+    """Repair objects, then files; return the findings that are left."""
     objects = {**findings.damaged_objects, **findings.missing_objects}
     copied = {name for name, paths in objects.items() if _replace_object(name, paths)}
     _log_healed([path for name in copied for path in objects[name]], "the workspace")
@@ -207,9 +227,10 @@ def _heal(tracked: Tracked, findings: Findings) -> Findings:
 
 @contextmanager
 def _as_user_error() -> Iterator[None]:
-    """Turn an OSError, such as a full disk, into UserError.
+    """Raise UserError in place of an OSError of the `with` block.
 
-    A file that cannot be read is a finding, not an error.
+    The usual cause is a disk that is full. A file that cannot be read is a finding and raises no
+    OSError.
     """
     try:
         yield
@@ -225,7 +246,10 @@ def _replace_object(name: str, paths: Iterable[str]) -> bool:
 
 
 def _targets(tracked: Tracked, names: Iterable[str]) -> list[str]:
-    """Return the .dvc file and the outs that contain these objects, as targets for `dvc fetch`."""
+    """Return the targets with which `dvc fetch` fetches these objects.
+
+    A target is the path of an output of a stage; for data/raw, it is data/raw.dvc.
+    """
     wanted = [path for name in names for path in tracked.objects[name]]
     return [
         f"{out}.dvc" if out == str(artifacts.RAW) else out

@@ -1,8 +1,9 @@
-"""A workspace → checks of everything that could stop a run, each with its finding and advice.
+"""A workspace → the results of checks that find what could stop a run, with advice to the user.
 
-No check raises an error or changes images, params, results or git. Two checks do the first steps of
-a run, because only this shows that a run can do them: the experiment is created in an existing
-MLflow store, and missing weights are downloaded.
+No check changes images, params, results or git. If a check raises an error, the error is its
+finding. Two checks do the first steps of a run, because only this shows that a run can do them:
+`mlflow` creates the experiment in an existing store of MLflow, and `weights` downloads missing
+weights.
 """
 
 import json
@@ -30,13 +31,18 @@ Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
 GIB = 2**30
 COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
-NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")  # values of the tag git.commit
+# The tag `git.commit` has one of these values if there is no commit.
+NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")
 MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "databricks")
 
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check. `advice` says what to do; it is empty if `finding` says it."""
+    """The result of one check.
+
+    finding: what the check found. advice: what the user should do; empty if there is nothing to do,
+    or if `finding` already says what to do.
+    """
 
     name: str
     status: Status
@@ -45,7 +51,7 @@ class Check:
 
 
 def examine(root: Path = Path()) -> list[Check]:
-    """Check the workspace at `root`; return the results in the order to show them."""
+    """Check the workspace at `root`; return the results in the order of the output."""
     if not any((root / name).is_file() for name in ("params.yaml", "dvc.yaml")):
         finding = f"neither params.yaml nor dvc.yaml in {root.absolute()}"
         return [Check("folder", "fail", finding, "run from the repository's root")]
@@ -61,7 +67,7 @@ def examine(root: Path = Path()) -> list[Check]:
         "weights": _weights,
         "gpu": _gpu,
     }
-    # The checks run in threads: half of the time they wait for DVC and TensorFlow to start.
+    # The checks run in threads, because some of them wait for other processes (DVC, TensorFlow).
     with ThreadPoolExecutor() as threads:
         return list(threads.map(lambda name: _answer(name, questions[name], root), questions))
 
@@ -123,7 +129,7 @@ def _git(root: Path) -> Check:
 
 
 def _data(root: Path) -> Check:
-    """Check that data/raw exists and is what DVC tracks."""
+    """Check that data/raw has labelled images and no links, and is the same as DVC recorded it."""
     raw = root / artifacts.RAW
     track = f"dvc add {artifacts.RAW}"
     try:
@@ -147,7 +153,10 @@ def _data(root: Path) -> Check:
 
 
 def _images_per_class(root: Path) -> Counter[str]:
-    """Count images by label. Raises UserError if the stage `ingest` would."""
+    """Return label → number of images. Images without a label are not counted.
+
+    Raises UserError if the stage `ingest` could not list the images.
+    """
     from components.sources.source import open_source
 
     listing = open_source(root / artifacts.RAW, _read(root).ingest.source)
@@ -167,7 +176,10 @@ def _dvc(root: Path) -> Check:
 
 
 def _dvc_status(root: Path, *targets: str) -> dict[str, Any]:
-    """Return `dvc status`: stage or .dvc file → what changed. Raises UserError if DVC fails."""
+    """Return the output of `dvc status`: stage or .dvc file → list of its changes.
+
+    targets: the stages or .dvc files to check; without targets, all. Raises UserError if DVC fails.
+    """
     done = _run(root, *DVC, "--wait-for-lock", "status", "--json", *targets)
     if done.returncode != 0:
         reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
@@ -186,7 +198,7 @@ def _changed_outs(changes: list[Any]) -> set[str]:
 
 
 def _disk(root: Path) -> Check:
-    """Check that the disk can hold the prepared arrays twice: here and in DVC's cache."""
+    """Check that the disk has space for the prepared arrays in the workspace and in DVC's cache."""
     params = _read(root)
     images = _images_per_class(root).total()
     need = 2 * images * params.prepare.size**2 * 3
@@ -235,7 +247,10 @@ def _weights(root: Path) -> Check:
 
 
 def _gpu(root: Path) -> Check:
-    """Ask TensorFlow for GPUs if there is an NVIDIA driver; TensorFlow takes seconds to start."""
+    """Check that TensorFlow sees the GPUs.
+
+    TensorFlow takes seconds to start, so it is started only if there is an NVIDIA driver.
+    """
     without = f"none; training runs on {os.cpu_count()} processor cores"
     if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
         return Check("gpu", "ok", without)

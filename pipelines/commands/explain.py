@@ -1,4 +1,4 @@
-"""A version's tags → the code, data and params that made it, and commands to build it again."""
+"""The tags of a version → its code, data and params, and the commands that build it again."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from components.tracking.connection import address, connect
 from pipelines.commands.console import show_facts, show_lines
 
 MISSING = "not recorded"
-# Heading → name of a fact below this heading → tag of the version that has the value of the fact.
+# The facts to print: heading → name of a fact below this heading → the tag with its value.
 LINEAGE = {
     "code": {"git commit": "git.commit", "uncommitted changes": "git.dirty"},
     "data": {
@@ -28,10 +28,11 @@ LINEAGE = {
 
 
 def show_lineage(name: str, wanted: str) -> None:
-    """Print the lineage of a version, and how to build it again.
+    """Print the lineage of a version, and the commands that build it again.
 
-    name: of the registered model. wanted: a number or an alias.
-    Raises UserError, which lists the known versions, if there is no such version.
+    name: the name of the registered model. wanted: the number or an alias of the version.
+    Raises UserError if there is no such version, with a list of the known versions, or if MLflow
+    does not answer.
     """
     connect()
     version = find_version(name, wanted)
@@ -57,7 +58,11 @@ def _identity(version: Version) -> Iterator[tuple[str, str]]:
 
 
 def _start(version: Version) -> str:
-    """Return the version that training started from, or only its sha256 if no version has it."""
+    """Return a text that says from which weights the training started.
+
+    The text is `none`, `imagenet`, `not recorded`, or the sha256 of a .keras file. If a version of
+    this registered model has the sha256, the text also names the version.
+    """
     start = version.tags.get("started_from", MISSING)
     origins = [other for other in versions(version.name) if other.model_id == start]
     return f"models:/{version.name}/{origins[0].number} ({start})" if origins else start

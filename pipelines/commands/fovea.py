@@ -1,8 +1,7 @@
 """A command line `fovea <command> …` → a call of the function that does the work.
 
-
-Each command has a help text with an example, and imports what it needs only when it runs, so
-`fovea --help` answers at once.
+Each command has a help text with an example. A command imports its modules only when it runs, so
+that `fovea --help` is quick.
 """
 
 import sys
@@ -40,13 +39,13 @@ Reason = Annotated[
 
 
 class Sample(StrEnum):
-    """Images that come with the installed packages."""
+    """The names of the samples. Their images are part of an installed package."""
 
     DIGITS = "digits"
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one sentence and exit status 1."""
+    """Run the command line. A UserError is printed as one sentence, and the exit status is 1."""
     quiet_vendors()
     show_messages()
     try:
@@ -72,7 +71,7 @@ def set_messages(
 
 
 class Card(StrEnum):
-    """The cards from which params.yaml can be written."""
+    """The names of the cards. `fovea init` writes params.yaml from a card."""
 
     PHOTOS = "photos"
     DIGITS = "digits"

@@ -1,8 +1,10 @@
-"""The demo's workspace → a workspace for other images, with a new params.yaml.
+"""The workspace of the demo → an empty workspace for other images, with a new params.yaml.
 
-Only files that `fovea sample digits` and `dvc repro` can make again are removed, and only if
-data/raw, data/raw.dvc and dvc.lock are of no other images than the demo's. If `fovea init` is
-killed, the next `fovea init` does the rest.
+The demo's images are the digits of `fovea sample digits`. `fovea init` removes data/raw,
+data/raw.dvc, dvc.lock and the output folder of each stage. It removes nothing if data/raw has other
+images than the digits, or if data/raw.dvc or dvc.lock names other images. So `fovea sample digits`
+and `dvc repro` can make the removed images and results again. If `fovea init` is killed, the next
+`fovea init` removes and writes the rest.
 """
 
 import hashlib
@@ -38,10 +40,14 @@ NAMES = {"photos": "the card for photographs", "digits": "the demo's card"}
 def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> None:
     """Write params.yaml from a card; for photographs, remove the demo's images and results first.
 
-    agreed: remove and replace without asking. If params.yaml has changes that git does not have,
-    it is first copied to params.yaml.bak. Raises UserError, and changes nothing, outside of a
-    repository's root, if other images than the demo's are here, if a value breaks a rule, if the
-    answer is no, or if there is a question but no terminal.
+    card: `photos` or `digits`. name: the name of the registered model. If it is None, the card
+    `digits` keeps its own name, and for `photos` the user is asked. floors, gpu: see `card_text`.
+    agreed: remove and replace files without asking the user.
+    If params.yaml has changes that git does not have, it is first copied to params.yaml.bak. If
+    this file exists with other content, the copy gets another name, such as params.yaml.bak2.
+    Raises UserError if the current folder is not the root of a repository, if the workspace has
+    other images than the demo's, if a value breaks a rule, if the user answers no, if the user must
+    be asked but there is no terminal, or if a git command fails. Nothing is removed then.
     """
     if not DAG.is_file():
         raise UserError(f"run from the repository's root, beside {DAG}. Received: {Path.cwd()}")
@@ -72,9 +78,10 @@ def _ask_name() -> str:
 
 
 def _demo_paths() -> list[Path]:
-    """Return the paths of the demo's images, of DVC's files about them, and of each stage's folder.
+    """Return the paths to remove: data/raw, data/raw.dvc, dvc.lock, and the folder of each stage.
 
-    Raises UserError if one of them is of other images.
+    Paths that do not exist are left out. Raises UserError if data/raw has other images than the
+    demo's, or if data/raw.dvc or dvc.lock names other images.
     """
     if (others := _other_images()) is not None:
         raise UserError(
@@ -88,7 +95,7 @@ def _demo_paths() -> list[Path]:
 
 
 def _other_images() -> str | None:
-    """Return a text that says which path is of other images than the demo's, or None."""
+    """Return which path has or names other images than the demo's; None if no path does."""
     demo = {path: _md5(content) for path, content in digits()}
     if RAW.is_symlink() or RAW.is_file():
         return f"{RAW} is a link or a file"
@@ -99,7 +106,7 @@ def _other_images() -> str | None:
         if not (known and _md5(path.read_bytes()) == demo[name]) and not is_junk(name):
             return str(path)
     listing = _md5(dvc_files.listing_bytes(demo)) + dvc_files.FOLDER
-    # A killed DVC can leave data/raw.dvc empty. An empty file names no images.
+    # If DVC is killed while it writes data/raw.dvc, the file can be empty. Then it names no images.
     if _text(TRACKED).strip() and dvc_files.listing_name_in(_text(TRACKED)) != listing:
         return f"{TRACKED}, which names other images"
     if dvc_files.stage_files(_text(LOCK), "ingest", "deps").get(str(RAW), listing) != listing:
@@ -108,13 +115,18 @@ def _other_images() -> str | None:
 
 
 def _backup_path(text: str) -> Path | None:
-    """Return the path to copy params.yaml to, or None if a card or git has the same text."""
+    """Return the path to which params.yaml must be copied; None if no copy is needed.
+
+    text: the new text of params.yaml. No copy is needed if params.yaml is missing, if it already
+    has this text or the text of a card, or if git has it without changes.
+    """
     if not PARAMS.is_file():
         return None
     now = PARAMS.read_bytes()
     if now in (text.encode(), *(card.read_bytes() for card in FOLDER.glob("*.yaml"))):
         return None
-    if _git("status", "--porcelain", "--", str(PARAMS)) == "":  # git has this text.
+    # `git status` prints nothing if params.yaml has no uncommitted changes.
+    if _git("status", "--porcelain", "--", str(PARAMS)) == "":
         return None
     names = itertools.chain([".bak"], (f".bak{number}" for number in itertools.count(2)))
     copies = (PARAMS.with_name(f"{PARAMS}{name}") for name in names)
@@ -160,9 +172,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git prints, or None if git is missing or this is no repository.
+    """Return what git prints; None if git is not installed or this folder is in no repository.
 
-    Raises UserError if the git command fails.
+    Raises UserError if git starts but its command fails.
     """
     try:
         done = git(*arguments)

@@ -1,7 +1,8 @@
 """Options of `fovea retrain` → one run of the Prefect flow, and its exit status.
 
-The flow runs in a separate session. So Ctrl-C in the terminal does not stop Prefect's temporary
-server before the flow has reported its end.
+The flow runs in another process, in its own session of the operating system. Ctrl-C in the terminal
+does not reach this session, so Prefect's temporary server goes on. This process sends the interrupt
+to the flow only, and the flow can still report its end to the server.
 """
 
 import signal
@@ -17,7 +18,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Options:
-    """The options of `fovea retrain`. They are the parameters of the flow `retrain`."""
+    """The options of `fovea retrain`. Each option is a parameter of the flow `retrain`."""
 
     pull: bool
     push: bool
@@ -26,7 +27,7 @@ class Options:
     commit: bool
 
     def check(self) -> None:
-        """Raise UserError if options contradict each other."""
+        """Raise UserError if two options contradict each other, or if one needs another."""
         if self.start_from is None and (self.branch is not None or not self.commit):
             raise UserError(
                 "nothing is committed without `--from champion`, so --branch and --no-commit "
@@ -39,7 +40,10 @@ class Options:
 
 
 def start_apart(options: Options) -> int:
-    """Run this command again in a separate session; return the exit status."""
+    """Run the same command line in a new session; return the exit status, 130 if interrupted.
+
+    Raises UserError, before anything runs, if two options contradict each other.
+    """
     options.check()
     again = [sys.executable, "-m", "pipelines.commands.fovea", *sys.argv[1:], "--apart"]
     status = run_apart(again)
@@ -49,8 +53,12 @@ def start_apart(options: Options) -> int:
 
 
 def start(options: Options) -> int:
-    """Run the flow in this process; return the exit status. A failure is printed in a sentence."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # A background shell ignores it.
+    """Run the flow in this process; return the exit status: 0, 1 after a failure, or 130.
+
+    The message of a failure is printed. 130 means that the flow was interrupted.
+    """
+    # A process that a shell starts in the background ignores SIGINT. This line undoes it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent()
     try:
         from pipelines.retrain import retrain

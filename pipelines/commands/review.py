@@ -1,4 +1,4 @@
-"""Challenger and champion in the registry → tables for a reviewer."""
+"""The registry's challenger, champion and decisions → tables for a reviewer."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,10 @@ CLASSES_SHOWN = 30
 
 
 def show_review(name: str) -> None:
-    """Print challenger and champion, metric by metric, the verdict, and the next commands."""
+    """Print the metrics of challenger and champion, the verdict, and the next commands.
+
+    name: the name of the registered model. Raises UserError if MLflow does not answer.
+    """
     connect()
     proposed, reigning = challenger(name), champion(name)
     if proposed is None:
@@ -35,7 +38,10 @@ def show_review(name: str) -> None:
 
 
 def show_event(name: str, event: Event) -> None:
-    """Print what a decision changed."""
+    """Print a decision about a version, and which version is the champion after it.
+
+    name: the name of the registered model.
+    """
     now = _version(event.to_version)
     stays = "stays" if event.from_version == event.to_version else "is now"
     done = {
@@ -47,7 +53,11 @@ def show_event(name: str, event: Event) -> None:
 
 
 def show_history(name: str) -> None:
-    """Print all decisions, oldest first, and a warning if the alias champion does not agree."""
+    """Print all decisions, oldest first.
+
+    Also print a warning if the alias `champion` is on another version than the last champion of the
+    decisions. name: the name of the registered model. Raises UserError if MLflow does not answer.
+    """
     connect()
     record = history(name)
     if not record:
@@ -85,7 +95,10 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
 
 
 def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
-    """Return the next commands. The first is the command that the verdict advises."""
+    """Return three commands as lines. The first command does what the verdict advises.
+
+    number: the number of the challenger. decision: the verdict, such as `reject`.
+    """
     promote, reject = f"fovea promote {number}", f'fovea reject {number} --reason "…"'
     if decision == "reject":
         choices = (reject, f'{promote} --override --reason "…"')
@@ -95,7 +108,11 @@ def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
 
 
 def _rows_to_show(rows: Sequence[Comparison]) -> list[Comparison]:
-    """Return the overall metrics and the classes whose recall fell most, in the given order."""
+    """Return the rows of all overall metrics, and of at most `CLASSES_SHOWN` classes.
+
+    These are the classes whose recall fell most. If there is no champion, they are the classes with
+    the lowest recall. The order of the rows stays.
+    """
     classes = [row for row in rows if row.class_name is not None]
     worst = sorted(classes, key=_change)[:CLASSES_SHOWN]
     return [row for row in rows if row.class_name is None or row in worst]

@@ -21,10 +21,11 @@ IMAGES = {"digits": 1_797}
 
 
 def write_sample(name: str) -> None:
-    """Write the sample's images into data/raw, all or none, and run `dvc add`.
+    """Write all images of the sample into data/raw, and run `dvc add`.
 
-    Raises UserError outside of a repository's root, if data/raw is not empty or tracked already, or
-    if DVC fails.
+    name: a key of `SAMPLES`. If the process is killed, data/raw has none of the images or all of
+    them. Raises UserError if the current folder is not the root of a repository, if data/raw is not
+    empty, if data/raw.dvc exists, or if DVC fails.
     """
     check_root()
     _check_free(artifacts.RAW)
@@ -58,10 +59,11 @@ def _check_free(folder: Path) -> None:
 
 
 def digits() -> Iterator[tuple[str, bytes]]:
-    """Yield scikit-learn's 1,797 handwritten digits: (`<digit>/<number>.png`, bytes of the file).
+    """Yield the path and the bytes of a PNG file for each of scikit-learn's 1,797 digits.
 
-    8 × 8 pixels, grey, 8 bits: values 0–16 are stretched to 0–255. Source: Alpaydin and Kaynak,
-    Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
+    A path has the form `<digit>/<number>.png`. Each image is grey, with 8 × 8 pixels of 8 bits. The
+    pixel values of scikit-learn, 0 to 16, are scaled to 0 to 255. Source of the images: Alpaydin
+    and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
     """
     from sklearn.datasets import load_digits
 

@@ -1,4 +1,4 @@
-"""metrics.json, verdict.json → how the last run ended, and the next commands."""
+"""metrics.json and verdict.json → the result of the last run, and the next commands to type."""
 
 from components.registry.versions import champion
 from components.tracking.connection import connect
@@ -8,9 +8,10 @@ from pipelines.formats import read_tree
 
 
 def show_summary() -> None:
-    """Print accuracy, version, verdict, report and the next commands.
+    """Print the accuracy, the version, the verdict, the path of the report, and the next commands.
 
-    Raises UserError if the stages `evaluate` and `register` have not run yet.
+    Raises UserError if the stage `evaluate` or `register` has not run yet, or if MLflow does not
+    answer.
     """
     metrics = read_tree(artifacts.METRICS)
     verdict = read_tree(artifacts.VERDICT)

@@ -1,6 +1,6 @@
-"""MLflow's store → MLflow's page for the browser, served until Ctrl-C.
+"""MLflow's store → MLflow's page for the browser, until Ctrl-C.
 
-When the page is closed, every process that served it is ended.
+After Ctrl-C, every process that served the page is ended.
 """
 
 import logging
@@ -31,11 +31,13 @@ POLL_S = 0.2
 
 
 def serve(port: int) -> None:
-    """Serve MLflow's page on 127.0.0.1 until Ctrl-C.
+    """Serve MLflow's page on 127.0.0.1 until Ctrl-C or SIGTERM.
 
-    If MLFLOW_TRACKING_URI is not an sqlite file, print only its address.
+    If MLFLOW_TRACKING_URI does not name an sqlite file, the page is not served. Only the address of
+    MLflow is printed.
 
-    port: the first port to try. Raises UserError if no port is free or the page does not start.
+    port: the first port to try; the next ports are tried if it is in use. Raises UserError if no
+    port is free, or if the page does not start, or if the server ends by itself.
     """
     if is_remote():
         show_lines(f"MLflow's page: {address()}")
@@ -55,12 +57,16 @@ def serve(port: int) -> None:
 
 @contextmanager
 def _server(page: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `mlflow server` in its own process group, and end every process of the group on exit."""
+    """Start `mlflow server` in its own process group, and yield its process.
+
+    page: the address of the page, such as `http://127.0.0.1:5000`. At the end of the `with` block,
+    every process of the group is ended. During the block, SIGTERM raises KeyboardInterrupt.
+    """
     host, port = page.removeprefix("http://").split(":")
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port]
     command += ["--workers", "1", "--backend-store-uri", tracking_uri()]
     command += ["--default-artifact-root", "mlruns"]
-    # MLflow's background jobs are for hosted servers. They would start more processes.
+    # Nothing here uses MLflow's background jobs, and they would start more processes.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     LOG.parent.mkdir(parents=True, exist_ok=True)
     log.debug(f"runs: {' '.join(command)}")
