@@ -25,7 +25,7 @@ test: set-up ## Run doctests and all tests except the long ones, with branch cov
 	python -m pytest -n 2 --dist loadgroup --cov
 
 slow: set-up ## Run the long tests
-	python -m pytest -m slow
+	python -m pytest -m slow -n 2 --dist loadgroup
 
 lock: set-up ## Write requirements.lock after a change in pyproject.toml; versions that still fit stay
 	uv --no-config pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE) -o requirements.lock
