@@ -1,8 +1,8 @@
 """A zip or tar → its members, one by one: name, size and a function that opens the bytes.
 
 Python's zipfile and tarfile read the archive. The header of a member announces the size of the
-member, and these libraries never return more bytes than this. So the sum of the announced sizes is
-an upper bound of the bytes to write. This module refuses an archive with a link, a device, an
+member, and these libraries never return more bytes than the announced size. So at most the sum of
+the announced sizes is written to the disk. This module refuses an archive with a link, a device, an
 encrypted member, or headers that would fill the memory.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
-CHUNK = 2**20  # bytes
+CHUNK = 2**20  # the number of bytes that are read at once
 # The maximum number of bytes between the contents of two files of a tar. These bytes are headers
 # and padding. The maximum also limits the memory, because tarfile reads a whole header into memory.
 HEADER_BYTES = 2**17
@@ -99,8 +99,8 @@ def tar_members(file: IO[bytes]) -> Iterator[Member]:
 
     The bytes of a file must be read before the next member is requested.
 
-    Raises RefusedError for a link, a device, a sparse file, or more than HEADER_BYTES between two
-    files. Raises EOFError if the end of the tar is missing. If the tar is damaged, raises
+    Raises RefusedError for a link, a device, a sparse file, or more than HEADER_BYTES bytes between
+    two files. Raises EOFError if the end of the tar is missing. If the tar is damaged, raises
     tarfile.TarError or an error of the decompression.
     """
     stream = _TarStream(_decompress(file))
@@ -137,9 +137,9 @@ def _decompress(file: IO[bytes]) -> IO[bytes]:
 
 
 class _TarStream(io.RawIOBase):
-    """The stream of the bytes of a tar. At most `left` bytes may be read from it.
+    """The stream of the bytes of a tar. It limits how many bytes are read.
 
-    The caller sets `left` before and after each file.
+    left: the number of bytes that may still be read. The caller sets it before and after each file.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -150,7 +150,7 @@ class _TarStream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes; -1 reads all bytes.
 
-        Raises RefusedError if more than `left` bytes were read.
+        Raises RefusedError if `left` becomes negative.
         """
         chunk = self._file.read(size)
         self.left -= len(chunk)

@@ -2,8 +2,8 @@
 
 Before a member is written, its name is checked. The number of members and the number of bytes are
 also compared with the limits. An archive inside the archive is not unpacked; it is written as a
-file. Python's `extractall` is not used, because it accepts dangerous archives, even with its filter
-`data`. These archives are listed in docs/decisions/archives-by-hand.md.
+file. Python's `extractall` is not used, because it accepts dangerous archives, even with the
+argument `filter="data"`. These archives are listed in docs/decisions/archives-by-hand.md.
 """
 
 import errno
@@ -107,7 +107,9 @@ def announced_bytes(archive: Path) -> int:
     """Return an estimate of the number of bytes after unpacking, without unpacking the archive.
 
     For a zip, the estimate is the sum of the sizes that it announces for its members. For a tar, it
-    is the size of the tar file itself. Raises UserError if a zip is damaged.
+    is the size of the archive file, even if this file is compressed.
+
+    Raises UserError if a zip is damaged.
     """
     if not _is_zip(archive):
         return archive.stat().st_size
@@ -159,7 +161,8 @@ def _write_files(
     """Write the members one by one. Yields after each member, so the caller can show progress.
 
     sums: POSIX path → sha256 (hex). The function adds the files that it writes.
-    skipped: the names of junk files. The function adds the files that it does not write.
+    skipped: a list of names. The function adds the names of junk files, which it does not write.
+
     Raises RefusedError if a name is not a relative path or occurs twice.
     """
     for member in members:
@@ -257,9 +260,10 @@ def _steps(size: int) -> int:
 
 
 def _mebibytes(file: IO[bytes], size: int, work: Iterable[None]) -> Iterator[int]:
-    """Do the work. Yield once for each mebibyte of the archive file that was read.
+    """Unpack the archive. Yield once for each mebibyte of the archive file that was read.
 
-    file: the open archive file. size: the size of the archive file in bytes.
+    file: the open archive file.
+    size: the size of the archive file in bytes.
     work: an iterator that unpacks the next member at each step.
     """
     done, steps = 0, _steps(size)

@@ -11,8 +11,8 @@ the images of some cases. The cases and rules:
   colour. Pillow does not do this with 16-bit grey, so this module does it.
 - Transparent pixels are blended with the colour `background`. This includes the transparent colours
   of a palette. With `alpha: drop`, the transparency is ignored and the stored colours are kept.
-- A grey value is repeated in three channels. A number of a palette is replaced by its colour. CMYK
-  is converted by Pillow's formula.
+- A grey value is copied to all three channels. A pixel of a palette image stores the number of a
+  colour; the number is replaced by the colour. CMYK is converted by Pillow's formula.
 - A colour profile is ignored. With `icc_profile: srgb`, the colours are converted from the profile
   to sRGB.
 - If a JPEG holds several pictures, the first picture is decoded. (This format is called MPO. Phones
@@ -69,10 +69,10 @@ READERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
     "bmp": BmpImagePlugin.BmpImageFile,
 }
 
-# The rendering intent, which is a rule for converting colours that do not exist in sRGB. The
-# relative colorimetric intent does not change colours that exist in sRGB. The perceptual intent may
-# change every colour, in a way that the maker of the profile chose. For the profiles of cameras and
-# screens, the two intents give the same colours.
+# The rendering intent of all colour conversions. A rendering intent is a rule for colours that do
+# not exist in sRGB. The relative colorimetric intent does not change colours that exist in sRGB.
+# The perceptual intent is not used, because it may change every colour, in a way that the maker of
+# the profile chose. For the profiles of cameras and screens, both intents give the same colours.
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 # A profile counts as sRGB if the conversion to sRGB changes no channel by more than this number of
 # levels (0 to 255). Two sRGB profiles may differ by 2 levels because of rounding.
@@ -140,7 +140,7 @@ def decode(data: bytes, params: Decode) -> Image:
         raise
     except Pillow.DecompressionBombError as error:  # Pillow's WebP reader has its own limit
         raise Fault("too_many_pixels", str(error), facts) from None
-    except Exception as error:  # for bad bytes, Pillow raises a dozen unrelated types
+    except Exception as error:  # Pillow raises many types of exceptions for bad bytes
         text = f"its bytes cannot be decoded ({str(error) or type(error).__name__})"
         raise Fault("truncated" if cut else "damaged", text, facts) from None
 
@@ -189,19 +189,20 @@ def _decode(data: bytes, header: Header, params: Decode) -> Image:
 
 
 def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    grid = pixels.view("V3")[..., 0]  # one element per pixel, to double the speed
+    grid = pixels.view("V3")[..., 0]  # an element is a whole pixel; this doubles the speed
     return np.ascontiguousarray(UPRIGHT[orientation](grid))[..., None].view(np.uint8)
 
 
 def _decode_jpeg(data: bytes, header: Header) -> Pixels | None:
-    """Decode a JPEG to uint8 [H, W, 3], or [H, W, 4] for CMYK. Returns None if Pillow must do it.
+    """Decode a JPEG to uint8 [H, W, 3], or [H, W, 4] for CMYK.
 
-    Pillow and simplejpeg both use libjpeg-turbo, which warns about damaged files. Pillow ignores
-    these warnings. simplejpeg raises ValueError for every warning. So a file with a harmless
-    warning must be decoded by Pillow.
+    Returns None if the JPEG must be decoded by Pillow. Pillow and simplejpeg both use
+    libjpeg-turbo, which warns about damaged files. simplejpeg raises ValueError for every warning,
+    also for a harmless warning. Pillow ignores all warnings. So Pillow must decode a file with a
+    harmless warning.
 
-    simplejpeg writes the pixels into an array that was allocated here. The array has the size that
-    the header states, and this size was checked before.
+    simplejpeg writes the pixels into an array that is allocated here. So the needed memory depends
+    only on the size in the header, which `check_size` has compared with the maximum.
 
     Raises ValueError if the picture is damaged, and Fault damaged if the size of the picture
     differs from the size in the header.
@@ -257,9 +258,9 @@ def _open(data: bytes, header: Header) -> Pillow.Image:
 def _ends_black(image: Pillow.Image) -> bool:
     """Return whether all values are 0 in one of the last two rows of the picture.
 
-    Pillow leaves the values of missing rows at 0. Usually the file stores the last row at its end.
-    If the picture is interlaced, the second-last row may be stored after the last row. So both rows
-    are checked.
+    If the result is True, rows may be missing, because Pillow leaves the values of missing rows at
+    0. Usually the file stores the last row at its end. If the picture is interlaced, the
+    second-last row may be stored after the last row. So both rows are checked.
     """
     width, height = image.size
     rows = (image.crop((0, row, width, row + 1)) for row in range(max(0, height - 2), height))

@@ -124,7 +124,7 @@ def _sharpness(luma: NDArray[Any], luma_range: int) -> float:
 
     luma: the luma of the picture, uint8 [H, W].
     luma_range: the difference between the 99th and the 1st percentile of the luma, in grey levels.
-    The minimum divisor is MIN_RANGE.
+    If the difference is smaller than MIN_RANGE, the divisor is MIN_RANGE.
 
     The Laplacian measures focus (Pech-Pacheco et al., 2000). A percentile is used, because the
     variance is low if a sharp object is in front of a plain wall. The percentile is divided by the
@@ -155,8 +155,8 @@ def _border_share(pixels: NDArray[Any]) -> float:
 
     The border of a colour is everything outside the smallest box that contains all pixels of other
     colours. Two colours are tried: the colour of the top left pixel and the colour of the bottom
-    right pixel. No other colour is possible, because a border always contains one of these two
-    pixels. The larger of the two shares is returned.
+    right pixel. No other colour is possible, because a border contains a whole side of the picture,
+    and each side contains one of these two pixels. The larger of the two shares is returned.
     """
     height, width, _ = pixels.shape
     shares: list[float] = []

@@ -100,7 +100,7 @@ def fingerprint(luma: NDArray[np.uint8]) -> bytes | None:
     disc = small.astype(np.float32) * DISC
     band = _blur(disc, FINE) / FINE_SHARE - _blur(disc, COARSE) / COARSE_SHARE
     samples = cv2.remap(band, RING_X, RING_Y, cv2.INTER_LINEAR)
-    if float(np.vdot(samples, samples)) < BYTES * LEAST_TEXTURE**2:  # such as a blank page
+    if float(np.vdot(samples, samples)) < BYTES * LEAST_TEXTURE**2:  # for example, a blank page
         return None
     samples = np.copysign(np.abs(samples) ** POWER, samples)
     whole = np.rint(samples * (127 / np.abs(samples).max())).astype(np.int8)

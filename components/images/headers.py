@@ -2,10 +2,12 @@
 
 This module guarantees for all input bytes:
 
-- The facts (format, size, bit depth and so on) are read from the file itself.
+- The facts (format, size, bit depth and so on) are read from the bytes of the file, not from its
+  name.
 - If the end of a PNG or WebP is missing, or if a checksum in a PNG is wrong, Fault is raised before
   a decoder starts. Without this check, a decoder may leave the missing part of the picture black
-  and report no error. A BMP whose end is missing raises no Fault here; the field `cut` is set.
+  and report no error. A BMP whose end is missing raises no Fault here; the field `cut` of its
+  Header is True.
 - Memory and time are bounded. At most MAX_PARTS parts are read, and every decompression has a
   maximum number of bytes.
 - Pillow gets only those parts of a PNG or WebP that hold the picture. Pillow would decompress
@@ -31,9 +33,9 @@ from numpy.typing import NDArray
 from components.images.fault import Facts, Fault
 
 # The maximum number of parts (chunks or segments) in a file. It limits the memory, because a
-# decoder needs about 100 bytes of memory for a part of 4 bytes.
+# decoder needs about 100 bytes of memory for each part, even if the part has only 4 bytes.
 MAX_PARTS = 100_000
-MAX_PROFILE_BYTES = 16_000_000  # the largest usual profiles are for print and have about 10 MB
+MAX_PROFILE_BYTES = 16_000_000  # profiles for print may have about 10 MB
 
 PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # colour type → Pillow's mode
@@ -70,8 +72,9 @@ class Header:
     values: the pixels of a .npy file, uint8 [H, W], [H, W, 3] or [H, W, 4]. None for other formats.
     icc: the pieces of the colour profile, as stored in the file. Empty if the file has no profile.
     end: the offset in bytes of the EOI marker (end of image) of a JPEG. 0 for other formats.
-    cut: whether a BMP is shorter than its header says. Its picture may be complete nevertheless.
-    Only decoding the picture shows this. False for other formats.
+    cut: whether a BMP is shorter than its header says. False for other formats. The picture of such
+    a BMP may still be complete, so it is decoded. If the decoder fails, the code of the Fault is
+    truncated.
     """
 
     facts: Facts
@@ -142,8 +145,8 @@ def overrun(part: str, cut: bool) -> Fault:
     """Return the Fault for a part whose length goes beyond the end of the file.
 
     part: the name of the part, for the text of the Fault.
-    cut: whether the end of the file is missing. If True, the Fault is truncated. If False, the
-    length of the part must be wrong, and the Fault is damaged.
+    cut: whether the end of the file is missing. If True, the code of the Fault is truncated. If
+    False, the length of the part must be wrong, and the code is damaged.
     """
     if cut:
         return Fault("truncated", f"{part} is longer than the rest of the file")
@@ -347,8 +350,8 @@ def read_bmp(data: bytes) -> Header:
     else:
         width, height, _, bits, compression = struct.unpack_from("<IiHHI", data, 18)
     rows = (width * bits + 31) // 32 * 4 * abs(height)
-    # With the compressions 0 and 3, pixels are not compressed, so the length of the file can be
-    # computed. With another compression, the length that the header states is used.
+    # The value of `compression` is 0 or 3 if the pixels are not compressed. Then the length of the
+    # file can be computed. For any other value, the length that the header states is used.
     needed = offset + rows if compression in (0, 3) else size
     facts = Facts(
         format="bmp", width=width, height=abs(height), bit_depth=8, frames=1, orientation=1

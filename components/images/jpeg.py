@@ -8,8 +8,8 @@ This module guarantees:
 - The work is bounded: at most MAX_PARTS segments and MAX_SCANS scans are read.
 
 A JPEG is a list of segments. A segment starts with a marker (0xFF and one more byte) and a length.
-The picture is stored in one or more scans. The pixel data of a scan follows the segment of the scan
-and has no length. Three examples:
+The picture is stored in one or more scans. A scan is a segment that is followed by pixel data. The
+file does not state the length of the pixel data. Three examples:
 
 - The EOI marker is missing. This raises Fault truncated.
 - The file has 200 scans of a few bytes each. This raises Fault too_many_parts, because the decoder
@@ -118,7 +118,8 @@ def is_harmless(warning: str, data: bytes, end: int) -> bool:
 def without_metadata(data: bytes) -> bytes:
     """Return a JPEG without its segments APP1 and APP2.
 
-    These segments hold the EXIF metadata, the colour profile, and the list of further pictures.
+    These segments hold the EXIF metadata, the colour profile, and the list of the pictures in the
+    file.
     """
     kept, begin = list[memoryview](), 0
     for marker, start, end in _segments(data):
@@ -159,7 +160,7 @@ def _sort_profile(icc: list[memoryview]) -> tuple[memoryview, ...]:
     of the piece, counted from 1, and the total number of pieces.
 
     Returns one empty piece if a piece is missing or repeated, or if there are more than 255 pieces.
-    Then the image has a profile, but the profile is broken.
+    The empty piece means that the image has a profile, but the profile is broken.
     """
     numbered = {bytes(piece[:2]): piece[2:] for piece in icc}
     wanted = (

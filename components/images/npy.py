@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from components.images.fault import Facts, Fault
 from components.images.headers import Header
 
-# The number of bytes from the start of the file that are read as the header. NumPy accepts a header
-# of at most 10,000 bytes. The header of a picture usually has 118 bytes.
+# At most this number of bytes is read at the start of the file to get the header. NumPy accepts a
+# header of at most 10,000 bytes. The header of a picture usually has 118 bytes.
 HEADER_BYTES = 16_384
 BIT_DEPTHS = {"bool": 1, "uint8": 8, "uint16": 16}
 MODES = {(): "L", (1,): "L", (3,): "RGB", (4,): "RGBA"}
@@ -23,8 +23,8 @@ def read_npy(data: bytes) -> Header:
 
     The number of bytes that the header announces is compared with the number of bytes in the file
     before an array is made. Raises Fault truncated or damaged if these numbers differ or if the
-    header cannot be read. Raises Fault not_an_image if the dtype or the shape is not as in
-    EXPECTED.
+    header cannot be read. Raises Fault not_an_image if the dtype or the shape is not one that
+    EXPECTED lists.
     """
     shape, fortran, dtype, start = _read_header(data)
     if dtype.name not in BIT_DEPTHS or len(shape) < 2 or shape[2:] not in MODES:
@@ -48,7 +48,7 @@ def read_npy(data: bytes) -> Header:
 
 
 def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", int]:
-    """Return four things: the shape, whether the order is Fortran's, the dtype, and an offset.
+    """Return the shape, whether the values are in Fortran order, the dtype, and an offset.
 
     The offset is the position of the first value in the file, in bytes. Raises Fault truncated or
     damaged if the header cannot be read.
@@ -61,7 +61,7 @@ def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", i
     try:
         read = readers[np.lib.format.read_magic(file)]
         shape, fortran, dtype = read(file)
-    except Exception:  # NumPy evaluates the header as a Python literal and raises many types
+    except Exception:  # NumPy raises many types of exceptions for a bad header
         cut = len(data) < 12 or len(data) < 10 + int.from_bytes(data[8:10], "little")
         text = "its header is not one that NumPy writes"
         raise Fault("truncated" if cut else "damaged", text) from None

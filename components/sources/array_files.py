@@ -37,7 +37,7 @@ MAX_UNPACKED_BYTES = 2 * 2**30
 # and more than RATIO_FROM_BYTES after unpacking is refused, because it may be an attack (a zip
 # bomb). A small array is accepted with any ratio, because blank pictures compress well.
 MAX_RATIO, RATIO_FROM_BYTES = 200, 100 * 2**20
-KEPT = 3  # the maximum number of entries in each cache below, for train, val and test
+KEPT = 3  # the maximum number of entries in each cache below: one for each split
 LOCK = threading.Lock()  # without the lock, several threads could copy the same array
 
 
@@ -63,7 +63,7 @@ class Stored:
 
     @property
     def element_bytes(self) -> int:
-        """The size of one element in bytes. The first axis of the array counts the elements."""
+        """The size of one element in bytes. An element is `array[number]`, such as one picture."""
         return prod(self.shape[1:]) * self.dtype.itemsize
 
 
@@ -163,7 +163,7 @@ def _map(root: Path, stored: Stored, file_state: State, state: Path) -> Array:
             shape, fortran, dtype = _read_header(stream)
             order = "F" if fortran else "C"
             return np.memmap(stream, dtype, "r", stream.tell(), shape, order)  # type: ignore[call-overload, no-any-return]
-    # The name of an array may be invalid as a file name. So the copy gets a hash of it as its name.
+    # The name of an array may be invalid as a file name. So the name of the copy is a hash.
     name = hashlib.sha256(stored.member.encode()).hexdigest()[:16]
     copies = state / "arrays" / stored.file
     copy = copies / _file_sha256(root, stored.file, file_state) / f"{name}.npy"
@@ -209,17 +209,18 @@ def _unpack(root: Path, stored: Stored, copy: Path) -> None:
 
 @contextmanager
 def _open(root: Path, file: str) -> Iterator[IO[bytes]]:
-    """Open an array file for reading. NumPy and zipfile may be used in the `with` block.
+    """Open an array file for reading.
 
-    If bad bytes cause any exception in the `with` block, it is converted to UserError. Also raises
-    the Faults of `open_plain`.
+    Any exception in the `with` block is converted to UserError, except a Fault. The reason is that
+    NumPy and zipfile raise many types of exceptions for bad bytes. Also raises the Faults of
+    `open_plain`.
     """
     with open_plain(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
         try:
             yield stream
         except (UserError, Fault):
             raise
-        except Exception as error:  # NumPy and zipfile raise a dozen unrelated types
+        except Exception as error:  # bad bytes cause many types of exceptions
             problem = one_line(f"{type(error).__name__}: {error}")
             raise UserError(
                 f"{root / file} is not a valid array file; restore it or write it again. "
@@ -263,8 +264,8 @@ def _describe(stream: IO[bytes], file: str, member: str | None, size: int) -> St
     file, member: the file and the name of the array, for the description.
     size: the number of bytes of the .npy file, including its header.
 
-    Raises UserError if the header announces another size than `size`, or if the array contains
-    Python objects.
+    Raises UserError if the size that the header announces differs from `size`, or if the array
+    contains Python objects.
     """
     shape, _, dtype = _read_header(stream)
     where = f"{member} in {file}" if member else file
@@ -283,7 +284,7 @@ def _describe(stream: IO[bytes], file: str, member: str | None, size: int) -> St
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return the shape of an array, whether its order is Fortran's, and its dtype.
+    """Return the shape of an array, whether its values are in Fortran order, and its dtype.
 
     Afterwards, the position of the stream is at the first value of the array.
     """

@@ -18,8 +18,9 @@ from components.sources.listing import Entry
 from components.sources.tree import Tree
 from components.words import name_list
 
-# The supported families of names. A family is: split → the name of the array of pictures, and the
-# name of the array of labels. The split None means that the pictures have no split yet.
+# The supported ways to name the arrays, called families. A family is: split → the name of the array
+# of pictures, and the name of the array of labels. The split None means that the pictures have no
+# split yet.
 FAMILIES: tuple[Mapping[str | None, tuple[str, str]], ...] = (
     {split: (f"x_{split}", f"y_{split}") for split in SPLITS},
     {split: (f"{split}_images", f"{split}_labels") for split in SPLITS},

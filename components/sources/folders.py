@@ -40,7 +40,7 @@ def split_folders(tree: Tree, group: Group) -> list[Entry]:
 def _images(tree: Tree) -> Iterator[tuple[str, list[str]]]:
     """Yield the path of each image, and the parts of the path (folder names and file name).
 
-    Hidden files and files of a file browser are left out.
+    Hidden files and files that a file browser made, such as Thumbs.db, are left out.
 
     A link to a folder, or a folder that cannot be listed, may contain images. Such a link or folder
     is yielded like an image with an empty file name. So it later becomes a row with a fault.
@@ -58,11 +58,12 @@ def _entry(path: str, split: list[str], steps: list[str], group: Group) -> Entry
     path: the path of the image, relative to data/raw.
     split: a list with the name of the split folder. Empty if there is no split folder.
     steps: the folder names of the path after the split folder, and the file name.
-    group: `subfolder` if the folders below the class folder are groups.
+    group: with `subfolder`, the folders below the class folder are groups. With `none`, no image
+    has a group.
 
     The name of a group contains the class, so `cat/1` and `dog/1` are two groups. The reason is
     that folders with names such as 1 or 2024 often occur in every class by chance. If they were one
-    group, this group would contain all classes, and it could not be split.
+    group, all classes would be in this group, and all images of a group get the same split.
 
     The name of a group does not contain the split. If a group is both in train and in test, this is
     a leak. The leak is only found if the group has the same name in both splits.

@@ -10,9 +10,10 @@ from components.errors import UserError
 from components.words import printable
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-# The extensions of image formats that the decoder refuses. A file with such an extension is listed
-# and becomes a row with a fault. If these files were not listed, a class that has only such files
-# would be missing, and no report would mention this.
+# More extensions of image files. The decoder refuses the formats of these files, except JPEG files
+# with the extension .jfif or .jpe. A refused file is listed and becomes a row with a fault.
+# If refused files were not listed, a class that has only refused files would be missing, and no
+# report would mention this.
 REFUSED = (".gif", ".tif", ".tiff", ".jfif", ".jpe", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 ENDINGS = (*EXTENSIONS, *REFUSED)
 # The name of a split in a folder or table → the name of the split in this project.
@@ -37,7 +38,8 @@ class Entry(NamedTuple):
     label: the label of the picture. Empty if the picture has no label.
     group: the name of the group of the picture. None if it has no group.
     given_split: the split that the source gives to the picture. None if it gives no split.
-    extras: name → value of the further columns of a table.
+    extras: name → value, for the columns of a table that `ingest.source.columns` does not name.
+    Empty for other sources.
     """
 
     path: str
@@ -54,7 +56,7 @@ class Listing:
     kind: the kind of the source, a value of `ingest.source.kind` other than auto.
     entries: the entries of all pictures, sorted by path. A path occurs only once.
     ignored: the paths of files that are not listed as pictures.
-    columns: the names of the extras, in the order of the table.
+    columns: the names in `extras` of the entries, in the order of the columns of the table.
     folders: the paths of all folders below the root, and "" for the root itself. Links to folders
     are not included.
     notes: the lines for the log.

@@ -122,7 +122,9 @@ def _summary(kind: str, entries: Sequence[Entry]) -> str:
 
 
 def _ignored_notes(names: Sequence[str]) -> list[str]:
-    """Return lines for the log about ignored files: at most one about junk, and one about others.
+    """Return at most two lines for the log: one about junk files, and one about other files.
+
+    Junk files are hidden files and files that a file browser made.
 
     names: the paths of the files that are not listed as pictures.
     """

@@ -1,7 +1,7 @@
 """A .csv, .parquet or .jsonl file → the names of its columns, and its rows.
 
 If a .csv or .jsonl is malformed, the error message names the line. The file
-docs/decisions/tables-by-hand.md says why the three formats are not all read by pyarrow or pandas.
+docs/decisions/tables-by-hand.md says why .csv and .jsonl are not read by pyarrow or pandas.
 """
 
 import codecs
@@ -128,7 +128,7 @@ def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
             parquet_file = parquet.ParquetFile(file)
             _check_no_bytes(root / name, parquet_file.schema_arrow)
             table = parquet_file.read()
-        table.validate(full=True)  # without this, text that is not UTF-8 causes an error later
+        table.validate(full=True)  # otherwise text that is not UTF-8 causes an error later
     except (pa.ArrowException, OSError) as error:
         problem = one_line(error)
         raise UserError(

@@ -23,7 +23,7 @@ class Table:
     """The content of a table.
 
     entries: the entries, sorted by path.
-    columns: the names of the further columns, which are not named in `ingest.source.columns`.
+    columns: the names of the columns that `ingest.source.columns` does not name.
     notes: the lines for the log.
     """
 
@@ -37,7 +37,8 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
 
     root: the folder of the table. The paths in the table are relative to this folder.
     name: the file name of the table.
-    columns: the params `ingest.source.columns`: the names of the columns with a meaning.
+    columns: the params `ingest.source.columns`. They name the columns with the paths, the labels,
+    the groups and the splits.
 
     This function does not check whether the images exist. A missing image later becomes a row with
     a fault. If several rows have the same path, the first of these rows is used.
@@ -67,7 +68,7 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
 def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> None:
     """Raise UserError if the params name a column for group or split that is missing.
 
-    The default names, `group` and `split`, may be missing.
+    A column with the default name, `group` or `split`, may be missing.
     """
     for what in ("group", "split"):
         name = getattr(columns, what)
@@ -105,10 +106,10 @@ def _entry(where: str, row: Row, columns: Columns, further: Iterable[str]) -> En
 
 
 def _path(where: str, value: Any) -> str:
-    """Return a path without the part `.` and without empty parts.
+    """Return a path without its empty parts and its parts `.`, such as `a/b` for `./a//b`.
 
     The paths of existing files have the same form, so a path of the table can be compared with
-    them. Raises UserError if the value is not a text or is empty.
+    the paths of existing files. Raises UserError if the value is not a text or is empty.
     """
     if not isinstance(value, str) or not value.strip():
         raise UserError(

@@ -1,4 +1,4 @@
-"""A folder → the paths below it; a path → the bytes of the file. No file outside is read."""
+"""A folder → the paths below it; a path → the file's bytes. No file outside the folder is read."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ class Tree:
         suffixes: the endings in lower case. File names may have them in upper or lower case.
 
         Hidden files are left out. For example, macOS writes a hidden file `._labels.csv` beside
-        `labels.csv` on disks of other systems.
+        `labels.csv` on a disk that was formatted by another operating system.
         """
         here = (name for name in self.files if "/" not in name and not name.startswith("."))
         return [name for name in here if name.lower().endswith(suffixes)]
