@@ -3,9 +3,9 @@
 Guarantee, the same for threads and for processes:
 
 - Outputs come in the order of the inputs, even if some inputs take longer than others.
-- Memory is bounded. A worker gets several inputs at a time, called a handful. The handful whose
-  outputs are being yielded is in memory. For each core, at most AHEAD further handfuls are in
-  memory: they wait, are being computed, or are finished.
+- Memory is bounded. Workers get the inputs in short lists, called handfuls. At most AHEAD handfuls
+  per core are in memory. Each of these waits for a worker, is being computed, or is finished. The
+  outputs of one more handful are in memory while they are yielded to the caller.
 - After an error, after Ctrl-C, or if the caller leaves the loop early, no further input is started.
   All workers have ended when control returns to the caller.
 - A worker process ends if its parent is killed.
@@ -32,9 +32,10 @@ from components.errors import UserError
 
 A = TypeVar("A")
 B = TypeVar("B")
-AHEAD = 3  # number of handfuls for each core: a larger number needs more memory
-# The number of inputs in a handful. It is larger for processes, because it costs more to send a
-# handful to a process than to a thread. Memory allows it, because processes return small outputs.
+AHEAD = 3  # maximum number of handfuls per core; a larger number needs more memory
+# The number of inputs in a handful, for threads and for processes. Processes get larger handfuls,
+# because sending a handful to a process takes longer than sending it to a thread. A large handful
+# of a process needs little memory, because the functions that run in processes have small outputs.
 TO_THREAD, TO_PROCESS = 4, 32
 START_S = 0.3  # the time that processes need to start; shorter work is done without processes
 # In a worker process: the event by which the parent asks the worker to stop. An event cannot be

@@ -1,9 +1,9 @@
 """Fingerprints of N images → pairs of images that may be copies, without comparing all pairs.
 
-Not guaranteed: that every pair of copies is found. Among copies with a similarity of 0.9, about one
-pair in 1,000 differs in more bits than UNLIKE allows and is missed. The time grows with N log N,
-not with N * N. The planes are drawn with a fixed seed, so the same fingerprints in the same order
-always give the same pairs.
+It is not guaranteed that every pair of copies is found. Of the copies with a similarity of 0.9,
+about one pair in 1,000 is missed (see UNLIKE). The time grows with N log N, not with N * N. Random
+numbers are drawn with a fixed seed, so the same fingerprints in the same order always give the same
+pairs.
 
 How: locality-sensitive hashing with random hyperplanes (Charikar, 2002). The magnitudes of an
 image's spectrum (see images.fingerprints) are the coordinates of a point. BITS random planes give
@@ -40,29 +40,32 @@ from components.images.fingerprints import ANGLES, AREAS, RINGS, Floats, spectra
 Packed = NDArray[np.uint64]
 
 BITS = 1024
-SEED = 7  # seed of the planes; another seed finds the same pairs, except for a few border cases
+SEED = 7  # seed of the planes; another seed gives nearly the same pairs
 SHORTEST_WORD = 10  # minimum number of bits in a word, for any number of images
-SPARE = 2  # number of bits in a word beyond log2 N, since the bits are not quite independent
-# Two images are a pair if the share of their bits that differ is at most
-# UNLIKE * sqrt(1 - required similarity). The share of bits that differ grows
-# with the angle between the two spectra. This angle grows with sqrt(1 - similarity). Measured on
-# copies with a similarity of 0.9: on average 8 % of the bits differ. In one pair of 1,000, at least
-# 22 % of the bits differ.
+SPARE = 2  # a word has this many bits more than log2 N, since its bits are not independent
+# Two images are a pair if the share of different bits is at most UNLIKE * sqrt(1 - required
+# similarity). The formula has a square root for this reason: the share of different bits grows with
+# the angle between the two spectra, and this angle grows with sqrt(1 - similarity). Measured
+# copies with a similarity of 0.9 differ in 8 % of their bits on average. One pair in 1,000 differs
+# in at least 22 % of the bits. The limit for a required similarity of 0.9 is also 22 %.
 UNLIKE = 0.7
-WINDOW = 32  # for each word, a row is compared with at most this many rows after it
+# For each word, the rows are sorted by the word. Then each row is compared with at most this many
+# next rows.
+WINDOW = 32
 AT_ONCE = 1 << 16  # maximum number of pairs in one calculation; a larger number needs more memory
 
 
 def candidate_pairs(
     samples: NDArray[np.int8], required: NDArray[np.float64]
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield, for each word, int64 [pairs]: the pairs of rows that may be copies, sorted.
+    """Yield, for each word with pairs, int64 [pairs]: sorted pairs of rows that may be copies.
 
     A pair of rows is one number: lower row * N + higher row. If two rows share several words, their
     pair may be yielded once for each of these words.
 
-    samples: int8 [N, RINGS, ANGLES], the fingerprints. required: float64 [N], for each image the
-    minimum similarity with another image at which the two images count as copies.
+    samples: int8 [N, RINGS, ANGLES], the fingerprints. required: float64 [N], the required
+    similarity of each image. Two images count as copies if their similarity is at least the
+    required similarity of both images.
     """
     if len(samples) < 2:
         return
@@ -110,9 +113,9 @@ def _pairs_of_word(
 ) -> Iterator[NDArray[np.int64]]:
     """Yield the pairs of rows that share one word and differ in few enough bits.
 
-    A pair is the number lower row * N + higher row. may_differ: int64 [N], the maximum number of
-    bits in which another image may differ. start, length: the first bit of the word and the number
-    of its bits.
+    A pair is the number lower row * N + higher row. may_differ: int64 [N], for each image, the
+    maximum number of bits in which a copy differs from it. start, length: the first bit of the word
+    and the number of its bits.
 
     Rows are sorted by the word, so rows that share the word are neighbours. Step 1 compares each
     row with the next row, step 2 with the row after the next, and so on up to step WINDOW.

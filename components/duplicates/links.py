@@ -132,7 +132,7 @@ def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
     copies = np.zeros(rows, np.int64)
     links = [_Alike.none()]
     for pairs in candidate_pairs(samples, required):
-        # Many pairs share several words. `seen` has the pairs that an earlier word has proposed.
+        # Many pairs share several words. `seen` has the pairs that were compared before.
         new = np.setdiff1d(pairs, seen, assume_unique=True)
         first, second = np.divmod(new, rows)
         new = new[np.minimum(copies[first], copies[second]) < ENOUGH]

@@ -1,8 +1,8 @@
-"""A cache of manifest rows by path, size and modification time → the rows of unchanged files.
+"""A cache of manifest rows by path, size, time and inode → the rows of unchanged files.
 
 The cache is one sqlite table with one row per file. The cache only saves time. The manifest is the
-same without it. Rows are committed in batches while further files are read, so a run that is killed
-loses only its last batch. A broken cache is deleted, and a cache that cannot be opened is not used.
+same without it. Rows are committed in batches during a run, so a run that is killed loses only its
+last batch. A broken cache is deleted, and a cache that cannot be opened is not used.
 In both cases the log has a warning.
 """
 
@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-# A file counts as unchanged if its path and these values are the same as in the cache. The value
-# ctime is not used, because a new hard link changes ctime, and `fovea data add` makes new links for
-# all files. The cache does not notice a change of the bytes if somebody restores the size and the
-# time of the file afterwards. The stage `prepare` notices this change, since it checks image_id.
-# The command `fovea data verify` also notices it.
+# A file counts as unchanged if its path and the values of STATE are the same as in the cache. The
+# ctime of a file is not part of STATE, because a new hard link changes ctime, and `fovea data add`
+# makes new links for all files. The cache misses a change if a program overwrites bytes inside a
+# file, keeps its size, and then sets its modification time to the old value. The stage `prepare`
+# finds such a file, because `prepare` compares the sha256 of each file that it reads with the
+# image_id. The command `fovea data verify` also finds such a file.
 STATE = pa.schema([(name, pa.int64()) for name in ("size", "mtime_ns", "inode")])
 BATCH = 1_000  # maximum number of rows in a commit
 READ_AT_ONCE = 10_000  # maximum number of rows that are Python objects at the same time
@@ -33,8 +34,9 @@ LOCKED_S = 2.0  # maximum time to wait for another process that is writing
 
 States = NDArray[np.int64]
 
-# The state of a file if the cache could not notice a change of the file. A row with this state is
-# not stored. So no stored row has this state, and the file is read in every run.
+# A placeholder for the state of a file whose row must not be stored, for example because the cache
+# might miss a later change of the file. A row with this state is not stored, so the file is read
+# again in the next run.
 UNKNOWN = (-1,) * len(STATE)
 
 

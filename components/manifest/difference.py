@@ -75,9 +75,12 @@ class Difference:
 
         Columns: label (str) and the counts before, after, added, removed, relabelled_to,
         relabelled_from, moved, changed (int64). An image that is moved or changed is counted at its
-        new label. If no image got both other bytes and another label at the same path:
-        after = before + added - removed + relabelled_to - relabelled_from. An image that got both
-        is counted only in `changed`, so the equation does not hold for its two labels.
+        new label. The counts of each label satisfy this equation:
+
+            after = before + added - removed + relabelled_to - relabelled_from
+
+        There is one exception. If both the bytes and the label at a path have changed, the image is
+        counted only in `changed`. Then the equation does not hold for its old and its new label.
         """
         counts = {
             "before": pd.Series(self.before, dtype="int64"),

@@ -39,11 +39,13 @@ SCHEMA = pa.schema(
 )
 # The clock of mtime advances only every few milliseconds. If a file is read and then written again
 # before the clock advances, mtime does not show the second write. So the row of a file is not
-# stored in the cache if the file was written less than this time before it was read.
+# stored in the cache if the file was written less than SETTLED_NS nanoseconds before it was read.
 SETTLED_NS = 50_000_000
 
 COMMIT_S = 5.0  # after this time a batch ends even if it has fewer than BATCH rows
-LONG_RUN = 20  # number of rows; if slices have fewer rows on average, copying all rows is faster
+# If the runs of consecutive rows in `_arrange` have fewer rows than this on average, copying all
+# rows is faster than slicing the runs.
+LONG_RUN = 20
 
 State = tuple[int, ...]
 
@@ -53,9 +55,9 @@ def read_pictures(
 ) -> pa.Table:
     """Return one row with the columns of SCHEMA for each entry of `listing`, in the same order.
 
-    The column path is escaped by `escape_name`. The column md5 has the md5 (hex) of the whole file,
-    also for a picture in an array file. It is null if the picture could not be read or the name of
-    its file is not UTF-8.
+    The column path is escaped by `escape_name`. The column md5 has the md5 (hex) of the picture's
+    file. For a picture in an array file, this is the md5 of the whole array file. The md5 is null
+    if the picture could not be read or the name of its file is not UTF-8.
 
     root: the folder with the files. cache: the rows of earlier runs; new rows are added to it.
     folder: the folder into which arrays of an .npz are unpacked.
@@ -154,7 +156,9 @@ def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _arrange(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
     """Return the rows at the indices `places`, in the order of `places`.
 
-    If most rows are in long runs of consecutive rows, the runs are sliced, not copied.
+    A run is a sequence of rows that are consecutive in `rows` and in the result. If the runs
+    have at least LONG_RUN rows on average, they are sliced from `rows`. Otherwise all rows are
+    copied.
     """
     starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
     if len(starts) > len(places) / LONG_RUN:
@@ -172,7 +176,7 @@ def _row(root: Path, params: Decode, folder: Path, picture: tuple[str, State]) -
         data = read_bytes(root, path, params.max_bytes, folder)
         file = file_of(root, path)
         md5 = _md5(data) if file == path else file_md5(root, file, state)
-    except Fault as fault:  # the state is UNKNOWN, since a stored row would save no time
+    except Fault as fault:  # UNKNOWN: the row is not stored, because this would save no time
         return row | facts_of(fault.facts) | {"fault": fault.code} | _state_columns(UNKNOWN)
     if row["path"] != path:
         known = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}

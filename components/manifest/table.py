@@ -1,7 +1,8 @@
 """data/raw → the manifest, a table with one row per picture, sorted by path.
 
-Bad pictures also have a row. Files outside of the folder are never read. A symbolic link, a pipe or
-a device becomes a row with a fault. An unreadable or broken file also becomes a row with a fault.
+A picture that cannot be used also has a row. The column `fault` of this row says why. Examples are
+a broken or unreadable file, a symbolic link, a pipe, and a device. Files outside of the folder
+data/raw are never read.
 """
 
 import logging
@@ -31,8 +32,9 @@ CACHE = "known.sqlite"
 OF_PLACE = {"path": "str", "label": "str", "group": "str", "given_split": "str"}
 COLUMNS = OF_PLACE | OF_IMAGE
 TYPES = {pa.int64(): pd.Int64Dtype(), pa.large_binary(): pd.ArrowDtype(pa.large_binary())}
-# Columns that later stages add. If the user lists the images in a table, this table must not have
-# further columns with names from LATER or COLUMNS.
+# Names of the columns that later stages add to the manifest. If the user lists the images in a
+# table, the extra columns of this table are copied into the manifest (see `build_manifest`). So the
+# name of an extra column must not be in LATER or COLUMNS.
 LATER = ("split", "fold", "label_index", "reason", "because_of")
 
 
@@ -44,14 +46,14 @@ def build_manifest(
 ) -> pd.DataFrame:
     """Return the manifest: one row per picture below `root`, with the columns COLUMNS.
 
-    If the user lists the images in a table, its further columns follow, as text. Further columns
-    are the columns that do not hold the path, label, group or split.
+    If the user lists the images in a table, the extra columns of this table come after COLUMNS, as
+    text. Extra columns are all columns of the table except its path, label, group and split.
 
     state: a folder for unpacked arrays and the cache of rows. With the cache, the next run reads
     only new and changed files. If `state` is None, nothing is stored for the next run. The files in
     the folder may be deleted between runs. The manifest is the same with and without the folder.
-    recorded: path → the md5 (hex) of the file that DVC has recorded. Files that are not in
-    `recorded` are not compared.
+    recorded: path of a file → the md5 (hex) that DVC has recorded for this file. A file whose path
+    is not in `recorded` is not checked.
 
     Raises UserError if there is nothing to classify, if the source cannot be read as the params
     say, if a column of the user's table has a reserved name, if an array file is damaged, if a

@@ -38,9 +38,9 @@ def prepare_images(
 
     root: the folder with the raw images. rows: a table with the columns path (relative to `root`)
     and image_id. ingest: the limits for decoding.
-    prepare: the size of the prepared images and the method of resizing. Usually this is the section
-    of params.yaml. If the champion was trained with another size or method, the stage `register`
-    passes the champion's values.
+    prepare: the size of the prepared images and the method of resizing. Usually these values come
+    from the section `prepare` of params.yaml. If the champion was trained with another size or
+    method, the stage `register` passes the champion's values.
     state: the folder in which the stage `ingest` keeps unpacked arrays. If `state` is None, arrays
     are unpacked into a temporary folder.
 

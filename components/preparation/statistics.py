@@ -35,11 +35,12 @@ def statistics(
     - split_id: a sha256 (hex) of the image_id and the split of all images.
     - pixels: split → the sha256 (hex) of its array file.
 
-    Some files store a result for each row of an array, for example the features of each image. The
-    name of such a file must depend on `pixels`. The hashes data_id and split_id do not suffice,
-    because they do not show every change of the array. For example, a change of the decoder changes
-    the pixels, but not the image_id. Renaming an image file changes the order of the rows, because
-    rows are sorted by path, but it does not change the image_id.
+    There is a rule for later stages that store results for the rows of an array, such as the
+    features of each image: the name of the file with the results must depend on `pixels`. Otherwise
+    a stage could use stale results, which were computed from an older array. The hashes data_id and
+    split_id are not enough, because they stay the same after two kinds of changes. A new version of
+    the decoder may change the pixels, but it does not change the image_id. Renaming an image file
+    changes the order of the rows, which are sorted by path, but it does not change the image_id.
     """
     mean, std = channel_statistics(read_images(arrays["train"]))
     counts = pd.crosstab(splits["split"], splits["label"])

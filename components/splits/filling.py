@@ -10,11 +10,11 @@ of 0.15, and a class has ten images. In 37 of 100 cases this class has no image 
 in test. Near copies are another cause. When they are set aside, a class may lose its last image in
 a split.
 
-How: if a class has no image in a split, a set of this class is moved into the split. A set stays if
-another split would lose its last image of the class. Of the other sets, the set with the position
-nearest to the range of the split is moved (see placement for positions and ranges). But sets that
-are too large for the split are used last. The splits are filled in the order of their ranges: test,
-val, train.
+How: if a class has no image in a split, a set of this class is moved into the split. A set must not
+be moved if its own split would lose its last image of the class. Among the sets that may be moved,
+the set with the position nearest to the range of the split is moved (the module `placement`
+explains positions and ranges). But a set that is too large for the split is moved only if all of
+these sets are too large. The splits are filled in the order of their ranges: test, val, train.
 
 Example: a class of three images that are not linked. val and test have shares of 0.15 each. No
 image is in val, whose range is 0.15 to 0.30.
@@ -27,8 +27,8 @@ image is in val, whose range is 0.15 to 0.30.
 a.png is nearest, but it stays, since it is the only image in test. So b.png is moved to val.
 
 Later d.png with position 0.20 is added. Now the class has an image in val without a move. So
-nothing is moved, and b.png is in train again. If no split is given (see placement), an image
-changes its split only because such a move is made or is not made any more.
+nothing is moved, and b.png is in train again. If no split is given (see the module `placement`), an
+image changes its split in two cases only: it is moved, or its move in an earlier run is dropped.
 """
 
 import math
@@ -63,9 +63,9 @@ class Move:
 class _Set:
     """A set of linked images, all of one class.
 
-    label: the class. number: the number of the set, from `row_sets`. name: the first, in sorted
-    order, of the names from which the positions of the images are hashed. images: the number of
-    image files. pictures: the number of distinct pixels_id.
+    label: the class. number: the number of the set, from `row_sets`. name: the first of the names
+    of its images in sorted order; the names are from `names_to_hash`. images: the number of image
+    files. pictures: the number of distinct pixels_id.
 
     The other fields have one entry for each of SPLITS. kept: the number of images of the set that
     are in the split and not set aside. distance: the distance from the range of the split to the
@@ -220,7 +220,7 @@ def _fill_empty_splits(
 def _can_be_spared(candidate: _Set, counts: list[int]) -> bool:
     """Return whether no split loses its last image of the class if the set is moved away.
 
-    counts: the number of images of the class in each of SPLITS, including the set.
+    counts: the number of images of the class in each of SPLITS, including the images of the set.
     """
     return all(
         count == 0 or count > of_set for count, of_set in zip(counts, candidate.kept, strict=True)

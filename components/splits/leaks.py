@@ -73,8 +73,9 @@ def leak_reasons(leaks: pd.DataFrame) -> pd.Series:
 def check_no_leaks(splits: pd.DataFrame, links: pd.DataFrame) -> None:
     """Raise RuntimeError if two copies are in different splits, or in different folds.
 
-    The check shares no code with `assign_splits`. The error names the first two copies that are
-    found in different splits or folds. It means a bug in this program, not a mistake in the data.
+    The check shares no code with `assign_splits`, so that a bug there cannot also be in the check.
+    The error names the first two copies that are found in different splits or folds. The cause of
+    the error is a bug in this program, not a mistake in the data.
 
     splits: a table with the columns path, pixels_id, group and split; also the column fold, if
     there are folds. links: a table with the columns path, other and kind.
@@ -122,10 +123,11 @@ def _near_leaks(rows: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
 
 
 def _staying(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Return a table with one row for each value of the column `key`, which is its index.
+    """Return a table with one row for each value of the column `key`; its index has the values.
 
-    Columns: split and path of the row that stays. Of the rows with the same value, the row in the
-    earliest split stays. If several rows are in that split, the first of them by path is named.
+    Among the rows with the same value, the row in the earliest split stays. If several rows are in
+    that split, the table has the first of these rows by path. Columns: the split and the path of
+    the row that stays.
     """
     ordered = rows.sort_values(["split", "path"]).drop_duplicates(key)
     return ordered.set_index(key)[["split", "path"]]
@@ -136,8 +138,9 @@ def _leak_table(
 ) -> pd.DataFrame:
     """List the rows whose copy is in an earlier split.
 
-    keys: the key of each of `rows`, such as its pixels. copies: a table with the columns split,
-    path and similarity, one copy for each key; its index has the keys. kind: the kind of copy.
+    keys: the key of each row in `rows`, such as its pixels_id. copies: a table whose index has the
+    keys. It has one copy for each key, with the columns split, path and similarity. kind: the kind
+    of copy (pixels, group or near).
     """
     copy = copies.reindex(keys)
     leaks = copy["split"].to_numpy() < rows["split"].to_numpy()

@@ -58,10 +58,9 @@ def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
     split, or if `params.given` is `ignore`, all rows are hashed. Otherwise there are three cases:
 
     - An image with the given split val or test is in that split.
-    - An image with the given split train is in train, if some images are given to val and some to
-      test. If no image is given to val, or none to test, the image is hashed into train and the
-      missing splits. For example, MNIST comes with train and test only. So its train images are
-      hashed into train and val.
+    - An image with the given split train is in train, if both val and test occur as given splits.
+      Otherwise it is hashed into train and the missing splits (val, test or both). For example,
+      MNIST comes with train and test only. So its train images are hashed into train and val.
     - An image without a given split gets the split of an image that has a given split and the same
       group or the same pixels. If there is no such image, it is hashed.
     """
@@ -116,8 +115,8 @@ def _split_at(position: NDArray[np.float64], params: Split) -> NDArray[np.int8]:
 def _keep_given(hashed: Placement, given: NDArray[np.int8], params: Split) -> Placement:
     """Return a placement in which images with a given split have this split.
 
-    But if no image is given to val, or none to test, the images with the given split train are
-    hashed into train and the missing splits.
+    But if val or test does not occur as a given split, the images with the given split train are
+    hashed into train and the missing splits (val, test or both).
     hashed: the placement without given splits. given: int8 [rows], the given split of each row as
     its position in SPLITS; -1 if the row has no given split.
     """

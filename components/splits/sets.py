@@ -1,8 +1,9 @@
 """accepted manifest, links → sets of images that belong together, directly or through other images.
 
-Two images belong together if they have the same pixels or the same group, or are near copies. Two
-steps keep the images of a set together: a whole set is moved into an empty split, and a whole set
-is in one fold. The placement of images in splits does not use these sets.
+Two images belong together if they have the same pixels or the same group, or are near copies. The
+sets are used for two purposes. If images are moved into an empty split, all images of their set
+are moved. If there are folds, all images of a set are in one fold. The module `placement` does not
+use these sets.
 
 Example: `a` and `b` are near copies, and `b` and `c` have the same group. The three images form one
 set, although there is no direct link between `a` and `c`.
@@ -39,7 +40,7 @@ def near_pairs(accepted: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
 
 
 def row_sets(accepted: pd.DataFrame, near: pd.DataFrame) -> NDArray[np.intp]:
-    """Return int [rows]: the number of each row's set; rows that belong together have one number.
+    """Return int [rows]: the number of each row's set; all rows of a set have the same number.
 
     accepted: a table with the columns pixels_id and group. near: a table with the columns pixels
     and other, from `near_pairs`. A pair is ignored if one of its two pixels_id is not in

@@ -14,15 +14,18 @@ from components.splits.placement import ranges
 from components.splits.splits import Splits
 
 EXAMPLES = 5
-SERIES = 0.1  # share of held-out images that are set aside; above it, a log line mentions series
+# If more than this share of the images of val and test is set aside, a log line says that the
+# images look like series, such as frames of a video.
+SERIES = 0.1
 
 
 @dataclass(frozen=True)
 class Gap:
     """The share of a class in a split, and the share that params.yaml asks for.
 
-    label: the class. images: the number of images of the class in the split. of: the number of
-    images of the class in all splits. asked: the share that params.yaml asks for, from 0 to 1.
+    label: the class. split: train, val or test. images: the number of images of the class in the
+    split. of: the number of images of the class in all splits. asked: the share that params.yaml
+    asks for, from 0 to 1.
     """
 
     label: str
@@ -49,9 +52,9 @@ def shares(rows: pd.DataFrame, params: Split) -> pd.DataFrame:
 
     rows: a table with the columns label and split, without the images that are set aside.
 
-    The column side has the split; shares.csv uses this name. images: the number of images of the
-    class in the split. share: `images` divided by the number of images of the class in all splits,
-    from 0 to 1. asked: the share that params.yaml asks for, from 0 to 1.
+    side: the split; the file shares.csv uses this name for the column. images: the number of images
+    of the class in the split. share: `images` divided by the number of images of the class in all
+    splits, from 0 to 1. asked: the share that params.yaml asks for, from 0 to 1.
     """
     counts = rows.groupby(["label", "split"]).size()
     pairs = pd.MultiIndex.from_product([sorted(rows["label"].unique()), SPLITS])

@@ -6,11 +6,11 @@ added, with one exception (step 3).
 
 How:
 
-1. Every image gets a split, which depends on its pixels or its group (placement).
+1. Every image gets a split, which depends on its pixels or its group (module `placement`).
 2. The order of the splits is train, val, test. If two copies are in different splits, the copy in
-   the later split is set aside (leaks). So no image in test has a copy in train.
-3. If a class has no image in some split, images of the class are moved into this split (filling).
-   When the class grows, these images may move back.
+   the later split is set aside (module `leaks`). So no image in test has a copy in train.
+3. If a class has no image in some split, images of the class are moved into this split (module
+   `filling`). When the class grows, these images may move back.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ class Splits:
 def assign_splits(accepted: pd.DataFrame, links: pd.DataFrame, params: Split, seed: int) -> Splits:
     """Give each accepted row a split, or set it aside; equal arguments give equal splits.
 
-    accepted: a table with the columns path, label, group, given_split, pixels_id, and any others.
+    accepted: a table with the columns path, label, group, given_split and pixels_id;
+    other columns are kept.
     links: a table with the columns path, other, kind (exact or near) and similarity. Links of
     pictures that are not accepted are ignored.
     Raises UserError if a class cannot be in every split, or if a fold would be empty.
@@ -80,8 +81,8 @@ def given_leaks(
         accepted = accepted[:0]
     split = place_images(accepted, params, seed).split
     leaks = find_leaks(accepted, split, near_pairs(accepted, links))
-    # An image with the given split train may be hashed into val or test. If it has a copy in an
-    # earlier split, the given split does not leak, so the row is left out.
+    # An image with the given split train may be hashed into val or test. If this image has a copy
+    # in an earlier split, the cause is the hash, not the given split. So the image is left out.
     as_given = accepted["given_split"].to_numpy() == np.array(SPLITS, dtype=object)[split]
     leaks = leaks[as_given[leaks["row"]]]
     rows = _add_reasons(accepted, leaks).assign(similarity=leaks["similarity"].to_numpy())

@@ -53,7 +53,7 @@ def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> di
 
 
 def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
-    """Return class → weight, inverse to the count of the class (King and Zeng, 2001).
+    """Return class → weight, inversely proportional to the count (King and Zeng, 2001).
 
     counts: class → number of images. The mean weight of all images is 1. So the loss has the same
     scale as without weights, and the learning rate need not be changed.
