@@ -23,8 +23,8 @@ from components.validation.folds import FOLDS, cross_probabilities, fold_numbers
 
 LISTED = 100  # maximum number of suspects in report.json
 # The inverse strength of the L2 penalty on the weights of the classifier. On TrashNet, values from
-# 0.001 to 0.01 are the best. With them, the classifier predicts labels best, and the share of
-# suspects that are really wrong labels is largest.
+# 0.001 to 0.01 are the best. With these values, the classifier predicts labels best, and the share
+# of suspects that are really wrong labels is largest.
 REGULARIZATION = 0.003
 ITERATIONS = 300  # maximum number of iterations of the solver
 

@@ -36,9 +36,9 @@ def data_uri(content: bytes, kind: str) -> str:
 def render(template: Path, **values: Any) -> str:
     """Return the HTML of a page. The same template and the same values give the same text.
 
-    template: the path of the template. values: the values that the template uses. They are escaped,
-    except Markup and values to which the template applies the filter `safe`. Raises
-    jinja2.UndefinedError if the template uses a value that is not given.
+    template: the path of the template. values: the values that the template uses. Values are
+    escaped, except values of the type `Markup` and values to which the template applies the filter
+    `safe`. Raises jinja2.UndefinedError if the template uses a value that is not given.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -15,7 +15,7 @@ BREAKS = re.compile(r"(?<=[/_.\-])(?=[^/_.\-])")  # the places in a path at whic
 
 
 def figure(value: float | None) -> str:
-    """Write a share or a score with three decimals. None, an undefined score, becomes a dash."""
+    """Write a share or a score with three decimals, and an undefined value (None) as a dash."""
     return "–" if value is None else f"{value:.3f}"
 
 
@@ -36,9 +36,9 @@ def name(text: str) -> Markup:
 
     Characters that HTML uses as markup, such as `<`, are escaped. Invisible characters, and
     characters that reverse the direction of text, are written as escapes (\n, \u202e). Blanks at
-    the ends and repeated blanks are written as ␣. Escapes and ␣ are in `<i class="odd">`. A line
-    may break after a separator such as `/`. A text with more than LONGEST_NAME characters is cut in
-    the middle.
+    the ends and repeated blanks are written as ␣. Escapes and ␣ are inside of `<i class="odd">`. A
+    line may break after a separator such as `/`. If a text has more than LONGEST_NAME characters,
+    its middle is replaced by `…`.
     """
     shown = BREAKS.sub("<wbr>", str(escape(_shortened(text))))
     shown = ODD_BLANKS.sub(lambda blanks: _odd("␣" * len(blanks[0])), shown)

@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field
 from components.params.section import Section
 
 WEIGHTS_FOLDER = "data/weights"
-# The pattern for a version, such as models:/birds/3#sha256=… The sha256 is required, but the
-# pattern also matches without it. Then components/registry/weights.py raises an error, and its
-# message shows the correct sha256, which is read from the registry.
+# The pattern for a version of a registered model, such as models:/birds/3#sha256=… The sha256 is
+# required, but the pattern also matches a version without it. For such a version,
+# components/registry/weights.py raises an error. The message contains the correct sha256.
 VERSION = re.compile(
     r"models:/(?P<name>[^/@#\s]+)/(?P<number>[1-9]\d*)(#sha256=(?P<sha256>[0-9a-f]{64}))?"
 )
@@ -24,8 +24,8 @@ def check_weights(weights: str) -> str:
     """Return `weights` unchanged if it has one of the four permitted forms.
 
     The permitted forms are `imagenet`, `none`, a file below data/weights, and a version of a
-    registered model. Other forms are refused, because the weights behind them could change and DVC
-    would not notice the change.
+    registered model. Any other form could later lead to different weights, and DVC would not notice
+    the change. So other forms are refused.
     weights: the value of `model.weights` in params.yaml.
     Raises ValueError if the form is not permitted. The text of the error is the rule. pydantic
     turns the error into a ValidationError.
@@ -58,10 +58,12 @@ class Model(Section):
 
     backbone: str = Field(description="`compact` or a Keras application, such as mobilenet_v2")
     width: Annotated[float, Field(gt=0, le=4)] = Field(
-        description="factor on the numbers of channels"
+        description="the number of channels in a layer of the backbone is multiplied by this factor"
     )
     weights: Weights = Field(
-        description="imagenet, none, data/weights/NAME.keras, or models:/NAME/3#sha256=…"
+        description="imagenet: weights trained on ImageNet; none: random weights; "
+        "data/weights/NAME.keras: the weights in this file; models:/NAME/3#sha256=…: the weights "
+        "of version 3 of a registered model"
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="rate of the dropout before the logits"

@@ -26,6 +26,7 @@ class Register(Section):
     )
     resamples: Resamples = Field(description="number of bootstrap resamples")
     max_recall_drop: Share = Field(
-        description="maximum by which the recall of a class may be below the recall of the champion"
+        description="the recall of a class may be lower than the champion's recall of this class "
+        "by at most this number"
     )
     floors: Floors

@@ -29,9 +29,11 @@ class Range(Section):
 def _kind(values: Any) -> str:
     """Return "range" if `values` has the key `low` or `high`, otherwise "choices".
 
-    pydantic then checks the values only against the class with this tag. So if the values are not
-    valid, there are no errors from the other class.
-    values: the values to try, a dict from params.yaml, or a Range or Choices.
+    pydantic calls this function to choose one class: Range for "range", and Choices for "choices".
+    Only the chosen class checks `values`. So a user sees no errors from the other class.
+
+    values: an entry of `search.space`. It is a dict if it was read from params.yaml. It can also be
+    an object of the class Range or Choices.
     """
     given = values if isinstance(values, dict) else getattr(values, "__dict__", {})
     return "range" if "low" in given or "high" in given else "choices"

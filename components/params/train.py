@@ -31,7 +31,10 @@ class Augmentation(Section):
 
 
 class Head(Section):
-    """The first phase: only the head is trained. It is skipped if `model.weights` is `none`."""
+    """The first phase: only the head is trained.
+
+    The phase is skipped if `model.weights` is `none`, because the backbone then has random weights.
+    """
 
     epochs: Count
     learning_rate: Rate

@@ -78,15 +78,17 @@ class Dark(RowRule):
     """Images in which at least 99 % of the pixels are dark."""
 
     min_p99: Share = Field(
-        description="brightness that at least 1 % of the pixels must reach, 0 to 1"
+        description="luma, 0 to 1; an image is too dark if at least 99 % of its pixels are darker "
+        "than this luma"
     )
 
 
 class Bright(RowRule):
-    """Images in which at least 99 % of the pixels are bright."""
+    """Images in which more than 99 % of the pixels are bright."""
 
     max_p1: Share = Field(
-        description="brightness that at least 1 % of the pixels must not exceed, 0 to 1"
+        description="luma, 0 to 1; an image is too bright if more than 99 % of its pixels are "
+        "brighter than this luma"
     )
 
 
@@ -119,7 +121,7 @@ class OddAspect(RowRule):
     """Images whose longer side is many times as long as the shorter side."""
 
     max_ratio: Annotated[float, Field(ge=1)] = Field(
-        description="maximum of the longer side divided by the shorter side"
+        description="maximum ratio of the longer side to the shorter side"
     )
 
 
@@ -145,7 +147,7 @@ class NearDuplicates(RowRule):
     """
 
     min_similarity: Share = Field(
-        description="minimum similarity of two images that are called near copies"
+        description="two images are near copies if their similarity has at least this value"
     )
     turned: bool = Field(description="true: rotated and mirrored copies are also near copies")
 
@@ -173,20 +175,21 @@ class LabelErrors(Section):
         description="`none` (labels are not checked), or a Keras application such as mobilenet_v2"
     )
     width: Annotated[float, Field(gt=0, le=4)] = Field(
-        description="factor on the numbers of channels"
+        description="the number of channels in a layer of the backbone is multiplied by this factor"
     )
     weights: Weights = Field(
-        description="imagenet, data/weights/NAME.keras, or models:/NAME/3#sha256=…"
+        description="imagenet: weights trained on ImageNet; data/weights/NAME.keras: the weights "
+        "in this file; models:/NAME/3#sha256=…: the weights of version 3 of a registered model"
     )
     size: Side = Field(description="side of the square images, in pixels")
 
     @model_validator(mode="after")
     def _check_weights(self) -> "LabelErrors":
-        rule = "weights must not be none: features of random weights show no label error"
+        rule = "weights must not be none: none means random weights, which show no label errors"
         return require(self, self.backbone == "none" or self.weights != "none", rule)
 
     def model(self) -> Model:
-        """Return a section `model` with this backbone, its width and its weights."""
+        """Return a section `model` with the backbone, width and weights of this section."""
         return Model(backbone=self.backbone, width=self.width, weights=self.weights, dropout=0.0)
 
 

@@ -103,7 +103,8 @@ def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> dict[str
     outcome = batch.validate(suite, result_format="COMPLETE")
     results: dict[str, list[Any]] = {rule.name: [] for rule in rules}
     for result in outcome.results:
-        # If a metric fails, exception_info has the names of metrics as keys instead of this key.
+        # The key `raised_exception` is missing if Great Expectations could not compute a number for
+        # the result. In this case `exception_info` describes the error under other keys.
         if result.exception_info.get("raised_exception", True):
             raise RuntimeError(f"{result.expectation_config}: {result.exception_info}")
         results[result.expectation_config.meta["rule"]].append(result)
@@ -147,7 +148,7 @@ def _context() -> Any:
 
 
 def _without_chance(page: str) -> str:
-    """Replace the random ids of a page by 0, 1, 2, …, and remove the time from its addresses.
+    """Replace the random ids of a page by 0, 1, 2, …, and remove the time from all addresses.
 
     The ids are numbered in the order in which they first appear.
     """
@@ -157,7 +158,7 @@ def _without_chance(page: str) -> str:
 
 
 def _suite_result(results: list[Any]) -> Any:
-    """Combine the results of all tables into the result of one suite, to show it on one page."""
+    """Combine the results of all tables into one result, so that one page can show all of them."""
     from great_expectations import __version__
     from great_expectations.core import ExpectationSuiteValidationResult
 

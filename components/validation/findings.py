@@ -29,8 +29,8 @@ class Finding:
     on_fail: what happens if it fails: quarantine, stop or warn. observed: what was found, in words.
 
     offenders: the paths of the files, or the labels of the classes, that break the rule, in the
-    order of the table. If the rule bounds a share, the offenders are the files that count towards
-    the share, even if the rule passes.
+    order of the table. If the rule bounds a share, such as the share of files with a fault, the
+    offenders are the files in this share, even if the rule passes.
 
     examples: at most EXAMPLES offenders, as (path or label, measured value). If the rule bounds one
     measured value, the examples are the offenders furthest outside of the bounds. Otherwise the

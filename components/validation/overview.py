@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-LISTED = 100  # maximum number of sets of one kind, and number of the most similar links
+# The maximum number of sets of one kind. It is also the number of near links with the highest
+# similarity that are always listed.
+LISTED = 100
 MEMBERS = 20  # maximum number of images of one set, and of example files for one fault
 COMMON = 20  # maximum number of image sizes; the most common sizes are listed
 
@@ -61,8 +63,8 @@ def overview(manifest: pd.DataFrame) -> dict[str, Any]:
 def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
     """Return sets of copies, sets of copies with several labels, and near links, as plain values.
 
-    The near links are the LISTED links with the highest similarity, and all other near links
-    between images that are listed in the near sets.
+    Not all near links are returned. A near link is returned if it is among the LISTED near links
+    with the highest similarity, or if both of its images are listed in sets of near copies.
 
     table: the result of `components.validation.measures.add_measures`. links: the result of
     `duplicates.links.find_links`.

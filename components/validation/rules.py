@@ -9,7 +9,8 @@ from typing import Any
 
 from components.params.validate import Validate
 
-# Column whose mean is a share of the files → what the files in this share have in common.
+# Name of a column → what the files with the value 1.0 in this column do. All other files have 0.0,
+# so the mean of the column is the share of the files with 1.0.
 SHARES = {"faulty": "have a fault", "duplicate": "repeat the pixels of an earlier image"}
 
 Check = tuple[str, dict[str, Any]]

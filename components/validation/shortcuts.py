@@ -23,7 +23,9 @@ FACTS = {
     "picture": ("brightness", "contrast", "saturation"),
 }
 MIN_IMAGES = 20  # A class with fewer images is skipped, because its AUC would be inaccurate.
-MAX_IMAGES = 20_000  # With this many images, the error of an AUC is about 0.01.
+# The maximum number of images that are used. With this many images, the error of an AUC is about
+# 0.01.
+MAX_IMAGES = 20_000
 BINS = 32  # maximum number of bins for a fact with many different numbers
 
 COLUMNS = ("label", "images", "file_auc", "file_fact", "picture_auc", "picture_fact")
@@ -100,7 +102,7 @@ def _bins(fact: pd.Series) -> Labels:
 
     If the values are numbers and more than BINS of them differ, there are at most BINS bins, and
     each bin has about the same number of images. For all other facts, the first BINS different
-    values in sorted order have one bin each, and all further values share the last bin.
+    values in sorted order have one bin each, and all values after them share the bin BINS.
     """
     numbers: Labels
     numbers, values = pd.factorize(fact, sort=True)

@@ -28,7 +28,7 @@ TEMPLATE = Path(__file__).with_name("page.html.jinja")
 OUTCOMES = ("stop", "quarantine", "warn", "met")  # outcomes of an expectation, the worst first
 # Maximum numbers of items on the page.
 LARGEST, SMALLEST = 30, 10  # number of the largest classes, number of the smallest classes
-EXAMPLES = 12  # number of files for one fault or one expectation, number of labels of one set
+EXAMPLES = 12  # number of files for one fault or one expectation, number of labels spelled alike
 SUSPECTS = SETS = 24  # number of suspected labels, number of sets of copies of one kind
 MEMBERS = 6  # number of images of one set of copies
 ROWS = 40  # number of rows of a long table
@@ -100,7 +100,7 @@ def verdict(report: Tree) -> dict[str, str]:
     The result has these keys:
 
     kind: the outcome of validation, one of OUTCOMES.
-    title: a short text that says if the run goes on.
+    title: a short text that says whether the run goes on.
     sentence: a text that says how many files are accepted, and why the run stops or how many
         expectations warn.
     """
@@ -209,9 +209,10 @@ def classes(report: Tree) -> dict[str, Any]:
 
 
 def galleries(report: Tree) -> list[dict[str, Any]]:
-    """Return a gallery for each expectation on single pictures that at least one file fails.
+    """Return galleries for the expectations on single pictures, at most one for each expectation.
 
-    A gallery is the expectation with a title and an excerpt of the files that fail it.
+    A gallery is the expectation with a title and an excerpt of the files that fail it. If no file
+    fails an expectation, the expectation has no gallery.
     """
     rules = [rule for rule in report["expectations"] if rule["offenders"]]
     return [_gallery(rule) for rule in rules if rule["name"] in wording.GALLERIES]
@@ -266,9 +267,10 @@ def copies(report: Tree) -> dict[str, dict[str, Any]]:
 def _copies(report: Tree, kind: str, conflicts: str = "") -> dict[str, Any]:
     """Return an excerpt of the sets of one kind.
 
-    kind: the singular of the key of the sets in the report, such as `copy_set`. conflicts: the kind
-    of the same sets with several labels, such as `label_conflict`. If it is given, the sets with
-    several labels are left out, so that the page does not show them twice.
+    kind: the kind, such as `copy_set`. The report has the sets of this kind under the key
+    `copy_sets`. conflicts: the kind that contains only the sets with several labels, such as
+    `label_conflict`. If `conflicts` is given, sets with several labels are left out here, so that
+    the page does not show them twice.
     """
     sets, total = report[f"{kind}s"], report[f"{kind}_count"]
     links = report["near_links"] if kind.startswith("near") else []
@@ -289,9 +291,9 @@ def _copies(report: Tree, kind: str, conflicts: str = "") -> dict[str, Any]:
 def _likeness(copy: Tree, links: Sequence[Tree]) -> Iterator[str]:
     """Yield short texts about a set of copies.
 
-    The texts say how many images the set has, how similar the images are, if an image is mirrored,
-    and by how many degrees images are turned. Similarities are rounded down, so that 0.999 is not
-    shown as 1.00.
+    Every text is about one of these facts: the number of images (only if the set has more than
+    two), the similarity of the images, mirrored images, or the angle by which images are turned.
+    Similarities are rounded down, so that 0.999 is not shown as 1.00.
     """
     if copy["images"] > 2:
         yield count_text(copy["images"], "image")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from components.words import size_text
 
-# Code of a fault → what is wrong with a file that has it.
+# Code of a fault → what is wrong with a file that has this fault.
 FAULTS = {
     "animated": "Several frames, such as an animation. Training needs a single picture.",
     "cmyk": "Print colours (CMYK), which ingest.decode.cmyk refuses.",
@@ -30,8 +30,8 @@ FAULTS = {
     "unsupported_format": "An image in a format that Fovea does not read.",
 }
 
-# Name of an expectation on single pictures → the title of its gallery, and the format of the
-# measured value.
+# Name of an expectation on single pictures → the title of its gallery, and the format string that
+# turns a measured value into text.
 GALLERIES = {
     "dark": ("Dark", "brightest 1 %: {:.3f}"),
     "bright": ("Overexposed", "darkest 1 %: {:.3f}"),
@@ -46,7 +46,7 @@ GALLERIES = {
 }
 
 
-# Key in report.json, which leads to a dict of counts → title of the table with these counts.
+# Key of a dict of counts in report.json → title of the table with these counts.
 TABLES = {"formats": "Formats", "modes": "Modes", "bit_depths": "Bits a channel"}
 
 
