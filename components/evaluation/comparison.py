@@ -1,7 +1,7 @@
 """Challenger and champion on the same test images → a row per metric, with paired intervals.
 
 "Paired" means that each resample contains the same images for the two models. An image that is hard
-for one model is mostly hard for the other model, too. So a resample with many hard images lowers
+for one model is usually hard for the other model, too. So a resample with many hard images lowers
 the scores of the two models, and changes the difference of the scores only a little. Therefore the
 interval of the difference is narrower than it would be if the resamples were not paired.
 """
@@ -66,7 +66,7 @@ def compare(
     [N, C], the finite probabilities of the challenger; column c belongs to class_names[c].
     champion: float [N, C], the finite probabilities of the champion; None if there is no champion.
     class_names: the names of the C classes. register: the section `register` of params.yaml. seed:
-    the seed of the resamples.
+    the seed of the random numbers that choose the images of the bootstrap resamples.
 
     Returns one row for each metric. The first three rows are accuracy, balanced accuracy and macro
     F1. Then the recall of each class follows, in the order of class_names. The intervals of the

@@ -82,7 +82,8 @@ def judge(
     [N, C], the probabilities of the challenger; column c belongs to class_names[c]. champion: float
     [N, C], the probabilities of the champion, with the same columns (see
     `comparison.align_columns`); None if there is no champion. class_names: the names of the C
-    classes. register: the section `register` of params.yaml. seed: the seed of the resamples.
+    classes. register: the section `register` of params.yaml. seed: the seed of the random numbers
+    for the intervals. (An interval is computed from random samples of the test images.)
 
     The same arguments give the same verdict.
     """

@@ -149,8 +149,9 @@ def measure(
 
     labels: int [N], the label of each test image as an index into class_names. probabilities:
     float [N, C]; column c belongs to class_names[c]. class_names: the names of the C classes.
-    evaluate: the section `evaluate` of params.yaml. seed: the seed of the resamples. Raises
-    UserError if N is 0, or if a probability is NaN or infinite.
+    evaluate: the section `evaluate` of params.yaml. seed: the seed of the random numbers that
+    choose the images of the resamples. Raises UserError if N is 0, or if a probability is NaN or
+    infinite.
     """
     check_finite(probabilities)
     scores = _scores(labels, probabilities, whole_sample(len(labels)))

@@ -63,7 +63,7 @@ def confident_mistakes(predicted: pd.DataFrame, images: Images, count: int) -> I
 
     predicted: the table that the function `predictions` returns. images: uint8 [N, size, size, 3],
     the prepared images in the order of the rows of `predicted`. count: the maximum number of
-    mistakes. If there are fewer mistakes, all of them are returned.
+    mistakes. If there are fewer mistakes, all mistakes are yielded.
     """
     rows = predicted.reset_index(drop=True)
     wrong = rows[rows["predicted"] != rows["label"]]

@@ -15,8 +15,8 @@ from components.pages.charts import LineChart, line_chart
 from components.pages.page import data_uri, render
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-# If there are more classes than this, the page does not show the confusion matrix, because it would
-# not be readable. The page always shows the list of the most frequent confusions.
+# If there are more classes than this number, the page does not show the confusion matrix, because
+# the matrix would not be readable. The page always shows the list of the most frequent confusions.
 WIDEST_MATRIX = 30
 CONFUSIONS = 10  # the maximum number of rows in the list of the most frequent confusions
 TITLES = {

@@ -37,8 +37,9 @@ class Application:
         channels is changed from RGB to BGR, and the mean of ImageNet is subtracted. `included`: the
         network contains layers that scale the pixels, so this module adds no scaling.
     min_size: the minimum side of the images, in pixels.
-    widths: the widths for which Keras has ImageNet weights. With random weights any width is
-        permitted. If `widths` is empty, the only permitted width is 1, with any weights.
+    widths: the widths for which Keras has ImageNet weights. A width is a factor on the numbers of
+        channels. With random weights other widths are also permitted. If `widths` is empty, the
+        network has no setting for the width. Then the only permitted width is 1.
     sizes: the sides of images, in pixels, for which Keras has separate ImageNet weights. Images of
         any other side use the weights for 224 pixels. If `sizes` is empty, Keras has the same
         weights for all sides.
@@ -284,7 +285,7 @@ def scale_pixels(images: Any, pixels: PixelScale) -> Any:
         return layers.Rescaling(1 / 127.5, -1.0, name="scale")(images)
     # This layer multiplies by 1. Its only effect is that it converts uint8 to floating point.
     floats = layers.Rescaling(1.0, name="scale")(images)
-    if pixels == "imagenet":  # The numbers are the ones that Keras uses in its mode `torch`.
+    if pixels == "imagenet":  # Keras uses the same numbers in its mode `torch`.
         means = [255 * mean for mean in (0.485, 0.456, 0.406)]
         variances = [(255 * deviation) ** 2 for deviation in (0.229, 0.224, 0.225)]
         return layers.Normalization(mean=means, variance=variances, name="normalize")(floats)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 def load_keras() -> None:
     """Import Keras, and list the devices so that the backend starts now.
 
-    TensorFlow 2.21 writes to file descriptor 2 and ignores the setting TF_CPP_MIN_LOG_LEVEL. So
-    this function redirects file descriptor 2 to a temporary file. If an exception is raised, the
-    text in this file is printed. Otherwise the text is dropped.
+    TensorFlow 2.21 writes to file descriptor 2 (stderr) and ignores the setting
+    TF_CPP_MIN_LOG_LEVEL. So this function redirects file descriptor 2 to a temporary file. If an
+    exception is raised, the text in this file is printed. Otherwise the text is dropped.
     """
     if "keras" in sys.modules:
         return

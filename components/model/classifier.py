@@ -96,7 +96,8 @@ def warm_start_classifier(
     trained classifier. Do not use `source` after this call, because the new classifier may share
     layers with `source`. source_id: the sha256 of the file from which `source` was read.
     Raises UserError if the backbone that `model` names is unknown or does not accept the size or
-    width. Also raises UserError if `source` has another backbone than `model` names.
+    width. Also raises UserError if the backbone of `source` has another architecture than the
+    backbone that `model` names, for example another width.
     """
     expected = build_backbone(model.model_copy(update={"weights": "none"}), size)
     backbone = source.backbone
@@ -161,7 +162,8 @@ def _copy_known_classes(classifier: Classifier, source: Classifier) -> None:
 def leaf_layers(layer: Any) -> Iterator[Any]:
     """Yield the layers inside `layer` that contain no other layers, from input to output.
 
-    layer: a Keras layer or a keras.Model. If it contains no other layers, it is itself yielded.
+    layer: a Keras layer or a keras.Model. If it contains no other layers, `layer` itself is
+    yielded.
     """
     inner = getattr(layer, "layers", None)
     if inner is None:

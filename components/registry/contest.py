@@ -35,9 +35,9 @@ class Contest:
 
     rows: a table with one row for each of N test images, with the columns path, image_id and
     label_index. prepared: uint8 [N, size, size, 3], the test images in the order of `rows`,
-    prepared with the params `prepare`. root: a folder; the paths in `rows` are relative to it.
-    class_names: the names of the classes; label_index is an index into this list. ingest: the
-    section `ingest` of params.yaml. prepare: the section `prepare` of params.yaml.
+    prepared with the params in the field `prepare`. root: a folder; the paths in `rows` are
+    relative to it. class_names: the names of the classes; label_index is an index into this list.
+    ingest: the section `ingest` of params.yaml. prepare: the section `prepare` of params.yaml.
     """
 
     rows: pd.DataFrame
@@ -61,11 +61,12 @@ def judge_against(
     champion: the version that is the champion; None if there is no champion. model_id: the sha256
     of the challenger's model file. probabilities: float32 [N, C], the challenger's probabilities on
     the images of the contest; column c belongs to contest.class_names[c]. contest: the test images.
-    register: the section `register` of params.yaml. seed: the seed of the resamples.
+    register: the section `register` of params.yaml. seed: the seed of the random numbers for the
+    intervals. (An interval is computed from random samples of the test images.)
 
-    If the challenger is the champion itself, the decision is `hold`. If the champion cannot be
-    used, the challenger is judged as if there were no champion. But then the decision `promote`
-    becomes `hold`, since the challenger was not compared with the champion.
+    If the challenger is the same model as the champion, the decision is `hold`. If the champion
+    cannot be used, the challenger is judged as if there were no champion. But then the decision
+    `promote` becomes `hold`, since the challenger was not compared with the champion.
     """
     labels = contest.rows["label_index"].to_numpy(np.int64)
 
@@ -124,6 +125,12 @@ def _predictions(classifier: Classifier, contest: Contest) -> NDArray[np.float32
 
 
 def _without_comparison(verdict: Verdict, champion: Version) -> Verdict:
+    """Return a copy of the verdict with the reason that the champion cannot be loaded.
+
+    verdict: a verdict on the challenger alone, without a champion. champion: the version that
+    cannot be loaded. The decision `promote` becomes `hold`, and the new reason replaces the old
+    reasons. With any other decision, the new reason is put before the old reasons.
+    """
     reason = f"the champion, version {champion.number}, cannot be loaded: nothing is compared"
     if verdict.decision == "promote":
         return replace(verdict, decision="hold", reasons=(reason,))

@@ -54,7 +54,7 @@ def log_model(
 
     name: the name of the logged model. model_path: the path of the .keras file. run: the MLflow run
     of the model. example: uint8 [1, size, size, 3], a real image as an example of the input.
-    classes: the number of probabilities for an image. shown: the names of metrics of `run` that
+    classes: the number of classes of the model. shown: the names of metrics of `run` that
     MLflow also shows with the logged model.
 
     If the file cannot be stored, MLflow shows the logged model as FAILED, and the exception is
@@ -87,13 +87,14 @@ def log_model(
 def write_model_folder(
     folder: Path, file: Path, example: NDArray[np.uint8], classes: int, model: "Model"
 ) -> None:
-    """Write the .keras file and all files that MLflow needs to load it into `folder`.
+    """Write to `folder` the .keras file and the files that MLflow needs to load the model.
 
-    These files describe the model, its signature and its requirements, and have an example input.
+    The other files describe the model, its signature and its requirements. They also contain an
+    example of the input.
 
     folder: the path of the folder; it is created if it does not exist. file: the path of the .keras
     file; it is copied to WEIGHTS without a change. example: uint8 [1, size, size, 3], a real image
-    as an example of the input. classes: the number of probabilities for an image. model: MLflow's
+    as an example of the input. classes: the number of classes of the model. model: MLflow's
     description of the model; the missing fields are filled in.
 
     No pickle and no code is written. Keras loads the file in its safe mode.
@@ -128,12 +129,13 @@ def requirements() -> list[str]:
 
 
 def _show_metrics(run: Run, logged_id: str, shown: Sequence[str]) -> None:
-    """Log the latest values of metrics of the run also for the logged model.
+    """Log the latest value of each metric in `shown` again, now for the logged model.
 
     Then MLflow shows these values with the logged model. Each value is logged with its old time and
     step. So MLflow sees that it is the same value, and the run gets no second value.
 
-    shown: the names of the metrics.
+    run: the run that has the metrics. logged_id: the id of the logged model. shown: the names of
+    the metrics.
     """
     from mlflow.entities import Metric
 

@@ -163,8 +163,9 @@ def history(name: str) -> tuple[Event, ...]:
 def _decide(name: str, event: Event) -> Event:
     """Append the event to the record, move the alias, and return the event with its key.
 
-    Raises UserError if another process wrote an event with the same number whose key sorts before
-    the key of this event. Then the other event counts and this event does not count.
+    Raises UserError if another process wrote an event with the same number at the same moment, and
+    the key of that event sorts first. Then that event counts, and the event of this process does
+    not count.
     """
     record = history(name)
     present = line_of_champions(record, _number_of_champion(name))[-1]

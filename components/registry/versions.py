@@ -1,4 +1,4 @@
-""".keras file → registered version with an alias; registered version → its .keras file, checked."""
+""".keras file → registered version with an alias; registered version → its checked .keras file."""
 
 import json
 import tempfile
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-# The last decision of a reviewer about a version is in a tag of the version. This is the key of the
-# tag; its possible values follow.
+# The last decision of a reviewer about a version is in a tag of the version. REVIEW is the key of
+# this tag. The three constants in the next line are the possible values of the tag.
 REVIEW = "review"
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled back"
 # The cache of downloaded files. The name of a file is `<sha256>.keras`. The cache may be deleted at
@@ -51,7 +51,7 @@ class Version:
     def model_id(self) -> str:
         """Return the sha256 that the .keras file must have.
 
-        The text is empty if the version was not registered by Fovea.
+        If the version was not registered by Fovea, the result is the empty string.
         """
         return self.tags.get("model_id", "")
 
@@ -81,12 +81,13 @@ def register_version(
     """Register a .keras file as a new version, set its tags, and return its number.
 
     If a version with the same sha256 exists already, there is no new version. Then the tags of the
-    existing version are updated and its number is returned. In all cases the version gets the alias
-    `challenger`, unless it is the champion, or a reviewer has rejected it or rolled it back.
+    existing version are updated and its number is returned. The new or existing version then gets
+    the alias `challenger`. It does not get the alias if it is the champion, or if a reviewer has
+    rejected it or rolled it back.
 
     name: the name of the registered model. model_path: the path of the .keras file. run: the MLflow
     run of the model. example: uint8 [1, size, size, 3], a real image as an example of the input.
-    classes: the number of probabilities for an image. tags: key → value of the tags, such as
+    classes: the number of classes of the model. tags: key → value of the tags, such as
     lineage and verdict. shown: the names of metrics of `run` that MLflow also shows with the model.
     Raises UserError if MLflow does not answer.
     """
@@ -144,9 +145,10 @@ def challenger(name: str) -> Version | None:
 
 
 def find_version(name: str, wanted: str) -> Version:
-    """Return the version of the registered model `name` that `wanted` names.
+    """Return the version with the number or the alias `wanted`.
 
-    wanted: the number of the version, such as `3` or `v3`, or an alias. Raises UserError if there
+    name: the name of the registered model. wanted: the number, such as `3` or `v3`, or the alias,
+    such as `champion`. Raises UserError if there
     is no such version; the message lists the existing versions.
     """
     existing = versions(name)

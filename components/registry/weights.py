@@ -12,7 +12,8 @@ from components.tracking.connection import address, connect
 def resolve_weights(model: Model, size: int | None = None) -> Path | None:
     """Return the path of the .keras file that `model.weights` names.
 
-    Returns None if `model.weights` is `none` or `imagenet`.
+    Returns None if `model.weights` is `none` (random weights) or `imagenet` (ImageNet weights),
+    because these values name no .keras file.
 
     model: the section `model` of params.yaml. size: the width and the height of the images in
     pixels, or None. If `size` is given and `model.weights` is `imagenet`, the ImageNet weights are
@@ -47,8 +48,9 @@ def resolve_weights(model: Model, size: int | None = None) -> Path | None:
 def _registered_weights(written: Match[str]) -> Path:
     """Return the path of the .keras file of the version that params.yaml names.
 
-    written: the name, number and sha256 in params.yaml. The number alone is not enough, since
-    another MLflow store can have another model under the same name and number.
+    written: a match of the pattern VERSION; its groups are the name, the number and the sha256 in
+    params.yaml. Name and number are not enough, since another MLflow store can have another model
+    under the same name and number.
     """
     connect()
     version = find_version(written["name"], written["number"])

@@ -1,8 +1,9 @@
 """Finished trials → an SVG picture with the values of the trials.
 
-The first panel shows the value of each trial against the number of the trial. There is a further
-panel for each hyperparameter of the search. It shows the value of each trial against the value of
-the hyperparameter.
+The value of a trial is the value of the metric that the search maximizes. The first panel shows the
+value of each trial against the number of the trial. After the first panel there is one panel for
+each hyperparameter of the search space. This panel shows the value of each trial against the value
+of the hyperparameter.
 """
 
 import io
@@ -20,7 +21,7 @@ def draw_trials(trials: Sequence[Trial], maximize: str, space: Mapping[str, Spac
 
     A ring marks the best trial. Failed trials have no value, so they are not drawn.
     trials: the finished trials, see `run_study`. If the list is not empty, at least one trial must
-    be complete. maximize: the name of the metric that the values belong to. space: the search
+    be complete. maximize: the name of the metric that the search maximizes. space: the search
     space, a dict from dotted names to the values to try.
     """
     import matplotlib as mpl

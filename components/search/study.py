@@ -80,8 +80,8 @@ def run_study(
     as_written = values_as_written(search.space, written)
     while (number := len(_finished_trials(study))) < search.trials:
         study.sampler = _sampler(search, seed + number)
-        # Trial 0 uses the values in params.yaml. So the results of all other trials can be compared
-        # with the result without a search.
+        # Trial 0 uses the values in params.yaml if they are in the search space. So it is possible
+        # to see which of the other trials are better than the values in params.yaml.
         if number == 0 and as_written and not study.get_trials(states=(TrialState.WAITING,)):
             study.enqueue_trial(as_written)
         study.optimize(

@@ -24,8 +24,8 @@ DEFAULT_STORE = Path("mlflow.db")
 DEFAULT_EXPERIMENT = "fovea"
 # If MLflow cannot be used, a command must say so within 15 s. The limit for the answer of a remote
 # MLflow is 6 s. The other 9 s are for the start of Python and for the import of the package mlflow,
-# which is slow if the CPU is busy. The limit for opening a sqlite file is 10 s, since the file is
-# checked before the package is imported.
+# which is slow if the CPU is busy. The limit for opening a sqlite file is 10 s. This limit can be
+# longer, because the sqlite file is checked before the package mlflow is imported.
 REMOTE_LIMIT_S = 6.0
 SQLITE_LIMIT_S = 10.0
 # Environment variables for MLflow. `client` sets each of these variables that is unset.
@@ -41,8 +41,8 @@ SETTINGS = {
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
 # Several threads can connect at the same time. `client` changes MLFLOW_TRACKING_URI for a moment.
-# During this time it holds this lock. Code that reads the variable takes the lock, too, so it never
-# reads the changed value.
+# During this time `client` holds the lock below. Code that reads the variable takes the same lock,
+# so this code never reads the changed value.
 _VARIABLE_LOCK = threading.RLock()
 
 
@@ -63,7 +63,8 @@ def client() -> "MlflowClient":
 
     # set_tracking_uri also writes the address to MLFLOW_TRACKING_URI. If the user has not set this
     # variable, the variable is removed again. The reason is that the default address depends on the
-    # current folder. If the variable stayed, the old address would be used in a new folder.
+    # current folder. If the variable stayed, the address of the old folder would be used even after
+    # the current folder has changed.
     with _VARIABLE_LOCK:
         by_user, uri = _address_by_user(), tracking_uri()
         mlflow.set_tracking_uri(uri)
@@ -158,7 +159,7 @@ def _check_sqlite(path: Path) -> None:
 def _call_within(limit_s: float, call: Callable[[], T]) -> T:
     """Return the result of `call`; raise UserError if the call takes longer than `limit_s` seconds.
 
-    The call runs in a thread of its own. So the limit is for the complete call, from the look-up of
+    The call runs in a separate thread. So the limit is for the complete call, from the look-up of
     the host name to the last retry. If `call` raises an exception, this function raises the same
     exception.
     """

@@ -12,7 +12,7 @@ from typing import TypeVar
 from components.tracking.connection import client, experiment_id
 
 T = TypeVar("T")
-# MLflow's limits. If a param is longer, MLflow shortens it and raises no error.
+# MLflow's limits. If a param is longer than its limit, MLflow shortens it and raises no error.
 LONGEST_PARAM = 6_000  # characters
 LONGEST_TAG = 8_000  # characters
 LONGEST_DIGEST = 36  # characters

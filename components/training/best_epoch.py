@@ -15,11 +15,13 @@ Row = dict[str, Any]
 class BestEpoch:
     """The best epoch until now, in all phases.
 
-    model: the keras.Model of the whole classifier. rule: the metric that decides which epoch is
-    best, and the patience. value: the value of this metric in the best epoch; for val_loss it is
-    the negative loss, so that a higher value is always better. row: all metrics of the best epoch.
-    weights: the weights of the model after the best epoch. waited: the number of epochs in the
-    current phase since the last improvement.
+    model: the keras.Model of the whole classifier. rule: the section `train.early_stopping` of
+    params.yaml. Its value `monitor` is the name of the metric that decides which epoch is best. Its
+    value `patience` is the number of epochs without improvement after which a phase stops. value:
+    the value of the metric in the best epoch; for val_loss it is the negative loss, so that a
+    higher value is always better. row: all metrics of the best epoch. weights: the weights of the
+    model after the best epoch. waited: the number of epochs in the current phase since the last
+    improvement.
     """
 
     model: Any
@@ -38,7 +40,7 @@ class BestEpoch:
 
         row: the metrics of the epoch that has just ended. If this epoch is better than the best
         epoch until now, its metrics and weights are kept. The phase must stop after
-        `rule.patience` epochs without improvement.
+        `rule.patience` epochs in a row without improvement.
         """
         value = row[self.rule.monitor]
         value = -value if self.rule.monitor == "val_loss" else value

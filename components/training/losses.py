@@ -17,8 +17,8 @@ def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
     A loss function takes labels int [N] and logits float [N, C], and returns the losses of the
     images, float [N].
     train: the section `train` of params.yaml. log_priors: the natural logarithms of the priors,
-    float32 [C]. The prior of a class is its share in the loss, after sampling and class weights.
-    Only the loss `logit_adjusted` uses the priors.
+    float32 [C]. The prior of a class is targets * class_weights of the class, divided by the sum of
+    this product over all classes (see `Balance`). Only the loss `logit_adjusted` uses the priors.
     """
     if train.loss == "focal":
         return focal(train.focal_gamma, train.label_smoothing)
@@ -30,7 +30,9 @@ def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
 def cross_entropy(label_smoothing: float) -> Loss:
     """Return the softmax cross-entropy with label smoothing (Szegedy et al., 2016, section 7).
 
-    label_smoothing: the share of the target that is divided equally among all classes, 0 to 1.
+    label_smoothing: a share, 0 to 1. Without smoothing the target of the right class is 1, and the
+    targets of the other classes are 0. With smoothing this share of the 1 is divided equally among
+    all classes.
     """
     from keras import ops
 

@@ -46,8 +46,8 @@ def phases(
 ) -> Iterator[Phase]:
     """Yield the phases `head` and `finetune`. A phase without epochs is left out.
 
-    The caller must train a phase before it takes the next phase from the iterator, because the
-    iterator then freezes other layers.
+    The caller must train a phase before it takes the next phase from the iterator. The reason is
+    that the iterator changes which layers are frozen when it yields the next phase.
     classifier: the classifier to train. data: the images and labels. train: the section `train` of
     params.yaml. pretrained: True if the backbone has trained weights; if it is False, the phase
     `head` is left out. cache: the folder for the features of the frozen backbone.

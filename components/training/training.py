@@ -63,7 +63,7 @@ def train_classifier(
 
     hyperparameters: the sections `model` and `train` of params.yaml. data: the images and labels.
     weights: the `.keras` file with the weights at the start; None if hyperparameters.model.weights
-        is `none` or `imagenet`.
+        is `none` (random weights) or `imagenet` (ImageNet weights).
     seed: the seed of all random numbers.
     on_epoch: a function that is called after each epoch with the row of the epoch. A row has the
         keys phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy and
@@ -169,7 +169,7 @@ def _require_number(row: Row) -> None:
 def _report_lack_of_memory(batch_size: int) -> Iterator[None]:
     """Raise TrainingFailedError instead of an error that says that the memory is too small.
 
-    Each backend of Keras has another class for such an error. So the error is recognised by its
+    Each backend of Keras has a different class for such an error. So the error is recognised by its
     text, not by its class.
     """
     try:
