@@ -71,8 +71,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 
-# Fovea imports these packages, but they are in no group, because they cannot change the files that
-# a stage writes: package → reason.
+# Package → what Fovea uses it for. Fovea imports these packages, but they are in no group, because
+# they cannot change the files that a stage writes.
 HARMLESS = {
     "mlflow": "records runs; its store is no out of a stage",
     "packaging": "compares versions",
@@ -108,7 +108,7 @@ def cut(lock: str, names: list[str]) -> str:
 
 
 def main() -> None:
-    """Write the file of each group, if the file is missing or its lines differ from the lock."""
+    """Write the file of each group, if the file is missing or does not have the right lines."""
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     for group, reasons in GROUPS.items():
         text = cut(lock, list(reasons))

@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_stage(stage: str, params: Params) -> None:
     """Call the function `run` of the stage.
 
-    Each parameter of `run` has the name of a section of params.yaml, and receives this section.
+    Each parameter of `run` is named like a key at the top of params.yaml, and gets the value of the
+    key. This value is a section, or the seed.
     """
     run = importlib.import_module(f"pipelines.{stage}").run
     run(**{name: params.section(name) for name in inspect.signature(run).parameters})

@@ -1,7 +1,8 @@
 """The name of a file that a stage writes → the path of the file.
 
 Stages exchange data only through these files. Paths are relative to the repository's root, where
-every command runs. pipelines/formats.py reads and writes tables, trees and texts.
+every command runs. pipelines/formats.py reads and writes the tables, trees (nested
+values) and texts.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows of the train split → data/balance: a plan for unequal classes, and images per class."""
+"""Rows of the train split → data/balance: the balance plan, and the images per class."""
 
 import logging
 
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def run(balance: Balance) -> None:
-    """Plan, for each class, how many images an epoch draws and the weight of an image in the loss.
+    """For each class, plan its number of images per epoch, and the weight of an image in the loss.
 
     Raises UserError if the stage `prepare` has not run, or if a class has no training image.
     """

@@ -1,4 +1,4 @@
-"""data/raw → data/ingest/manifest.parquet: one row per image, with or without a fault."""
+"""data/raw → data/ingest/manifest.parquet: one row per image, also for faulty images."""
 
 import logging
 

@@ -15,8 +15,8 @@ from packaging.markers import Marker
 from components.errors import UserError
 
 PACKAGES = Path(__file__).with_name("packages")
-# A match is one line of a package, with three groups: name, version, marker. Hashes and comments in
-# requirements.lock do not match.
+# The pattern matches the line of a package, and captures its name, version and marker. It does not
+# match hashes and comments in requirements.lock.
 ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?: ; (.*?))?(?: \\)?$", re.MULTILINE)
 
 # Stage → groups of the packages that can change the bytes that the stage writes. A group is a file
@@ -83,8 +83,8 @@ def check_packages_of(stage: str) -> None:
 def check_installed(group_file: Path) -> None:
     """Raise UserError if a package in the list is missing or installed in another version.
 
-    group_file: the path of the list. DVC records the versions in this file, so the stage must run
-    with exactly these versions.
+    group_file: the path of the list. DVC records this file as a dep of the stage, so the stage must
+    run with exactly the versions in the file.
     """
     other = differences(group_file.read_text(encoding="utf-8"))
     if other:

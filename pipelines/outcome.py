@@ -25,8 +25,9 @@ def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[s
 def _intervals(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the intervals of `metrics`, metric name → [low, high], or an empty mapping.
 
-    The intervals are the value of the key `intervals`. A class may also have the name `intervals`.
-    The values of a class are not all lists, so the result is then an empty mapping.
+    The intervals are the value of the key `intervals`. But if `metrics` maps the names of classes
+    to their metrics, `intervals` can be the name of a class. The metrics of a class are not all
+    lists, so the result is then an empty mapping.
     """
     intervals = metrics.get("intervals", {})
     values = intervals.values() if isinstance(intervals, Mapping) else [intervals]

@@ -17,7 +17,7 @@ def run(ingest: Ingest, prepare: Prepare) -> None:
     """Decode every image once, resize it to the input size of the network, and write its pixels.
 
     Raises UserError if the stage `split` has not run, if an image cannot be read or has changed, or
-    if the disk has not enough space.
+    if the disk does not have enough space.
     """
     splits = read_table(artifacts.SPLITS)
     class_names = sorted(splits["label"].unique())

@@ -29,8 +29,8 @@ LONGEST_REASONS = 4_000
 def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None:
     """Compare the model with the champion, and register the model as the challenger.
 
-    The model is promoted if `register.promote` is `auto` and the verdict is `promote`. A version
-    that a reviewer rejected or rolled back is not promoted.
+    The model is promoted if `register.promote` is `auto` and the verdict is `promote`, but
+    not if a reviewer has rejected or rolled back this version.
     Raises UserError if MLflow does not answer, or if a file of an earlier stage is missing or
     damaged.
     """
@@ -40,7 +40,7 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     classes = statistics["class_names"]
     rows = read_table(artifacts.PREDICTIONS)
     # The test images are read here, because damaged images must stop the stage. If they were first
-    # read in the contest, the error would count as a failure of the champion.
+    # read during the comparison, the error would count as a failure of the champion.
     images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
     probabilities = np.stack(rows["probabilities"].to_numpy())
     contest = Contest(rows, images, artifacts.RAW, classes, ingest, prepare)

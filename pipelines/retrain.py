@@ -34,7 +34,7 @@ from pipelines.workspace.starting_weights import write_champion
 # PREFECT_LOGGING_EXTRA_LOGGERS contains `pipelines` (environment.py).
 log = logging.getLogger("pipelines.retrain")
 
-# Git tracks these files, and `dvc repro` changes them. It changes data/raw.dvc only if files in
+# Git tracks these files. `dvc repro` changes dvc.lock. It also changes data/raw.dvc if files in
 # data/raw have changed.
 RESULTS = (Path("dvc.lock"), Path("data/raw.dvc"))
 
@@ -44,7 +44,7 @@ DVC = (*processes.DVC, "--wait-for-lock")
 # `dvc remote default` prints this text if no default remote is set. The exit status does not show
 # the reason, because it is also 1 after other errors.
 NO_REMOTE = "No default remote set"
-# DVC prints this and fails if another DVC process uses a file that this DVC needs. The option
+# DVC prints this text and fails if it needs a file that another DVC process uses. The option
 # `--wait-for-lock` does not help in this case.
 BUSY = "is being blocked by"
 BUSY_TRIES = 5
@@ -70,8 +70,8 @@ def retrain(
     If no default remote is set, a warning is logged, and pull and push are skipped.
     start_from: with `champion`, training starts from the champion's weights. The champion's version
     is written into params.yaml before the first stage.
-    commit: with `start_from`, commit params.yaml before the stages run, and dvc.lock and
-    data/raw.dvc after the stages.
+    commit: if true, and if `start_from` is given, commit params.yaml before the stages run, and
+    dvc.lock and data/raw.dvc after the stages.
     branch: the name of a new branch for these commits; None means the current branch.
     Returns the Prefect state Completed or Failed. If a stage failed, the message of Failed is
     the error sentence of the stage, or the last lines of its output if it printed no such sentence.
@@ -218,8 +218,9 @@ def _dvc(*arguments: str, lock: int) -> None:
     stays locked until DVC ends.
     A `dvc repro` that a user starts in a terminal does not take this lock. So this function waits
     until no such `dvc repro` runs, and then starts DVC. If another `dvc repro` starts in between,
-    DVC fails and prints BUSY. This function then waits and tries again, at most BUSY_TRIES times.
-    Raises CommandFailedError if DVC fails for another reason, or if the last try fails.
+    DVC fails and prints the text BUSY. This function then waits and tries again, at most
+    BUSY_TRIES times. Raises CommandFailedError if DVC fails for another reason, or if the last try
+    fails.
     """
     environment = processes.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
     for last in [False] * (BUSY_TRIES - 1) + [True]:
@@ -237,7 +238,7 @@ def _start_from_champion(commits: bool) -> None:
     """Write the champion's version into params.yaml, and commit params.yaml if `commits` is true.
 
     The caller does this before the stages run. Otherwise the tag `git.dirty` of the MLflow runs
-    would name params.yaml.
+    would name params.yaml as a file with uncommitted changes.
     """
     version = write_champion()
     if version is not None and commits:

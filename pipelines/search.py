@@ -1,4 +1,4 @@
-"""prepared train and val, plan → the best hyperparameters of an Optuna study, and its trials."""
+"""prepared train and val splits, balance plan → best hyperparameters and trials of a study."""
 
 import hashlib
 import json
@@ -78,7 +78,7 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
     """
     data = read_training_data()
 
-    @cache  # Without the cache, each trial would download the file of a registered version.
+    @cache  # If the weights are a registered version, they are downloaded only once.
     def resolve(weights: str) -> Path | None:
         return resolve_weights(written.model.model_copy(update={"weights": weights}))
 

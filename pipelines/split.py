@@ -15,8 +15,9 @@ log = logging.getLogger(__name__)
 def run(seed: int, split: Split) -> None:
     """Assign every accepted image to a split, or set it aside. Write only splits without a leak.
 
-    Raises UserError if the stage `validate` has not run, or if a fold would have no image. Raises
-    UserError if a split that comes with the images has leaks and `split.given` is `stop`.
+    Raises UserError if the stage `validate` has not run, or if a fold (`split.folds`) would have no
+    image. Raises UserError if a split that comes with the images has leaks and `split.given` is
+    `stop`.
     """
     accepted = read_table(artifacts.ACCEPTED)
     links = read_table(artifacts.DUPLICATES)

@@ -1,4 +1,4 @@
-"""prepared train and val, plan, hyperparameters → the trained classifier and its history."""
+"""prepared train and val splits, balance plan, hyperparameters → trained classifier, history."""
 
 from itertools import count
 from pathlib import Path
@@ -45,8 +45,8 @@ def run(seed: int, model: Model, train: Train) -> None:
 def _epoch_logger(tracked: Run) -> OnEpoch:
     """Return a function that logs the metrics of an epoch to MLflow.
 
-    The step in MLflow is the number of the epoch. It starts at 1 and continues to count in the
-    second phase of the training.
+    The step in MLflow is the number of the epoch. The number starts at 1, and does not start at 1
+    again in the second phase of the training.
     """
     epochs = count(1)
 

@@ -34,8 +34,8 @@ def folder_below(into: str) -> PurePosixPath:
 def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, str]:
     """Return name → path below data/raw for each new file.
 
-    names: the paths of the files in their folder or archive. into: the folder below data/raw to add
-    to. raw: the path of data/raw.
+    names: the paths of the files in their folder or archive. into: the folder below data/raw that
+    the files are added to. raw: the path of data/raw.
     If a folder around the whole data set is left out of the new paths, a message says so.
     """
     wrapper = _wrapper(names, into, raw)
@@ -56,7 +56,8 @@ def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, s
 def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
     """Raise UserError if a name is not UTF-8, or if a file and a folder would have the same name.
 
-    arriving: the paths of the new files below data/raw. existing: the paths of the old files there.
+    arriving: the paths that the new files get below data/raw. existing: the paths of the files that
+    data/raw has already.
     """
     files = {*arriving, *existing}
     for name in sorted(arriving):
@@ -75,7 +76,7 @@ def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
 
 
 def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str]) -> str:
-    """Return a line with the number of added files, also per class folder, and of other files.
+    """Return a line that says how many files were added, in which classes, and how many were not.
 
     new: the paths below data/raw of the added files. replaced: the number of added files that
     replaced an old file. known: the number of files that were not added, because data/raw had them
@@ -98,7 +99,8 @@ def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str
 def alike_names(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
     """Yield one warning if two names differ only in capitals or in the Unicode form of a letter.
 
-    new: the paths of the new files below data/raw. existing: the paths of the old files there.
+    new: the paths that the new files get below data/raw. existing: the paths of the files that
+    data/raw has already.
     """
     alike = defaultdict(set)
     for name in {*new, *existing}:
@@ -114,7 +116,7 @@ def alike_names(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
 
 
 def _wrapper(names: Sequence[str], into: PurePosixPath, raw: Path) -> Parts:
-    """Return the outer folders to leave out of all names, so that a path starts with its class.
+    """Return the outer folders to leave out, so that each new path starts with the class folder.
 
     Example: photos/ is left out of photos/cat/1.png and photos/dog/1.png, because cat and dog are
     the classes. If data/raw already has a folder photos, then photos is a class or a split, and it

@@ -1,4 +1,4 @@
-"""A card, a model's name and floors → the text of params.yaml.
+"""A card, a model's name and floors (minimum values of metrics) → the text of params.yaml.
 
 A card is a file in the folder `cards` of this package: a complete params.yaml with comments. This
 module replaces values of the card and keeps its comments.
@@ -24,7 +24,7 @@ GPU_SIZES = {"model.width": "1.0", "train.batch_size": "128", "train.finetune.ep
 
 
 def card_text(card: str, name: str | None, floors: str, gpu: bool) -> str:
-    """Return the text of a card with a model's name, floors and sizes.
+    """Return the text of a card in which the model's name, floors and sizes are replaced.
 
     card: `photos` or `digits`. name: the name of the registered model; None keeps the card's name.
     floors: the floors to change, such as `accuracy=0.8,recall=0.5`; the card's values of the other

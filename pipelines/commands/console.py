@@ -1,6 +1,7 @@
 """Text, tables and checks → lines on the terminal or in a pipe.
 
-On a terminal, a table is at most as wide as the terminal. In a pipe, it has at most 120 columns.
+On a terminal, a table is at most as wide as the terminal. In a pipe, a table is at most 120
+characters wide.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +26,8 @@ COLOURS = {
 def console() -> "Console":
     """Return a Rich console that prints [brackets] as they are.
 
-    Class names may contain brackets. With markup, Rich would read them as the name of a style.
+    Class names may contain brackets. With markup, Rich would treat a text in brackets as the
+    name of a style.
     """
     from rich.console import Console
 

@@ -7,7 +7,7 @@ inode, time and size, so DVC does not read the linked files again.
 
 New files are copied. A hard link would be quicker, but the link and the source would be the same
 file. So an edit of the source would also change data/raw. With DVC's setting `cache.type hardlink`,
-the edit would also change DVC's cache, whose objects must never change. On the file systems Btrfs
+the edit would also change DVC's cache, whose files must never change. On the file systems Btrfs
 and XFS a copy is quick, because the copy uses the same disk blocks as the source until the source
 or the copy is edited.
 """
@@ -69,11 +69,12 @@ def add_images(path: Path, into: str = "", replace_others: bool = False) -> None
     killed at the moment of the replacement, data/raw is missing until the next call, which restores
     the old data/raw. The next call also removes temporary files. Adding the same files again
     changes nothing.
-    Raises UserError if the current folder is not the root of a repository, if the path, a name or
-    the archive is refused, if a file is a link or no plain file, if data/raw has a file with the
-    same name and other content and `replace_others` is false, if data/raw has no files although
-    data/raw.dvc exists, if the disk has too little space, or if DVC fails. If DVC fails, data/raw
-    already has the new files. After the other errors, data/raw is unchanged.
+    Raises UserError if the current folder is not the root of a repository, if `path`, `into`, the
+    name of a file or the archive is not accepted, or if a file is not a plain file, such as a link.
+    Raises UserError if data/raw has a file with the same name and other content and
+    `replace_others` is false, or if data/raw has no files although data/raw.dvc exists. Raises
+    UserError if the disk has too little space, or if DVC fails. If DVC fails, data/raw already has
+    the new files. After the other errors, data/raw is unchanged.
     """
     check_root()
     folder = arrivals.folder_below(into)
@@ -257,7 +258,7 @@ def _check_space(need: int, folder: Path) -> int:
     """Return the number of bytes that may be added. Raises UserError if `need` is more than this.
 
     need: the size of the new files in bytes. folder: a folder on the disk of data/raw. `dvc add`
-    copies the files into DVC's cache. If the cache is on the same disk, each byte counts twice.
+    copies the files into DVC's cache. If the cache is on the same disk, each byte is stored twice.
     """
     cache = next(path for path in _upwards(dvc_files.cache_folder()) if path.exists())
     copies = 2 if cache.stat().st_dev == folder.stat().st_dev else 1

@@ -10,7 +10,8 @@ these differences:
 
 damaged object: the md5 of its content is not its name. No program edits objects, so this is damage.
 damaged file: its md5 is not the recorded md5, but DVC sees no change of inode, time or size. An
-    edit changes at least one of the three, so this is damage. --heal overwrites no other files.
+    edit changes at least one of the three, so this is damage. In the workspace, --heal overwrites
+    only such files.
 changed file: its md5 is not the recorded md5, and DVC sees a change or has never seen the file. The
     user may have edited the file, so it is listed and stays as it is.
 missing object: an object of data/raw that is not in the cache, or cannot be read.
@@ -82,10 +83,10 @@ class Findings:
 def verify_data(heal: bool) -> bool:
     """Compare the files and objects that data/raw.dvc and dvc.lock name with their recorded md5.
 
-    All differences are printed.
+    At most SHOWN differences of each kind are printed, and then how many more there are.
     heal: repair damaged objects, missing objects and damaged files. An object is copied from an
-    intact file of the workspace. If there is none, the object is fetched from the remote. A file is
-    copied from an intact object.
+    intact file of the workspace. If there is no such file, the object is fetched from the remote. A
+    file is copied from an intact object.
     Returns True if no damage is left, no file or object of data/raw is missing, and no file of
     data/raw has changed. Raises UserError if the current folder is not the root of a repository, if
     DVC does not track data/raw, or if a repaired file cannot be written.

@@ -1,9 +1,9 @@
 """A workspace → the results of checks that find what could stop a run, with advice to the user.
 
-No check changes images, params, results or git. If a check raises an error, the error is its
-finding. Two checks do the first steps of a run, because only this shows that a run can do them:
-`mlflow` creates the experiment in an existing store of MLflow, and `weights` downloads missing
-weights.
+No check changes images, params, results or the git repository. If a check raises an error, the
+error is its finding. Two checks do the first steps of a run, because only this shows that a run can
+do them: `mlflow` creates the experiment in an existing store of MLflow, and `weights` downloads
+missing weights.
 """
 
 import json
@@ -129,7 +129,7 @@ def _git(root: Path) -> Check:
 
 
 def _data(root: Path) -> Check:
-    """Check that data/raw has labelled images and no links, and is the same as DVC recorded it."""
+    """Check that data/raw has labelled images and no links, and is unchanged since `dvc add`."""
     raw = root / artifacts.RAW
     track = f"dvc add {artifacts.RAW}"
     try:

@@ -44,7 +44,7 @@ def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> N
     `digits` keeps its own name, and for `photos` the user is asked. floors, gpu: see `card_text`.
     agreed: remove and replace files without asking the user.
     If params.yaml has changes that git does not have, it is first copied to params.yaml.bak. If
-    this file exists with other content, the copy gets another name, such as params.yaml.bak2.
+    params.yaml.bak exists with other content, the copy gets another name, such as params.yaml.bak2.
     Raises UserError if the current folder is not the root of a repository, if the workspace has
     other images than the demo's, if a value breaks a rule, if the user answers no, if the user must
     be asked but there is no terminal, or if a git command fails. Nothing is removed then.
@@ -95,7 +95,7 @@ def _demo_paths() -> list[Path]:
 
 
 def _other_images() -> str | None:
-    """Return which path has or names other images than the demo's; None if no path does."""
+    """Return a text that names a path with other images than the demo's; None if there is none."""
     demo = {path: _md5(content) for path, content in digits()}
     if RAW.is_symlink() or RAW.is_file():
         return f"{RAW} is a link or a file"

@@ -1,8 +1,8 @@
 """Options of `fovea retrain` → one run of the Prefect flow, and its exit status.
 
 The flow runs in another process, in its own session of the operating system. Ctrl-C in the terminal
-does not reach this session, so Prefect's temporary server goes on. This process sends the interrupt
-to the flow only, and the flow can still report its end to the server.
+does not reach this session, so Prefect's temporary server keeps running. This process sends the
+interrupt to the flow only, and the flow can still report its end to the server.
 """
 
 import signal
@@ -27,7 +27,7 @@ class Options:
     commit: bool
 
     def check(self) -> None:
-        """Raise UserError if two options contradict each other, or if one needs another."""
+        """Raise UserError if two options contradict each other, or if a needed option is absent."""
         if self.start_from is None and (self.branch is not None or not self.commit):
             raise UserError(
                 "nothing is committed without `--from champion`, so --branch and --no-commit "
@@ -42,7 +42,8 @@ class Options:
 def start_apart(options: Options) -> int:
     """Run the same command line in a new session; return the exit status, 130 if interrupted.
 
-    Raises UserError, before anything runs, if two options contradict each other.
+    Raises UserError, before anything runs, if two options contradict each other, or if an option is
+    given without the option that it needs.
     """
     options.check()
     again = [sys.executable, "-m", "pipelines.commands.fovea", *sys.argv[1:], "--apart"]
@@ -57,7 +58,8 @@ def start(options: Options) -> int:
 
     The message of a failure is printed. 130 means that the flow was interrupted.
     """
-    # A process that a shell starts in the background ignores SIGINT. This line undoes it.
+    # A process that a shell starts in the background ignores SIGINT. After this line,
+    # SIGINT raises KeyboardInterrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent()
     try:

@@ -55,8 +55,8 @@ def show_event(name: str, event: Event) -> None:
 def show_history(name: str) -> None:
     """Print all decisions, oldest first.
 
-    Also print a warning if the alias `champion` is on another version than the last champion of the
-    decisions. name: the name of the registered model. Raises UserError if MLflow does not answer.
+    Also print a warning if the version with the alias `champion` is not the champion after the last
+    decision. name: the name of the registered model. Raises UserError if MLflow does not answer.
     """
     connect()
     record = history(name)

@@ -36,8 +36,8 @@ def serve(port: int) -> None:
     If MLFLOW_TRACKING_URI does not name an sqlite file, the page is not served. Only the address of
     MLflow is printed.
 
-    port: the first port to try; the next ports are tried if it is in use. Raises UserError if no
-    port is free, or if the page does not start, or if the server ends by itself.
+    port: the first port to try; if this port is in use, the next ports are tried. Raises
+    UserError if no port is free, if the page does not start, or if the server ends by itself.
     """
     if is_remote():
         show_lines(f"MLflow's page: {address()}")

@@ -32,8 +32,9 @@ def recorded_files(folder: Path) -> dict[str, str] | None:
     """Return the files of `folder` that DVC recorded: POSIX path below `folder` → md5.
 
     Returns None if there is no file `<folder>.dvc`. Returns None and logs a warning if this file is
-    empty, or if DVC's cache does not have the listing of the folder. The listing may be missing
-    because a user copied the images here. The caller can go on without the listing.
+    empty, or if DVC's cache does not have the listing of the folder. For example, the cache
+    does not have the listing if a user copied the images to this machine, but not DVC's cache. The
+    caller can go on without the listing.
 
     The current folder must be the repository's root. The function takes no lock and starts no
     process.
@@ -88,15 +89,15 @@ def listing_name_in(text: str) -> str | None:
     outs = parse(text).get("outs")
     out = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], dict) else {}
     name = out.get("md5")
-    # DVC 2 does not write `hash: md5`. Its md5 of a text file may differ from the md5 of DVC 3.
+    # DVC 2 does not write `hash: md5`. DVC 2 and DVC 3 may compute different md5s of a text file.
     by_dvc_3 = isinstance(name, str) and name.endswith(FOLDER) and out.get("hash") == "md5"
     return name if by_dvc_3 else None
 
 
 def added_outs(text: str) -> dict[str, str]:
-    """Return path → md5 of the outs in a .dvc file, which any version of DVC may have written.
+    """Return path → md5 of the outs in a .dvc file.
 
-    text: the text of the .dvc file.
+    text: the text of the .dvc file. Any version of DVC may have written it.
     """
     return _md5s(parse(text), "outs")
 
@@ -200,8 +201,8 @@ def read_text(path: Path) -> str:
 def parse(text: str) -> dict[str, Any]:
     """Return the mapping that a YAML or JSON text contains.
 
-    The result is an empty mapping if the text is not valid or does not contain a mapping. An
-    example is the text of an incomplete file.
+    The result is an empty mapping if the text is not valid or does not contain a mapping. For
+    example, the text of an incomplete file may not be valid.
     """
     try:
         tree = yaml.load(text, Loader=YAML_LOADER)

@@ -34,8 +34,8 @@ def end_with_parent() -> None:
 def run_apart(command: Sequence[str]) -> int:
     """Run `command` in a new session. Return its exit status, or 130 after Ctrl-C or SIGTERM.
 
-    After Ctrl-C or SIGTERM, only the first process of the session gets a signal, SIGINT. If the
-    first process still runs PATIENCE_S later, its process group is killed.
+    After Ctrl-C or SIGTERM, SIGINT is sent only to the first process of the new session. If the
+    first process still runs PATIENCE_S seconds later, its process group is killed.
     """
     process = subprocess.Popen(command, start_new_session=True)
     interrupted_at: list[float] = []

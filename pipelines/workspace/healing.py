@@ -42,8 +42,8 @@ def is_intact(name: str) -> bool:
 def undo_unfinished() -> None:
     """Undo what a killed `fovea data verify --heal` left unfinished.
 
-    The objects in the folder ASIDE are moved back into the cache. Partial files are deleted. The
-    caller must hold the lock of the workspace.
+    The objects in the folder ASIDE are moved back into the cache. Temporary files are deleted.
+    The caller must hold the lock of the workspace.
     """
     for path in list(ASIDE.glob("*")):
         _return_object(path.name)

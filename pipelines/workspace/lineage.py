@@ -14,7 +14,8 @@ from pipelines.workspace.git import GitError, git, reason
 
 FLOW_RUN_VARIABLES = ("FOVEA_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
 # The tag `git.dirty` ignores changes in these files. DVC writes dvc.lock while the stages run.
-# Without this exception, each run would be dirty. Other tags contain the hashes from dvc.lock.
+# Without this exception, `git.dirty` would be `yes` for each run. Other tags contain the
+# hashes from dvc.lock.
 NOT_A_CHANGE = {"dvc.lock"}
 SHOWN_PATHS = 10
 LONGEST_NAME = 200

@@ -28,7 +28,7 @@ LOCK = Path(".fovea/workspace.lock")
 DVC_LOCKS = Path(".dvc/tmp")
 POLL_S = 0.5
 # The start time of a process, as psutil returns it, can be wrong by this many seconds. The kernel
-# counts this time from its boot, and gives the time of its boot in whole seconds.
+# counts the start time from the boot of the machine, and gives the boot time in whole seconds.
 CLOCK_S = 2.0
 REMIND_S = 300.0
 
@@ -37,8 +37,8 @@ REMIND_S = 300.0
 def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Iterator[int]:
     """Lock the workspace at `root`. Wait while another process has locked it.
 
-    Then also wait until no DVC process runs a stage here, and remove a `rwlock` that a killed DVC
-    left.
+    Then also wait until no DVC process runs a stage here, and remove DVC's file .dvc/tmp/rwlock if
+    a killed DVC left it.
 
     command: a description of this process, which the waiting processes show.
     say: a function that is called with each message, such as the name of the process that this
@@ -104,12 +104,12 @@ def dvc_holder(root: Path) -> str | None:
 
 
 def dead_rwlock(root: Path) -> Path | None:
-    """Return the path of DVC's file `rwlock` if it makes every DVC fail although no DVC runs.
+    """Return the path of DVC's file `rwlock` if a killed DVC left it and it makes a later DVC fail.
 
-    Returns None otherwise. A DVC that was killed leaves this file. The file makes a later DVC fail
-    in two cases. In the first case the file is empty or incomplete. In the second case another
-    process now has the process number of the killed DVC, for example after the restart of a
-    container. DVC only checks whether a process has this number.
+    Returns None otherwise. The file makes a later DVC fail in two cases. In the first case the file
+    is empty or incomplete. In the second case another process now has the process number of the
+    killed DVC, for example after the restart of a container. DVC only checks whether a process has
+    this number.
     """
     path = root / DVC_LOCKS / "rwlock"
     try:
@@ -143,7 +143,8 @@ def _wait(who: Callable[[], str | None], say: Callable[[str], None]) -> None:
     """Wait until `who` returns None.
 
     who: a function that returns a description of the process that holds the workspace, or None.
-    say: a function that is called with a message when the holder changes, and every REMIND_S.
+    say: a function that is called with a message when the process changes, and every
+    REMIND_S seconds.
     The waiting is a loop of short sleeps, so that Ctrl-C and the cancellation of a flow can end it.
     """
     named, named_at = "", 0.0
@@ -163,7 +164,7 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _entries(rwlock: Path) -> list[dict[str, Any]]:
-    """Return the entries of DVC's file `rwlock`, one for each process that reads or writes a path.
+    """Return the entries of DVC's file `rwlock`. An entry is a process that reads or writes a path.
 
     Raises FileNotFoundError if the file is missing, ValueError if it is empty or incomplete.
     """
@@ -189,7 +190,7 @@ def _is_dvc(pid: int, written_s: float) -> bool:
         return True
     except psutil.NoSuchProcess:
         return False
-    # While a process starts, its command is still empty.
+    # A process that has just started can have an empty command.
     return not command or "dvc" in command or "python" in command
 
 

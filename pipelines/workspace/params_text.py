@@ -35,7 +35,7 @@ def with_value(text: str, keys: Sequence[str], value: str) -> str:
             below = below[key]
         below[keys[-1]] = yaml.safe_load(value)
         changed = text[: node.start_mark.index] + value + text[node.end_mark.index :]
-        # The check fails, for example, if other values refer to the old value by a YAML anchor.
+        # `_holds` returns False, for example, if other values are YAML aliases of the old value.
         if _holds(changed, expected):
             return changed
     raise UserError(f"{PARAMS} must have one plain value at {'.'.join(keys)}; write {value} there")

@@ -33,8 +33,9 @@ LAST_LINES = 12
 class CommandFailedError(Exception):
     """A command failed. The message says why.
 
-    It is the text after `error: ` in the last such line of the output. If the output has no such
-    line, the message is the exit status and the last lines of the output.
+    The message is taken from the last LAST_LINES lines of the output. If a line starts with
+    `error: `, the message is the rest of this line; if several lines do, the last of them is used.
+    If no line starts with `error: `, the message is the exit status and these lines.
     """
 
 

@@ -77,12 +77,12 @@ def revision_at(revision: str) -> Revision:
 
 
 def newest_with_other_images(now: Revision) -> Revision | None:
-    """Return the newest commit whose images differ from the images of `now`, or None.
+    """Return a commit with the newest images that differ from the images of `now`, or None.
 
-    Several commits can have these different images. For example, one commit adds the images, and a
-    later commit adds the manifest that the stage `ingest` made from them. The result is the newest
-    of these commits whose manifest was made from its images. If no commit has such a manifest, the
-    result is simply the newest of these commits.
+    Several commits can have these newest different images. For example, one commit adds the
+    images, and a later commit adds the manifest that the stage `ingest` made from them. The result
+    is the newest of these commits whose manifest was made from its images. If no commit has such a
+    manifest, the result is simply the newest of these commits.
     Raises GitError if git does not work here, for example outside of a git repository.
     """
     until = "HEAD"
