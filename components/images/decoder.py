@@ -217,7 +217,7 @@ def _decode_jpeg(data: bytes, header: Header) -> Pixels | None:
             return None
         raise
     if written.shape != pixels.shape:
-        raise Fault("damaged", "its parts contradict each other about its size")
+        raise Fault("damaged", "the size in its header differs from the size of its picture")
     return pixels
 
 
@@ -246,7 +246,7 @@ def _open(data: bytes, header: Header) -> Pillow.Image:
     else:
         image = READERS[facts.format or ""](io.BytesIO(header.picture))
     if image.size != (facts.width, facts.height):
-        raise Fault("damaged", "its parts contradict each other about its size")
+        raise Fault("damaged", "the size in its header differs from the size of its picture")
     key = image.info.get("transparency")
     if image.mode == "L" and facts.bit_depth in (2, 4) and isinstance(key, int):
         # Pillow scales grey pixels of 2 or 4 bits to 8 bits. It does not scale the grey value that
@@ -259,8 +259,8 @@ def _ends_black(image: Pillow.Image) -> bool:
     """Return whether all values are 0 in one of the last two rows of the picture.
 
     If the result is True, rows may be missing, because Pillow leaves the values of missing rows at
-    0. Usually the file stores the last row at its end. If the picture is interlaced, the
-    second-last row may be stored after the last row. So both rows are checked.
+    0. If a file is cut off, the rows that are stored last are missing. Usually this is the last row
+    of the picture. In an interlaced picture it may be the second-last row. So both are checked.
     """
     width, height = image.size
     rows = (image.crop((0, row, width, row + 1)) for row in range(max(0, height - 2), height))
@@ -325,7 +325,7 @@ def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | Non
     except (ImageCms.PyCMSError, OSError):
         transform, foreign = None, True
     if foreign and params.icc_profile == "refuse":
-        text = "its colour profile is not sRGB, which ingest.decode.icc_profile refuses"
+        text = "its colour profile is not sRGB, and ingest.decode.icc_profile is `refuse`"
         raise Fault("icc_profile", text)
     return transform
 

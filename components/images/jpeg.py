@@ -9,7 +9,8 @@ This module guarantees:
 
 A JPEG is a list of segments. A segment starts with a marker (0xFF and one more byte) and a length.
 The picture is stored in one or more scans. A scan is a segment that is followed by pixel data. The
-file does not state the length of the pixel data. Three examples:
+file does not state the length of the pixel data, so this module searches for the end of each scan.
+Three examples of unusual files, and what happens to them:
 
 - The EOI marker is missing. This raises Fault truncated.
 - The file has 200 scans of a few bytes each. This raises Fault too_many_parts, because the decoder
@@ -47,18 +48,18 @@ PICTURES = 0xB001  # MPF tag: the number of pictures in the file (CIPA DC-007)
 # bytes. Usual programs write about 10 scans.
 MAX_SCANS = 100
 
-# The warnings of libjpeg-turbo that say nothing about the pixels. They have three subjects: header
-# fields that are not needed for decoding, a broken colour profile, and a rare subsampling that has
-# no name in simplejpeg. For example, a comment in the source of libjpeg-turbo says that some
-# existing files have wrong SOS parameters.
+# The warnings of libjpeg-turbo that say nothing about the pixels. They have three subjects: a
+# broken colour profile, a rare subsampling that has no name in simplejpeg, and header fields that
+# are not needed for decoding. The SOS parameters are such fields. A comment in the source of
+# libjpeg-turbo says that they are wrong in some existing files.
 HARMLESS = re.compile(
     r"JFIF revision|Adobe color transform|SOS parameters for sequential|bad ICC|subsampling level"
 )
 # The warning that bytes at the end of a scan were not read. This is the most frequent sign of
 # damage: after the damaged bytes, the decoder continues at a wrong bit and reaches the last pixel
-# too early. But the pixels are right if the unread bytes are a few zero bytes, because some cameras
-# write zero bytes after a scan. Zero bytes cannot be the end of the scan itself, because unused
-# bits of the last byte of a scan are 1 (T.81, F.1.2.3).
+# too early. But some cameras write a few zero bytes after a scan. If all unread bytes are zero, they
+# do not belong to the scan, because the unused bits of the last byte of a scan are 1 (T.81,
+# F.1.2.3). So the pixels are right.
 SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 MAX_PADDING = 16  # the maximum number of zero bytes after a scan
 

@@ -41,8 +41,8 @@ class Hyperparameters(Section):
             # name of a section. An unknown key gives {} here, which is a dict like a section.
             if not isinstance(node, dict) or isinstance(node.get(key, {}), dict):
                 raise UserError(
-                    "only values of model and train can be searched, since the other stages run "
-                    f"before the search. Received: {name}"
+                    "only values of model and train can be searched, and this is the name of none "
+                    f"of them. Received: {name}"
                 )
             node[key] = value
         try:

@@ -26,9 +26,9 @@ class Split(Section):
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
     given: Literal["ignore", "stop", "set_aside"] = Field(
-        description="a split that the images come with. ignore: this split is not used; stop: "
-        "this split is used, and the run ends if an image has a copy in another split; set_aside: "
-        "this split is used, and such copies are left out"
+        description="what to do if the data set already says which images are in train, val and "
+        "test. ignore: do not use this; stop: use it, but end the run if two of the three contain "
+        "copies of the same image; set_aside: use it, and leave such copies out of val and test"
     )
     folds: Folds = Field(description="number of folds of the images in train and val; 0: no folds")
 

@@ -41,8 +41,8 @@ def prepare_images(
     prepare: the size of the prepared images and the method of resizing. Usually these values come
     from the section `prepare` of params.yaml. If the champion was trained with another size or
     method, the stage `register` passes the champion's values.
-    state: the folder in which the stage `ingest` keeps unpacked arrays. If `state` is None, arrays
-    are unpacked into a temporary folder.
+    state: the folder in which the stage `ingest` keeps copies of the arrays of .npz files, for raw
+    images that are stored in such a file. If `state` is None, a temporary folder is used.
 
     Raises UserError if a file is missing or cannot be read, if its sha256 is not the image_id, if
     an image cannot be decoded, if an array file is damaged, or if the disk has too little room.

@@ -102,9 +102,9 @@ def reject(name: str, wanted: str | None, reason: str, by: str) -> Event:
     connect()
     why = one_line_reason(reason)
     version = _version_to_decide_on(name, wanted)
-    # If an earlier promotion was interrupted, its version is the last champion in the record but
-    # does not have the alias yet. `_decide` would move the alias to this version, so it cannot be
-    # rejected either.
+    # The champion cannot be rejected. Usually the champion is the version with the alias. But if an
+    # earlier promotion was interrupted, the promoted version is the last champion in the record and
+    # does not have the alias yet. `_decide` would give this version the alias.
     line = line_of_champions(history(name), _number_of_champion(name))
     if CHAMPION in version.aliases or version.number == line[-1]:
         raise UserError(
@@ -118,7 +118,7 @@ def reject(name: str, wanted: str | None, reason: str, by: str) -> Event:
 
 
 def rollback(name: str, reason: str, by: str) -> Event:
-    """Make the previous champion in the record the champion again; return the event in the record.
+    """Go back to the previous champion; return the event that was written to the record.
 
     name: the name of the registered model. reason: the reason, at most LONGEST_REASON characters.
     by: the name of the person who decides.
@@ -177,8 +177,9 @@ def _decide(name: str, event: Event) -> Event:
     rival = next((other for other in others if other.number == mine.number), None)
     if rival is not None and rival.key < mine.key:
         raise UserError(
-            f"{rival.who} decided at the same moment and was first ({rival.kind} {rival.version}: "
-            f"{rival.why}); look at `fovea history`. Received: {mine.kind} {mine.version}"
+            f"this decision does not count, because {rival.who} decided a moment earlier "
+            f"({rival.kind} {rival.version}: {rival.why}); look at `fovea history`, and decide again "
+            f"if it is still needed. Received: {mine.kind} {mine.version}"
         )
     return mine
 
