@@ -57,8 +57,8 @@ HARMLESS = re.compile(
 )
 # The warning that bytes at the end of a scan were not read. This is the most frequent sign of
 # damage: after the damaged bytes, the decoder continues at a wrong bit and reaches the last pixel
-# too early. But some cameras write a few zero bytes after a scan. If all unread bytes are zero, they
-# do not belong to the scan, because the unused bits of the last byte of a scan are 1 (T.81,
+# too early. But some cameras write a few zero bytes after a scan. If all unread bytes are zero,
+# they do not belong to the scan, because the unused bits of the last byte of a scan are 1 (T.81,
 # F.1.2.3). So the pixels are right.
 SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 MAX_PADDING = 16  # the maximum number of zero bytes after a scan

@@ -178,8 +178,8 @@ def _decide(name: str, event: Event) -> Event:
     if rival is not None and rival.key < mine.key:
         raise UserError(
             f"this decision does not count, because {rival.who} decided a moment earlier "
-            f"({rival.kind} {rival.version}: {rival.why}); look at `fovea history`, and decide again "
-            f"if it is still needed. Received: {mine.kind} {mine.version}"
+            f"({rival.kind} {rival.version}: {rival.why}); look at `fovea history`, and decide "
+            f"again if it is still needed. Received: {mine.kind} {mine.version}"
         )
     return mine
 
