@@ -12,7 +12,8 @@ WEIGHTS_FOLDER = "data/weights"
 # required, but the pattern also matches a version without it. For such a version,
 # components/registry/weights.py raises an error. The message contains the correct sha256.
 VERSION = re.compile(
-    r"models:/(?P<name>[^/@#\s]+)/(?P<number>[1-9]\d*)(#sha256=(?P<sha256>[0-9a-f]{64}))?"
+    r"models:/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<number>[1-9]\d*)"
+    r"(#sha256=(?P<sha256>[0-9a-f]{64}))?"
 )
 ALIAS = re.compile(r"models:/[^/@]+@(?P<alias>.*)")
 # The pattern for the relative POSIX path of a file. No part of the path may begin with a dot, for
@@ -38,15 +39,17 @@ def check_weights(weights: str) -> str:
     if ALIAS.fullmatch(weights):
         raise ValueError(
             "an alias can point to another version later, so name the version itself: `fovea "
-            "retrain --from champion` writes the version of the champion here"
+            "retrain --from champion` writes the version of the champion here; without a champion, "
+            "write imagenet or none"
         )
     if weights.endswith(".keras"):
         raise ValueError(
             f"a file must be below {WEIGHTS_FOLDER}, which DVC watches: move it there and write "
-            f"{WEIGHTS_FOLDER}/NAME.keras"
+            f"{WEIGHTS_FOLDER}/NAME.keras, without `./`, `//` or a name that starts with a dot"
         )
     raise ValueError(
-        f"be imagenet, none, {WEIGHTS_FOLDER}/NAME.keras, or models:/NAME/3#sha256=<64 hex digits>"
+        f"be imagenet, none, {WEIGHTS_FOLDER}/NAME.keras, or models:/NAME/3#sha256=<64 digits, 0-9 "
+        "and a-f>"
     )
 
 

@@ -38,6 +38,8 @@ def resolve_weights(model: Model, size: int | None = None) -> Path | None:
         return _registered_weights(version)
     path = Path(weights)
     if not path.is_file():
+        if path.exists():
+            raise UserError(f"model.weights must name a file. Received: {weights}, a folder")
         raise UserError(
             f"the file that model.weights names is missing; copy it to {path.parent}, or restore "
             f"it with git or `dvc pull`. Received: {weights}"

@@ -1,10 +1,11 @@
 """The workspace of the demo → an empty workspace for other images, with a new params.yaml.
 
 The demo's images are the digits of `fovea sample digits`. `fovea init` removes data/raw,
-data/raw.dvc, dvc.lock and the output folder of each stage. It removes nothing if data/raw has other
-images than the digits, or if data/raw.dvc or dvc.lock names other images. So `fovea sample digits`
-and `dvc repro` can make the removed images and results again. If `fovea init` is killed, the next
-`fovea init` removes and writes the rest.
+data/raw.dvc, dvc.lock and the outputs of the stages that dvc.yaml names. Other files stay. It
+removes nothing if data/raw has other images than the digits, if data/raw.dvc or dvc.lock names
+other images, or if nothing shows that the outputs are those of the digits. So `fovea sample digits`
+and `dvc repro` can make the removed images and results again. The images are removed last. So if
+`fovea init` is killed, the next `fovea init` knows that the rest is the demo's, and removes it.
 """
 
 import hashlib
@@ -13,12 +14,13 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import typer
 import yaml
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.files import write_whole
 from components.sources.listing import is_junk
 from pipelines.artifacts import RAW
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 PARAMS = Path("params.yaml")
 DAG = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
+OUTS = ("outs", "metrics", "plots")
 TRACKED = Path(f"{RAW}.dvc")
 NAMES = {"photos": "the card for photographs", "digits": "the demo's card"}
 
@@ -51,6 +54,8 @@ def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> N
     """
     if not DAG.is_file():
         raise UserError(f"run from the repository's root, beside {DAG}. Received: {Path.cwd()}")
+    if PARAMS.exists() and not PARAMS.is_file():
+        raise UserError(f"{PARAMS} must be a file; move it away. Received: a folder or a device")
     with locks.hold(Path(), "fovea init"):
         leaving = _demo_paths() if card == "photos" else []
         if name is None and card == "photos":
@@ -63,8 +68,8 @@ def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> N
                 _ask()
         if backup is not None:
             _write(backup, PARAMS.read_bytes())
+        _write(PARAMS, text.encode())  # first: if the disk is full, nothing is removed
         _remove(leaving)
-        _write(PARAMS, text.encode())
     log.info(f"{PARAMS} is {NAMES[card]} now; next: {_next_steps(card)}")
 
 
@@ -78,20 +83,37 @@ def _ask_name() -> str:
 
 
 def _demo_paths() -> list[Path]:
-    """Return the paths to remove: data/raw, data/raw.dvc, dvc.lock, and the folder of each stage.
+    """Return the paths to remove, in this order: outputs of stages, dvc.lock, data/raw, its .dvc.
 
     Paths that do not exist are left out. Raises UserError if data/raw has other images than the
-    demo's, or if data/raw.dvc or dvc.lock names other images.
+    demo's, if data/raw.dvc or dvc.lock names other images, or if there are outputs of stages, but
+    neither images nor these two files.
     """
     if (others := _other_images()) is not None:
         raise UserError(
             "this folder has other images than the demo's, which fovea init does not remove; edit "
-            f"{PARAMS}, or move {RAW}, {TRACKED} and {LOCK} away and run it again. "
-            f"Received: {others}"
+            f"{PARAMS}, or use another clone. Received: {others}"
         )
-    stages = yaml.safe_load(DAG.read_text(encoding="utf-8"))["stages"]
-    paths = [RAW, TRACKED, LOCK, *(RAW.with_name(stage) for stage in stages)]
-    return [path for path in paths if path.exists() or path.is_symlink()]
+    outputs = [path for path in _outputs() if path.exists() or path.is_symlink()]
+    images = [path for path in (LOCK, RAW, TRACKED) if path.exists()]
+    if outputs and not images:
+        raise UserError(
+            "there are results of stages, but nothing shows which images they are of; move them "
+            f"away and run it again. Received: {outputs[0]}"
+        )
+    return [*outputs, *images]
+
+
+def _outputs() -> list[Path]:
+    """Return the paths of all outputs and metrics in dvc.yaml. Raises UserError on a bad file."""
+    try:
+        stages = yaml.safe_load(DAG.read_text(encoding="utf-8"))["stages"].values()
+        return [Path(out) for stage in stages for key in OUTS for out in stage.get(key, [])]
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{DAG} must name stages and their outputs; restore it with git. "
+            f"Received: {one_line(error)}"
+        ) from None
 
 
 def _other_images() -> str | None:
@@ -109,6 +131,8 @@ def _other_images() -> str | None:
     # If DVC is killed while it writes data/raw.dvc, the file can be empty. Then it names no images.
     if _text(TRACKED).strip() and dvc_files.listing_name_in(_text(TRACKED)) != listing:
         return f"{TRACKED}, which names other images"
+    if _text(LOCK).strip() and not dvc_files.parse(_text(LOCK)):
+        return f"{LOCK}, which cannot be read"
     if dvc_files.stage_files(_text(LOCK), "ingest", "deps").get(str(RAW), listing) != listing:
         return f"{LOCK}, which has results of other images"
     return None
@@ -164,6 +188,9 @@ def _remove(paths: Sequence[Path]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+        with suppress(OSError):  # other files in the folder of a stage stay, and so does the folder
+            if path.parent.parent == RAW.parent:
+                path.parent.rmdir()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -192,7 +219,7 @@ def _next_steps(card: str) -> str:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _md5(content: bytes) -> str:

@@ -28,10 +28,11 @@ class Options:
 
     def check(self) -> None:
         """Raise UserError if two options contradict each other, or if a needed option is absent."""
-        if self.start_from is None and (self.branch is not None or not self.commit):
+        given = ["--branch"] * (self.branch is not None) + ["--no-commit"] * (not self.commit)
+        if self.start_from is None and given:
             raise UserError(
                 "nothing is committed without `--from champion`, so --branch and --no-commit "
-                f"need it. Received: {'--no-commit' if self.branch is None else '--branch'} alone"
+                f"need it. Received: {' and '.join(given)} alone"
             )
         if self.branch is not None and not self.commit:
             raise UserError(

@@ -72,8 +72,12 @@ def test_weights_that_cannot_move_are_taken(weights, tmp_path):
         ("data/weights\\old.keras", r"must be below data/weights"),
         ("data/weights/old.h5", r"should be imagenet, none, data/weights/NAME\.keras, or models:"),
         ("models:/birds", r"should be imagenet, none, data/weights/NAME\.keras, or models:"),
-        ("models:/birds/0", r"or models:/NAME/3#sha256=<64 hex digits>"),
-        (f"models:/birds/3#sha256={SHA256[1:]}", r"or models:/NAME/3#sha256=<64 hex digits>"),
+        ("models:/../1", r"or models:/NAME/3#sha256=<64 digits, 0-9 and a-f>"),
+        ("models:/birds/0", r"or models:/NAME/3#sha256=<64 digits, 0-9 and a-f>"),
+        (
+            f"models:/birds/3#sha256={SHA256[1:]}",
+            r"or models:/NAME/3#sha256=<64 digits, 0-9 and a-f>",
+        ),
     ],
 )
 @pytest.mark.parametrize("key", ["model.weights", "search.space", "validate.label_errors.weights"])

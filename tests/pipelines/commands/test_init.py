@@ -176,6 +176,33 @@ def test_results_of_others_stop_it(demo: Path) -> None:
     refused(photos, r"Received: dvc\.lock, which has results of other images$")
 
 
+def test_results_of_unknown_images_stop_it_and_stay(demo: Path) -> None:
+    shutil.rmtree(RAW)
+    for name in (f"{RAW}.dvc", "dvc.lock"):
+        Path(name).unlink()
+    before = read(Path("data"))
+    refused(photos, r"nothing shows which images they are of; .*Received: data/")
+    assert read(Path("data")) == before
+
+
+def test_other_files_in_the_folder_of_a_stage_stay(demo: Path) -> None:
+    write(Path(), {"data/train/my-notes.txt": b"mine"})
+    photos()
+    assert read(Path("data/train")) == {"my-notes.txt": b"mine"}
+
+
+def test_a_lock_that_cannot_be_read_stops_it(demo: Path) -> None:
+    Path("dvc.lock").write_text("x: [")
+    refused(photos, r"Received: dvc\.lock, which cannot be read$")
+    assert RAW.exists()
+
+
+@pytest.mark.parametrize("text", ["stages: [", "", "a: 1", "stages: {train: 3}"])
+def test_a_dvc_yaml_without_stages_is_one_sentence(text: str, demo: Path) -> None:
+    Path("dvc.yaml").write_text(text)
+    refused(photos, r"^dvc\.yaml must name stages and their outputs; .*Received: ")
+
+
 def test_an_empty_file_that_a_killed_dvc_left_stops_nothing(fresh: Path) -> None:
     write(Path(), {f"{RAW}.dvc": b""})
     photos()
@@ -209,7 +236,8 @@ def test_on_a_terminal_it_asks_for_a_name_lists_what_goes_and_takes_no_for_an_an
     assert status == 1, shown
     assert files() == before
     assert "Name of the model" in shown
-    for path in (RAW, f"{RAW}.dvc", "dvc.lock", "data/ingest", "data/validate"):
+    outputs = ("data/ingest/manifest.parquet", "data/validate/docs")
+    for path in (RAW, f"{RAW}.dvc", "dvc.lock", *outputs):
         assert f"  {path}\n" in shown
     assert "Traceback" not in shown
     status, shown = fovea("birds\ny\n")
