@@ -1,6 +1,7 @@
 """The flow `retrain` on a real Prefect server and a real, tiny DVC repository."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from components.registry.promotion import promote
 from components.registry.versions import find_version, register_version
 from components.tracking import runs
 from pipelines.workspace import locks, processes
+from pipelines.workspace.messages import LOGGERS
 from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 from tests.pipelines.processes import group_lives
@@ -51,8 +53,14 @@ SLOW = """
 
 
 def run_flow(**parameters: bool | str) -> Any:
+    """Run the flow with the handlers that Prefect sets in a process of its own.
+
+    In the process of the tests they may have been replaced by those of `show_messages`.
+    """
     from pipelines.retrain import retrain
 
+    for name in LOGGERS:
+        logging.getLogger(name).handlers[:] = logging.getLogger("prefect.extra").handlers
     return retrain(**parameters, return_state=True)
 
 
