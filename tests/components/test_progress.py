@@ -1,4 +1,4 @@
-"""Long loops → a bar for people who watch, lines in a log, nothing where nobody asked for it."""
+"""Long loops → a bar for people who watch, lines in a log, nothing if messages are off."""
 
 import logging
 import sys

@@ -231,7 +231,7 @@ def test_training_contest_and_service_see_the_same_pixels_of_500_images(
     # Training and evaluation read what prepare has written, in the order of its rows.
     prepare_images(raw, rows, params.ingest, prepare, tmp_path / "all.npy")
     trained_on = read_images(tmp_path / "all.npy")
-    # A contest prepares the test images anew, in the order of the predictions.
+    # A contest prepares the test images again, in the order of the predictions.
     order = np.random.default_rng(0).permutation(500)
     prepare_images(raw, rows.iloc[order], params.ingest, prepare, tmp_path / "contest.npy")
     contested = read_images(tmp_path / "contest.npy")

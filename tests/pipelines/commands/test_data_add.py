@@ -36,13 +36,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def repository(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(template, tmp_path / "repository", symlinks=True)
-    monkeypatch.chdir(tmp_path / "repository")
-    return tmp_path / "repository"
-
-
-@pytest.fixture
 def untracked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Spares the tests that are about files the second that DVC takes."""
     tracked: list[Path] = []

@@ -39,13 +39,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def repository(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(template, tmp_path / "repository", symlinks=True)
-    monkeypatch.chdir(tmp_path / "repository")
-    return tmp_path / "repository"
-
-
 def shown(capsys: pytest.CaptureFixture[str], revision: str | None = None) -> str:
     show_difference(revision, as_json=False)
     return capsys.readouterr().out
