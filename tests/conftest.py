@@ -19,6 +19,8 @@ show_messages()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# First, because the plugin that shares out the tests reads the groups in a hook of the same name.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the tests out to two workers by file, and the end-to-end tests, which share a
     workspace, as one; they take longest, so they start first.
