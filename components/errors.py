@@ -12,7 +12,8 @@ class UserError(Exception):
 def one_line(text: object, longest: int | None = 200) -> str:
     r"""Return a text, or the message of an exception, on one line of at most `longest` characters.
 
-    longest: the maximum number of characters; None for no limit.
+    longest: the maximum number of characters. The rest of the text is cut off. If None, there is no
+    maximum.
 
     >>> one_line(ValueError("bad header\n  in line 3"))
     'bad header in line 3'

@@ -1,8 +1,9 @@
-"""New content → a file or folder that has all of the old content or all of the new content.
+"""New content → a file or folder, replaced as a whole: it never has only a part of the new content.
 
-The new content is written to `.NAME.PID.part` in the same folder, synced to the disk, and renamed
-to NAME. If the process PID is killed, its .part file or folder remains. The next write of the same
-path removes the .part files and folders of dead processes.
+NAME is the name of the file or folder, and PID is the number of the process that writes it. The new
+content is written to `.NAME.PID.part` in the same folder, synced to the disk, and renamed to NAME.
+If the process is killed, its .part file or folder remains. The next write of the same path removes
+the .part files and folders of dead processes.
 """
 
 import glob
@@ -19,15 +20,15 @@ import psutil
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success sync it and rename it onto `path`.
+    """Yield a temporary path beside `path`. On success, sync it and rename it to `path`.
 
-    The caller creates a file or a folder at the temporary path. After an error or Ctrl-C the
-    temporary path is removed and `path` is unchanged.
+    The caller creates a file or a folder at the temporary path. After an error or Ctrl-C, the
+    temporary file or folder is removed and `path` is unchanged.
 
-    Replacing a folder takes two renames, since POSIX has no rename that exchanges two folders: the
-    old folder gets a temporary name, then the new folder gets the name `path`. If the process is
-    killed between the two renames, `path` is missing until the next write of `path`. The next write
-    first restores the old folder.
+    Replacing a folder takes two renames, because a rename cannot replace a folder that contains
+    files. The old folder gets a temporary name, then the new folder gets the name `path`. If the
+    process is killed between the two renames, `path` is missing until the next write of `path`. The
+    next write first restores the old folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
@@ -51,18 +52,21 @@ def sha256(path: Path) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove the .part files and folders of `path` that this process and dead processes have left.
+    """Remove the .part files and folders of `path` that this process or dead processes have made.
 
-    A .part file with the number of this process may be from an earlier process: if a container is
-    started again, its processes get the same numbers as before.
+    If `path` is missing and its old folder still exists under a temporary name, the old folder is
+    not removed, but renamed to `path`.
+
+    A .part file with the number of this process may be from an earlier process. The reason is that
+    a container gives its processes the same numbers after each start.
     """
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         name = re.fullmatch(r"(\d+)(\.old)?", part.name[len(path.name) + 2 : -len(".part")])
         if name is None or (int(name[1]) != os.getpid() and is_alive(int(name[1]))):
             continue
         with suppress(FileNotFoundError):  # another process may remove `part` at the same time
-            # Only the first of the two renames of a folder was done. For example, the process was
-            # killed. So the old folder gets its name back.
+            # `part` is the old folder, and the new folder did not get the name `path`, perhaps
+            # because the process was killed. So the old folder is restored.
             if name[2] and not path.exists():
                 part.rename(path)
             elif part.is_dir() and not part.is_symlink():

@@ -1,14 +1,14 @@
 """A function and many inputs → its outputs in the same order, computed on all cores.
 
-Guarantee, the same for threads and for processes:
+This module guarantees, for threads and for processes:
 
 - Outputs come in the order of the inputs, even if some inputs take longer than others.
 - Memory is bounded. Workers get the inputs in short lists, called handfuls. At most AHEAD handfuls
-  per core are in memory. Each of these waits for a worker, is being computed, or is finished. The
-  outputs of one more handful are in memory while they are yielded to the caller.
-- After an error, after Ctrl-C, or if the caller leaves the loop early, no further input is started.
-  All workers have ended when control returns to the caller.
-- A worker process ends if its parent is killed.
+  per core are in memory. A handful in memory waits for a worker, is being computed, or is finished.
+  The outputs of one more handful are in memory while they are yielded to the caller.
+- After an error, after Ctrl-C, or if the caller leaves the loop early, workers start no further
+  input. All workers have ended when control returns to the caller.
+- A worker process ends if its parent process is killed.
 
 Example with two cores and three handfuls `a`, `b` and `c`: `a` and `b` are computed at the same
 time. If `b` is finished first, its outputs wait until the outputs of `a` are yielded. During this
@@ -37,7 +37,8 @@ AHEAD = 3  # maximum number of handfuls per core; a larger number needs more mem
 # because sending a handful to a process takes longer than sending it to a thread. A large handful
 # of a process needs little memory, because the functions that run in processes have small outputs.
 TO_THREAD, TO_PROCESS = 4, 32
-START_S = 0.3  # the time that processes need to start; shorter work is done without processes
+# The time in seconds that worker processes need to start. Shorter work is done without processes.
+START_S = 0.3
 # In a worker process: the event by which the parent asks the worker to stop. An event cannot be
 # sent as an argument of a task, so `_start_worker` stores it here.
 _stop: Any = Event()
@@ -46,8 +47,9 @@ _stop: Any = Event()
 def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
     """Yield function(x) for every x in order.
 
-    Use threads if `function` spends its time in long calls that release the GIL, such as decoding
-    an image. Other threads run during these calls. Raises the errors that `function` raises.
+    Use threads if `function` spends its time in long calls that release the GIL (the lock of the
+    Python interpreter), such as decoding an image. Other threads run during these calls. Raises the
+    errors that `function` raises.
 
     >>> list(in_threads(len, ["a", "bb", "ccc"]))
     [1, 2, 3]
@@ -63,9 +65,10 @@ def in_threads(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
 def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]:
     """Yield function(x) for every x in order; function, inputs and outputs must be picklable.
 
-    Use processes if `function` does many short steps in Python. Threads would wait for each other.
-    The first inputs are computed in this process. Worker processes are started only if the work
-    takes longer than START_S and this process may use more than one core.
+    Use processes if `function` does many short steps in Python. Threads would wait for each other,
+    because only one thread at a time can run Python code. The outputs of the first inputs are
+    computed in this process. Worker processes are started only if the work takes longer than
+    START_S and this process may use more than one core.
 
     Raises UserError if a worker process was killed or has no memory left. Also raises the errors
     that `function` raises.
@@ -78,8 +81,8 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
             break
     else:
         return
-    # A plain fork is not used. It would copy the locks that other threads hold at that moment, and
-    # nothing in the new process would release these copies.
+    # The start method "fork" is not used. A fork also copies the locks that other threads hold at
+    # the moment of the fork. Nothing in the new process would release the copied locks.
     context = get_context("forkserver")
     context.set_forkserver_preload([_module_of(function)])
     stop = context.Event()
@@ -88,8 +91,8 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
         yield from _run(pool, partial(_work, function), remaining, TO_PROCESS, stop)
     except (BrokenProcessPool, MemoryError) as error:
         raise UserError(
-            "a process that works on images was killed, most likely because memory ran out; free "
-            f"memory, or lower ingest.decode.max_pixels. Received: {type(error).__name__}"
+            "a worker process was killed, most likely because memory ran out; close other "
+            f"programs, or lower ingest.decode.max_pixels. Received: {type(error).__name__}"
         ) from None
 
 
@@ -114,6 +117,7 @@ def _run(
 ) -> Iterator[B]:
     """Yield the outputs of `work`. The function `work` gets a list of at most `size` inputs.
 
+    pool: the executor whose workers (threads or processes) call `work`.
     stop: an event that workers check before each input. If the event is set, workers start no
     further input.
     """
@@ -135,7 +139,7 @@ def _run(
             waiting.extend(pool.submit(work, handful) for handful in islice(following, 1))
             yield from outputs
     finally:
-        # This runs at the end, after an error, and if the caller leaves the loop (GeneratorExit).
+        # These lines run at the end, after an error, and if the caller leaves the loop early.
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -145,9 +149,11 @@ def _work(function: Callable[[A], B], handful: list[A]) -> list[B]:
 
 
 def _start_worker(stop: Any) -> None:
-    """Make this worker ignore Ctrl-C, which the parent handles, and end if the parent is killed.
+    """Prepare this worker process. It ignores Ctrl-C, and it ends if its parent process is killed.
 
-    stop: the event that the parent sets when workers must start no further input.
+    After Ctrl-C, the parent process tells the workers to stop.
+
+    stop: the event that the parent process sets when workers must start no further input.
     """
     global _stop
     _stop = stop
@@ -158,7 +164,7 @@ def _start_worker(stop: Any) -> None:
 def _end_with_parent() -> None:
     """Wait until the parent process has ended, then end this worker process.
 
-    Without this function, the worker would wait for ever after its parent was killed. The worker
+    Without this function, the worker would wait forever after its parent was killed. The worker
     reads its inputs from a pipe. The pipe is not closed when the parent ends, because the other
     workers also have the writing end of the pipe open.
     """

@@ -1,4 +1,4 @@
-"""A long loop → a progress bar on a terminal; elsewhere a log line every LINE_EVERY_S seconds."""
+"""A long loop → a progress bar in a terminal; without a terminal, a log line every few seconds."""
 
 import logging
 import sys
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-LINE_EVERY_S = 10.0
+LINE_EVERY_S = 10.0  # the time between two log lines, in seconds
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Yield `items` unchanged and show how many of them are done, if INFO messages are shown.
+    """Yield `items` unchanged. If INFO messages are logged, show how many items are done.
 
     description: the text before the numbers. total: the number of items.
     """

@@ -1,7 +1,6 @@
 """Numbers and names → the text that messages and pages show for them.
 
-Messages and pages use the same functions. So a number or a name looks the same in messages and on
-pages.
+Messages and pages both use these functions. So a number or a name looks the same everywhere.
 """
 
 import math
@@ -30,7 +29,7 @@ def count_text(number: int, singular: str, plural: str = "") -> str:
 
 
 def size_text(number: float) -> str:
-    """Write a number of bytes in a unit of UNITS, the largest in which the value is at least 1.
+    """Write a number of bytes with a unit: the largest of UNITS in which the value is at least 1.
 
     >>> size_text(512), size_text(1536), size_text(20 * 2**20)
     ('512 B', '1.5 KiB', '20 MiB')
@@ -50,7 +49,7 @@ def printable(name: str) -> str:
 
 
 def name_list(names: Iterable[str]) -> str:
-    """Write the first LISTED names in sorted order on one line, and the number of other names.
+    """Write the first LISTED names in sorted order on one line, and how many names are left.
 
     >>> name_list(f"{letter}.png" for letter in "jihgfedcba")
     'a.png, b.png, c.png, d.png, e.png, f.png, g.png, h.png and 2 more'

@@ -1,9 +1,9 @@
-"""A zip or tar → its members, one by one: name, size and a function that opens the bytes.
+"""A zip or tar → its members (files and folders), one by one, with their names, sizes and bytes.
 
 Python's zipfile and tarfile read the archive. The header of a member announces the size of the
-member, and these libraries never return more bytes than the announced size. So at most the sum of
-the announced sizes is written to the disk. This module refuses an archive with a link, a device, an
-encrypted member, or headers that would fill the memory.
+member. zipfile and tarfile never return more bytes than the announced size. So at most the sum of
+the announced sizes is written to the disk. This module raises RefusedError for an archive with a
+link, a device, an encrypted file, or headers that would fill the memory.
 """
 
 import bz2
@@ -22,15 +22,16 @@ CHUNK = 2**20  # the number of bytes that are read at once
 # The maximum number of bytes between the contents of two files of a tar. These bytes are headers
 # and padding. The maximum also limits the memory, because tarfile reads a whole header into memory.
 HEADER_BYTES = 2**17
-TAR_BLOCK = 512
+TAR_BLOCK = 512  # a tar consists of blocks of this number of bytes
+# The first bytes of a compressed tar → the function that opens it.
 COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
 class RefusedError(Exception):
-    """The reason why an archive is not unpacked.
+    """Raised if an archive must not be unpacked. The text of the error says why.
 
-    The text may say what the user can do. It may end with "Received:" and the name of the member
-    that caused the error.
+    The text may also say what the user can do. The text may end with "Received:" and the name of
+    the member that caused the error.
     """
 
 
@@ -40,8 +41,8 @@ class Member:
 
     name: the path of the member in the archive.
     size: the size that the archive announces for the file, in bytes.
-    open: a function that opens the bytes of the file for reading. There may be fewer bytes than
-    `size`, but never more.
+    open: a function that opens the bytes of the file for reading. The file has at most `size`
+    bytes. If the archive is damaged, the file may have fewer bytes.
     is_folder: whether the member is a folder.
     """
 
@@ -66,13 +67,20 @@ def zip_members(file: IO[bytes]) -> Iterator[Member]:
 
 
 def _check_zip_member(info: zipfile.ZipInfo, name: str) -> None:
-    if "\0" in info.orig_filename:  # zipfile cuts the name at the NUL
-        raise RefusedError(f"it holds a name with a NUL. Received: {info.orig_filename!r}")
+    if "\0" in info.orig_filename:  # zipfile removes the NUL and the rest of the name
+        raise RefusedError(
+            f"a name in it contains a NUL character; repack it. Received: {info.orig_filename!r}"
+        )
     if info.flag_bits & 1:
-        raise RefusedError(f"it is encrypted; unpack it yourself. Received: {name!r}")
-    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the zip stores no kind
+        raise RefusedError(
+            f"it is encrypted; unpack it yourself, and add the folder. Received: {name!r}"
+        )
+    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the zip does not say what the member is
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise RefusedError(f"it holds a link or device, not only files. Received: {name!r}")
+        raise RefusedError(
+            f"it contains a link or a device; repack it with only files and folders. "
+            f"Received: {name!r}"
+        )
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         # With other compression methods, zipfile decompresses without a limit on memory.
         method = f"compression method {info.compress_type}"
@@ -97,19 +105,19 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 def tar_members(file: IO[bytes]) -> Iterator[Member]:
     """Yield the files and folders of a tar.
 
-    The bytes of a file must be read before the next member is requested.
+    The caller must read the bytes of a file before it asks for the next member.
 
     Raises RefusedError for a link, a device, a sparse file, or more than HEADER_BYTES bytes between
     two files. Raises EOFError if the end of the tar is missing. If the tar is damaged, raises
-    tarfile.TarError or an error of the decompression.
+    tarfile.TarError or an error of gzip, bz2 or lzma.
     """
     stream = _TarStream(_decompress(file))
     with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8") as archive:
         for info in archive:
             if not info.isdir() and (not info.isreg() or info.issparse()):
                 raise RefusedError(
-                    f"it holds a link, device or sparse file, not only plain files. "
-                    f"Received: {info.name!r}"
+                    f"it contains a link, a device or a sparse file; repack it with only plain "
+                    f"files and folders. Received: {info.name!r}"
                 )
             size = info.size if info.isreg() else 0
             stream.left = HEADER_BYTES + size
@@ -126,7 +134,7 @@ def _open_tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[byte
 def _decompress(file: IO[bytes]) -> IO[bytes]:
     """Return a stream of the bytes of a tar. If the tar is compressed, decompress it.
 
-    tarfile could also decompress the tar, but it ignores the checksum of gzip.
+    tarfile could also decompress the tar, but tarfile ignores the checksum of gzip.
     """
     start = file.read(max(map(len, COMPRESSIONS)))
     file.seek(0)
@@ -137,9 +145,10 @@ def _decompress(file: IO[bytes]) -> IO[bytes]:
 
 
 class _TarStream(io.RawIOBase):
-    """The stream of the bytes of a tar. It limits how many bytes are read.
+    """The stream of the bytes of a tar. The stream limits how many bytes are read.
 
-    left: the number of bytes that may still be read. The caller sets it before and after each file.
+    left: the number of bytes that may still be read. `tar_members` sets `left` before and after
+    each file.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -155,19 +164,22 @@ class _TarStream(io.RawIOBase):
         chunk = self._file.read(size)
         self.left -= len(chunk)
         if self.left < 0:
-            raise RefusedError(f"it has more than {HEADER_BYTES:,} bytes between two files")
+            raise RefusedError(
+                f"it has more than {HEADER_BYTES:,} bytes between two files; repack it"
+            )
         self._tail = (self._tail + chunk)[-TAR_BLOCK:]
         return chunk
 
     def finish(self) -> None:
         """Read the rest of the stream. Raises EOFError if the end of the tar is missing.
 
-        The last block of a complete tar contains only zero bytes. tarfile does not check this.
-        Reading the rest also checks the checksum of the compression, which is at the end. Raises
-        RefusedError if the rest is larger than HEADER_BYTES.
+        The last block of a complete tar contains only zero bytes. tarfile does not check the last
+        block, so it is checked here. A gzip, bz2 or xz file has a checksum at its end. gzip, bz2
+        and lzma compare the checksum when the end is read. Raises RefusedError if the rest is
+        larger than HEADER_BYTES.
         """
         self.left = max(self.left, HEADER_BYTES)
         while self.read(CHUNK):
             pass
         if self._tail != bytes(TAR_BLOCK):
-            raise EOFError("its end is missing")
+            raise EOFError("the end of the tar is missing")

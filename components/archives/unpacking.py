@@ -1,9 +1,10 @@
 """A zip, or a tar (plain, gz, bz2 or xz) → its files, written below a folder.
 
-Before a member is written, its name is checked. The number of members and the number of bytes are
-also compared with the limits. An archive inside the archive is not unpacked; it is written as a
-file. Python's `extractall` is not used, because it accepts dangerous archives, even with the
-argument `filter="data"`. These archives are listed in docs/decisions/archives-by-hand.md.
+A member is a file or folder in the archive. Before a member is written, its name is checked. The
+number of members and the number of bytes are also compared with the limits. An archive inside the
+archive is not unpacked; it is written as a file. Python's `extractall` is not used, because it
+accepts dangerous archives, even with the argument `filter="data"`. The dangerous archives are
+listed in docs/decisions/archives-by-hand.md.
 """
 
 import errno
@@ -34,6 +35,7 @@ from components.sources.listing import is_junk
 ARCHIVE = re.compile(r"\.(zip|tar|tar\.(gz|bz2|xz)|tgz|tbz2?|txz)$", re.IGNORECASE)
 OTHER_ARCHIVE = re.compile(r"\.(7z|rar|zst|tzst|lz4?|gz|bz2|xz|cab|iso)$", re.IGNORECASE)
 NAME_BYTES = 255  # the maximum length of the name of a file or folder on Linux and macOS
+# The exceptions that the Python libraries raise if the bytes of an archive are damaged.
 BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -80,9 +82,10 @@ LIMITS = Limits(
 class Unpacked:
     """The result of unpacking an archive.
 
-    sums: POSIX path of a written file → the sha256 (hex) of its bytes in the archive.
-    skipped: the names of files that were not written, because they are hidden or were made by a
-    file browser.
+    sums: POSIX path of a written file, relative to the folder → the sha256 (hex) of its bytes in
+    the archive.
+    skipped: the names of files that were not written. These files are hidden, or a file browser
+    made them (such as Thumbs.db).
     """
 
     sums: dict[str, str]
@@ -92,13 +95,13 @@ class Unpacked:
 def is_archive(path: Path) -> bool:
     """Return whether the file has the file extension of a zip or tar.
 
-    The result is False for an .npz, although its content is a zip. Raises UserError if the file has
-    the extension of another kind of archive.
+    The result is False for an .npz, although an .npz is a zip. Raises UserError if the file has the
+    extension of another kind of archive, such as .7z.
     """
     if not ARCHIVE.search(path.name) and OTHER_ARCHIVE.search(path.name):
         raise UserError(
-            "only zip and tar (plain, gz, bz2, xz) are unpacked; unpack others yourself and add "
-            f"the folder. Received: {path}"
+            "only zip and tar (plain, gz, bz2, xz) can be unpacked; unpack any other archive "
+            f"yourself, and add the folder. Received: {path}"
         )
     return ARCHIVE.search(path.name) is not None
 
@@ -122,8 +125,8 @@ def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
 
     Raises UserError if the archive is damaged, encrypted or too large, or if it needs a feature
     that Python does not support. Also raises UserError if the archive contains a link or a device,
-    a name twice, or a name that is not a relative path. Raises OSError if the disk is full or
-    cannot be written. After an error, some files may remain in `folder`.
+    the same name twice, or a name that is not a relative path. Raises OSError if the disk is full
+    or cannot be written. After an error, some files may remain in `folder`.
     """
     size = archive.stat().st_size
     sums: dict[str, str] = {}
@@ -132,7 +135,7 @@ def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
         members = zip_members(file) if _is_zip(archive) else tar_members(file)
         work = _write_files(_count(members, limits, size), folder, sums, skipped)
         steps = _mebibytes(file, size, work)
-        for _ in track(steps, f"unpack {archive.name}: MiB", total=_steps(size)):
+        for _ in track(steps, f"unpack {archive.name} (MiB)", total=_steps(size)):
             pass
     return Unpacked(sums, tuple(skipped))
 
@@ -146,11 +149,15 @@ def _count(members: Iterable[Member], limits: Limits, size: int) -> Iterator[Mem
     for number, member in enumerate(members, start=1):
         room -= member.size
         if number > limits.members:
-            raise RefusedError(f"it has more files than the maximum of {limits.members:,}")
+            raise RefusedError(
+                f"it has more files and folders than the maximum of {limits.members:,}; unpack it "
+                "yourself, and add the folder"
+            )
         if member.size > limits.member_bytes or room < 0:
             raise RefusedError(
-                "it unpacks to far more than its size, or to more than is allowed; unpack it "
-                f"yourself if you trust it, and add the folder. Received: {member.name}"
+                "its files are far larger than the archive, or larger than the maximum; if you "
+                "trust the archive, unpack it yourself, and add the folder. "
+                f"Received: {member.name}"
             )
         yield member
 
@@ -160,8 +167,9 @@ def _write_files(
 ) -> Iterator[None]:
     """Write the members one by one. Yields after each member, so the caller can show progress.
 
-    sums: POSIX path → sha256 (hex). The function adds the files that it writes.
-    skipped: a list of names. The function adds the names of junk files, which it does not write.
+    sums: POSIX path → sha256 (hex). The function adds an entry for each file that it writes.
+    skipped: a list of names. The function adds the names of junk files (hidden files and files that
+    a file browser made). Junk files are not written.
 
     Raises RefusedError if a name is not a relative path or occurs twice.
     """
@@ -169,7 +177,9 @@ def _write_files(
         if not member.is_folder:
             name = _plain_name(member.name)
             if name in sums:
-                raise RefusedError(f"it holds the same name twice; repack it. Received: {name!r}")
+                raise RefusedError(
+                    f"it contains the same name twice; repack it. Received: {name!r}"
+                )
             if is_junk(name):
                 skipped.append(name)
             else:
@@ -180,8 +190,8 @@ def _write_files(
 def _write(member: Member, path: Path) -> str:
     """Write one file and return its sha256 (hex).
 
-    Raises EOFError if the archive has fewer bytes than it announces. Raises RefusedError if another
-    member already has the same path on this disk.
+    Raises EOFError if the file has fewer bytes than its header announces. Raises RefusedError if
+    another member already has the same path on this disk.
     """
     digest, count = hashlib.sha256(), 0
     try:
@@ -189,8 +199,9 @@ def _write(member: Member, path: Path) -> str:
         file = path.open("xb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise RefusedError(
-            "two members have the same path on this disk: a file and a folder, or two names that "
-            f"differ only in upper and lower case; rename one. Received: {member.name!r}"
+            "two of its members have the same path on this disk, because they are a file and a "
+            "folder with the same name, or their names differ only in upper and lower case; rename "
+            f"one and repack it. Received: {member.name!r}"
         ) from None
     with file, member.open() as content:
         while chunk := content.read(CHUNK):
@@ -198,7 +209,7 @@ def _write(member: Member, path: Path) -> str:
             file.write(chunk)
             count += len(chunk)
     if count != member.size:
-        raise EOFError(f"{member.name!r} has {count} bytes, but {member.size} are announced")
+        raise EOFError(f"{member.name!r} has {count} bytes, but its header announces {member.size}")
     return digest.hexdigest()
 
 
@@ -206,16 +217,19 @@ def _plain_name(name: str) -> str:
     """Return a name as a relative POSIX path. Raises RefusedError if this is not possible."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or re.match("[A-Za-z]:", name):
-        raise RefusedError(f"it holds a path that may lead out of the folder. Received: {name!r}")
+        raise RefusedError(
+            f"it contains a path that may lead out of the folder; repack it. Received: {name!r}"
+        )
     try:
         longest = max((len(part.encode()) for part in path.parts), default=0)
     except UnicodeError:
         raise RefusedError(
-            f"it holds a name that is not UTF-8; repack it. Received: {name!r}"
+            f"it contains a name that is not UTF-8; repack it. Received: {name!r}"
         ) from None
     if not 0 < longest <= NAME_BYTES or "\0" in name:
         raise RefusedError(
-            f"it holds a name that is empty, too long or has a NUL. Received: {name!r}"
+            "it contains a name that is empty, is too long, or has a NUL character; repack it. "
+            f"Received: {name!r}"
         )
     return str(path)
 
@@ -237,7 +251,8 @@ def _as_user_error(archive: Path) -> Iterator[None]:
         if isinstance(error, OSError) and not _is_damage(error):
             raise  # a full disk, for example
         raise UserError(
-            f"{archive} is damaged, or not what its name says; get it again. Received: {error}"
+            f"{archive} is damaged, or not what its name says; download or copy it again. "
+            f"Received: {error}"
         ) from None
 
 
@@ -246,7 +261,7 @@ def _is_damage(error: OSError) -> bool:
 
     For bad bytes, bz2 and gzip raise an OSError without an error number. If a zip refers to an
     offset before its first byte, zipfile causes an OSError with the number EINVAL and without a
-    file name. If the OSError has a file name, it is about a file that could not be written.
+    file name. An OSError with a file name is about a file that could not be opened or written.
     """
     return error.errno is None or (error.errno == errno.EINVAL and error.filename is None)
 

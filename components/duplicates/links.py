@@ -1,7 +1,9 @@
-"""manifest → links between exact copies and between near copies, and the clusters that they form.
+"""manifest (the table of all images) → links between copies, and the clusters that the links form.
 
-Guarantee: images with the same decoded pixels (`pixels_id`) are always in one cluster, even if
-their files differ in name, format or metadata.
+It is guaranteed that images with the same decoded pixels, and so the same `pixels_id` in the
+manifest, are always in one cluster. Their files may differ in name, format or metadata. There are
+two kinds of links: between exact copies (the same pixels) and between near copies (similar
+pictures).
 
 Two images are near copies if their fingerprints are similar (see images.fingerprints). The module
 `hashing` proposes pairs of images. A proposed pair is linked if its similarity is at least
@@ -14,8 +16,8 @@ is rotated by 90 degrees.
     a.png   b.bmp   exact   1.00         0         no         0
     a.png   c.jpg   near    0.97         90        no         0
 
-There is no link from b.bmp to c.jpg. If several files have the same pixels, only the first of them
-by path has near links.
+There is no link from b.bmp to c.jpg. If several files have the same pixels, only the file whose
+path is the first in sorted order has near links.
 """
 
 from collections.abc import Sequence
@@ -44,15 +46,19 @@ ENOUGH = 32  # if two images both have this many near copies, they are not compa
 
 
 def find_links(manifest: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
-    """Return one row per link, sorted by path and other, with the columns of LINK_COLUMNS.
+    """Return one row per link, sorted by `path` and `other`, with the columns of LINK_COLUMNS.
 
-    If n files have the same pixels, the first file by path has n - 1 exact links, one to each of
-    the other files. Near links are only between such first files.
+    manifest: the manifest. A row without a pixels_id, such as an image that cannot be decoded, has
+    no links.
+    params: the params `validate.near_duplicates`.
 
-    degrees: the clockwise rotation of the image `other` relative to the image `path`. mirrored:
-    whether `other` is mirrored relative to `path`. cluster: the number of the cluster. A cluster is
-    a set of images that are linked directly or through other images. Clusters are numbered from 0
-    in the order of their first paths.
+    If n files have the same pixels, the file whose path is the first in sorted order has n - 1
+    exact links, one to each of the n - 1 remaining files. The remaining files have no near links.
+
+    Some of the columns of the result: `degrees` is the clockwise rotation of the image `other`
+    relative to the image `path`. `mirrored` says whether `other` is mirrored relative to `path`.
+    `cluster` is the number of the cluster. A cluster is a set of images that are linked directly or
+    through other images. Clusters are numbered from 0 in the order of their first paths.
     """
     images = manifest[manifest["pixels_id"].notna()].sort_values("path", kind="stable")
     copies = images["pixels_id"].duplicated()
@@ -92,7 +98,7 @@ def repeats(sets: pd.Series) -> pd.Series:
 def label_counts(sets: pd.Series, labels: pd.Series) -> pd.Series:
     """Return int64 [rows]: how many different labels the row's set has; 0 if the row is in no set.
 
-    Blank labels are not counted, since an image without a label does not contradict another label.
+    Empty labels are not counted, because an image without a label contradicts no other image.
     sets: the name of each row's set; null if the row is in no set. labels: str [rows], the labels.
 
     >>> label_counts(pd.Series(["a", "a", "b"]), pd.Series(["cat", "dog", "cat"])).tolist()
@@ -132,7 +138,7 @@ def _near_links(images: pd.DataFrame, params: NearDuplicates) -> pd.DataFrame:
     copies = np.zeros(rows, np.int64)
     links = [_Alike.none()]
     for pairs in candidate_pairs(samples, required):
-        # Many pairs share several words. `seen` has the pairs that were compared before.
+        # `candidate_pairs` may yield a pair several times. `seen` has the pairs that were compared.
         new = np.setdiff1d(pairs, seen, assume_unique=True)
         first, second = np.divmod(new, rows)
         new = new[np.minimum(copies[first], copies[second]) < ENOUGH]
@@ -194,7 +200,7 @@ def _table(paths: NDArray[np.object_], links: Sequence[_Alike]) -> pd.DataFrame:
 
 
 def _required_similarity(images: pd.DataFrame, min_similarity: float) -> NDArray[np.float64]:
-    """Return float64 [rows]: for each image, the minimum similarity with a near copy.
+    """Return float64 [rows]: for each image, the similarity that a near copy must at least have.
 
     Small pictures have little detail, so different small pictures are often similar. So if the
     shorter side of a picture is less than GRID, the distance 1 - min_similarity is multiplied by

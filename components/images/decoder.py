@@ -1,22 +1,22 @@
-"""Bytes of an image file → uint8 RGB pixels, or a Fault; there is no other decoder in the project.
+"""Bytes of an image file → uint8 RGB pixels, or a Fault, which says why the image is refused.
 
-Training, evaluation and serving all decode images here, so they see the same pixels. In the cases
-below, image libraries give different pixels, mostly without a warning. This module has one rule for
-each case. The params `ingest.decode` in params.yaml can change some of the rules, and can refuse
-the images of some cases. The cases and rules:
+There is no other decoder in the project. Training, evaluation and serving all decode images here,
+so they see the same pixels. In the cases below, image libraries give different pixels, mostly
+without a warning. This module has one rule for each case. The params `ingest.decode` in params.yaml
+can change some of the rules, and can refuse the images of some cases. The cases and rules:
 
 - The format is recognised from the first bytes of the file. The file extension is ignored.
 - The EXIF orientation is applied.
-- A 16-bit channel is reduced to its high byte (value >> 8). Pillow always does this with 16-bit
-  colour. Pillow does not do this with 16-bit grey, so this module does it.
-- Transparent pixels are blended with the colour `background`. This includes the transparent colours
-  of a palette. With `alpha: drop`, the transparency is ignored and the stored colours are kept.
+- A 16-bit channel is reduced to its high byte (value >> 8). Pillow always reduces 16-bit colour in
+  this way. Pillow does not reduce 16-bit grey, so this module reduces it.
+- Transparent pixels are blended with the colour `background`. The transparent colours of a palette
+  are also blended. With `alpha: drop`, the transparency is ignored and the stored colours are kept.
 - A grey value is copied to all three channels. A pixel of a palette image stores the number of a
   colour; the number is replaced by the colour. CMYK is converted by Pillow's formula.
-- A colour profile is ignored. With `icc_profile: srgb`, the colours are converted from the profile
-  to sRGB.
-- If a JPEG holds several pictures, the first picture is decoded. (This format is called MPO. Phones
-  store depth maps and gain maps as additional pictures.)
+- With `icc_profile: ignore`, the colour profile of a file is ignored. With `icc_profile: srgb`, the
+  colours are converted from the profile to sRGB.
+- If a JPEG contains several pictures, the first picture is decoded. (Phones store depth maps and
+  gain maps as additional pictures of a JPEG. A JPEG with several pictures is called an MPO.)
 - An animated PNG or WebP raises Fault, because no single frame represents the whole animation.
 """
 
@@ -59,10 +59,10 @@ HEADERS: dict[str, Callable[[bytes], Header]] = {
     "npy": read_npy,
 }
 
-# The classes of Pillow that read a format. They are called directly. `Pillow.open` is not used, for
-# two reasons. First, `Pillow.open` loads these classes when it is called for the first time, and
-# this is not safe in threads. Second, `Pillow.open` warns about images above 89 megapixels, but
-# `ingest.decode.max_pixels` is meant to be the only limit.
+# The classes of Pillow that read a format. This module calls the classes directly. `Pillow.open` is
+# not used, for two reasons. First, the first call of `Pillow.open` loads these classes, and loading
+# them is not safe in threads. Second, `Pillow.open` warns about images above 89 megapixels, but
+# `ingest.decode.max_pixels` must be the only limit.
 READERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
     "png": PngImagePlugin.PngImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
@@ -113,12 +113,12 @@ def decode(data: bytes, params: Decode) -> Image:
       in a rare variant of a format.
     - truncated, damaged: the format is supported, but bytes are missing or wrong.
     - too_many_pixels, too_many_parts, animated: the image is too large, or the file has too many
-      parts or several frames. No pixel was decoded.
+      parts or several frames. No pixel is decoded.
     - sixteen_bit, cmyk, grey, palette, icc_profile: the param with this name refuses the image.
     - transparent: the param `alpha` refuses the image.
 
-    Raises MemoryError if the machine has too little memory. No other exception is raised, whatever
-    bytes `data` contains.
+    Raises MemoryError if the machine has too little memory. Bad bytes never cause exceptions of
+    other types.
     """
     if not data:
         raise Fault("empty_file", "the file has no bytes")
@@ -126,7 +126,7 @@ def decode(data: bytes, params: Decode) -> Image:
     if format_name is None:
         raise Fault("not_an_image", describe(data))
     if format_name not in HEADERS:
-        text = f"{format_name} is not among {', '.join(HEADERS)}"
+        text = f"the format {format_name} is not supported, only {', '.join(HEADERS)}"
         raise Fault("unsupported_format", text, Facts(format=format_name))
     facts, cut = Facts(format=format_name), False
     try:
@@ -150,9 +150,9 @@ def resize(pixels: Pixels, size: int, how: Literal["squash", "crop", "pad"]) -> 
 
     pixels: the RGB pixels of the picture, uint8 [H, W, 3].
     size: the side of the square in pixels.
-    how: the name of the method. `squash` changes the aspect ratio. `crop` uses only the central
-    square of the picture. `pad` keeps the whole picture and fills the rest of the square with
-    black.
+    how: the name of the method. `squash` stretches or compresses the whole picture to the square.
+    `crop` uses only the central square of the picture. `pad` keeps the whole picture and its aspect
+    ratio, and fills the rest of the square with black.
 
     The interpolation is bilinear with antialiasing. ImageNet networks are trained with the same
     interpolation. Bicubic interpolation would add bright or dark lines at edges if a small picture
@@ -196,16 +196,16 @@ def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
 def _decode_jpeg(data: bytes, header: Header) -> Pixels | None:
     """Decode a JPEG to uint8 [H, W, 3], or [H, W, 4] for CMYK.
 
-    Returns None if the JPEG must be decoded by Pillow. Pillow and simplejpeg both use
-    libjpeg-turbo, which warns about damaged files. simplejpeg raises ValueError for every warning,
-    also for a harmless warning. Pillow ignores all warnings. So Pillow must decode a file with a
-    harmless warning.
+    Returns None if the JPEG must be decoded by Pillow. Pillow and simplejpeg both use the library
+    libjpeg-turbo. libjpeg-turbo warns about damaged files, but some of its warnings are harmless.
+    simplejpeg raises ValueError for every warning, and Pillow ignores all warnings. So Pillow must
+    decode a file with a harmless warning.
 
     simplejpeg writes the pixels into an array that is allocated here. So the needed memory depends
     only on the size in the header, which `check_size` has compared with the maximum.
 
-    Raises ValueError if the picture is damaged, and Fault damaged if the size of the picture
-    differs from the size in the header.
+    Raises ValueError if the picture is damaged. Raises Fault with the code `damaged` if the size of
+    the picture differs from the size in the header.
     """
     facts = header.facts
     space = "CMYK" if facts.mode == "CMYK" else "RGB"
@@ -235,8 +235,8 @@ def _as_pillow(pixels: Pixels, facts: Facts) -> Pillow.Image:
 def _open(data: bytes, header: Header) -> Pillow.Image:
     """Return the picture as a Pillow image. Pillow decodes the pixels later, in `load`.
 
-    The pixels of a .npy file are already decoded. Raises Fault damaged if the size that Pillow
-    reads differs from the size in the header.
+    The pixels of a .npy file are already decoded. Raises Fault with the code `damaged` if the size
+    that Pillow reads differs from the size in the header.
     """
     facts = header.facts
     if header.values is not None:
@@ -249,8 +249,8 @@ def _open(data: bytes, header: Header) -> Pillow.Image:
         raise Fault("damaged", "the size in its header differs from the size of its picture")
     key = image.info.get("transparency")
     if image.mode == "L" and facts.bit_depth in (2, 4) and isinstance(key, int):
-        # Pillow scales grey pixels of 2 or 4 bits to 8 bits. It does not scale the grey value that
-        # marks transparent pixels, so this value is scaled here.
+        # Pillow scales grey pixels of 2 or 4 bits to 8 bits. But Pillow does not scale the grey
+        # value that marks transparent pixels, so this grey value is scaled here.
         image.info["transparency"] = key * (255 // (2**facts.bit_depth - 1))
     return image
 
@@ -259,8 +259,9 @@ def _ends_black(image: Pillow.Image) -> bool:
     """Return whether all values are 0 in one of the last two rows of the picture.
 
     If the result is True, rows may be missing, because Pillow leaves the values of missing rows at
-    0. If a file is cut off, the rows that are stored last are missing. Usually this is the last row
-    of the picture. In an interlaced picture it may be the second-last row. So both are checked.
+    0. If the end of a file is missing, the rows that are stored last are missing. Usually the last
+    row of the picture is stored last. In an interlaced picture, the second-last row may be stored
+    last. So both rows are checked.
     """
     width, height = image.size
     rows = (image.crop((0, row, width, row + 1)) for row in range(max(0, height - 2), height))
@@ -292,10 +293,10 @@ def _rgb(
 def _eight_bit(image: Pillow.Image, params: Decode) -> Pillow.Image:
     """Reduce 16-bit grey to 8 bits, and convert its transparent grey value to an alpha channel.
 
-    Pillow has already reduced a 16-bit colour picture to 8 bits. If such a picture has a
-    transparent colour, it is not known any more which pixels had exactly this 16-bit colour. So all
-    pixels become opaque. If the params refuse transparency, such a picture raises Fault
-    transparent.
+    Pillow has already reduced a 16-bit colour picture to 8 bits. If a 16-bit colour picture has a
+    transparent colour, it is no longer known which pixels had exactly this 16-bit colour. So all
+    pixels become opaque. If the params refuse transparency, a 16-bit colour picture with a
+    transparent colour raises Fault with the code `transparent`.
     """
     key = image.info.pop("transparency", None)
     if not image.mode.startswith("I"):
@@ -312,8 +313,8 @@ def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | Non
     """Return the conversion from the embedded profile to sRGB. None if no conversion is needed.
 
     If `icc_profile` is `srgb`, a broken profile is ignored, because the picture can be decoded
-    without it. Image viewers do the same. If `icc_profile` is `refuse`, a broken profile and a
-    profile other than sRGB raise Fault icc_profile.
+    without the profile. Image viewers also ignore broken profiles. If `icc_profile` is `refuse`, a
+    broken profile and a profile other than sRGB raise Fault with the code `icc_profile`.
     """
     if params.icc_profile == "ignore" or not header.icc:
         return None

@@ -4,12 +4,14 @@ The thresholds for these facts are in params.yaml. The facts are measured once, 
 in memory. So a threshold can be changed without reading the images again. To limit the cost, the
 facts of a large picture are not measured on all pixels:
 
-- All facts except `aspect` use every n-th pixel of every n-th row. The other pixels are left out,
-  because averaging would change the distribution of the values. `saturation` and `border_share` use
-  about 2^12 pixels. Brightness, contrast, entropy and sharpness use about 2^17 pixels.
-- For `sharpness`, the picture that consists of these pixels is reduced by averaging, until its
-  longer side has 128 pixels. So the resolution at which a picture is saved has little influence on
-  its sharpness. A picture whose longer side is below 128 pixels is not enlarged.
+- All facts except `aspect` use every n-th pixel of every n-th row. The pixels between are left out,
+  not averaged, because averaging would change the distribution of the values.
+  `saturation` and `border_share` use about 2^12 pixels. Brightness, contrast, entropy and sharpness
+  use about 2^17 pixels.
+- For `sharpness`, the smaller picture, which consists of the used pixels, is then reduced by
+  averaging, until its longer side has 128 pixels. So the resolution at which a picture is saved has
+  little influence on its sharpness. A picture whose longer side is below 128 pixels is not
+  enlarged.
 
 The pixels are counted as integers, so that all processors give the same facts.
 """
@@ -23,16 +25,19 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
-LUMA_PX = 2**17
-COLOUR_PX = 2**12
+LUMA_PX = 2**17  # the maximum number of pixels for the facts about the luma
+COLOUR_PX = 2**12  # the maximum number of pixels for the facts about the colours
 # The longer side of the picture on which sharpness is measured. Three values were compared on 633
-# photographs and their blurred copies (Gaussian blur, 1/64 of the side). For each value, a
-# threshold was chosen with which 99 % of the blurred copies count as blurred. With 64 pixels, 2 %
-# of the sharp photographs also count as blurred. With 128 pixels, it is 0.2 %. With 256 pixels, it
-# is 12 % if the blurred copies contain some noise, because noise looks like edges.
+# photographs and their blurred copies (Gaussian blur, 1/64 of the side). For each value, the
+# threshold was chosen so that 99 % of the blurred copies count as blurred. With 64 pixels, 2 %
+# of the sharp photographs also count as blurred. With 128 pixels, 0.2 % of the sharp photographs
+# count as blurred. With 256 pixels, 12 % of the sharp photographs count as blurred if the blurred
+# copies contain some noise, because noise looks like edges.
 SHARPNESS_SIDE_PX = 128
 MIN_RANGE = 4  # grey levels; a picture with a smaller range of luma has noise instead of edges
-FRAME_TOLERANCE = 5  # levels per channel; JPEG changes a uniform colour by at most this number
+# A pixel has the colour of the border if no channel differs by more than this number of levels. The
+# reason is that JPEG changes a uniform colour by up to this number of levels.
+FRAME_TOLERANCE = 5
 LEVELS = np.arange(256.0)
 POWERS = np.stack([LEVELS, LEVELS**2], axis=1)
 
@@ -90,7 +95,7 @@ def _sample(pixels: Pixels, most: int) -> NDArray[Any]:
     pixels: the pixels of a picture, uint8 [H, W] or [H, W, 3].
 
     The step n is the smallest integer with H * W / n² ≤ `most`. If the picture has fewer than n
-    rows or columns, one row or column remains. Only then may more than `most` pixels remain.
+    rows or columns, one row or column remains, and more than `most` pixels may remain.
     """
     height, width = pixels.shape[:2]
     step = math.isqrt((height * width - 1) // most) + 1
@@ -126,9 +131,10 @@ def _sharpness(luma: NDArray[Any], luma_range: int) -> float:
     luma_range: the difference between the 99th and the 1st percentile of the luma, in grey levels.
     If the difference is smaller than MIN_RANGE, the divisor is MIN_RANGE.
 
-    The Laplacian measures focus (Pech-Pacheco et al., 2000). A percentile is used, because the
-    variance is low if a sharp object is in front of a plain wall. The percentile is divided by the
-    range, because edges are weaker in a picture with low contrast, even if it is sharp.
+    The Laplacian measures focus (Pech-Pacheco et al., 2000). The paper uses the variance of the
+    Laplacian. Here a percentile is used, because the variance is low if a sharp object is in front
+    of a plain wall. The percentile is divided by the range, because edges are weaker in a picture
+    with low contrast, even if the picture is sharp.
     """
     edges = np.abs(cv2.Laplacian(_reduce(luma), cv2.CV_16S)).ravel()
     at = math.ceil(0.99 * len(edges)) - 1
@@ -155,8 +161,9 @@ def _border_share(pixels: NDArray[Any]) -> float:
 
     The border of a colour is everything outside the smallest box that contains all pixels of other
     colours. Two colours are tried: the colour of the top left pixel and the colour of the bottom
-    right pixel. No other colour is possible, because a border contains a whole side of the picture,
-    and each side contains one of these two pixels. The larger of the two shares is returned.
+    right pixel. No other colour is possible. The reason is that a border contains at least one
+    whole side of the picture, and each side contains one of these two pixels. The larger of the two
+    shares is returned.
     """
     height, width, _ = pixels.shape
     shares: list[float] = []

@@ -26,10 +26,10 @@ class Facts:
 
 
 class Fault(Exception):  # noqa: N818 (a Fault is a result about the data, not a program error)
-    """The reason why an image is refused.
+    """Raised if an image is refused. Says why the image is refused.
 
-    code: a fixed name of the reason, for tables.
-    text: a description of the reason, for people.
+    code: a fixed name of the reason, such as `truncated`. Tables contain the code.
+    text: a description of the reason for people.
     facts: the facts about the image that are known.
     """
 

@@ -2,31 +2,34 @@
 
 This module guarantees that equal luma gives equal fingerprints, byte for byte. The similarity that
 `compare` returns is 1 for equal fingerprints. The similarity is close to 1 if one picture is a copy
-of the other that was recompressed, resized, made darker or brighter, mirrored, or rotated by any
-angle. The tests in tests/components/duplicates state which share of such copies is recognised. No
-fingerprint is made for a picture that is too small or has too little texture, because it would be
-similar to the fingerprints of other pictures by chance.
+of the other picture, and the copy was recompressed, resized, made darker or brighter, mirrored, or
+rotated by any angle. The tests in tests/components/duplicates state how many of these copies are
+recognised. No fingerprint is made for a picture that is too small or has too little texture, such
+as a blank page. The fingerprints of two small or blank pictures would be similar by chance.
 
 How a fingerprint is made:
 
 1. The central square is resized to 48 × 48.
-2. A band-pass filter is applied: the difference of two Gaussian blurs (Marr and Hildreth, 1980). It
-   removes slow changes of brightness, because they make different pictures similar. It also removes
-   the finest details, because JPEG loses them. Only the largest disc inside the square is used,
-   because the corners of the square change when a picture is rotated. So the blurs are normalised
-   convolutions over the disc (Knutsson and Westin, 1993).
+2. Only the largest disc inside the square is used, because the corners of the square change when a
+   picture is rotated. A band-pass filter is applied to the disc: the difference of two Gaussian
+   blurs (Marr and Hildreth, 1980). The filter removes slow changes of brightness, because they make
+   different pictures similar. The filter also removes the finest details, because JPEG loses them.
+   The blurs use no pixels outside the disc (normalised convolution, Knutsson and Westin, 1993).
 3. The disc is sampled on 12 concentric rings, at 64 angles per ring. So rotating the picture shifts
    the samples along the rings, and mirroring the picture reverses the order of the samples.
-4. A power law (Perronnin et al., 2010) reduces large values. Without it, a single strong edge would
-   dominate the similarity, and many different pictures have a similar strong edge.
+4. A power law (Perronnin et al., 2010) reduces large values. Without the power law, a single strong
+   edge would dominate the similarity, and many different pictures have a similar strong edge.
 
-How two fingerprints are compared: the Fourier transforms along the rings give the normalised
-correlation at all shifts at once (Casasent and Psaltis, 1976). The magnitudes of a transform do not
-depend on the shift. The module duplicates.hashing uses the magnitudes to select the pairs of
-pictures that are compared.
+How two fingerprints are compared: the samples of one fingerprint are shifted along the rings, and
+the normalised correlation with the other fingerprint is computed for each shift. The similarity is
+the highest correlation. The shift with this correlation is the angle of the rotation. Mirrored
+pictures are compared by reversing the order of the samples. Fourier transforms along
+the rings give the correlations at all shifts at once (Casasent and Psaltis, 1976). The magnitudes
+of a Fourier transform do not depend on the shift. The module duplicates.hashing uses the magnitudes
+to select the pairs of pictures that are compared.
 
-An example with three pictures `a`, `b` and `c`: picture `b` is picture `a`, rotated by 90 degrees;
-picture `c` is a different picture. The comparison of `a` with `b` gives a similarity of about 1 at
+An example with three pictures `a`, `b` and `c`: picture `b` is picture `a`, rotated by 90 degrees.
+Picture `c` is a different picture. The comparison of `a` with `b` gives a similarity of about 1 at
 90 degrees, not mirrored. The comparison of `a` with `c` also tries all angles and returns the
 highest similarity, but this similarity is far below 1.
 """
@@ -44,9 +47,11 @@ GRID = 48  # the central square is first resized to GRID × GRID
 RINGS, ANGLES = 12, 64
 BYTES = RINGS * ANGLES
 FINE, COARSE = 0.7, 2.0  # standard deviations of the two blurs, in grid points
-POWER = 0.6
+POWER = 0.6  # the exponent of the power law
 SMALLEST_SIDE = 16  # pixels; smaller pictures are similar to other pictures by chance
-LEAST_TEXTURE = 0.25  # grey levels; a picture with a lower root mean square has only noise
+# In grey levels. If the root mean square of the samples after the band-pass filter is lower, the
+# picture has only noise.
+LEAST_TEXTURE = 0.25
 UPSAMPLED = 2  # computed shifts per sampled angle: 64 angles give 128 shifts
 UPRIGHT_DEGREES = 10.0  # a picture rotated by at most this angle counts as not rotated
 
@@ -83,7 +88,7 @@ AREAS = ((np.arange(RINGS, dtype=np.float32) + 0.5) / RINGS)[:, None]  # relativ
 
 
 def fingerprint(luma: NDArray[np.uint8]) -> bytes | None:
-    """Return the fingerprint of a picture. Returns None if it is too small or has little texture.
+    """Return the fingerprint of a picture. None if the picture is too small or has little texture.
 
     luma: the luma of the picture, uint8 [H, W].
 
@@ -118,7 +123,8 @@ def spectra(samples: NDArray[np.int8]) -> NDArray[np.complex64]:
     samples: N fingerprints, int8 [N, RINGS, ANGLES].
 
     Before the transform, the values of a fingerprint are shifted to mean 0 and scaled to norm 1. A
-    sample of an outer ring has a larger weight, because it covers a larger area of the picture.
+    sample of an outer ring has a larger weight, because the sample covers a larger area of the
+    picture.
     """
     values = samples.astype(np.float32)
     values -= (values * AREAS).sum((1, 2), keepdims=True) / (AREAS.sum() * ANGLES)
@@ -147,7 +153,7 @@ class Similarities:
 def compare(
     first: NDArray[np.complex64], second: NDArray[np.complex64], turned: bool
 ) -> Similarities:
-    """Compare N pairs of pictures. The result has the highest similarity over the tried rotations.
+    """Compare N pairs of pictures. Returns the rotation with the highest similarity of each pair.
 
     first, second: the spectra of the first and of the second pictures, complex64 [N, RINGS,
     ANGLES / 2 + 1].
@@ -160,13 +166,14 @@ def compare(
     # Reversing a ring conjugates its spectrum. So the product without `np.conj` compares the second
     # picture with the mirror image of the first picture.
     plain, reversed_ = _best(straight), _best(_correlations(first * second))
-    # The margin 1e-4 is for symmetric pictures. Their two similarities differ only by rounding, and
-    # the margin makes sure that the result is "not mirrored".
+    # The margin 1e-4 is for symmetric pictures. A symmetric picture equals its mirror image, so the
+    # similarities of `plain` and `reversed_` differ only by rounding. Because of the margin, the
+    # result is then "not mirrored".
     mirrored = reversed_.similarity > plain.similarity + 1e-4
     return Similarities(
         np.where(mirrored, reversed_.similarity, plain.similarity),
-        # Reversing the rings flips the picture top to bottom. This is the same as mirroring it left
-        # to right and rotating it by 180 degrees.
+        # Reversing the rings flips the picture top to bottom. The same picture results from
+        # mirroring left to right and rotating by 180 degrees.
         np.where(mirrored, (reversed_.degrees + 180) % 360, plain.degrees),
         mirrored,
     )

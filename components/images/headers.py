@@ -5,21 +5,21 @@ This module guarantees for all input bytes:
 - The facts (format, size, bit depth and so on) are read from the bytes of the file, not from its
   name.
 - If the end of a PNG or WebP is missing, or if a checksum in a PNG is wrong, Fault is raised before
-  a decoder starts. Without this check, a decoder may leave the missing part of the picture black
-  and report no error. A BMP whose end is missing raises no Fault here; the field `cut` of its
-  Header is True.
+  a decoder starts. (A Fault says why an image is refused.) Without this check, a decoder may leave
+  the missing part of the picture black and report no error. A BMP whose end is missing raises no
+  Fault here; the field `cut` of its Header is True.
 - Memory and time are bounded. At most MAX_PARTS parts are read, and every decompression has a
   maximum number of bytes.
-- Pillow gets only those parts of a PNG or WebP that hold the picture. Pillow would decompress
-  metadata as well, and 60 kB of compressed text can take 350 MB of memory.
+- Pillow gets only the parts of a PNG or WebP that contain the picture. Pillow would also decompress
+  the metadata, and 60 kB of compressed text can take 350 MB of memory.
 - The EXIF orientation and the colour profile are the only metadata that is used.
 
 A PNG or WebP is a list of chunks. A chunk has a length and a name. Three examples of a bad PNG:
 
-- The last chunk, IEND, is missing. This raises Fault truncated.
+- The last chunk, IEND, is missing. This raises Fault with the code `truncated`.
 - The chunk IEND is present, but the length of the chunk IDAT goes beyond the end of the file. No
-  byte is missing, so the length must be wrong. This raises Fault damaged.
-- The file has a million tiny chunks. This raises Fault too_many_parts.
+  byte is missing, so the length must be wrong. This raises Fault with the code `damaged`.
+- The file has a million tiny chunks. This raises Fault with the code `too_many_parts`.
 """
 
 import struct
@@ -32,16 +32,17 @@ from numpy.typing import NDArray
 
 from components.images.fault import Facts, Fault
 
-# The maximum number of parts (chunks or segments) in a file. It limits the memory, because a
-# decoder needs about 100 bytes of memory for each part, even if the part has only 4 bytes.
+# The maximum number of parts (chunks or segments) in a file. This limits the needed memory, because
+# a decoder needs about 100 bytes of memory for each part, even if the part has only 4 bytes.
 MAX_PARTS = 100_000
 MAX_PROFILE_BYTES = 16_000_000  # profiles for print may have about 10 MB
 
+# The names of the chunks of a PNG that contain the picture.
 PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # colour type → Pillow's mode
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type → number of channels
 # The seven passes of an interlaced PNG: first column, first row, distance between columns, distance
-# between rows (PNG, 8.2).
+# between rows (PNG specification, section 8.2).
 ADAM7 = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -51,9 +52,11 @@ ADAM7 = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
+# The names of the chunks of a WebP that contain the picture.
 WEBP_PICTURE = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
-# The bits of the flags "alpha" and "animation" in a VP8X chunk. The other flags say which metadata
-# the file has. The other flags are set to 0, because Pillow gets the file without its metadata.
+# The bits of the flags "alpha" and "animation" in a VP8X chunk. The remaining flags say which
+# metadata the file has. The remaining flags are set to 0, because Pillow gets the file without its
+# metadata.
 WEBP_FLAGS = 0x12
 BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})  # possible lengths of a header, in bytes
 
@@ -67,14 +70,14 @@ class Header:
 
     facts: the facts about the picture. The width and the height are as stored, before the EXIF
     orientation is applied. The mode is None if only Pillow can determine it.
-    picture: the bytes for Pillow: the whole file, or only the parts that Pillow needs. Empty for
-    JPEG and .npy.
+    picture: the bytes that Pillow decodes. They are the whole file, or only the parts that Pillow
+    needs. Empty for JPEG and .npy.
     values: the pixels of a .npy file, uint8 [H, W], [H, W, 3] or [H, W, 4]. None for other formats.
     icc: the pieces of the colour profile, as stored in the file. Empty if the file has no profile.
     end: the offset in bytes of the EOI marker (end of image) of a JPEG. 0 for other formats.
-    cut: whether a BMP is shorter than its header says. False for other formats. The picture of such
-    a BMP may still be complete, so it is decoded. If the decoder fails, the code of the Fault is
-    truncated.
+    cut: whether a BMP is shorter than its header says. False for other formats. The picture may be
+    complete even if `cut` is True, so the BMP is decoded. If the decoder then fails, the code of
+    the Fault is `truncated`.
     """
 
     facts: Facts
@@ -109,7 +112,7 @@ def colour_profile(header: Header) -> bytes:
 
 
 def orientation(exif: memoryview) -> int:
-    """Return the EXIF orientation, 1 to 8. Returns 1 (no change) if it is missing or invalid.
+    """Return the EXIF orientation, 1 to 8. A missing or invalid orientation gives 1 (no change).
 
     exif: the bytes of the EXIF metadata, with or without the prefix `Exif`. May be empty.
     """
@@ -125,7 +128,8 @@ def tiff_value(block: memoryview, tag: int) -> int | None:
     tag: the number of the tag.
 
     Returns None if the tag is missing, if its value is not an integer of 1, 2 or 4 bytes, or if the
-    block is broken. A broken block raises no Fault, because the picture can be decoded without it.
+    block is broken. A broken block raises no Fault, because the picture can be decoded without the
+    block.
     """
     order = {b"II": "<", b"MM": ">"}.get(bytes(block[:2]), "=")
     try:
@@ -145,8 +149,8 @@ def overrun(part: str, cut: bool) -> Fault:
     """Return the Fault for a part whose length goes beyond the end of the file.
 
     part: the name of the part, for the text of the Fault.
-    cut: whether the end of the file is missing. If True, the code of the Fault is truncated. If
-    False, the length of the part must be wrong, and the code is damaged.
+    cut: whether the end of the file is missing. If True, the code of the Fault is `truncated`. If
+    False, the length of the part must be wrong, and the code is `damaged`.
     """
     if cut:
         return Fault("truncated", f"{part} is longer than the rest of the file")
@@ -156,8 +160,8 @@ def overrun(part: str, cut: bool) -> Fault:
 def read_png(data: bytes) -> Header:
     """Read the header of a PNG (PNG specification, third edition).
 
-    Raises Fault truncated, damaged or too_many_parts. Bad bytes may also cause other exceptions;
-    `decode` converts them to a Fault.
+    Raises Fault with the code `truncated`, `damaged` or `too_many_parts`. Bad bytes may also cause
+    exceptions of other types. The function `decode` converts these exceptions to a Fault.
     """
     view, chunks, picture = memoryview(data), dict[bytes, memoryview](), list[memoryview]()
     for name, start, end in _png_chunks(data):
@@ -210,7 +214,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _png_frames(chunks: dict[bytes, memoryview]) -> int:
-    """Return the number of pictures in a PNG. It is 1 if the PNG is not animated.
+    """Return the number of pictures in a PNG. The result is 1 if the PNG is not animated.
 
     chunks: name → content of the first chunk with this name, in the order of the file.
 
@@ -225,12 +229,12 @@ def _png_frames(chunks: dict[bytes, memoryview]) -> int:
 
 
 def lacks_rows(data: bytes, facts: Facts) -> bool:
-    """Return whether a PNG holds fewer rows than its header says.
+    """Return whether a PNG contains fewer rows than its header says.
 
     data: the bytes of the whole file.
     facts: the facts that `read_png` returned for this file.
 
-    Pillow does not report missing rows. It leaves them black.
+    Pillow does not report missing rows. Pillow leaves missing rows black.
     """
     width, height = facts.width or 0, facts.height or 0
     sizes = [(width, height)]
@@ -260,8 +264,8 @@ def _png_bytes(data: bytes, enough: int) -> int:
 def read_webp(data: bytes) -> Header:
     """Read the header of a WebP (RFC 9649).
 
-    Raises Fault truncated, damaged or too_many_parts. Bad bytes may also cause other exceptions;
-    `decode` converts them to a Fault.
+    Raises Fault with the code `truncated`, `damaged` or `too_many_parts`. Bad bytes may also cause
+    exceptions of other types. The function `decode` converts these exceptions to a Fault.
     """
     view, chunks, frames = memoryview(data), dict[bytes, memoryview](), 0
     picture: list[bytes | memoryview] = [b"WEBP"]
@@ -316,10 +320,10 @@ def _webp_size(chunks: dict[bytes, memoryview]) -> tuple[int, int]:
 
     chunks: name → content of the first chunk with this name.
 
-    A file with metadata, alpha or animation has a chunk VP8X, which contains the size. Any other
-    file has only a chunk with a lossless picture (VP8L) or with a lossy picture (VP8 ). The three
-    kinds of chunks encode the size in different ways. Raises Fault damaged if the file has none of
-    these chunks.
+    A file with metadata, alpha or animation has a chunk VP8X, which contains the size. A file
+    without a chunk VP8X has only a chunk with a lossless picture (VP8L) or with a lossy picture
+    (VP8 ). The three kinds of chunks encode the size in different ways. Raises Fault with the code
+    `damaged` if the file has none of these chunks.
     """
     if b"VP8X" in chunks:
         canvas = chunks[b"VP8X"]
@@ -336,8 +340,8 @@ def _webp_size(chunks: dict[bytes, memoryview]) -> tuple[int, int]:
 def read_bmp(data: bytes) -> Header:
     """Read the header of a Windows or OS/2 BMP.
 
-    Raises Fault truncated if bytes of the header are missing, and Fault damaged if no kind of BMP
-    has a header of this length.
+    Raises Fault with the code `truncated` if bytes of the header are missing. Raises Fault with the
+    code `damaged` if no kind of BMP has a header of the stated length.
     """
     kind, compression = int.from_bytes(data[14:18], "little"), 0
     if len(data) >= 18 and kind not in BMP_HEADERS:
@@ -350,8 +354,8 @@ def read_bmp(data: bytes) -> Header:
     else:
         width, height, _, bits, compression = struct.unpack_from("<IiHHI", data, 18)
     rows = (width * bits + 31) // 32 * 4 * abs(height)
-    # The value of `compression` is 0 or 3 if the pixels are not compressed. Then the length of the
-    # file can be computed. For any other value, the length that the header states is used.
+    # If the pixels are not compressed, `compression` is 0 or 3, and the needed length of the file
+    # can be computed. For any other value, the length that the header states is used.
     needed = offset + rows if compression in (0, 3) else size
     facts = Facts(
         format="bmp", width=width, height=abs(height), bit_depth=8, frames=1, orientation=1

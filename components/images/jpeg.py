@@ -3,18 +3,19 @@
 This module guarantees:
 
 - `read_jpeg` returns a Header only if the file has a frame of a supported kind, at least one scan
-  and the EOI marker (end of image). For any other file, it raises an exception, and `decode`
-  converts this exception to a Fault.
+  and the EOI marker (end of image). For any other file, `read_jpeg` raises an exception, and
+  `decode` converts this exception to a Fault, which says why the image is refused.
 - The work is bounded: at most MAX_PARTS segments and MAX_SCANS scans are read.
 
 A JPEG is a list of segments. A segment starts with a marker (0xFF and one more byte) and a length.
-The picture is stored in one or more scans. A scan is a segment that is followed by pixel data. The
-file does not state the length of the pixel data, so this module searches for the end of each scan.
-Three examples of unusual files, and what happens to them:
+A frame is a segment that states the size and the encoding of the picture. The picture is stored in
+one or more scans. A scan is a segment that is followed by pixel data. The file does not state the
+length of the pixel data, so this module searches for the end of each scan. Three examples of
+unusual files, and what happens to them:
 
-- The EOI marker is missing. This raises Fault truncated.
-- The file has 200 scans of a few bytes each. This raises Fault too_many_parts, because the decoder
-  passes over all pixels once per scan.
+- The EOI marker is missing. This raises Fault with the code `truncated`.
+- The file has 200 scans of a few bytes each. This raises Fault with the code `too_many_parts`,
+  because the decoder needs time for all pixels of the picture in each scan.
 - A second picture follows after the EOI marker. Only the first picture is decoded.
 
 T.81 is the JPEG standard: ITU-T Recommendation T.81 (1992).
@@ -34,13 +35,13 @@ from components.images.headers import (
     tiff_value,
 )
 
-# The marker of a segment. The data of a scan may also contain 0xFF. In the data of a scan, the byte
-# after 0xFF is 0x00 (a stuffed byte) or the second byte of a restart marker (T.81, B.1.1). The
-# expression does not match these two cases.
+# Matches the marker of a segment. The pixel data of a scan may also contain 0xFF. In pixel data,
+# the byte after 0xFF is 0x00 (a stuffed byte) or the second byte of a restart marker (T.81, B.1.1).
+# The expression does not match these two cases.
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])")
 SOS, EOI, APP1, APP2 = 0xDA, 0xD9, 0xE1, 0xE2
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-DCT_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # sequential or progressive, not lossless
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the markers of all kinds of frames
+DCT_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # the markers of the supported frames
 JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 PICTURES = 0xB001  # MPF tag: the number of pictures in the file (CIPA DC-007)
@@ -48,18 +49,18 @@ PICTURES = 0xB001  # MPF tag: the number of pictures in the file (CIPA DC-007)
 # bytes. Usual programs write about 10 scans.
 MAX_SCANS = 100
 
-# The warnings of libjpeg-turbo that say nothing about the pixels. They have three subjects: a
-# broken colour profile, a rare subsampling that has no name in simplejpeg, and header fields that
-# are not needed for decoding. The SOS parameters are such fields. A comment in the source of
-# libjpeg-turbo says that they are wrong in some existing files.
+# The warnings of libjpeg-turbo after which the pixels are right. These warnings have three
+# subjects: a broken colour profile, a rare subsampling that has no name in simplejpeg, and header
+# fields that are not needed for decoding, such as the SOS parameters. A comment in the source of
+# libjpeg-turbo says that the SOS parameters are wrong in some existing files.
 HARMLESS = re.compile(
     r"JFIF revision|Adobe color transform|SOS parameters for sequential|bad ICC|subsampling level"
 )
-# The warning that bytes at the end of a scan were not read. This is the most frequent sign of
-# damage: after the damaged bytes, the decoder continues at a wrong bit and reaches the last pixel
-# too early. But some cameras write a few zero bytes after a scan. If all unread bytes are zero,
-# they do not belong to the scan, because the unused bits of the last byte of a scan are 1 (T.81,
-# F.1.2.3). So the pixels are right.
+# Matches the warning that bytes at the end of a scan were not read. This warning is the most
+# frequent sign of damage: after the damaged bytes, the decoder continues at a wrong bit and reaches
+# the last pixel too early. But some cameras write a few zero bytes after a scan. If all unread
+# bytes are zero, they do not belong to the scan, because the unused bits of the last byte of a scan
+# are 1 (T.81, F.1.2.3). So the pixels are right.
 SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 MAX_PADDING = 16  # the maximum number of zero bytes after a scan
 
@@ -67,15 +68,16 @@ MAX_PADDING = 16  # the maximum number of zero bytes after a scan
 def read_jpeg(data: bytes) -> Header:
     """Read the header of a JPEG (T.81, annex B).
 
-    Raises Fault truncated, damaged, too_many_parts or unsupported_format. Bad bytes may also cause
-    other exceptions; `decode` converts them to a Fault.
+    Raises Fault with the code `truncated`, `damaged`, `too_many_parts` or `unsupported_format`. Bad
+    bytes may also cause exceptions of other types. The function `decode` converts these exceptions
+    to a Fault.
     """
     view, scans, frame = memoryview(data), 0, b""
     frames, exif, icc, end = 1, EMPTY, list[memoryview](), 0
     for marker, start, end in _segments(data):
         scans += marker == SOS
         if scans > MAX_SCANS:
-            raise Fault("too_many_parts", f"more than {MAX_SCANS} scans over one picture")
+            raise Fault("too_many_parts", f"its picture has more than {MAX_SCANS} scans")
         if marker in FRAMES and not frame:  # only the first frame is used
             frame = data[start - 3 : end]
         elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start):
@@ -85,11 +87,11 @@ def read_jpeg(data: bytes) -> Header:
         elif marker == APP2 and data.startswith(b"MPF\0", start):
             frames = tiff_value(view[start + 4 : end], PICTURES) or 1
     if not frame or not scans:
-        raise Fault("damaged", "it has no picture between its start and its end")
+        raise Fault("damaged", "its picture is missing (no frame or no scan)")
     kind, _, depth, height, width, channels = struct.unpack_from(">BHBHHB", frame)
     if kind not in DCT_FRAMES or depth != 8 or channels not in JPEG_MODES:
         what = f"process {kind - 0xC0}, {depth} bits, {channels} channels"
-        raise Fault("unsupported_format", f"a JPEG of a rare kind ({what})")
+        raise Fault("unsupported_format", f"this rare kind of JPEG is not supported ({what})")
     facts = Facts(
         format="jpeg",
         width=width,
@@ -119,8 +121,8 @@ def is_harmless(warning: str, data: bytes, end: int) -> bool:
 def without_metadata(data: bytes) -> bytes:
     """Return a JPEG without its segments APP1 and APP2.
 
-    These segments hold the EXIF metadata, the colour profile, and the list of the pictures in the
-    file.
+    The segments APP1 and APP2 contain the EXIF metadata, the colour profile, and the list of the
+    pictures in the file.
     """
     kept, begin = list[memoryview](), 0
     for marker, start, end in _segments(data):
@@ -133,9 +135,9 @@ def without_metadata(data: bytes) -> bytes:
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield each segment: the second byte of its marker, and the start and end of its content.
 
-    Start and end are offsets in bytes. The last segment is EOI. It has no content, so both offsets
-    are the offset of its marker. Bytes after EOI are ignored. Raises Fault if EOI is missing, if a
-    length is wrong, or if there are more than MAX_PARTS segments.
+    Start and end are offsets in bytes. The last segment is EOI. EOI has no content, so its start
+    and its end are the offset of its marker. Bytes after EOI are ignored. Raises Fault if EOI is
+    missing, if a length is wrong, or if there are more than MAX_PARTS segments.
     """
     position = 2
     for _ in range(MAX_PARTS):

@@ -22,17 +22,18 @@ def read_npy(data: bytes) -> Header:
     """Read a .npy file with one picture.
 
     The number of bytes that the header announces is compared with the number of bytes in the file
-    before an array is made. Raises Fault truncated or damaged if these numbers differ or if the
-    header cannot be read. Raises Fault not_an_image if the dtype or the shape is not one that
-    EXPECTED lists.
+    before an array is made. If these numbers differ, or if the header cannot be read, raises Fault
+    with the code `truncated` or `damaged`. Raises Fault with the code `not_an_image` if the dtype
+    or the shape is not in EXPECTED.
     """
     shape, fortran, dtype, start = _read_header(data)
     if dtype.name not in BIT_DEPTHS or len(shape) < 2 or shape[2:] not in MODES:
-        raise Fault("not_an_image", f"an array of {dtype} {list(shape)}, not of {EXPECTED}")
+        text = f"it is an array of {dtype} {list(shape)}, but a picture must be {EXPECTED}"
+        raise Fault("not_an_image", text)
     stored, needed = len(data) - start, math.prod(shape) * dtype.itemsize
     if stored != needed:
         code = "truncated" if stored < needed else "damaged"
-        raise Fault(code, f"{stored:,} bytes of values; its header asks for {needed:,}")
+        raise Fault(code, f"it has {stored:,} bytes of values, but its header says {needed:,}")
     values = np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
     mode = MODES[shape[2:]]
     facts = Facts(
@@ -50,8 +51,8 @@ def read_npy(data: bytes) -> Header:
 def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", int]:
     """Return the shape, whether the values are in Fortran order, the dtype, and an offset.
 
-    The offset is the position of the first value in the file, in bytes. Raises Fault truncated or
-    damaged if the header cannot be read.
+    The offset is the position of the first value in the file, in bytes. Raises Fault with the code
+    `truncated` or `damaged` if the header cannot be read.
     """
     file = io.BytesIO(data[:HEADER_BYTES])
     readers = {
@@ -63,7 +64,7 @@ def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", i
         shape, fortran, dtype = read(file)
     except Exception:  # NumPy raises many types of exceptions for a bad header
         cut = len(data) < 12 or len(data) < 10 + int.from_bytes(data[8:10], "little")
-        text = "its header is not one that NumPy writes"
+        text = "its header is not a valid header of a .npy file"
         raise Fault("truncated" if cut else "damaged", text) from None
     return shape, fortran, dtype, file.tell()
 

@@ -9,16 +9,17 @@ GREY = frozenset({"1", "L", "LA", "I;16"})  # Pillow's modes with one channel of
 def check_size(facts: Facts, params: Decode) -> None:
     """Raise Fault if an image has no pixels, too many pixels, or several frames.
 
-    A JPEG may hold several pictures, because only the first picture is decoded.
+    A JPEG with several pictures is accepted, because only its first picture is decoded.
     """
     width, height, frames = facts.width or 0, facts.height or 0, facts.frames or 0
     if min(width, height) < 1:
         raise Fault("damaged", f"its header says {width} × {height} pixels")
     if width * height > params.max_pixels:
-        text = f"{width} × {height} pixels, above ingest.decode.max_pixels = {params.max_pixels}"
+        limit = f"ingest.decode.max_pixels = {params.max_pixels}"
+        text = f"it has {width} × {height} pixels, more than {limit}"
         raise Fault("too_many_pixels", text)
     if frames > 1 and facts.format != "jpeg":
-        raise Fault("animated", f"{frames} frames, none of which represents the others")
+        raise Fault("animated", f"it is animated ({frames} frames); animations are not supported")
 
 
 def check_kind(facts: Facts, params: Decode) -> None:
@@ -29,14 +30,14 @@ def check_kind(facts: Facts, params: Decode) -> None:
     with `grey: refuse`.
     """
     cases = (
-        ("sixteen_bit", facts.bit_depth == 16, "16 bits a channel"),
+        ("sixteen_bit", facts.bit_depth == 16, "16 bits per channel"),
         ("cmyk", facts.mode == "CMYK", "the four colours of print (CMYK)"),
         ("grey", facts.mode in GREY, "one channel (grey)"),
         ("palette", facts.mode == "P", "a palette"),
     )
     for code, holds, what in cases:
         if holds and getattr(params, code) == "refuse":
-            raise Fault(code, f"it has {what}, which ingest.decode.{code} refuses", facts)
+            raise Fault(code, f"it has {what}, and ingest.decode.{code} is `refuse`", facts)
 
 
 def check_transparency(transparent: bool, params: Decode) -> None:
@@ -45,4 +46,4 @@ def check_transparency(transparent: bool, params: Decode) -> None:
     transparent: whether at least one pixel is transparent or partly transparent.
     """
     if transparent and params.alpha == "refuse":
-        raise Fault("transparent", "it has transparent pixels, which ingest.decode.alpha refuses")
+        raise Fault("transparent", "it has transparent pixels, and ingest.decode.alpha is `refuse`")

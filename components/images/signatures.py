@@ -1,7 +1,7 @@
 """First bytes of a file → the name of its image format, or a description if it is no image."""
 
 # The first bytes of a file → the name of the format. Formats that are not in decoder.HEADERS are
-# refused. They are listed here so that the Fault can name the format.
+# refused. The refused formats are also listed here, so that the Fault can name the format.
 SIGNATURES = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -24,8 +24,8 @@ SIGNATURES = (
 # The brand, which is in bytes 8 to 11 of a file of the MP4 family → the name of the format.
 BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heic"}
 
-# The first bytes of a file, in lower case → a description of the file. Such files are often stored
-# with the file extension of an image by mistake.
+# The first bytes of a file, in lower case → a description of the file. Files of these kinds are
+# often stored with the file extension of an image by mistake.
 MISTAKEN = (
     (b"version https://git-lfs", "a Git LFS pointer; `git lfs pull` fetches the file itself"),
     (b"<!doctype html", "a web page (HTML), perhaps the error page of a download"),
@@ -38,9 +38,9 @@ MISTAKEN = (
 def name_format(data: bytes) -> str | None:
     """Return the name of the image format of these bytes. None if the bytes are not an image.
 
-    A BMP begins with the letters `BM`, but a text may begin with `BM` as well. If the first 26
-    bytes are all printable, the bytes are a text. Some of the first 26 bytes of a BMP are 0, and
-    the byte 0 is not printable.
+    A BMP begins with the letters `BM`, but a text may also begin with `BM`. If the first 26 bytes
+    are all printable, the file counts as a text. The reason is that some of the first 26 bytes of a
+    BMP are 0, and the byte 0 is not printable.
 
     >>> name_format(b"GIF89a"), name_format(b"BM is a text that starts so")
     ('gif', None)

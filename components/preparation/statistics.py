@@ -1,4 +1,4 @@
-"""Prepared rows and arrays → class counts, mean and standard deviation of pixels, hashes."""
+"""Rows and arrays of the prepared images → class counts, pixel mean and deviation, hashes."""
 
 import hashlib
 import json
@@ -23,24 +23,25 @@ def statistics(
 ) -> dict[str, Any]:
     """Return the facts about the prepared images that later stages need, as values for JSON.
 
-    splits: a table of all prepared rows, with the columns label, split and image_id. arrays: split
-    → the path of its array file, which `prepare_images` wrote. The keys of the result:
+    splits: a table of all prepared rows, with the columns label, split and image_id (the sha256 of
+    the image file). arrays: split → the path of its array file, which `prepare_images` wrote. The
+    keys of the result:
 
     - class_names: the sorted list of the labels.
-    - size, resize: the params of the stage `prepare`.
+    - size, resize: the values of the params `prepare.size` and `prepare.resize`.
     - counts: split → class → number of images.
     - mean, std: the mean and the standard deviation of the pixels of the train split. Each is a
-      list of three floats, for red, green and blue, on a scale of pixels from 0 to 1.
+      list of three floats, for red, green and blue. The pixel values are first divided by 255.
     - data_id: a sha256 (hex) of the image_id and the label of all images.
     - split_id: a sha256 (hex) of the image_id and the split of all images.
     - pixels: split → the sha256 (hex) of its array file.
 
-    There is a rule for later stages that store results for the rows of an array, such as the
-    features of each image: the name of the file with the results must depend on `pixels`. Otherwise
-    a stage could use stale results, which were computed from an older array. The hashes data_id and
-    split_id are not enough, because they stay the same after two kinds of changes. A new version of
-    the decoder may change the pixels, but it does not change the image_id. Renaming an image file
-    changes the order of the rows, which are sorted by path, but it does not change the image_id.
+    Later stages store results for the rows of an array, such as the features of each image. The
+    name of the file with these results must depend on `pixels`. Otherwise a stage could use results
+    that were computed from an older array. The hashes data_id and split_id are not enough, because
+    they stay the same after two kinds of changes. First, a new version of the decoder may change
+    the pixels, but it does not change the image_id. Second, renaming an image file may change the
+    order of the rows, which are sorted by path, but it does not change the image_id.
     """
     mean, std = channel_statistics(read_images(arrays["train"]))
     counts = pd.crosstab(splits["split"], splits["label"])
@@ -61,7 +62,7 @@ def statistics(
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of each channel, on a scale of pixels from 0 to 1.
+    """Return the mean and the standard deviation of each channel, after division by 255.
 
     images: uint8 [N, H, W, 3], the images. The function counts how often each pixel value occurs.
     So the result does not depend on the order of the images.

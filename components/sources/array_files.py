@@ -1,8 +1,9 @@
 """A .npy or .npz file → its arrays, or single elements of an array; pickles are never loaded.
 
-An element is read through a memory map. A .npy file is mapped directly. An array of an .npz is
-first copied to a .npy file below `state/arrays`. The name of the folder of the copy is the sha256
-of the .npz, so several stages use the same copy. The copies may be deleted at any time.
+An element is `array[number]`, such as one picture of an array of pictures. An element is read
+through a memory map. A .npy file is mapped directly. An array of an .npz is first copied to a .npy
+file below the folder `state/arrays`. The name of the folder of the copy is the sha256 of the .npz,
+so several stages use the same copy. The copies may be deleted at any time.
 """
 
 import hashlib
@@ -33,17 +34,17 @@ State = tuple[int, int, int, int]
 # The maximum number of bytes of a compressed array after unpacking. The size of an uncompressed
 # array is not limited.
 MAX_UNPACKED_BYTES = 2 * 2**30
-# The maximum ratio of unpacked bytes to packed bytes. A compressed array that has a higher ratio
-# and more than RATIO_FROM_BYTES after unpacking is refused, because it may be an attack (a zip
-# bomb). A small array is accepted with any ratio, because blank pictures compress well.
+# The maximum ratio of unpacked bytes to packed bytes. If a compressed array has a higher ratio and
+# more than RATIO_FROM_BYTES bytes after unpacking, it is refused, because it may be an attack (a
+# zip bomb). A small array is accepted with any ratio, because blank pictures compress well.
 MAX_RATIO, RATIO_FROM_BYTES = 200, 100 * 2**20
-KEPT = 3  # the maximum number of entries in each cache below: one for each split
-LOCK = threading.Lock()  # without the lock, several threads could copy the same array
+KEPT = 3  # the maximum number of entries in each cache (`lru_cache`) below: one for each split
+LOCK = threading.Lock()  # without the lock, several threads could copy an array at the same time
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The description of an array in a file, from the header of the array. It has no values.
+    """The description of an array in a file, without the values of the array.
 
     file: the path of the file, relative to the root.
     member: the name of the array in an .npz. None for a .npy.
@@ -75,8 +76,8 @@ def stored_arrays(root: Path, file: str) -> Mapping[str | None, Stored]:
     The array of a .npy has no name, so its key is None.
 
     The sizes that the headers announce are compared with the sizes in the file before any value is
-    read. Raises UserError if the file is damaged, contains pickles, or would unpack to too many
-    bytes. Also raises the Faults of `open_plain`.
+    read. Raises UserError if the file is damaged, contains pickles, or has too many bytes after
+    unpacking. Also raises the Faults of `open_plain`; a Fault says why a file cannot be read.
     """
     with open_plain(root, file) as descriptor, LOCK:
         return _read_headers(root, file, _state(descriptor))
@@ -109,7 +110,7 @@ def read_element(root: Path, stored: Stored, number: int, state: Path) -> bytes:
 
 @lru_cache(maxsize=KEPT)
 def file_md5(root: Path, file: str, state: tuple[int, ...]) -> str:
-    """Return the md5 (hex) of a whole file. DVC identifies a file by the same md5.
+    """Return the md5 (hex) of a whole file. DVC also identifies a file by this md5.
 
     file: the path of the file, relative to `root`.
     state: numbers that change if the file changes. If the numbers are the same as in an earlier
@@ -155,7 +156,8 @@ def _map(root: Path, stored: Stored, file_state: State, state: Path) -> Array:
     """Map an array into memory: from the .npy file itself, or from the copy of an .npz array.
 
     stored: the description of the array.
-    file_state: the result of `_state` for the array file. It is a key of the cache.
+    file_state: the result of `_state` for the array file. If the file has changed, `file_state`
+    differs from the earlier calls, so no cached result is returned.
     state: the folder for copies of the arrays of an .npz.
     """
     if stored.member is None:
@@ -195,8 +197,8 @@ def _unpack(root: Path, stored: Stored, copy: Path) -> None:
     free = shutil.disk_usage(copy.parent).free
     if needed > free:
         raise UserError(
-            f"{stored.path} needs {needed:,} bytes below {copy.parent}, to be unpacked there; free "
-            f"some disk space. Received: {free:,} bytes free"
+            f"{stored.path} needs {needed:,} bytes of disk space for a copy below {copy.parent}; "
+            f"free some disk space. Received: {free:,} bytes free"
         )
     with (
         _open(root, stored.file) as stream,
@@ -212,8 +214,8 @@ def _open(root: Path, file: str) -> Iterator[IO[bytes]]:
     """Open an array file for reading.
 
     Any exception in the `with` block is converted to UserError, except a Fault. The reason is that
-    NumPy and zipfile raise many types of exceptions for bad bytes. Also raises the Faults of
-    `open_plain`.
+    NumPy and zipfile raise many types of exceptions for bad bytes. The Faults of `open_plain` are
+    also raised.
     """
     with open_plain(root, file) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
         try:
@@ -249,9 +251,10 @@ def _describe_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: str)
     bomb = ratio > MAX_RATIO and info.file_size > RATIO_FROM_BYTES
     if packed and (info.file_size > MAX_UNPACKED_BYTES or bomb):
         raise UserError(
-            f"{name} in {file} would unpack to {info.file_size:,} bytes, and at most "
-            f"{MAX_UNPACKED_BYTES:,} bytes and {MAX_RATIO} times the packed size are allowed; save "
-            f"it with np.savez, without compression. Received: {info.compress_size:,} bytes packed"
+            f"{name} in {file} would have {info.file_size:,} bytes after unpacking, which is more "
+            f"than the maximum of {MAX_UNPACKED_BYTES:,} bytes or more than {MAX_RATIO} times its "
+            f"packed size; save it with np.savez, without compression. "
+            f"Received: {info.compress_size:,} bytes packed"
         )
     with archive.open(info) as array:
         return _describe(array, file, name, info.file_size)
@@ -271,14 +274,14 @@ def _describe(stream: IO[bytes], file: str, member: str | None, size: int) -> St
     where = f"{member} in {file}" if member else file
     if dtype.hasobject:
         raise UserError(
-            f"{where} holds Python objects, and pickles are not read, since they can run code; "
-            f"save pictures as uint8 and labels as integers or text. Received: dtype {dtype}"
+            f"{where} contains Python objects, and pickles are not read, because they can run "
+            f"code; save pictures as uint8 and labels as integers or text. Received: dtype {dtype}"
         )
     promised = prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size - stream.tell() != promised:
         raise UserError(
-            f"{where} is cut off or damaged: its header promises {promised:,} bytes of values; "
-            f"write it again. Received: {size - stream.tell():,} bytes"
+            f"{where} is cut off or damaged, because its header announces {promised:,} bytes of "
+            f"values; write it again. Received: {size - stream.tell():,} bytes"
         )
     return Stored(file, member, shape, dtype)
 

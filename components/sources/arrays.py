@@ -1,4 +1,4 @@
-"""Array files of pictures and labels → the entries; one entry → the bytes of its picture."""
+"""Array files → the path and label of each picture (entries); one path → the picture's bytes."""
 
 import re
 from collections.abc import Mapping
@@ -18,16 +18,20 @@ from components.sources.listing import Entry
 from components.sources.tree import Tree
 from components.words import name_list
 
-# The supported ways to name the arrays, called families. A family is: split → the name of the array
-# of pictures, and the name of the array of labels. The split None means that the pictures have no
-# split yet.
+# The supported ways to name the arrays. Each way is called a family. A family maps a split to two
+# names: the name of the array of pictures, and the name of the array of labels. The split None
+# means that the pictures have no split yet.
 FAMILIES: tuple[Mapping[str | None, tuple[str, str]], ...] = (
     {split: (f"x_{split}", f"y_{split}") for split in SPLITS},
     {split: (f"{split}_images", f"{split}_labels") for split in SPLITS},
     {None: ("x", "y")},
     {None: ("images", "labels")},
 )
-NAMES = "x_train y_train x_val y_val x_test y_test, x y, or images labels"
+NAMES = (
+    "x_train and y_train or train_images and train_labels (in the same way for val and test), "
+    "x and y, or images and labels"
+)
+# Matches the path of a picture in an array file; see `Entry.path`.
 ELEMENT = re.compile(r"(.+\.npz)/([^/]+)/(\d+)|(.+\.npy)/(\d+)", re.IGNORECASE | re.DOTALL)
 DEPTHS = ("|u1", "|b1", "<u2", ">u2")  # dtypes: uint8, bool, uint16 in both byte orders
 CHANNELS = (1, 3, 4)
@@ -36,7 +40,7 @@ Arrays = Mapping[str, Stored]
 
 
 def array_file(path: str) -> str | None:
-    """Return the path of the array file that holds a picture. None if the picture is a plain file.
+    """Return the path of the array file of a picture. None if the picture is a plain file.
 
     path: the path of the picture, as in `Entry`.
 
@@ -70,10 +74,11 @@ def array_entries(root: Path, tree: Tree) -> tuple[list[Entry], list[str]]:
             for number, name in zip(numbers, names, strict=True)
         ]
         if labels.dtype.kind in "iu":
-            notes.append(f"labels in {labels.path} are whole numbers, taken as names")
+            notes.append(f"labels in {labels.path} are whole numbers; they are used as class names")
     spare = set(arrays.values()) - {stored for pair in pairs.values() for stored in pair}
     if spare:
-        notes.append(f"other arrays are left out ({name_list(stored.path for stored in spare)})")
+        paths = name_list(stored.path for stored in spare)
+        notes.append(f"arrays that contain no pictures or labels are left out ({paths})")
     return sorted(entries), notes
 
 
@@ -84,18 +89,20 @@ def picture_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
     max_bytes: the maximum number of bytes of the picture, without the header of the .npy file.
     state: the folder for copies of the arrays of an .npz.
 
-    Raises the Faults of `open_plain`. Raises Fault missing if the array file has no such picture,
-    and Fault too_many_bytes if the picture is too large. Raises UserError if the array file is
-    damaged, or if the disk is too full for a copy of the array.
+    Raises the Faults of `open_plain`; a Fault says why a file cannot be read. Also raises Fault
+    with the code `missing` if no picture in the array file has this path, and with the code
+    `too_many_bytes` if the picture is too large. Raises UserError if the array file is damaged, or
+    if the disk is too full for a copy of the array.
     """
     parts = ELEMENT.fullmatch(path)
     assert parts is not None, path
     file, member, digits = parts[1] or parts[4], parts[2], parts[3] or parts[5]
     stored = stored_arrays(root, file).get(member)
     if stored is None or not _is_number(digits, stored.shape[0] if stored.shape else 0):
-        raise Fault("missing", f"{file} holds no such picture")
+        raise Fault("missing", f"{file} contains no picture with the path {path}")
     if stored.element_bytes > max_bytes:
-        raise Fault("too_many_bytes", f"{stored.element_bytes} bytes, above {max_bytes}")
+        text = f"it has {stored.element_bytes} bytes, more than the maximum of {max_bytes}"
+        raise Fault("too_many_bytes", text)
     values = read_element(root, stored, int(digits), state)
     if stored.dtype.byteorder == ">":
         values = np.frombuffer(values, stored.dtype).astype("<u2").tobytes()
@@ -133,8 +140,9 @@ def _arrays(root: Path, tree: Tree) -> Arrays:
     packs, plain = tree.top(".npz"), tree.top(".npy")
     if len(packs) > 1 or (packs and plain) or not (packs or plain):
         raise UserError(
-            f"{root} must hold one .npz file, or .npy files of pictures and labels, at its top; "
-            f"remove the others. Received: {name_list([*packs, *plain]) or 'none'}"
+            f"{root} must directly contain either one .npz file, or .npy files of pictures and "
+            "labels and no .npz; add or remove array files. "
+            f"Received: {name_list([*packs, *plain]) or 'none'}"
         )
     try:
         if packs:
@@ -142,8 +150,8 @@ def _arrays(root: Path, tree: Tree) -> Arrays:
         return {name[:-4]: stored_arrays(root, name)[None] for name in plain}
     except Fault as fault:
         raise UserError(
-            f"the array files in {root} must be plain, readable files, not links; copy them there. "
-            f"Received: {name_list([*packs, *plain])}: {fault.text}"
+            f"the array files in {root} must be plain, readable files, not links; copy the files "
+            f"to this folder. Received: {name_list([*packs, *plain])}: {fault.text}"
         ) from None
 
 
@@ -161,8 +169,8 @@ def _pairs(arrays: Arrays) -> dict[str | None, tuple[Stored, Stored]]:
     ]
     if len(complete) != 1:
         raise UserError(
-            f"arrays must come in pairs called {NAMES}; rename them. "
-            f"Received: {name_list(arrays) or 'no array'}"
+            f"arrays must come in pairs of pictures and labels, called {NAMES}; rename the arrays, "
+            f"and use only one of these ways. Received: {name_list(arrays) or 'no array'}"
         )
     return complete[0]
 
@@ -173,17 +181,18 @@ def _check_pictures(pictures: Stored, labels: Stored) -> None:
     if not right or 0 in shape[1:]:
         raise UserError(
             f"{pictures.path} must be [N, height, width] or [N, height, width, channels] with 1, 3 "
-            f"or 4 channels; transpose or stack it. Received: {list(shape)}"
+            f"or 4 channels; transpose or stack the array. Received: {list(shape)}"
         )
     if kind.str not in DEPTHS:
         raise UserError(
-            f"{pictures.path} must hold uint8, uint16 or bool; scale floats to 0–255 and save them "
-            f"as uint8. Received: {kind}"
+            f"{pictures.path} must have the dtype uint8, uint16 or bool; scale floats to the range "
+            f"from 0 to 255, and save them as uint8. Received: {kind}"
         )
     if labels.shape not in ((shape[0],), (shape[0], 1)):
         raise UserError(
             f"{labels.path} must have one label per picture of {pictures.path}, which has "
-            f"{shape[0]} pictures; save class numbers or names. Received: {list(labels.shape)}"
+            f"{shape[0]} pictures; save one class number or class name per picture. "
+            f"Received: {list(labels.shape)}"
         )
 
 
@@ -196,16 +205,16 @@ def _names(root: Path, labels: Stored) -> list[str]:
     """
     if labels.dtype.kind not in "iuUS":
         raise UserError(
-            f"{labels.path} must hold whole numbers or text, since a label names a class. "
-            f"Received: {labels.dtype}"
+            f"{labels.path} must contain whole numbers or text, because a label names a class; "
+            f"save class numbers or class names. Received: {labels.dtype}"
         )
     values = read_array(root, labels).ravel()
     try:
         return [_name(value) for value in values.tolist()]
     except UnicodeError:
         raise UserError(
-            f"{labels.path} must hold labels in UTF-8; save them as text, with "
-            "labels.astype(str). Received: other bytes"
+            f"{labels.path} must contain labels in UTF-8; save the labels as text, with "
+            "labels.astype(str). Received: bytes that are not UTF-8"
         ) from None
 
 

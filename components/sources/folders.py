@@ -1,4 +1,4 @@
-"""Folders of images → entries; the names of the folders are the labels, or splits and labels."""
+"""Folders of images → the path, label and split of each image (entries), from the folder names."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -8,6 +8,7 @@ from components.sources.listing import SPLITS_BY_WORD, Entry, is_image, is_junk
 from components.sources.tree import Tree
 from components.words import printable
 
+# What gives the group of an image; all images of a group get the same split. See `_entry`.
 Group = Literal["none", "subfolder"]
 
 
@@ -29,8 +30,8 @@ def split_folders(tree: Tree, group: Group) -> list[Entry]:
     for path, steps in _images(tree):
         if len(steps) > 1 and steps[0].lower() not in SPLITS_BY_WORD:
             raise UserError(
-                f"ingest.source.kind is split_folders, so folders at the top must be called "
-                f"{', '.join(SPLITS_BY_WORD)}; rename it or set another kind. "
+                "ingest.source.kind is split_folders, so each folder at the top must be called "
+                f"{', '.join(SPLITS_BY_WORD)}; rename the folder, or set another kind. "
                 f"Received: {printable(steps[0])}"
             )
         entries.append(_entry(path, steps[:1], steps[1:], group))
@@ -42,8 +43,10 @@ def _images(tree: Tree) -> Iterator[tuple[str, list[str]]]:
 
     Hidden files and files that a file browser made, such as Thumbs.db, are left out.
 
-    A link to a folder, or a folder that cannot be listed, may contain images. Such a link or folder
-    is yielded like an image with an empty file name. So it later becomes a row with a fault.
+    A symbolic link to a folder, or a folder that cannot be listed, may contain images. The path of
+    this link or folder is yielded like the path of an image, and an empty file name is added to the
+    parts of the path. So the link or folder later becomes a row of the manifest (the table of all
+    images), and the column `fault` says why the link or folder cannot be read.
     """
     closed = set(tree.closed)
     for path in sorted([*filter(is_image, tree.files), *closed]):
@@ -62,11 +65,12 @@ def _entry(path: str, split: list[str], steps: list[str], group: Group) -> Entry
     has a group.
 
     The name of a group contains the class, so `cat/1` and `dog/1` are two groups. The reason is
-    that folders with names such as 1 or 2024 often occur in every class by chance. If they were one
-    group, all classes would be in this group, and all images of a group get the same split.
+    that folders with names such as 1 or 2024 often occur in every class by chance. If the folders
+    with the name 1 were one group, images of all classes would get the same split, because all
+    images of a group get the same split.
 
-    The name of a group does not contain the split. If a group is both in train and in test, this is
-    a leak. The leak is only found if the group has the same name in both splits.
+    The name of a group does not contain the split. If images of one group are in train and in test,
+    this is a leak. The leak is only found if the group has the same name in train and in test.
     """
     label = steps[0] if len(steps) > 1 else ""
     inner = group == "subfolder" and len(steps) > 2

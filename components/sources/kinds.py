@@ -1,4 +1,8 @@
-"""The files in a folder → the kind of source; if two kinds are possible, the user must choose."""
+"""The files in a folder → the kind of source, such as class_folders or table.
+
+A source is a folder with images and their labels. The kind says how the labels are stored. If two
+kinds are possible, the user must choose one.
+"""
 
 from pathlib import Path
 
@@ -29,7 +33,7 @@ def guess_kind(root: Path, tree: Tree) -> str:
     folders = f"images in {name_list(classes)}"
     if tables and arrays:
         raise _ambiguity(root, ("table", "arrays"), name_list([*tables, *arrays]))
-    # One folder with images beside a table is not ambiguous: the table lists the images in it.
+    # One folder with images beside a table is not ambiguous: the table lists these images.
     if tables and len(classes) > 1:
         raise _ambiguity(root, ("table", "class_folders"), f"{name_list(tables)}, and {folders}")
     if arrays and classes:
@@ -45,8 +49,9 @@ def only_table(root: Path, tree: Tree) -> str:
     tables = tree.top(*TABLES)
     if len(tables) != 1:
         raise UserError(
-            f"a table of paths and labels is one {', '.join(TABLES)} file directly in {root}; "
-            f"keep one, or set another ingest.source.kind. Received: {name_list(tables) or 'none'}"
+            f"a source of the kind table needs exactly one {', '.join(TABLES)} file directly in "
+            f"{root}; add or remove tables, or set another ingest.source.kind. "
+            f"Received: {name_list(tables) or 'none'}"
         )
     return tables[0]
 
@@ -56,8 +61,9 @@ def check_unpacked(root: Path, tree: Tree) -> None:
     archives = tree.top(*ARCHIVES)
     if archives and not tree.top(*TABLES, *ARRAYS) and not any(map(is_image, tree.files)):
         raise UserError(
-            f"archives cannot be a source; remove them from {root} and unpack them with "
-            f"`fovea data add`. Received: {name_list(archives)}"
+            f"{root} contains archives, but no images, tables or array files; move the archives to "
+            "another folder, and unpack them with `fovea data add`. "
+            f"Received: {name_list(archives)}"
         )
 
 
@@ -68,16 +74,17 @@ def _kind_of_folders(root: Path, tree: Tree) -> str:
     if tops and splits == tops and set(tops) <= nested:
         return "split_folders"
     # Folders such as train and test are probably splits, even if they contain no class folders, or
-    # if there are other folders beside them. So the user must choose.
+    # if there are other folders beside them. But they may also be classes. So the user must choose.
     if len({SPLITS_BY_WORD[name.lower()] for name in splits}) > 1:
         others = name_list(set(tops) - (set(splits) & nested))
-        received = f"{name_list(splits)}, but these hold no class folders or are no split: {others}"
+        received = f"{name_list(splits)}; folders that are no split or have no classes: {others}"
         raise _ambiguity(root, ("split_folders", "class_folders"), received)
     return "class_folders"
 
 
 def _ambiguity(root: Path, kinds: tuple[str, str], received: str) -> UserError:
     return UserError(
-        f"{root} can be read in two ways; set ingest.source.kind to {' or '.join(kinds)}. "
+        f"{root} can be read as two kinds of source; set ingest.source.kind to "
+        f"{' or '.join(kinds)}. "
         f"Received: {received}"
     )

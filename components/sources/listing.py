@@ -1,4 +1,8 @@
-"""File names and labels → whether they are usable; also the types Entry and Listing of a source."""
+"""File names and labels → whether they are usable; also the types Entry and Listing.
+
+A source is the folder data/raw with its images and labels. A Listing contains all pictures of a
+source. An Entry is one picture.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +15,10 @@ from components.words import printable
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 # More extensions of image files. The decoder refuses the formats of these files, except JPEG files
-# with the extension .jfif or .jpe. A refused file is listed and becomes a row with a fault.
-# If refused files were not listed, a class that has only refused files would be missing, and no
-# report would mention this.
+# with the extension .jfif or .jpe. A refused file is also listed. It becomes a row of the manifest
+# (the table of all images), and the column `fault` says why it is refused. If refused files were
+# not listed, a class that has only refused files would be missing, and no report would mention the
+# missing class.
 REFUSED = (".gif", ".tif", ".tiff", ".jfif", ".jpe", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 ENDINGS = (*EXTENSIONS, *REFUSED)
 # The name of a split in a folder or table → the name of the split in this project.
@@ -36,10 +41,11 @@ class Entry(NamedTuple):
     path: the POSIX path, relative to data/raw. The path of a picture in an .npz is
     `<file>/<array>/<number>`. The path of a picture in a .npy is `<file>/<number>`.
     label: the label of the picture. Empty if the picture has no label.
-    group: the name of the group of the picture. None if it has no group.
-    given_split: the split that the source gives to the picture. None if it gives no split.
+    group: the name of the group of the picture. None if the picture has no group. All pictures of a
+    group get the same split.
+    given_split: the split that the source states for the picture. None if it states no split.
     extras: name → value, for the columns of a table that `ingest.source.columns` does not name.
-    Empty for other sources.
+    Empty if the source is no table.
     """
 
     path: str
@@ -56,7 +62,8 @@ class Listing:
     kind: the kind of the source, a value of `ingest.source.kind` other than auto.
     entries: the entries of all pictures, sorted by path. A path occurs only once.
     ignored: the paths of files that are not listed as pictures.
-    columns: the names in `extras` of the entries, in the order of the columns of the table.
+    columns: the names in the `extras` of the entries, in the order of the columns in the table.
+    Empty if the source is no table.
     folders: the paths of all folders below the root, and "" for the root itself. Links to folders
     are not included.
     notes: the lines for the log.
@@ -88,7 +95,7 @@ def check_labels(entries: Iterable[Entry], advice: str) -> None:
     """Raise UserError if there are fewer than two labels, or if a label is not one line of text.
 
     entries: the entries of a source.
-    advice: the part of the error message that says what the user can do.
+    advice: the part of the error message that says what the user can do to get more labels.
 
     Labels appear in reports, tables and logs. A line break or another control character in a label
     would damage these outputs. The usual cause of a line break is a missing quote in a table. A
@@ -97,11 +104,11 @@ def check_labels(entries: Iterable[Entry], advice: str) -> None:
     labels = sorted({entry.label for entry in entries} - {""})
     if broken := [label for label in labels if not _is_line(label)]:
         raise UserError(
-            f"a label must be one line of text without control characters; rename it in data/raw. "
-            f"Received: {broken[0]!r}"
+            f"a label must be one line of text without control characters; correct the label in "
+            f"data/raw. Received: {broken[0]!r}"
         )
     if len(labels) < 2:
-        classes = f"class {printable(labels[0])} alone" if labels else "no class"
+        classes = f"only one class, {printable(labels[0])}" if labels else "no class"
         raise UserError(
             f"a classifier needs two classes or more; {advice}. Received: images of {classes}"
         )

@@ -14,8 +14,9 @@ def read_bytes(root: Path, path: str, max_bytes: int, state: Path) -> bytes:
     max_bytes: the maximum number of bytes of the picture.
     state: the folder for copies of the arrays of an .npz. The copies may be deleted at any time.
 
-    Raises Fault with one of the codes missing, outside, symlink, not_a_file, too_many_bytes or
-    unreadable. Raises UserError if an array file is damaged, or if the disk is too full for a copy.
+    Raises Fault with the code `missing`, `outside`, `symlink`, `not_a_file`, `too_many_bytes` or
+    `unreadable`; the code says why the picture cannot be read. Raises UserError if an array file is
+    damaged, or if the disk is too full for a copy of an array.
     """
     if file_of(root, path) == path:
         return read_plain(root, path, max_bytes)

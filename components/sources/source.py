@@ -1,4 +1,8 @@
-"""The folder data/raw with a source of any kind → the list of its pictures with their labels."""
+"""The folder data/raw → the list of its pictures with their labels.
+
+The folder is called the source. There are four kinds of sources: class_folders, split_folders,
+table and arrays.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -35,8 +39,8 @@ def open_source(root: Path, params: Source) -> Listing:
     """
     if not root.is_dir():
         raise UserError(
-            f"no folder with images; put one folder per class into {root}, or try "
-            f"`fovea sample digits`. Received: {root} does not exist"
+            f"the folder {root} for the images is missing; create it with one folder per class, or "
+            f"try `fovea sample digits`. Received: {root} does not exist"
         )
     tree = scan(root)
     check_unpacked(root, tree)
@@ -45,8 +49,9 @@ def open_source(root: Path, params: Source) -> Listing:
         return _folders(root, tree, params, kind)
     if params.group != "none":
         raise UserError(
-            "ingest.source.group is only for class folders; set it to none, and for a table name "
-            f"a column in ingest.source.columns.group. Received: {params.group} for {kind}"
+            "ingest.source.group is only for class_folders and split_folders; set it to none, and "
+            "for a table write the name of its column of groups into ingest.source.columns.group. "
+            f"Received: {params.group} for {kind}"
         )
     return _table(root, tree, params) if kind == "table" else _arrays(root, tree)
 
@@ -56,10 +61,14 @@ def _folders(root: Path, tree: Tree, params: Source, kind: str) -> Listing:
     read = split_folders if kind == "split_folders" else class_folders
     entries, tops = read(tree, params.group), tree.top_folders()
     if not tops:
-        raise UserError(f"no class folder; {layout}. Received: {len(entries)} images, 0 folders")
+        raise UserError(
+            f"there is no class folder; {layout}. Received: {len(entries)} images, 0 folders"
+        )
     if not entries:
         kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
-        raise UserError(f"no image ({kinds}); {layout}. Received: {len(tops)} empty folders")
+        raise UserError(
+            f"there is no image ({kinds}); {layout}. Received: {len(tops)} folders without images"
+        )
     if kind == "split_folders":
         layout = f"put one folder per class, with its images, into {root}/train"
     check_labels(entries, layout)
@@ -79,14 +88,13 @@ def _table(root: Path, tree: Tree, params: Source) -> Listing:
             f"none of the files that {root / name} lists exists; write paths relative to {root}. "
             f"Received: {printable(table.entries[0].path)}"
         )
-    check_labels(table.entries, f"list them in {root / name}")
+    check_labels(table.entries, f"list images of two classes or more in {root / name}")
     ignored = [path for path in tree.files if path not in listed and path != name]
     notes = [_summary(f"table {name}", table.entries), *table.notes]
     if unlisted := [path for path in ignored if is_image(path) and not is_junk(path)]:
         names = name_list(unlisted)
-        notes.append(
-            f"{count_text(len(unlisted), 'image')} left out, not listed in {name} ({names})"
-        )
+        images = count_text(len(unlisted), "image is", "images are")
+        notes.append(f"{images} not listed in {name} and therefore left out ({names})")
     others = [path for path in ignored if not is_image(path) or is_junk(path)]
     notes += _ignored_notes(others)
     return _listing("table", tree, table.entries, ignored, notes, table.columns)
@@ -122,9 +130,9 @@ def _summary(kind: str, entries: Sequence[Entry]) -> str:
 
 
 def _ignored_notes(names: Sequence[str]) -> list[str]:
-    """Return at most two lines for the log: one about junk files, and one about other files.
+    """Return at most two lines for the log: one about junk files, and one about all other files.
 
-    Junk files are hidden files and files that a file browser made.
+    Junk files are hidden files, and files that a file browser made, such as Thumbs.db.
 
     names: the paths of the files that are not listed as pictures.
     """
@@ -134,9 +142,9 @@ def _ignored_notes(names: Sequence[str]) -> list[str]:
     if others:
         kinds = Counter(name.suffix or name.name for name in others)
         listed = name_list(f"{many} × {kind}" for kind, many in kinds.items())
-        files = count_text(len(others), "file")
-        notes.append(f"{files} ignored, not images by extension ({listed})")
+        what = ("file is no picture of the source", "files are no pictures of the source")
+        notes.append(f"{count_text(len(others), *what)}, so ignored ({listed})")
     if junk:
-        files = count_text(len(junk), "file")
+        files = count_text(len(junk), "file is", "files are")
         notes.append(f"{files} left out, hidden or made by a file browser ({name_list(junk)})")
     return notes

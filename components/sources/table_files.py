@@ -1,6 +1,6 @@
 """A .csv, .parquet or .jsonl file → the names of its columns, and its rows.
 
-If a .csv or .jsonl is malformed, the error message names the line. The file
+If a .csv or .jsonl is malformed, the error message contains the number of the line. The file
 docs/decisions/tables-by-hand.md says why .csv and .jsonl are not read by pyarrow or pandas.
 """
 
@@ -23,8 +23,9 @@ DELIMITERS = ",;\t"  # Excel writes semicolons in countries that use a decimal c
 INDEX = "__index_level_"  # the prefix that pandas gives to the name of a column of row numbers
 BATCH = 10_000  # the number of rows of a Parquet file that are converted to Python at once
 
-# A row of a table: its number, and name of the column → value. The number is counted from 1. It is
-# the number of the line in a text file, or the number of the row in a Parquet file.
+# A row of a table is a pair. The first part is a number, counted from 1. It is the number of the
+# line in a text file, or the number of the row in a Parquet file. The second part maps the name of
+# a column to the value in this row.
 Row = tuple[int, Mapping[str, Any]]
 Rows = tuple[list[str], Iterable[Row]]
 
@@ -52,13 +53,14 @@ def read_rows(root: Path, name: str, needed: Iterable[str]) -> Rows:
         ) from None
     if repeated := {column for column in columns if columns.count(column) > 1}:
         raise UserError(
-            f"{root / name} has two columns of one name; rename one of them. "
+            f"{root / name} has two columns with the same name; rename one of them. "
             f"Received: {name_list(repeated)}"
         )
     if missing := [column for column in needed if column not in columns]:
         raise UserError(
-            f"{root / name} has no column {missing[0]}; name its columns of paths and labels in "
-            f"ingest.source.columns. Received: {', '.join(map(repr, columns)) or 'no column'}"
+            f"{root / name} has no column {missing[0]}; write the names of the columns of paths "
+            "and labels into ingest.source.columns. "
+            f"Received: {', '.join(map(repr, columns)) or 'no column'}"
         )
     return [column for column in columns if column and not column.startswith(INDEX)], rows
 
@@ -87,7 +89,7 @@ def _csv_body(where: Path, text: str, delimiter: str) -> Iterator[Row]:
         header = next(reader, [])
         for row in reader:
             if row and len(row) != len(header):
-                raise csv.Error(f"{len(row)} values under {len(header)} columns")
+                raise csv.Error(f"{len(row)} values in a table of {len(header)} columns")
             if row:
                 yield reader.line_num, dict(zip(header, row, strict=True))
     except csv.Error as error:
@@ -98,7 +100,8 @@ def _csv_body(where: Path, text: str, delimiter: str) -> Iterator[Row]:
 
 def _jsonl_rows(root: Path, name: str, needed: list[str]) -> Rows:
     text = _decode_utf8(root / name, read_plain(root, name, sys.maxsize))
-    lines = enumerate(text.split("\n"), start=1)  # `splitlines` would also split in values
+    # `splitlines` is not used, because it would also split at rare line breaks inside a value.
+    lines = enumerate(text.split("\n"), start=1)
     rows = [
         (number, _json_row(root / name, number, line)) for number, line in lines if line.strip()
     ]
@@ -140,13 +143,14 @@ def _parquet_rows(root: Path, name: str, needed: list[str]) -> Rows:
 
 
 def _whole_numbers(column: Any) -> Any:
-    """Convert floats to integers in a column that probably contained integers at first.
+    """Convert a column of floats to integers if pandas has probably changed integers to floats.
 
     column: a column of a pyarrow table.
 
     If a value is missing in a column of integers, pandas stores the column as floats. Then the
-    class 1 would become the class 1.0. So a column of floats is converted if a value is missing and
-    all other values are whole numbers. Any other column is returned unchanged.
+    class 1 would become the class 1.0. So a column of floats is converted if at least one value is
+    missing and all values that are present are whole numbers. If not, the column is returned
+    unchanged.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -167,8 +171,9 @@ def _check_no_bytes(where: Path, schema: Any) -> None:
     for field in schema:
         if "binary" in str(field.type):
             raise UserError(
-                f"{where} holds bytes; a table names files, so write the images out as files and "
-                f"drop the column. Received: column {field.name}, {field.type}"
+                f"{where} contains bytes, but a table must contain the paths of image files; write "
+                "the images to files, and remove the column. "
+                f"Received: column {field.name}, {field.type}"
             )
 
 

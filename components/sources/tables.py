@@ -1,4 +1,4 @@
-"""A table with paths and labels → its entries; two rows that contradict each other are refused."""
+"""A table → the path and label of each image; rows that contradict each other are refused."""
 
 import json
 import math
@@ -33,15 +33,16 @@ class Table:
 
 
 def read_table(root: Path, name: str, columns: Columns) -> Table:
-    """Read a table. It has one row per image.
+    """Read a table with one row per image.
 
     root: the folder of the table. The paths in the table are relative to this folder.
     name: the file name of the table.
     columns: the params `ingest.source.columns`. They name the columns with the paths, the labels,
     the groups and the splits.
 
-    This function does not check whether the images exist. A missing image later becomes a row with
-    a fault. If several rows have the same path, the first of these rows is used.
+    This function does not check whether the images exist. A missing image later becomes a row of
+    the manifest (the table of all images), and the column `fault` says that the image is missing.
+    If several rows of the table have the same path, the first of these rows is used.
 
     Raises UserError if the table is malformed or has no row, or if two rows with the same path
     differ in label, group or split.
@@ -58,10 +59,14 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
             repeated += 1
             _check_same(root / name, first, entry)
     if not entries:
-        raise UserError(f"the table {root / name} has no row; list paths and labels. Received: 0")
+        raise UserError(
+            f"the table {root / name} has no row; write one row per image, with its path and its "
+            "label. Received: 0 rows"
+        )
     notes = _number_notes(root / name, entries.values())
     if repeated:
-        notes.append(f"{count_text(repeated, 'row')} of {name} repeat a path and are left out")
+        again = count_text(repeated, f"row of {name} is", f"rows of {name} are")
+        notes.append(f"{again} left out, because an earlier row has the same path")
     return Table(sorted(entries.values(), key=lambda entry: entry.path), further, notes)
 
 
@@ -75,7 +80,8 @@ def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> Non
         if name != what and name not in header:
             raise UserError(
                 f"{where} has no column {name!r}, which ingest.source.columns.{what} names; "
-                f"correct it, or write {what} if there is none. Received: {name_list(header)}"
+                f"correct the param, or set it to {what} if the table has no column of {what}s. "
+                f"Received: {name_list(header)}"
             )
 
 
@@ -89,8 +95,8 @@ def check_slashes(where: Path, paths: Iterable[str], files: Collection[str]) -> 
     for path in paths:
         if "\\" in path and path not in files:
             raise UserError(
-                f"folders in {where} must be separated by a slash, not a backslash; replace them. "
-                f"Received: {printable(path)}"
+                f"a path in {where} must separate folders by a slash, not a backslash; replace the "
+                f"backslashes. Received: {printable(path)}"
             )
 
 
@@ -113,7 +119,8 @@ def _path(where: str, value: Any) -> str:
     """
     if not isinstance(value, str) or not value.strip():
         raise UserError(
-            f"{where}: the path of an image is missing; fill it in. Received: {value!r}"
+            f"{where}: the path of an image is missing or not a text; write the path into the "
+            f"table. Received: {value!r}"
         )
     steps = "/".join(step for step in value.split("/") if step not in ("", "."))
     return f"/{steps}" if value.startswith("/") else steps
@@ -125,8 +132,8 @@ def _label(where: str, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise UserError(
-        f"{where}: a label names a class, so it is text or a whole number; write class names. "
-        f"Received: {value!r}"
+        f"{where}: a label names a class, so it must be text or a whole number; write class names "
+        f"into the table. Received: {value!r}"
     )
 
 
@@ -136,8 +143,8 @@ def _split(where: str, value: Any) -> str | None:
         return None
     if word.lower() not in SPLITS_BY_WORD:
         raise UserError(
-            f"{where}: a split is one of {', '.join(SPLITS_BY_WORD)}; rename it, or name another "
-            f"column in ingest.source.columns.split. Received: {printable(word)}"
+            f"{where}: a split is one of {', '.join(SPLITS_BY_WORD)}; rename the split, or set "
+            f"ingest.source.columns.split to another column. Received: {printable(word)}"
         )
     return SPLITS_BY_WORD[word.lower()]
 
@@ -159,8 +166,8 @@ def _check_same(where: Path, first: Entry, second: Entry) -> None:
         before, after = getattr(first, what), getattr(second, what)
         if before != after:
             raise UserError(
-                f"{where} has two rows for {printable(first.path)} with a different {what}; keep "
-                f"one row. "
+                f"{where} has two rows for {printable(first.path)} with a different "
+                f"{what.removeprefix('given_')}; keep one row. "
                 f"Received: {printable(str(before))} and {printable(str(after))}"
             )
 
@@ -168,8 +175,9 @@ def _check_same(where: Path, first: Entry, second: Entry) -> None:
 def _number_notes(where: Path, entries: Iterable[Entry]) -> list[str]:
     """Return a list with one line for the log if all labels are whole numbers.
 
-    Otherwise the list is empty. Raises UserError if all labels are numbers and at least one label
-    has decimals, because such a column does not contain class names.
+    If a label is not a whole number, the list is empty. Raises UserError if all labels are numbers
+    and at least one label has decimals, because a column of measured values does not contain class
+    names.
     """
     labels = sorted({entry.label for entry in entries} - {""})
     if not labels or not all(NUMBER.fullmatch(label) for label in labels):
@@ -177,7 +185,7 @@ def _number_notes(where: Path, entries: Iterable[Entry]) -> list[str]:
     decimals = [label for label in labels if not WHOLE.fullmatch(label)]
     if decimals:
         raise UserError(
-            f"the labels in {where} are numbers with decimals, but a label names a class; name "
-            f"another column in ingest.source.columns.label. Received: {decimals[0]}"
+            f"the labels in {where} are numbers with decimals, but a label names a class; set "
+            f"ingest.source.columns.label to another column. Received: {decimals[0]}"
         )
-    return [f"labels in {where.name} are whole numbers, taken as names"]
+    return [f"labels in {where.name} are whole numbers; they are used as class names"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from components.errors import UserError
 from components.images.fault import Fault
 
-# The flags for opening a folder that is part of a path. With O_PATH, this needs no permission to
-# list the folder. O_PATH exists only on Linux.
+# The flags for opening a folder that is part of a path. With O_PATH, a folder can be opened without
+# the permission to list it. O_PATH exists only on Linux; other systems use O_RDONLY.
 PASS = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 
 
@@ -20,10 +20,12 @@ PASS = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 class Tree:
     """The paths below a folder, as POSIX paths relative to the folder. Each tuple is sorted.
 
+    A link is always a symbolic link here.
+
     files: the paths of plain files, pipes, devices, and links that do not lead to a folder.
     folders: the paths of all folders, without links to folders.
-    closed: the paths of folders that cannot be listed, and of links to folders. The files in them
-    are unknown.
+    closed: the paths of folders that cannot be listed, and of links to folders. It is unknown which
+    files are in these folders.
     """
 
     files: tuple[str, ...]
@@ -33,7 +35,7 @@ class Tree:
     def top(self, *suffixes: str) -> list[str]:
         """Return the names of the files directly in the folder that end with one of the suffixes.
 
-        suffixes: the endings in lower case. File names may have them in upper or lower case.
+        suffixes: the endings in lower case. A file name may have the ending in upper or lower case.
 
         Hidden files are left out. For example, macOS writes a hidden file `._labels.csv` beside
         `labels.csv` on a disk that was formatted by another operating system.
@@ -42,7 +44,7 @@ class Tree:
         return [name for name in here if name.lower().endswith(suffixes)]
 
     def top_folders(self) -> list[str]:
-        """Return the names of the folders directly in the folder, without links."""
+        """Return the names of the folders directly in the folder of this Tree, without links."""
         return [name for name in self.folders if "/" not in name]
 
 
@@ -88,8 +90,9 @@ def open_plain(root: Path, path: str) -> Iterator[int]:
     time. A pipe is refused immediately; the function does not wait for a process that writes to the
     pipe.
 
-    Raises Fault with the code outside, missing, symlink, not_a_file or unreadable. An OSError in
-    the `with` block is converted to Fault unreadable.
+    Raises Fault with the code `outside`, `missing`, `symlink`, `not_a_file` or `unreadable`. (A
+    Fault says why a file cannot be used.) An OSError in the `with` block is converted to a Fault
+    with the code `unreadable`.
     """
     try:
         descriptor = _open(root, path)
@@ -97,7 +100,7 @@ def open_plain(root: Path, path: str) -> Iterator[int]:
         raise Fault(_code(error), f"{path}: {error.strerror}") from None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Fault("not_a_file", "only plain files are read")
+            raise Fault("not_a_file", f"{path} is not a plain file")
         yield descriptor
     except OSError as error:
         raise Fault("unreadable", f"{path}: {error.strerror}") from None
@@ -111,13 +114,14 @@ def read_plain(root: Path, path: str, max_bytes: int) -> bytes:
     path: the path of the file, relative to `root`.
     max_bytes: the maximum size of the file in bytes.
 
-    Raises the Faults of `open_plain`, and Fault too_many_bytes if the file is larger than
-    `max_bytes`.
+    Raises the Faults of `open_plain`. Also raises Fault with the code `too_many_bytes` if the file
+    is larger than `max_bytes`.
     """
     with open_plain(root, path) as descriptor:
         size = os.fstat(descriptor).st_size
         if size > max_bytes:
-            raise Fault("too_many_bytes", f"{size} bytes, above max_bytes = {max_bytes}")
+            text = f"it has {size} bytes, more than the maximum of {max_bytes}"
+            raise Fault("too_many_bytes", text)
         data = os.read(descriptor, size)
         while len(data) < size and (more := os.read(descriptor, size - len(data))):
             data += more
@@ -127,9 +131,9 @@ def read_plain(root: Path, path: str, max_bytes: int) -> bytes:
 def _open(root: Path, path: str) -> int:
     *folders, name = path.split("/")
     if path.startswith("/") or not path or ".." in (*folders, name):
-        raise Fault("outside", f"{path} leaves the folder")
+        raise Fault("outside", f"{path} may lead out of the folder")
     if "\0" in path:
-        raise Fault("missing", "no file has such a name")
+        raise Fault("missing", "no file has a name with a NUL character")
     here = None
     try:
         for folder in folders:
@@ -150,14 +154,14 @@ def _open_folder(root: Path, folder: str, here: int | None) -> int:
     folder: the name of the folder.
     here: the file descriptor of its parent folder. If None, the parent folder is `root`.
 
-    Raises Fault symlink if the folder is a link.
+    Raises Fault with the code `symlink` if the folder is a link.
     """
     where = folder if here is not None else f"{root}/{folder}"
     try:
         return os.open(where, PASS | os.O_NOFOLLOW, dir_fd=here)
     except NotADirectoryError:
         if stat.S_ISLNK(os.stat(where, dir_fd=here, follow_symlinks=False).st_mode):
-            raise Fault("symlink", "links are not followed") from None
+            raise Fault("symlink", f"{folder} is a link, and links are not followed") from None
         raise
 
 

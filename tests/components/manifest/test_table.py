@@ -132,8 +132,8 @@ def test_what_was_found_and_what_was_not_is_logged(
     assert len(build_manifest(raw, ingest)) == 3
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "class folders (3 images, 2 classes)"
-    assert "1 file ignored" in printed[1]
-    assert "1 file left out" in printed[2]
+    assert "1 file is no picture of the source, so ignored" in printed[1]
+    assert "1 file is left out" in printed[2]
 
 
 def test_an_image_outside_of_class_folders_has_no_label(raw: Path, ingest: Ingest) -> None:

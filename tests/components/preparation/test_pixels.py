@@ -84,7 +84,7 @@ def test_a_changed_file_is_named_and_leaves_the_old_array(
     before = (tmp_path / "all.npy").read_bytes()
     first, second = (raw / path for path in manifest["path"].iloc[[3, 4]])
     first.write_bytes(second.read_bytes())
-    with pytest.raises(UserError, match=f"{first.name} is not the file.*fovea data verify"):
+    with pytest.raises(UserError, match=f"{first.name} has changed.*fovea data verify"):
         prepare_images(raw, manifest, params.ingest, PREPARE, tmp_path / "all.npy")
     assert (tmp_path / "all.npy").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.npy", "raw"]

@@ -64,9 +64,9 @@ def test_every_picture_is_itself_with_its_label_and_split(
         assert np.array_equal(picture(tmp_path, f"data.npz/{path}"), X[number])
     assert listing.notes == (
         "arrays (12 images, 2 classes, train, test)",
-        "labels in data.npz/y_train are whole numbers, taken as names",
-        "labels in data.npz/y_test are whole numbers, taken as names",
-        "other arrays are left out (data.npz/names)",
+        "labels in data.npz/y_train are whole numbers; they are used as class names",
+        "labels in data.npz/y_test are whole numbers; they are used as class names",
+        "arrays that contain no pictures or labels are left out (data.npz/names)",
     )
 
 
@@ -169,7 +169,7 @@ def test_a_header_that_promises_more_than_there_is_is_refused(
     np.lib.format.write_array_header_1_0(head, huge)
     (tmp_path / "images.npy").write_bytes(head.getvalue() + bytes(100))
     np.save(tmp_path / "labels.npy", Y)
-    assert "promises 100,000,000,000,000 bytes" in refused(tmp_path, source)
+    assert "announces 100,000,000,000,000 bytes" in refused(tmp_path, source)
 
 
 def bomb(path: Path, gigabytes: int, shape: tuple[int, ...]) -> None:
@@ -196,7 +196,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, source: Source)
     assert (tmp_path / "data.npz").stat().st_size < 2_000_000
     error = refused(tmp_path, source)
     assert "1,073,741,952 bytes" in error
-    assert "2,147,483,648 bytes and 200 times the packed size" in error
+    assert "2,147,483,648 bytes or more than 200 times its packed size" in error
 
 
 def test_a_lie_in_the_directory_unpacks_to_no_more_than_it_says(
@@ -208,7 +208,7 @@ def test_a_lie_in_the_directory_unpacks_to_no_more_than_it_says(
     lie = (2**30 + 128).to_bytes(4, "little"), len(small).to_bytes(4, "little")
     assert data.count(lie[0]) >= 1
     (tmp_path / "data.npz").write_bytes(data.replace(*lie))
-    assert "promises" in refused(tmp_path, source)
+    assert "announces" in refused(tmp_path, source)
 
 
 def test_paths_of_no_picture_are_missing(tmp_path: Path, source: Source) -> None:

@@ -132,7 +132,7 @@ def test_what_is_hidden_or_left_by_a_file_browser_is_no_class_and_no_image(
     assert {entry.label for entry in listing.entries} == {"cat", "dog"}
     left_out = 5 if kind == "class_folders" else 4
     assert listing.notes[1].startswith(
-        f"{left_out} files left out, hidden or made by a file browser ("
+        f"{left_out} files are left out, hidden or made by a file browser ("
     )
 
 
@@ -195,7 +195,9 @@ def test_names_that_cannot_be_printed_are_written_out_in_what_is_logged(
     fill(tmp_path, "cat/1.png", "dog/1.png", "cat/a.new\nline")
     (tmp_path / "cat" / os.fsdecode(b"x.\xff")).touch()
     note = open_source(tmp_path, source).notes[1]
-    assert note == ("2 files ignored, not images by extension (1 × .\\udcff, 1 × .new\\nline)")
+    assert note == (
+        "2 files are no pictures of the source, so ignored (1 × .\\udcff, 1 × .new\\nline)"
+    )
     error = refused(fill(tmp_path, "train/cat/1.png", "tests\n/1.png", "val/1.png"), source)
     assert "tests\\n" in error
 

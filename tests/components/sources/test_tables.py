@@ -139,10 +139,10 @@ def test_a_column_without_a_name_is_left_out(raw: Path, source: Source) -> None:
     [
         (b"path,label\na/1.png,caf\xe9\n", r"not UTF-8 in line 2"),
         ("path,label\na/1.png,cat\n".encode("utf-16"), r"not UTF-8 in line 1"),
-        (b"path,label\na/1.png,cat,1\n", r"in line 2.*3 values under 2 columns"),
+        (b"path,label\na/1.png,cat,1\n", r"in line 2.*3 values in a table of 2 columns"),
         (b'path,label\na/1.png,cat\na/2.png,"dog\n', r"malformed in line 3"),
         (b'path,label\na/1.png,"cat"x\n', r"malformed in line 2"),
-        (b"path,label,x,x\na/1.png,cat,1,2\n", r"two columns of one name"),
+        (b"path,label,x,x\na/1.png,cat,1,2\n", r"two columns with the same name"),
         (b"", r"no column path"),
         (b"path,label\n", r"has no row"),
         (b"path\na/1.png\n", r"no column label.*'path'"),
@@ -203,7 +203,8 @@ def test_whole_numbers_become_text_and_are_logged(suffix: str, raw: Path, source
     write(raw, suffix, [{"path": f"a/{n}.png", "label": n} for n in (1, 2)])
     listing = open_source(raw, source)
     assert labels(listing) == {"a/1.png": "1", "a/2.png": "2"}
-    assert f"labels in labels{suffix} are whole numbers, taken as names" in listing.notes
+    note = f"labels in labels{suffix} are whole numbers; they are used as class names"
+    assert note in listing.notes
 
 
 @pytest.mark.parametrize("gap", [None, float("nan")])
@@ -221,7 +222,8 @@ def test_a_row_that_is_there_twice_counts_once_and_is_logged(raw: Path, source: 
     csv(raw, "path,label\na/1.png,cat\na/2.png,dog\na//1.png,cat\n")
     listing = open_source(raw, source)
     assert len(listing.entries) == 2
-    assert "1 row of labels.csv repeat a path and are left out" in listing.notes
+    note = "1 row of labels.csv is left out, because an earlier row has the same path"
+    assert note in listing.notes
 
 
 def test_an_empty_label_is_left_to_the_check_of_labels(raw: Path, source: Source) -> None:
@@ -234,7 +236,8 @@ def test_images_that_are_not_listed_are_logged(raw: Path, source: Source) -> Non
     csv(raw, "path,label\na/1.png,cat\na/2.png,dog\n")
     listing = open_source(raw, source)
     assert listing.ignored == ("a/3.png", "a/notes.txt")
-    assert "1 image left out, not listed in labels.csv (a/3.png)" in listing.notes
+    note = "1 image is not listed in labels.csv and therefore left out (a/3.png)"
+    assert note in listing.notes
 
 
 def test_a_backslash_may_belong_to_a_name(raw: Path, source: Source) -> None:
