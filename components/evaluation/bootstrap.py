@@ -1,14 +1,17 @@
 """A test split → random resamples of its images → an interval for each score.
 
 Guarantee: the same number of images, number of resamples and seed give the same resamples on every
-machine. The true score of a classifier is its score on all images of the same kind, not only on the
-test split. If the test split has enough images, about 95 of 100 intervals with confidence level
-0.95 contain the true score. A test checks this frequency for the accuracy.
+machine.
+
+Suppose that the test split is a random sample of a very large set of images. The true score of a
+classifier is its score on this large set. If many test splits with enough images were drawn, about
+95 % of the intervals with confidence level 0.95 would contain the true score. A test checks this
+frequency for the accuracy.
 
 How: the test split has N images. A resample contains N images, which are drawn at random from the
 test split. The same image can be drawn more than once. A resample is stored as a column of a
-matrix. The column says how often each image was drawn. So a product of matrices computes the scores
-on many resamples at once.
+matrix. The column says how often each image was drawn. So most scores can be computed on many
+resamples at once, by multiplying matrices.
 
 Example: three images. The predictions for `a` and `b` are right, and the prediction for `c` is
 wrong. So the accuracy on the test split is 2/3.
@@ -35,17 +38,19 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 Bools = npt.NDArray[np.bool_]
 
-# Resamples are drawn in blocks to save memory. A block has at most this number of cells (images x
-# resamples), or one resample if the number of images is larger. 4 million float32 cells have 16 MB.
+# Resamples are drawn in blocks to save memory. A block is a matrix with a row for each image and a
+# column for each resample. A block has at most this number of cells, but at least one column.
+# 4 million cells of the type float32 need 16 MB.
 HELD_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value and the two ends of its interval.
+    """A measured value, such as a score or the difference of two scores, and its interval.
 
-    All three are None if the value is undefined, or if it is undefined on every resample. If the
-    value is exactly 0 or 1, `low` and `high` may be None (see `score_interval`).
+    value: the value on the test split. low, high: the two ends of the interval. The three fields
+    are None if the value is undefined on the test split or on every resample. If the value is
+    exactly 0 or 1, `low` and `high` may be None (see `score_interval`).
     """
 
     value: float | None
@@ -54,17 +59,18 @@ class Interval:
 
 
 def draw_resamples(images: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield blocks of resamples, float32 [images, R]: how often a resample contains each image.
+    """Yield all resamples in blocks. A block is a matrix float32 [images, R] with R resamples.
 
     images: the number of images of the test split. resamples: the number of resamples. seed: the
     seed of the random numbers.
 
-    A column of a block is one resample. The sum of a column is `images`, since a resample contains
-    this number of images. R, the number of resamples in a block, is as large as HELD_AT_ONCE
-    allows, and at least 1. All blocks together have `resamples` columns.
+    A column of a block is one resample. The number in a row of the column says how often the
+    resample contains the image of this row. The sum of a column is `images`, since a resample
+    contains this number of images. R is at most HELD_AT_ONCE / images, but at least 1. All blocks
+    together have `resamples` columns.
 
-    float32 represents integers up to 2**24 exactly. So sums of the counts have no rounding error if
-    the test split has at most 2**24 images.
+    float32 represents integers up to 2**24 exactly. So sums of the numbers in a column have no
+    rounding error if the test split has at most 2**24 images.
 
     >>> next(draw_resamples(images=3, resamples=4, seed=0)).sum(axis=0)
     array([3., 3., 3., 3.], dtype=float32)
@@ -87,8 +93,9 @@ def whole_sample(images: int) -> Floats:
 def interval(value: float, draws: Floats, confidence: float) -> Interval:
     """Return the percentile bootstrap interval (Efron and Tibshirani, 1993, chapter 13).
 
-    value: the score on the test split. draws: float [resamples], the score on each resample.
-    confidence: the confidence level of the interval, between 0 and 1.
+    value: a score, or the difference of two scores, on the test split. draws: float [resamples],
+    the same score or difference on each resample. confidence: the confidence level of the interval,
+    between 0 and 1.
 
     A score is NaN if it is undefined. For example, a resample may contain no image of a small
     class; then the recall of this class is undefined. Scores in `draws` that are NaN are left out.
@@ -115,12 +122,13 @@ def score_interval(value: float, draws: Floats, confidence: float, images: int |
     about the true score. In this case Wilson's interval (1927) is returned.
 
     value: the score on the test split. draws: float [resamples], the score on each resample.
-    confidence: the confidence level of the interval. images: the denominator of the score, a number
-    of images. For accuracy it is the number of test images, and for the recall of a class it is the
-    number of test images of the class. None if the denominator is not a number of images, for
-    example for F1.
+    confidence: the confidence level of the interval. images: the denominator of the score, if the
+    denominator is a number of images; otherwise None. For example, the denominator of accuracy is
+    the number of test images, and the denominator of the recall of a class is the number of test
+    images of the class. For F1, `images` is None.
 
-    Wilson's interval needs `images`. If `images` is None or 0, `low` and `high` are None instead.
+    Wilson's interval needs `images`. If Wilson's interval would be returned, but `images` is None
+    or 0, then `low` and `high` of the result are None.
 
     >>> score_interval(1.0, np.ones(100), confidence=0.95, images=300).low > 0.98
     True

@@ -1,5 +1,9 @@
 """Challenger and champion on the same test images → a row per metric, with paired intervals.
 
+The champion is the model that is in use. The challenger is a new model that may replace the
+champion. An interval is computed from resamples. A resample consists of images that are drawn at
+random from the test split (see bootstrap.py).
+
 "Paired" means that each resample contains the same images for the two models. An image that is hard
 for one model is usually hard for the other model, too. So a resample with many hard images lowers
 the scores of the two models, and changes the difference of the scores only a little. Therefore the
@@ -60,7 +64,7 @@ def compare(
     register: Register,
     seed: int,
 ) -> tuple[Comparison, ...]:
-    """Compare the models by accuracy, balanced accuracy, macro F1 and the recall of each class.
+    """Compare the metrics of the challenger with the metrics of the champion.
 
     labels: int [N], the label of each test image as an index into class_names. challenger: float
     [N, C], the finite probabilities of the challenger; column c belongs to class_names[c].
@@ -69,8 +73,8 @@ def compare(
     the seed of the random numbers that choose the images of the bootstrap resamples.
 
     Returns one row for each metric. The first three rows are accuracy, balanced accuracy and macro
-    F1. Then the recall of each class follows, in the order of class_names. The intervals of the
-    differences are made by `interval`, and the other intervals by `score_interval`.
+    F1. Then the recall of each class follows, in the order of class_names. The function `interval`
+    computes the intervals of the differences, and `score_interval` computes all other intervals.
     """
     models = [challenger] if champion is None else [challenger, champion]
     predicted = [decided_classes(probabilities) for probabilities in models]
@@ -89,12 +93,13 @@ def compare(
 def align_columns(
     probabilities: Floats, known: Sequence[str], class_names: Sequence[str]
 ) -> Floats:
-    """Return a champion's probabilities with one column for each of class_names: float32 [N, C].
+    """Return the champion's probabilities with one column per current class: float32 [N, C].
 
     probabilities: float [N, K], the probabilities that the champion predicts. known: the names of
     the K classes that the champion was trained on; `known[k]` is the class of column k.
-    class_names: the names of the C current classes. A class that is not in `known` gets
-    probability 0. The column of a class that is not in class_names is dropped.
+    class_names: the names of the C current classes. If a current class is not in `known`, its
+    column of the result is 0. If a class of the champion is not in `class_names`, its column is
+    left out.
 
     Example: the champion was trained on wood and glass. The current classes are glass and metal:
 
@@ -112,8 +117,9 @@ def _scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> Float
     """Return the scores of one model on R resamples: float64 [3 + classes, R].
 
     The first three rows are the metrics in OVERALL. The other rows are the recall of each class.
-    labels, predicted: int [N], class indices. classes: the number of classes. times: float [N, R];
-    `times[n, r]` says how often resample r contains image n.
+    labels: int [N], the class index of each image. predicted: int [N], the index of the predicted
+    class of each image. classes: the number of classes. times: float [N, R]; `times[n, r]` says how
+    often resample r contains image n.
     """
     scores = count_scores(labels, predicted, classes, times)
     return np.vstack([*(scores[name] for name in OVERALL), scores["recall"]])
@@ -124,15 +130,14 @@ def _rows(
 ) -> Iterator[Comparison]:
     """Yield one Comparison for each metric.
 
-    scores: float64 [models, 3 + classes, 1 + resamples]. The first model is the challenger. The
-    second model is the champion; it is missing if there is no champion. The first column has the
-    scores on the test split. The other columns have the scores on the resamples. images: the
-    denominator of each metric, a number of images; None if the denominator is not a number of
-    images. class_names: the names of the classes. confidence: the confidence level of the
-    intervals.
+    scores: float64 [models, 3 + classes, 1 + resamples]. `scores[0]` belongs to the challenger, and
+    `scores[1]` to the champion. If there is no champion, `scores[1]` is missing. On the last axis,
+    the first score is the score on the test split, and all other scores are the scores on the
+    resamples. images: the argument `images` of `score_interval` for each metric. class_names: the
+    names of the classes. confidence: the confidence level of the intervals.
     """
-    # A rounding error in the 16th digit could decide whether a limit is exceeded. So the scores and
-    # their differences are rounded to 12 digits.
+    # A rounding error in the 16th digit could decide whether a score is below a floor, or whether a
+    # drop exceeds its limit. So the scores and their differences are rounded to 12 decimals.
     scores = scores.round(12)
     names = [*((name, None) for name in OVERALL), *(("recall", name) for name in class_names)]
     by_metric = zip(names, images, *scores, strict=True)

@@ -19,8 +19,8 @@ def roc_points(labels: Ints, probabilities: Floats, class_names: Sequence[str]) 
     class_names[c]. class_names: the names of the C classes.
 
     Columns of the result: `class` (the name of the class), `fpr` (the false positive rate) and
-    `tpr` (the true positive rate). The points of a class are sorted by ascending fpr. A class has
-    no curve if no image or every image belongs to it. Such a class has no rows in the result.
+    `tpr` (the true positive rate). The points of a class are sorted by ascending fpr. If no
+    image or every image belongs to a class, the class has no curve and no rows in the result.
     """
     from sklearn.metrics import roc_curve
 
@@ -41,8 +41,8 @@ def precision_recall_points(
     class_names[c]. class_names: the names of the C classes.
 
     Columns of the result: `class` (the name of the class), `recall` and `precision`. The points of
-    a class are sorted by ascending recall. A class has no curve if no image or every image belongs
-    to it. Such a class has no rows in the result.
+    a class are sorted by ascending recall. If no image or every image belongs to a class, the
+    class has no curve and no rows in the result.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -62,7 +62,7 @@ def _classes_with_curve(labels: Ints, class_names: Sequence[str]) -> list[tuple[
 
 
 def _shown_points(points: int) -> Ints:
-    """Return the positions of the points that are kept: int64, at most LONGEST positions.
+    """Return the positions of the points that stay in a curve: int64, at most LONGEST positions.
 
     points: the number of points of a curve. The positions have about equal distances, and include
     the first and the last point.

@@ -1,4 +1,8 @@
-"""Probabilities → the predicted class. The metrics, the predictions and the gate use this rule."""
+"""Probabilities → the predicted class of each image.
+
+The metrics, the table of predictions and the comparison with the champion use the same function, so
+that they agree on the predicted class of every image.
+"""
 
 from components.evaluation.bootstrap import Floats, Ints
 

@@ -1,26 +1,34 @@
 """Challenger and champion on the same test images → promote, hold or reject, with the reasons.
 
-Each rule below is a decision and the condition for it. The rules are tried in this order. The first
-rule whose condition is true decides. docs/decisions/promotion-gate.md explains the rules.
+The champion is the model that is in use. The challenger is a new model. The gate is the list of
+rules below, which decide whether the challenger may replace the champion. "promote" means that the
+challenger should replace the champion. "reject" means that it should not. "hold" means that the
+result is unclear, so a person must decide.
+
+Each rule is a decision and a condition. The rules are tried in this order. The first rule whose
+condition is true decides. docs/decisions/promotion-gate.md explains the rules.
 
 The "difference" of a metric is the challenger's value minus the champion's value. The "drop" of a
-class is the champion's recall of the class minus the challenger's recall of the class. A "floor" is
-a minimum value in params.yaml. `max_recall_drop` is the limit for a drop, also in params.yaml.
+class is the champion's recall of the class minus the challenger's recall of the class. An
+"interval" is a bootstrap confidence interval. A "floor" is a minimum value in params.yaml.
+`max_recall_drop` is the limit for a drop, also in params.yaml.
 
 1. reject: a probability of the challenger is NaN or infinite.
 2. reject: the challenger's accuracy, balanced accuracy or recall of a class is below its floor.
-3. reject: the challenger is significantly worse. This means that for accuracy, balanced accuracy or
-   macro F1 the whole interval of the difference is below 0.
-4. reject: the drop of a class is significantly above `max_recall_drop`. This means that the
-   measured drop and its whole interval are above `max_recall_drop`.
+3. reject: the challenger is significantly worse than the champion. "Significantly worse" means that
+   for at least one of accuracy, balanced accuracy and macro F1 the whole interval of the difference
+   is below 0.
+4. reject: the drop of a class is significantly above `max_recall_drop`. "Significantly above" means
+   that the measured drop and its whole interval are above `max_recall_drop`.
 5. hold: a check is impossible. Either a class has no test image, so its recall is undefined, or a
    probability of the champion is NaN or infinite.
-6. hold: the drop of a class may be above `max_recall_drop`. This means that the measured drop is
-   above `max_recall_drop` and its whole interval is above 0, but a part of the interval is not
-   above `max_recall_drop`.
-7. promote: there is no champion, or the challenger is significantly better. This means that for
-   accuracy, balanced accuracy or macro F1 the whole interval of the difference is above 0.
-8. hold: neither model is significantly better than the other model.
+6. hold: the drop of a class may be above `max_recall_drop`. "May be above" means that the measured
+   drop is above `max_recall_drop` and its whole interval is above 0, but a part of the interval is
+   not above `max_recall_drop`.
+7. promote: there is no champion, or the challenger is significantly better than the champion.
+   "Significantly better" means that for at least one of accuracy, balanced accuracy and macro F1
+   the whole interval of the difference is above 0.
+8. hold: no other rule applies. So neither model is significantly better than the other model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,9 +48,9 @@ Decision = Literal["promote", "hold", "reject"]
 class Verdict:
     """The decision of the gate on a challenger, its reasons, and the metrics of the two models.
 
-    decision: the decision. reasons: the reasons in words. comparison: one row for each metric; no
-    row if a probability of the challenger is NaN or infinite. images: the number of test images.
-    confidence: the confidence level of the intervals, such as 0.95.
+    decision: the decision. reasons: the reasons in words. comparison: one `Comparison` for each
+    metric; none if a probability of the challenger is NaN or infinite. images: the number of test
+    images. confidence: the confidence level of the intervals, such as 0.95.
     """
 
     decision: Decision
@@ -58,7 +66,7 @@ class Verdict:
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> "Verdict":
-        """Build a verdict from a tree that `to_tree` returned. Additional keys are ignored."""
+        """Build a verdict from the dict that `to_tree` returned. Additional keys are ignored."""
         return cls(
             decision=tree["decision"],
             reasons=tuple(tree["reasons"]),
@@ -82,8 +90,8 @@ def judge(
     [N, C], the probabilities of the challenger; column c belongs to class_names[c]. champion: float
     [N, C], the probabilities of the champion, with the same columns (see
     `comparison.align_columns`); None if there is no champion. class_names: the names of the C
-    classes. register: the section `register` of params.yaml. seed: the seed of the random numbers
-    for the intervals. (An interval is computed from random samples of the test images.)
+    classes. register: the section `register` of params.yaml. seed: the seed of the random
+    samples of the test images from which the intervals are computed.
 
     The same arguments give the same verdict.
     """
@@ -197,7 +205,7 @@ def _no_difference(rows: Sequence[Comparison], percent: str) -> str:
 
 
 def _figures(row: Comparison, percent: str) -> str:
-    """Return a row in words: challenger, champion, difference and the interval of the difference.
+    """Return a comparison in words: the values of the two models, the difference, its interval.
 
     Example: `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to +0.065)`. If there is no
     champion, only the title and the value of the challenger are returned.

@@ -14,9 +14,10 @@ defined. The rules for the metrics of a class are:
 
 With these rules, balanced accuracy (Brodersen et al., 2010) equals macro recall.
 
-How: the same code computes each score on the test split and on each resample of the bootstrap. The
-array `times` says how often each resample contains each image. For the scores on the test split,
-`times` says that each image occurs once.
+How: the same code computes each score on the test split and on each resample. A resample consists
+of images that are drawn at random from the test split (see bootstrap.py). The array `times` says
+how often each resample contains each image. For the scores on the test split, `times` says that
+each image occurs once.
 
 Example: three images of the classes glass and metal.
 
@@ -26,7 +27,7 @@ Example: three images of the classes glass and metal.
     c       metal   metal
 
     accuracy                     2/3, since 2 of 3 predictions are right
-    recall of glass, metal       1/2, 1/1; balanced accuracy is the mean of the two, 3/4
+    recall of glass, metal       1/2, 1/1; their mean is the balanced accuracy, 3/4
     precision of glass, metal    1/1, 1/2
     F1 of glass, metal           2/3, 2/3
 """
@@ -54,7 +55,7 @@ from components.params.evaluate import Evaluate
 
 MACRO = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall")
 PER_CLASS = ("precision", "recall", "f1", "roc_auc")
-DIGITS = 6
+DIGITS = 6  # the number of decimals of the values in metrics.json
 # The names of some MLflow metrics contain a class name, such as `test_precision/glass`. This is the
 # maximum length of the class name in characters. MLflow allows 250 characters for the whole name.
 LONGEST_NAME = 200
@@ -62,7 +63,11 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """The metrics of one class. `support` is the number of test images of this class."""
+    """The metrics of one class.
+
+    name: the name of the class. support: the number of test images of the class. The other fields
+    are the metrics, with their intervals.
+    """
 
     name: str
     support: int
@@ -124,8 +129,8 @@ class Metrics:
         """Return name → value for MLflow. Examples: `macro_f1`, `macro_f1_low`, `recall/glass`.
 
         Undefined values are left out. MLflow may refuse long names and special characters. So a
-        class name is used only if it has at most LONGEST_NAME characters, and all of them are
-        letters, digits, spaces, hyphens or underscores. Any other class name is replaced by the
+        class name is used only if it has at most LONGEST_NAME characters, and if all its characters
+        are letters, digits, spaces, hyphens or underscores. Any other class name is replaced by the
         word `class` and the index of the class, for example `recall/class 3`.
         """
         values: dict[str, float | None] = {}
@@ -196,7 +201,9 @@ def check_finite(probabilities: Floats) -> None:
     probabilities: float [N, C], the probabilities of C classes for N images.
     """
     if len(probabilities) == 0:
-        raise UserError("the test split needs at least one image. Received: 0 images")
+        raise UserError(
+            "the test split has no image; add images, or raise split.test. Received: 0 images"
+        )
     broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
     if broken:
         raise UserError(
@@ -220,13 +227,15 @@ def confusion_counts(labels: Ints, probabilities: Floats) -> Ints:
 
 
 def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> dict[str, Floats]:
-    """Return all scores on each resample except ROC AUC. (ROC AUC needs probabilities.)
+    """Return every score except ROC AUC, on each resample. See `roc_auc` for ROC AUC.
 
-    labels, predicted: int [N], class indices. classes: the number of classes. times: float [N, R];
-    `times[n, r]` says how often resample r contains image n.
+    labels: int [N], the class index of each image. predicted: int [N], the index of the predicted
+    class of each image. classes: the number of classes. times: float [N, R]; `times[n, r]` says how
+    often resample r contains image n.
 
-    Returns a dict of arrays. The names in MACRO have an array float64 [R]. The names `precision`,
-    `recall` and `f1` have an array float64 [classes, R]. A score is NaN if it is undefined.
+    Returns a dict from the name of a score to an array. For the names in MACRO the array is float64
+    [R]. For `precision`, `recall` and `f1` the array is float64 [classes, R]. A score is NaN if it
+    is undefined.
     """
     one_hot = np.eye(classes, dtype=np.float32)
     hit = one_hot[labels] * (labels == predicted)[:, np.newaxis]
@@ -235,8 +244,10 @@ def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> 
         for members in (hit, one_hot[predicted], one_hot[labels])
     )
     recall = ratio(hits, support)
-    # If a class is never predicted, `given` and `hits` are 0. Then the precision of the class is
-    # 0 / 1 = 0. If a resample contains no image of a class, all scores of the class are NaN.
+    # For each class, `support` is the number of its images, `given` is the number of images that
+    # were predicted as the class, and `hits` is the number of correct predictions of the class. If
+    # the class is never predicted, `given` and `hits` are 0, so its precision is 0 / 1 = 0. If a
+    # resample contains no image of a class, all scores of the class are NaN.
     precision = np.where(support > 0, hits / np.maximum(given, 1), np.nan)
     f1 = np.where(support > 0, ratio(2 * hits, given + support), np.nan)
     return {

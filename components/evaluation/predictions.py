@@ -1,4 +1,4 @@
-"""Prepared rows and probabilities → the table of predictions, and the most confident mistakes."""
+"""Test images and their probabilities → a table of predictions, and the most confident mistakes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Mistake:
 
     path: the path of the image file. label: the name of the right class. predicted: the name of the
     predicted class. confidence: the probability of the predicted class. pixels: uint8 [size, size,
-    3], the prepared image that the classifier got.
+    3], the decoded and resized image that the classifier got.
     """
 
     path: str
@@ -34,9 +34,9 @@ def predictions(
 ) -> pd.DataFrame:
     """Return the table of predictions, one row for each image in the order of `rows`.
 
-    rows: a table with one row for each of N prepared images, with the columns image_id, path, label
-    and label_index. probabilities: float32 [N, C]; column c belongs to class_names[c]. class_names:
-    the names of the C classes.
+    rows: a table with one row for each of N test images, with the columns image_id, path, label and
+    label_index. probabilities: float32 [N, C], the probabilities that the classifier predicts;
+    column c belongs to class_names[c]. class_names: the names of the C classes.
 
     Columns of the result: image_id, path, label, label_index, predicted (the name of the predicted
     class), confidence (the probability of the predicted class) and probabilities (float32 [C]).
@@ -61,9 +61,12 @@ def confusion_rows(predicted: pd.DataFrame) -> pd.DataFrame:
 def confident_mistakes(predicted: pd.DataFrame, images: Images, count: int) -> Iterator[Mistake]:
     """Yield the `count` mistakes with the highest confidence, sorted by descending confidence.
 
+    A mistake is an image with a wrong prediction. The confidence of a mistake is the probability of
+    the predicted class.
+
     predicted: the table that the function `predictions` returns. images: uint8 [N, size, size, 3],
-    the prepared images in the order of the rows of `predicted`. count: the maximum number of
-    mistakes. If there are fewer mistakes, all mistakes are yielded.
+    the decoded and resized images, in the order of the rows of `predicted`. count: the maximum
+    number of mistakes. If there are fewer mistakes, all mistakes are yielded.
     """
     rows = predicted.reset_index(drop=True)
     wrong = rows[rows["predicted"] != rows["label"]]

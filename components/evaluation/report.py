@@ -1,4 +1,4 @@
-"""Metrics, history and mistakes of a classifier → one HTML page that needs no other file."""
+"""Metrics, training history and wrong predictions of a classifier → one HTML page."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,8 +15,9 @@ from components.pages.charts import LineChart, line_chart
 from components.pages.page import data_uri, render
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-# If there are more classes than this number, the page does not show the confusion matrix, because
-# the matrix would not be readable. The page always shows the list of the most frequent confusions.
+# The maximum number of classes for which the page shows the confusion matrix. A larger matrix would
+# not be readable. The list of the most frequent confusions (see the class `Confusion`) is shown for
+# any number of classes.
 WIDEST_MATRIX = 30
 CONFUSIONS = 10  # the maximum number of rows in the list of the most frequent confusions
 TITLES = {
@@ -29,11 +30,14 @@ TITLES = {
     "f1": "F1",
     "roc_auc": "ROC AUC",
 }
+# The title of each chart, the names of its lines, and the column of history.csv for each line.
 CURVES = {
     "Loss": {"train": "loss", "val": "val_loss"},
     "Accuracy": {"train": "accuracy", "val": "val_accuracy"},
 }
+# The name of a training phase in history.csv → its name on the page.
 PHASES = {"head": "head", "finetune": "fine-tune"}
+# The metrics at the top of the page. Each has a box of its own, which is called a card.
 CARDS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc")
 
 
@@ -41,10 +45,10 @@ CARDS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc")
 class Subject:
     """The model and the data that the report is about.
 
-    name: the name of the Keras model. size: the width and the height of the prepared images, in
-    pixels. parameters: the number of weights of the classifier. counts: split → class → number of
-    images. model_id: the sha256 of the model file. data_id: a sha256 of the accepted images and
-    their labels.
+    name: the name of the Keras model. size: the width and the height of the images that the model
+    gets, in pixels. parameters: the number of weights of the model. counts: `counts[split][label]`
+    is the number of images of the class `label` in a split (train, val or test). model_id: the
+    sha256 of the model file. data_id: a sha256 of all images of the three splits and their labels.
     """
 
     name: str
@@ -76,14 +80,15 @@ class Confusion:
 def report(
     subject: Subject, metrics: Metrics, history: pd.DataFrame, mistakes: Iterable[Mistake]
 ) -> str:
-    """Return the HTML page. Styles and pictures are inside the page, and it has no script.
+    """Return the HTML page. The page contains its styles and pictures, and has no script.
 
     subject: the model and the data. metrics: the metrics on the test split. history: the table in
-    history.csv, which the stage `train` writes. mistakes: the mistakes that the page shows.
+    history.csv, which the stage `train` writes; it has one row for each epoch. mistakes: the test
+    images with wrong predictions that the page shows.
 
     The page has a light and a dark mode and can be printed. The same arguments give the same page.
-    Class names and file names come from the data set, so they may contain HTML characters. The
-    template escapes these characters.
+    Class names and file names come from the data set, so they may contain characters with a meaning
+    in HTML, such as `<`. The template escapes these characters.
     """
     return render(
         TEMPLATE,
@@ -121,7 +126,7 @@ def history_charts(history: pd.DataFrame) -> list[LineChart]:
 
 @dataclass(frozen=True)
 class _Axis:
-    """An axis from `low` to 1. Interval bars on the same axis can be compared by length."""
+    """An axis of scores from `low` to 1. On this axis an interval is drawn as a bar."""
 
     low: float
 

@@ -1,14 +1,16 @@
-"""Features of images and labels → suspected label errors, the most likely error first.
+"""Features and given labels of images → suspected label errors, the most likely error first.
 
-The method is confident learning (Northcutt et al., 2021). A frozen backbone computes the features.
-A classifier predicts every label from the features. If the classifier finds another label more
-probable than the given label, the given label may be suspected. Fovea only lists a suspected label,
-so that a person can check it. Fovea does not remove the image, because the correct label of a
-difficult picture may be suspected as well.
+The method is confident learning (Northcutt et al., 2021). The features of an image are the numbers
+that a pretrained network computes from its pixels. A second model, a logistic regression, predicts
+the label of each image from the features. If the logistic regression finds another label more
+probable than the given label, the given label may be suspected. A suspected label is called a
+suspect. Fovea only lists the suspects, so that a person can check them. Fovea does not remove their
+images, because the correct label of a difficult picture may also be suspected.
 
-The method was measured on TrashNet after 5 % of its labels had been changed. The features came from
-MobileNetV2 with width 0.35 at 224 pixels. 306 labels were suspected. 88 % of the changed labels
-were among these suspects. Of the first 126 suspects, 70 % were changed labels.
+The method was measured on the data set TrashNet after 5 % of its labels had been replaced by wrong
+labels. The features came from MobileNetV2 with width 0.35 at 224 pixels. 306 labels were suspected.
+88 % of the wrong labels were among these suspects. Of the first 126 suspects, 70 % were wrong
+labels.
 """
 
 from collections.abc import Sequence
@@ -22,9 +24,9 @@ from numpy.typing import NDArray
 from components.validation.folds import FOLDS, cross_probabilities, fold_numbers
 
 LISTED = 100  # maximum number of suspects in report.json
-# The inverse strength of the L2 penalty on the weights of the classifier. On TrashNet, values from
-# 0.001 to 0.01 are the best. With these values, the classifier predicts labels best, and the share
-# of suspects that are really wrong labels is largest.
+# The parameter C of the logistic regression, the inverse strength of its L2 penalty. On TrashNet,
+# values from 0.001 to 0.01 are the best. With these values, the logistic regression predicts labels
+# best, and the share of suspects that are really wrong labels is largest.
 REGULARIZATION = 0.003
 ITERATIONS = 300  # maximum number of iterations of the solver
 
@@ -34,9 +36,9 @@ class LabelErrors:
     """The suspected label errors.
 
     images: the number of images that were examined. skipped: the labels with fewer than FOLDS sets
-    of copies. The images of these labels were not examined, because they are too few for a
-    classifier to learn the label. table: a table with one row for each suspect, sorted by quality,
-    the lowest quality first. It has these columns:
+    of copies (see `suspects`). The images of these labels were not examined, because they are too
+    few for a model to learn the label. table: a table with one row for each suspect, sorted by
+    quality, the lowest quality first. The columns of the table are:
 
     row: int, the position of the image in the arguments of `suspects`.
     label: str, the given label.
@@ -68,14 +70,16 @@ def suspects(
 ) -> LabelErrors:
     """Find the labels that are probably wrong.
 
-    The images are divided into FOLDS folds. For the images of each fold, a logistic regression that
-    was fitted on all other folds predicts the probability of every label. From these probabilities,
-    cleanlab decides which labels are suspected. The result does not depend on the number of cores.
-    If fewer than two labels have FOLDS sets or more, no label is suspected.
+    The images are divided into FOLDS parts, which are called folds. For the images of each fold, a
+    logistic regression that was fitted on all other folds predicts the probability of every label.
+    From these probabilities, the library cleanlab decides which labels are suspected. The result
+    does not depend on the number of cores. If fewer than two labels have at least FOLDS sets of
+    copies, no label is suspected.
 
     features: float32 [N, D], the features of each image. labels: str [N], the label of each image.
-    sets: [N], the name or number of the set of copies of each image. All images of a set are in one
-    fold.
+    sets: [N], the name or number of the set of copies of each image. A set of copies is an image
+    with all its copies, or a single image without copies. All images of a set are in one fold, so
+    that no image is predicted by a model that was fitted on a copy of the image.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -106,10 +110,10 @@ def suspects(
 
 
 def _common_rows(labels: pd.Series, sets: pd.Series) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    """Return (positions of the rows whose label has FOLDS sets or more, all other labels).
+    """Return (positions of the rows whose label has at least FOLDS sets, all other labels).
 
-    A label with FOLDS sets or more is in every fold. If the rows of a set have several labels, the
-    set counts only for the label of its first row.
+    A label with at least FOLDS sets of copies is in every fold. If the rows of a set have several
+    labels, the set counts only for the label of its first row.
 
     labels: str [N], the label of each row. sets: [N], the set of copies of each row.
     """

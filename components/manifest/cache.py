@@ -1,8 +1,9 @@
-"""A cache of manifest rows by path, size, time and inode → the rows of unchanged files.
+"""Path, size, modification time and inode of files → stored manifest rows of unchanged files.
 
-The cache is one sqlite table with one row per file. The cache only saves time. The manifest is the
-same without it. Rows are committed in batches during a run, so a run that is killed loses only its
-last batch. A broken cache is deleted, and a cache that cannot be opened is not used.
+The manifest is a table with one row per image file. The cache stores the rows of the manifest in an
+sqlite table, so that only new and changed files are read. The cache only saves time. The manifest
+is the same without the cache. Rows are committed in batches during a run, so a run that is killed
+loses only its last batch. A broken cache is deleted, and a cache that cannot be opened is not used.
 In both cases the log has a warning.
 """
 
@@ -23,20 +24,20 @@ log = logging.getLogger(__name__)
 
 # A file counts as unchanged if its path and the values of STATE are the same as in the cache. The
 # ctime of a file is not part of STATE, because a new hard link changes ctime, and `fovea data add`
-# makes new links for all files. The cache misses a change if a program overwrites bytes inside a
-# file, keeps its size, and then sets its modification time to the old value. The stage `prepare`
-# finds such a file, because `prepare` compares the sha256 of each file that it reads with the
-# image_id. The command `fovea data verify` also finds such a file.
+# makes new links for all files. The cache does not notice a change if a program overwrites bytes
+# inside a file, keeps the size of the file, and then sets its modification time to the old value.
+# The stage `prepare` notices this change, because `prepare` compares the sha256 of each file with
+# the image_id in the manifest. The command `fovea data verify` also notices this change.
 STATE = pa.schema([(name, pa.int64()) for name in ("size", "mtime_ns", "inode")])
 BATCH = 1_000  # maximum number of rows in a commit
 READ_AT_ONCE = 10_000  # maximum number of rows that are Python objects at the same time
-LOCKED_S = 2.0  # maximum time to wait for another process that is writing
+LOCKED_S = 2.0  # maximum time to wait while another process writes to the sqlite file
 
 States = NDArray[np.int64]
 
 # A placeholder for the state of a file whose row must not be stored, for example because the cache
-# might miss a later change of the file. A row with this state is not stored, so the file is read
-# again in the next run.
+# might not notice a later change of the file. A row with this state is not stored, so the file is
+# read again in the next run.
 UNKNOWN = (-1,) * len(STATE)
 
 
@@ -56,7 +57,8 @@ class Cache:
     def find(self, paths: pa.Array, states: States) -> NDArray[np.int64]:
         """Return int64 [N]: the index in `rows` of each unchanged file, -1 for every other file.
 
-        paths: str [N]. states: int64 [N, 3], the current values of STATE.
+        paths: str [N], the paths of the files. states: int64 [N, 3], the current values of STATE of
+        the files.
         """
         if not self.rows.num_rows:
             return np.full(len(paths), -1)
@@ -89,8 +91,8 @@ class Cache:
                 self._file.executemany(statement, values)
         except sqlite3.Error as error:
             log.warning(
-                "the cache cannot be written, so files that are read from now on are read again in "
-                f"the next run ({error})"
+                "the cache of the manifest cannot be written, so some image files are read "
+                f"again in the next run ({error})"
             )
             self.close()
 
@@ -107,9 +109,9 @@ def open_cache(path: Path | None, recipe: str, schema: pa.Schema) -> Iterator[Ca
 
     If `path` is None, yield an empty cache that stores nothing.
 
-    recipe: a text that identifies everything that a row depends on, except the bytes of its file.
-    Rows that were stored with another recipe or another schema are deleted. schema: the names and
-    types of the caller's columns; the first column is path.
+    path: the path of the sqlite file. recipe: a text that identifies everything that a row depends
+    on, except the bytes of its file. Rows that were stored with another recipe or another schema
+    are deleted. schema: the names and types of the caller's columns; the first column is path.
     """
     schema = pa.schema([*schema, *STATE])
     table = hashlib.sha256(f"{recipe} {schema}".encode()).hexdigest()
@@ -123,33 +125,37 @@ def open_cache(path: Path | None, recipe: str, schema: pa.Schema) -> Iterator[Ca
 
 
 def _open(path: Path, table: str, schema: pa.Schema) -> Cache | None:
-    """Open the cache; a broken cache is replaced by an empty one.
+    """Open the cache. A broken cache is replaced by an empty cache.
 
-    Return None if the file cannot be used now.
+    Return None if the file cannot be opened or locked.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return _read(path, table, schema)
         except (sqlite3.DatabaseError, pa.ArrowException, ValueError) as error:
-            # An OperationalError does not mean that the cache is broken. For example, another
-            # process uses the file, the rights are missing, or the disk is full.
+            # An OperationalError does not mean that the cache is broken. This error is raised, for
+            # example, if another process uses the file, if rights are missing, or if the disk is
+            # full.
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            log.warning(f"{path} is broken and is deleted; every file is read ({error})")
+            log.warning(
+                f"the cache {path} is broken and is deleted, so every image file is read ({error})"
+            )
             path.unlink()
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
             return _read(path, table, schema)
     except (sqlite3.Error, OSError) as error:
-        log.warning(f"{path} cannot be used, so every file is read ({error})")
+        log.warning(f"the cache {path} cannot be used, so every image file is read ({error})")
         return None
 
 
 def _read(path: Path, table: str, schema: pa.Schema) -> Cache:
-    """Read the sqlite table `table`; create it if it is missing, and delete all other tables."""
+    """Read the sqlite table `table`. Create the table if it is missing. Delete all other tables."""
     file = sqlite3.connect(path, timeout=LOCKED_S)
     try:
-        # Arrow decodes texts, sqlite does not. If a text is not UTF-8, the cache counts as broken.
+        # sqlite returns texts as bytes, and Arrow decodes these bytes. If the bytes are not UTF-8,
+        # Arrow raises an error, and the cache is treated as broken.
         file.text_factory = bytes
         file.execute("PRAGMA synchronous = NORMAL")
         columns = ", ".join(f'"{name}"' for name in schema.names)

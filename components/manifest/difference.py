@@ -1,8 +1,8 @@
 """Two manifests → what changed from the old one to the new one, image by image and per class.
 
-An image is identified by its bytes (image_id), so a renamed file is not a new image. Copies are
-counted separately. If the old manifest has three equal files and the new manifest has two of them,
-one image is removed.
+A manifest is a table with one row for each image file. An image is identified by the hash of its
+bytes (image_id), so a renamed file is not a new image. Copies are counted separately. If the old
+manifest has three equal files and the new manifest has two of these files, one image is removed.
 
 Rows of the two manifests are matched in several passes (KINDS). The first pass compares the most
 columns. A row that is matched in one pass does not take part in the next passes. Example with three
@@ -23,8 +23,9 @@ from typing import Any
 import pandas as pd
 
 KEYS = ["path", "label", "image_id"]
-# The passes in their order: kind of change → the columns that are compared. A row of the old
-# manifest and a row of the new manifest match if their values in these columns are equal.
+# The passes in their order. The name of a pass is the kind of change that it finds. The list of a
+# pass has the columns that are compared. A row of the old manifest and a row of the new manifest
+# match if their values in all columns of the list are equal.
 KINDS = {
     "unchanged": ["path", "label", "image_id"],
     "relabelled_in_place": ["path", "image_id"],
@@ -32,7 +33,7 @@ KINDS = {
     "relabelled": ["image_id"],
     "changed": ["path"],
 }
-EXAMPLES = 5
+EXAMPLES = 5  # maximum number of images that are listed for each kind of change
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,13 @@ class Difference:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Kind of change → table of its images, in the order in which reports show the kinds."""
+        """The table of each kind of change, in the order in which reports show the kinds."""
         kinds = ("added", "removed", "relabelled", "moved", "changed")
         return {kind: getattr(self, kind) for kind in kinds}
 
     @property
     def is_empty(self) -> bool:
-        """Whether both manifests hold the same images under the same paths and labels."""
+        """Whether the two manifests have the same images with the same paths and labels."""
         return not any(map(len, self.tables.values()))
 
     @cached_property
@@ -80,7 +81,7 @@ class Difference:
             after = before + added - removed + relabelled_to - relabelled_from
 
         There is one exception. If both the bytes and the label at a path have changed, the image is
-        counted only in `changed`. Then the equation does not hold for its old and its new label.
+        counted only in `changed`. So the equation is not true for the two labels of this image.
         """
         counts = {
             "before": pd.Series(self.before, dtype="int64"),
@@ -96,10 +97,11 @@ class Difference:
         return table.rename_axis("label").reset_index()
 
     def tree(self, examples: int = EXAMPLES) -> dict[str, Any]:
-        """Return the difference as values for JSON: number of images and examples of each kind.
+        """Return the difference as values for JSON.
 
-        examples: the maximum number of images that are listed for each kind. The result also has
-        the number of unchanged images and the rows of `per_class`.
+        The result has the number of unchanged images, the number of images and some examples for
+        each kind of change, and the rows of `per_class`.
+        examples: the maximum number of images that are listed for each kind of change.
         """
         kinds = {
             kind: {"images": len(table), "examples": _records(table.head(examples))}
@@ -109,10 +111,11 @@ class Difference:
 
 
 def difference(old: pd.DataFrame, new: pd.DataFrame) -> Difference:
-    """Compare two manifests; only their columns path, label and image_id are used.
+    """Compare two manifests. Only their columns path, label and image_id are used.
 
     A file that could not be read has no image_id. Its row is compared by path and label only. If
-    several rows are equal in the compared columns, they are matched in the order of their paths.
+    several rows have equal values in the compared columns, these rows are matched in the order of
+    their paths.
     """
     before, after = _rows(old), _rows(new)
     left, right, matches = before, after, {}
@@ -141,7 +144,8 @@ def _rows(manifest: pd.DataFrame) -> pd.DataFrame:
 
 def _pairs(old: pd.DataFrame, new: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Match rows that are equal in `columns`; the result has one row for each match."""
-    if "path" not in columns:  # unreadable files (image_id "") are only compared at the same path
+    # A file that could not be read has the image_id "". Equal values "" do not mean equal images.
+    if "path" not in columns:
         old, new = old[old["image_id"] != ""], new[new["image_id"] != ""]
     # The column nth numbers the rows that are equal in `columns`. So the first of these rows in the
     # old manifest is matched with the first in the new manifest, and so on.

@@ -1,4 +1,4 @@
-"""A listing of pictures → one row per picture.
+"""The list of all pictures in data/raw → one row of the manifest per picture.
 
 The row comes from the cache if the picture's file is unchanged. Otherwise the file is read.
 """
@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 ARROW = {"str": pa.string(), "int64": pa.int64(), "Int64": pa.int64(), "float64": pa.float64()}
 SCHEMA = pa.schema(
     [("path", pa.string()), ("md5", pa.string())]
-    # A plain binary column holds at most 2 GiB. Fingerprints of three million pictures, with 768
-    # bytes each, need more, so the column is `large_binary`.
+    # An Arrow column of the type `binary` can hold at most 2 GiB. A fingerprint has 768 bytes, so
+    # the fingerprints of three million pictures need more. So their column has the type
+    # `large_binary`.
     + [(name, ARROW.get(kind, pa.large_binary())) for name, kind in COLUMNS.items()]
 )
 # The clock of mtime advances only every few milliseconds. If a file is read and then written again
@@ -43,11 +44,11 @@ SCHEMA = pa.schema(
 SETTLED_NS = 50_000_000
 
 COMMIT_S = 5.0  # after this time a batch ends even if it has fewer than BATCH rows
-# If the runs of consecutive rows in `_arrange` have fewer rows than this on average, copying all
-# rows is faster than slicing the runs.
+# The function `_arrange` returns slices of a table if the slices have at least this number of rows
+# on average. Copying the rows is faster if the slices are shorter.
 LONG_RUN = 20
 
-State = tuple[int, ...]
+State = tuple[int, ...]  # the size, the modification time and the inode number of a file
 
 
 def read_pictures(
@@ -56,19 +57,24 @@ def read_pictures(
     """Return one row with the columns of SCHEMA for each entry of `listing`, in the same order.
 
     The column path is escaped by `escape_name`. The column md5 has the md5 (hex) of the picture's
-    file. For a picture in an array file, this is the md5 of the whole array file. The md5 is null
-    if the picture could not be read or the name of its file is not UTF-8.
+    file. If a picture is an element of an array file (a .npy or .npz file), the column has the
+    md5 of the whole array file. The md5 is null if the picture could not be read or the
+    name of its file is not UTF-8.
 
-    root: the folder with the files. cache: the rows of earlier runs; new rows are added to it.
-    folder: the folder into which arrays of an .npz are unpacked.
-    Raises UserError if an array file as a whole is damaged, if the disk has too little room for
-    unpacked arrays, or if a worker process was killed or has no memory left.
+    root: the folder with the files. listing: the list of all pictures. params: the section
+    `ingest.decode` of params.yaml. cache: the rows of earlier runs; new rows are added to the
+    cache, and the rows of missing pictures are deleted. folder: the folder into which arrays of an
+    .npz are unpacked.
+    Raises UserError if an array file is damaged, if the disk has too little space for unpacked
+    arrays, or if a worker process was killed or has no memory left.
     """
     paths = [entry.path for entry in listing.entries]
     states = _states(root, paths, listing.folders)
     places = cache.find(pa.array(map(escape_name, paths), pa.string()), np.array(states, np.int64))
     new = np.flatnonzero(places < 0)
-    log.info(f"{len(new):,} images to read, {len(paths) - len(new):,} known already")
+    log.info(
+        f"{len(new):,} images to read, {len(paths) - len(new):,} unchanged since an earlier run"
+    )
     fresh = [cache.rows]
     for batch in _read(root, [(paths[at], states[at]) for at in new], params, folder):
         cache.add(batch)
@@ -80,7 +86,7 @@ def read_pictures(
 
 
 def escape_name(name: str) -> str:
-    r"""Escape the bytes of a name that are not UTF-8, so that tables can hold the name.
+    r"""Escape the bytes of a name that are not UTF-8, so that tables can contain the name.
 
     >>> escape_name("cat/\udcff.png")
     'cat/\\udcff.png'
@@ -89,11 +95,15 @@ def escape_name(name: str) -> str:
 
 
 def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[State]:
-    """Return the current STATE of each picture's file; UNKNOWN if it is no plain file in `root`.
+    """Return the current state (size, modification time, inode) of the file of each picture.
 
-    folders: all folders below `root`, without symbolic links to folders. If the folder of a file is
-    not in this set, the path leads through such a link. The file may be outside of `root`, so its
-    state is UNKNOWN. If the path of a file is not UTF-8, the state is also UNKNOWN.
+    The state is UNKNOWN in three cases: the file is missing or is no plain file, its path is not
+    UTF-8, or its path leads through a symbolic link to a folder. In the third case the file may be
+    outside of `root`.
+
+    root: the folder with the files. paths: the paths of the pictures. folders: the paths of all
+    folders in `root`, without symbolic links. A path whose folder is not in `folders` leads through
+    a symbolic link.
     """
 
     below = os.fspath(root)
@@ -117,7 +127,7 @@ def _state(file: str) -> State:
         return UNKNOWN
     if not stat.S_ISREG(status.st_mode):
         return UNKNOWN
-    inode = status.st_ino & (2**63 - 1)  # drop the highest of 64 bits, so the number fits in int64
+    inode = status.st_ino & (2**63 - 1)  # set the highest of 64 bits to 0, so that int64 is enough
     return status.st_size, status.st_mtime_ns, inode
 
 
@@ -125,8 +135,9 @@ def _read(
     root: Path, files: Sequence[tuple[str, State]], params: Decode, folder: Path
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of rows with the columns of SCHEMA and STATE."""
-    # Array files are read by threads, because all threads use one unpacked and mapped copy of an
-    # array file. A worker process would have to hash the whole array file before it can use a copy.
+    # Array files are read by threads, because all threads can use the same memory map of an array.
+    # With processes, each process would have to hash the whole array file before it can map the
+    # array. Usually all pictures of a data set are in array files or none, so the first decides.
     at_once = in_threads if any(array_file(path) for path, _ in files[:1]) else in_processes
     rows: Iterable[dict[str, Any]] = at_once(partial(_row, root, params, folder), files)
     if files:
@@ -141,7 +152,7 @@ def _read(
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Gather rows into batches; a batch ends after BATCH rows or, if this is earlier, COMMIT_S."""
+    """Gather rows into batches. A batch ends when it has BATCH rows or is older than COMMIT_S."""
     batch: list[dict[str, Any]] = []
     begun_s = time.monotonic()
     for row in rows:
@@ -156,9 +167,9 @@ def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _arrange(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
     """Return the rows at the indices `places`, in the order of `places`.
 
-    A run is a sequence of rows that are consecutive in `rows` and in the result. If the runs
-    have at least LONG_RUN rows on average, they are sliced from `rows`. Otherwise all rows are
-    copied.
+    A run is a sequence of rows that are consecutive in `rows` and also in the result. If the runs
+    have at least LONG_RUN rows on average, the result consists of slices of `rows`, one for each
+    run. Otherwise the rows are copied one by one.
     """
     starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
     if len(starts) > len(places) / LONG_RUN:
@@ -176,11 +187,13 @@ def _row(root: Path, params: Decode, folder: Path, picture: tuple[str, State]) -
         data = read_bytes(root, path, params.max_bytes, folder)
         file = file_of(root, path)
         md5 = _md5(data) if file == path else file_md5(root, file, state)
-    except Fault as fault:  # UNKNOWN: the row is not stored, because this would save no time
+    except Fault as fault:
+        # With the state UNKNOWN the row is not stored in the cache, since this would save no time.
         return row | facts_of(fault.facts) | {"fault": fault.code} | _state_columns(UNKNOWN)
-    if row["path"] != path:
+    if row["path"] != path:  # the name of the file is not UTF-8
         known = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
         return row | known | {"fault": "unreadable_name"} | _state_columns(UNKNOWN)
+    # The row is stored only if the file was not changed shortly before or while it was read.
     lasts = state[1] < begun_ns - SETTLED_NS and _state(f"{root}/{file}") == state
     state = state if lasts else UNKNOWN
     return row | {"md5": md5} | image_row(data, params) | _state_columns(state)

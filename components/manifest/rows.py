@@ -1,4 +1,9 @@
-"""Bytes of an image file → the columns of its manifest row: hashes, facts, fingerprint or fault."""
+"""Bytes of an image file → the columns of its manifest row: hashes, facts, fingerprint or fault.
+
+The manifest is a table with one row for each image file. The facts are numbers and words about the
+image, such as its format and its sharpness. The fingerprint is needed to find images that are
+nearly equal. The fault is the reason why a file cannot be used.
+"""
 
 import hashlib
 import json
@@ -15,8 +20,8 @@ from components.images.fault import Facts, Fault
 from components.images.fingerprints import fingerprint
 from components.params.ingest import Decode
 
-# A row depends only on the bytes of its file, on the params `ingest.decode`, and on these modules
-# and packages.
+# The modules and the packages on which a row depends. A row also depends on the bytes of its file
+# and on the section `ingest.decode` of params.yaml. A row depends on nothing else.
 MODULES = (
     "images/decoder",
     "images/facts",
@@ -32,10 +37,10 @@ MODULES = (
     "sources/arrays",
 )
 PACKAGES = ("numpy", "opencv-python-headless", "pillow", "simplejpeg")
-FACTS = tuple(field.name for field in fields(Facts))
+FACTS = tuple(field.name for field in fields(Facts))  # the columns that the decoder can fill
 
-# Column → its type. The type Int64 is used for integers that can be null. For example, a broken
-# file has no width. images/facts.py explains the columns from brightness to border_share.
+# The type of each column. Int64 is the type of integers that can be null. For example, the width of
+# a broken file is null. images/facts.py explains the columns from brightness to border_share.
 COLUMNS = {
     "image_id": "str",
     "pixels_id": "str",
@@ -62,10 +67,13 @@ COLUMNS = {
 
 
 def image_row(data: bytes, params: Decode) -> dict[str, Any]:
-    """Return column → value for the bytes of an image file; columns without a value are left out.
+    """Return column → value for the bytes of an image file.
 
-    For an image that cannot be decoded, the column `fault` has the code of the fault. The result
-    then has only bytes, image_id, fault and the facts that could be read.
+    data: the bytes of the file. params: the section `ingest.decode` of params.yaml.
+
+    If the image cannot be decoded, the result has only the columns bytes, image_id and fault, and
+    the columns FACTS. The column fault has the code of the fault. A fact that could not be read is
+    None.
     """
     row: dict[str, Any] = {"bytes": len(data), "image_id": hashlib.sha256(data).hexdigest()}
     try:
@@ -79,7 +87,7 @@ def image_row(data: bytes, params: Decode) -> dict[str, Any]:
 
 
 def facts_of(facts: Facts) -> dict[str, Any]:
-    """Return column → value for the columns FACTS, from the facts that the decoder reports."""
+    """Return column → value for the columns FACTS. The decoder reports the values in `facts`."""
     return {name: getattr(facts, name) for name in FACTS}
 
 
@@ -91,9 +99,9 @@ def pixels_id(pixels: Pixels) -> str:
 
 
 def recipe(params: Decode) -> str:
-    """Return the sha256 (hex) of everything that a row depends on, except the bytes of its file.
+    """Return the recipe: a sha256 (hex) of all that a row depends on, except the bytes of its file.
 
-    The same bytes and the same recipe give the same row.
+    If neither the recipe nor the bytes of the file have changed, the row is the same.
     """
     rooms = Path(__file__).parents[1]
     made_of = {

@@ -1,8 +1,8 @@
 """data/raw → the manifest, a table with one row per picture, sorted by path.
 
-A picture that cannot be used also has a row. The column `fault` of this row says why. Examples are
-a broken or unreadable file, a symbolic link, a pipe, and a device. Files outside of the folder
-data/raw are never read.
+A picture that cannot be used also has a row. The column `fault` of this row says why. The file of
+such a picture may be broken or unreadable, or it may be a symbolic link, a pipe or a device. Files
+outside of the folder data/raw are never read.
 """
 
 import logging
@@ -28,13 +28,14 @@ from components.words import count_text, name_list, printable
 
 log = logging.getLogger(__name__)
 
-CACHE = "known.sqlite"
+CACHE = "known.sqlite"  # the file name of the cache
+# The columns that say where a picture is and what its source says about the picture.
 OF_PLACE = {"path": "str", "label": "str", "group": "str", "given_split": "str"}
 COLUMNS = OF_PLACE | OF_IMAGE
 TYPES = {pa.int64(): pd.Int64Dtype(), pa.large_binary(): pd.ArrowDtype(pa.large_binary())}
 # Names of the columns that later stages add to the manifest. If the user lists the images in a
-# table, the extra columns of this table are copied into the manifest (see `build_manifest`). So the
-# name of an extra column must not be in LATER or COLUMNS.
+# table, the extra columns of the user's table are copied into the manifest (see `build_manifest`).
+# So the name of an extra column must not be in LATER or COLUMNS.
 LATER = ("split", "fold", "label_index", "reason", "because_of")
 
 
@@ -46,18 +47,26 @@ def build_manifest(
 ) -> pd.DataFrame:
     """Return the manifest: one row per picture below `root`, with the columns COLUMNS.
 
-    If the user lists the images in a table, the extra columns of this table come after COLUMNS, as
-    text. Extra columns are all columns of the table except its path, label, group and split.
+    If the user lists the images in a table, the extra columns of the user's table come after
+    COLUMNS, as text. Extra columns are all columns of the user's table except its path, label,
+    group and split.
 
+    root: the folder with the pictures, such as data/raw. params: the section `ingest` of
+    params.yaml.
     state: a folder for unpacked arrays and the cache of rows. With the cache, the next run reads
     only new and changed files. If `state` is None, nothing is stored for the next run. The files in
     the folder may be deleted between runs. The manifest is the same with and without the folder.
     recorded: path of a file → the md5 (hex) that DVC has recorded for this file. A file whose path
     is not in `recorded` is not checked.
 
-    Raises UserError if there is nothing to classify, if the source cannot be read as the params
-    say, if a column of the user's table has a reserved name, if an array file is damaged, if a
-    worker process was killed, or if the content of a file is not what DVC has recorded.
+    Raises UserError in these cases:
+
+    - There are no pictures, or fewer than two labels.
+    - The pictures are not stored in the way that `ingest.source` says.
+    - A column of the user's table has a reserved name (a name in COLUMNS or LATER).
+    - An array file is damaged, or the disk has too little space for unpacked arrays.
+    - A worker process was killed or has no memory left.
+    - The content of a file is not what DVC has recorded.
     """
     listing = open_source(root, params.source)
     for note in listing.notes:
@@ -102,9 +111,9 @@ def _manifest(listing: Listing, rows: pa.Table) -> pd.DataFrame:
 def _check_columns(further: Sequence[str]) -> None:
     if taken := [name for name in further if name in COLUMNS or name in LATER]:
         raise UserError(
-            "columns of the table have names that the manifest needs; rename them, or, if they "
-            "hold the path, label, group or split, name them in ingest.source.columns. "
-            f"Received: {name_list(taken)}"
+            "columns of your table have names that the manifest reserves; rename these columns, "
+            "or, if they hold the path, label, group or split of an image, write their "
+            f"names into ingest.source.columns. Received: {name_list(taken)}"
         )
 
 
@@ -120,6 +129,6 @@ def _check_recorded(root: Path, rows: pa.Table, recorded: Mapping[str, str]) -> 
         named = ", ".join(map(printable, sorted(changed)[:3])) + (", …" if len(changed) > 3 else "")
         raise UserError(
             f"the content of {count_text(len(changed), 'file')} in {root} is not what DVC has "
-            "recorded; repair damage with `fovea data verify --heal`, or accept your own changes "
-            f"with `dvc add {root}`. Received: {named}"
+            "recorded; run `fovea data verify --heal` if the files are damaged, or "
+            f"`dvc add {root}` if you changed them yourself. Received: {named}"
         )

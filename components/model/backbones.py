@@ -1,8 +1,9 @@
 """The name of a backbone → a network that turns the uint8 pixels of an image into a feature vector.
 
-The backbone `compact` is a small network. It is defined in this file and has no ImageNet weights.
-All other backbones are Keras applications, and Keras has ImageNet weights for them. To add another
-Keras application, add a line to `APPLICATIONS`.
+A backbone is the part of a classifier that computes features. The backbone `compact` is a small
+network, which is defined in this file and has no ImageNet weights. All other backbones are Keras
+applications, and Keras has ImageNet weights for them. To add another Keras application, add a line
+to `APPLICATIONS`.
 """
 
 import hashlib
@@ -31,20 +32,22 @@ class Application:
     """A Keras application, and the pixels, image sizes and widths that it accepts.
 
     constructor: the name of the function in keras.applications that builds the network.
-    pixels: the name of the scaling that uint8 pixels need. `signed`: the pixels are scaled to the
+    pixels: the name of the scaling of the uint8 pixels. `signed`: the pixels are scaled to the
         range -1 to 1. `imagenet`: the mean of ImageNet is subtracted from the pixels, and the
         difference is divided by the standard deviation of ImageNet. `caffe`: the order of the
         channels is changed from RGB to BGR, and the mean of ImageNet is subtracted. `included`: the
         network contains layers that scale the pixels, so this module adds no scaling.
     min_size: the minimum side of the images, in pixels.
-    widths: the widths for which Keras has ImageNet weights. A width is a factor on the numbers of
-        channels. With random weights other widths are also permitted. If `widths` is empty, the
-        network has no setting for the width. Then the only permitted width is 1.
+    widths: the widths for which Keras has ImageNet weights. The width is a factor by which the
+        number of channels in each layer is multiplied. With random weights other widths are also
+        permitted. If `widths` is empty, the only permitted width is 1, because the network has no
+        setting for the width.
     sizes: the sides of images, in pixels, for which Keras has separate ImageNet weights. Images of
         any other side use the weights for 224 pixels. If `sizes` is empty, Keras has the same
         weights for all sides.
-    imagenet: a dict from (width, side) to the `content_sha256` of the ImageNet weights. It is None
-        if Keras knows the hash of the file, because then Keras checks the file.
+    imagenet: a dict from (width, side) to the sha256 of the ImageNet weights, as the function
+        `content_sha256` computes it. The field is None if Keras knows a hash of the weight file,
+        because then Keras checks the file.
     """
 
     constructor: str
@@ -57,9 +60,9 @@ class Application:
 
 APPLICATIONS = {
     # Keras knows no hash of the weight files of `mobilenet` and `mobilenet_v2`. So the dicts below
-    # contain a hash of the tensors. A hash of the file would not help, because the bytes of a file
-    # change when it is saved again. If a pair of width and side is not in the dict, the weights are
-    # used without a check, and their sha256 is logged.
+    # contain a hash of the tensors. A hash of the file would not help, because files with the same
+    # tensors can have different bytes. If a pair of width and side is not in the dict, the
+    # weights are used without a check, and the sha256 of their tensors is logged.
     "mobilenet": Application(
         "MobileNet",
         "signed",
@@ -122,7 +125,7 @@ def check_backbone(model: Model, size: int) -> None:
         least = COMPACT_MIN_SIZE
         if model.weights == "imagenet":
             raise UserError(
-                "model.backbone: compact has no ImageNet weights; write `weights: none`, or name "
+                "model.backbone: compact has no ImageNet weights; write `weights: none`, or choose "
                 "another backbone. Received: weights: imagenet"
             )
     elif application := APPLICATIONS.get(model.backbone):
@@ -133,13 +136,14 @@ def check_backbone(model: Model, size: int) -> None:
         raise UserError(f"model.backbone must be one of {choices}. Received: {model.backbone}")
     if size < least:
         raise UserError(
-            f"{model.backbone} takes images of {least} pixels or more; raise prepare.size. "
+            f"{model.backbone} needs images with a side of at least {least} pixels; raise "
+            "prepare.size, or validate.label_errors.size if this backbone is for label errors. "
             f"Received: {size}"
         )
 
 
 def check_imagenet(model: Model, size: int) -> None:
-    """Download the ImageNet weights of the backbone if they are not yet in the cache of Keras.
+    """Download the ImageNet weights of the backbone if they are not yet in Keras' cache.
 
     model: the section `model` of params.yaml, with `weights: imagenet`. size: the side of the
     square images, in pixels.
@@ -152,9 +156,9 @@ def build_backbone(model: Model, size: int) -> Any:
     """Build the keras.Model `backbone`, which maps pixels to features.
 
     model: the section `model` of params.yaml. size: the side of the square images, in pixels.
-    Returns a network from pixels uint8 [N, size, size, 3] to features float32 [N, D]. It includes
-    the scaling of the pixels and the average pooling. If `model.weights` is `imagenet`, the network
-    has ImageNet weights. Otherwise it has random weights.
+    Returns a network from pixels uint8 [N, size, size, 3] to features float32 [N, D]. The network
+    includes the scaling of the pixels and the average pooling. If `model.weights` is `imagenet`,
+    the network has ImageNet weights. Otherwise the network has random weights.
     Raises UserError if the backbone is unknown or does not accept the size, width or weights. Also
     raises UserError if the ImageNet weights cannot be downloaded, or if their sha256 differs from
     the sha256 in `APPLICATIONS`.
@@ -187,7 +191,7 @@ def _check_width(model: Model, application: Application) -> None:
 
 
 def _application(model: Model, application: Application, size: int) -> Any:
-    """Build the network of a Keras application. If it has ImageNet weights, check the weights."""
+    """Build the network of a Keras application. If it gets ImageNet weights, check the weights."""
     import keras
 
     arguments: dict[str, Any] = {
@@ -195,7 +199,7 @@ def _application(model: Model, application: Application, size: int) -> Any:
         "input_shape": (size, size, 3),
         "pooling": "avg",
         "weights": "imagenet" if model.weights == "imagenet" else None,
-    }  # `name` stays at its default, because Keras finds some settings and weights by this name.
+    }  # The argument `name` is not set, because Keras finds some weights by the default name.
     if application.widths:
         arguments["alpha"] = model.width
     construct = getattr(keras.applications, application.constructor)
@@ -218,13 +222,14 @@ def _check_content(network: Any, model: Model, application: Application, size: i
     if expected is None:
         log.info(
             f"the ImageNet weights of {model.backbone} of width {model.width} for {trained_on} px "
-            f"are not checked, since their published sha256 is not known; their sha256 is {actual}"
+            "are not checked, because Fovea has no sha256 to compare with; their sha256 is "
+            f"{actual}"
         )
     elif actual != expected:
         raise UserError(
             f"the ImageNet weights of {model.backbone} of width {model.width} are not the "
-            f"published ones: their sha256 is {actual}, and should be {expected}; remove the file, "
-            f"so that Keras downloads it again. Received: a file in {_keras_folder()}"
+            f"published weights; remove their file from {_keras_folder()}, so that Keras downloads "
+            f"it again. Received: sha256 {actual} instead of {expected}"
         )
 
 
@@ -232,7 +237,7 @@ def content_sha256(network: Any) -> str:
     """Return the sha256 of all weights of a network, as 64 hex digits.
 
     network: a keras.Model. The hash covers the name, the shape and the float32 bytes of each
-    tensor. It does not depend on the file from which the weights were read.
+    tensor. So equal weights have equal hashes, even if they were read from different files.
     """
     digest = hashlib.sha256()
     for weight in network.weights:
@@ -247,7 +252,7 @@ def _keras_folder() -> Path:
 
 
 def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Build the application with ImageNet weights, from the cache of Keras or by a download.
+    """Build the application with ImageNet weights, from Keras' cache or by a download.
 
     construct: the function of keras.applications. arguments: its keyword arguments.
     Raises UserError if the weights are not in the cache and cannot be downloaded.
@@ -255,7 +260,7 @@ def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     import socket
 
     timeout_s = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10)  # seconds; Keras sets no timeout, so it would wait forever
+    socket.setdefaulttimeout(10)  # in seconds; without this line a download could wait forever
     try:
         return construct(**arguments)
     except Exception as error:
@@ -266,7 +271,7 @@ def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
             looked_for /= address[1]
         raise UserError(
             f"the ImageNet weights of {construct.__name__} are not in Keras' cache and cannot be "
-            f"downloaded; put the file into the cache, or write `weights: none`. "
+            f"downloaded; put their file into the cache, or write `weights: none`. "
             f"Looked for: {looked_for}"
         ) from None
     finally:
@@ -274,7 +279,7 @@ def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 def scale_pixels(images: Any, pixels: PixelScale) -> Any:
-    """Add the layers that scale uint8 pixels to the range that the network was trained with.
+    """Add the layers that scale uint8 pixels to the values with which the network was trained.
 
     images: a Keras tensor uint8 [N, H, W, 3]. pixels: the name of the scaling, see `Application`.
     Returns a Keras tensor float32 [N, H, W, 3].
@@ -283,7 +288,7 @@ def scale_pixels(images: Any, pixels: PixelScale) -> Any:
 
     if pixels == "signed":
         return layers.Rescaling(1 / 127.5, -1.0, name="scale")(images)
-    # This layer multiplies by 1. Its only effect is that it converts uint8 to floating point.
+    # This layer multiplies by 1, so it only converts uint8 to floating point.
     floats = layers.Rescaling(1.0, name="scale")(images)
     if pixels == "imagenet":  # Keras uses the same numbers in its mode `torch`.
         means = [255 * mean for mean in (0.485, 0.456, 0.406)]
@@ -299,9 +304,9 @@ def scale_pixels(images: Any, pixels: PixelScale) -> Any:
 def _compact(pixels: Any, width: float) -> Any:
     """Add the layers of `compact`, a residual network for small images.
 
-    It has 3 stages of 2 pre-activation blocks (He et al., 2016). With width 1 the stages have 24,
-    48 and 96 channels. Another width multiplies these numbers, but a stage has at least 8 channels.
-    The second and the third stage each halve the height and the width of the image.
+    The network has 3 stages of 2 pre-activation blocks (He et al., 2016). With width 1 the stages
+    have 24, 48 and 96 channels. Another width multiplies these numbers, but a stage has at least 8
+    channels. The second and the third stage each halve the height and the width of the image.
 
     pixels: a Keras tensor float32 [N, H, W, 3]. width: the factor on the numbers of channels.
     Returns a Keras tensor float32 [N, C]; C is the number of channels of the last stage.

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 
 def load_keras() -> None:
-    """Import Keras, and list the devices so that the backend starts now.
+    """Import Keras. Also list the devices, because this starts the backend (TensorFlow).
 
-    TensorFlow 2.21 writes to file descriptor 2 (stderr) and ignores the setting
-    TF_CPP_MIN_LOG_LEVEL. So this function redirects file descriptor 2 to a temporary file. If an
-    exception is raised, the text in this file is printed. Otherwise the text is dropped.
+    During its start TensorFlow 2.21 writes to file descriptor 2 (stderr), even if the environment
+    variable TF_CPP_MIN_LOG_LEVEL forbids it. So this function redirects file descriptor 2 to a
+    temporary file. If an exception is raised, the text in the temporary file is printed. Otherwise
+    the text is dropped. The function does nothing if Keras is already imported.
     """
     if "keras" in sys.modules:
         return

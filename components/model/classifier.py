@@ -1,7 +1,7 @@
 """Section `model` of params.yaml → a classifier, which maps uint8 pixels to probabilities.
 
-A classifier has a network with two parts: the backbone maps pixels to features, and the head maps
-features to probabilities. A classifier also has the class names and the size of its images.
+The network of a classifier has two parts: the backbone maps pixels to features, and the head maps
+features to probabilities. A classifier also stores its class names and the size of its images.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,16 +21,17 @@ PREDICTION_BATCH = 64
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network, its class names, the size of its images and the origin of its first weights.
+    """A network, its class names, the size of its images, and the origin of its first weights.
 
     model: a keras.Model from pixels uint8 [N, size, size, 3] to probabilities float32
-        [N, num_classes]. It has the layers `backbone`, `dropout`, `logits` and `probabilities`.
+        [N, num_classes], with the layers `backbone`, `dropout`, `logits` and `probabilities`.
     class_names: the names of the classes, in the order of the columns of the probabilities.
     size: the side of the square images, in pixels.
-    resize: the method by which images of other sizes are resized (`squash`, `crop` or `pad`).
-    started_from: the origin of the weights at the start of training. `none`: random weights.
-        `imagenet`: ImageNet weights. Otherwise it is the sha256 of the model file that gave the
-        weights.
+    resize: the method by which images of other sizes are resized. `squash`: the aspect ratio
+        changes. `crop`: the longer side is cut. `pad`: the shorter side is filled with black.
+    started_from: the origin of the weights at the start of training. `none`: the weights were
+        random. `imagenet`: the weights were the ImageNet weights. Any other value is the sha256 of
+        the model file from which the weights were read.
     """
 
     model: Any
@@ -96,8 +97,8 @@ def warm_start_classifier(
     trained classifier. Do not use `source` after this call, because the new classifier may share
     layers with `source`. source_id: the sha256 of the file from which `source` was read.
     Raises UserError if the backbone that `model` names is unknown or does not accept the size or
-    width. Also raises UserError if the backbone of `source` has another architecture than the
-    backbone that `model` names, for example another width.
+    width. Also raises UserError if the backbone of `source` and the backbone that `model` names
+    have different architectures, for example different widths.
     """
     expected = build_backbone(model.model_copy(update={"weights": "none"}), size)
     backbone = source.backbone
@@ -105,7 +106,7 @@ def warm_start_classifier(
     if size != source.size:
         expected.set_weights(backbone.get_weights())
         backbone = expected
-    backbone.trainable = True  # The file may have been saved with frozen layers.
+    backbone.trainable = True  # `source` may have frozen layers.
     classifier = _add_head(backbone, model, class_names, resize, source_id)
     _copy_known_classes(classifier, source)
     return classifier
@@ -141,8 +142,9 @@ def _check_same_architecture(
     kinds = [[type(layer) for layer in leaf_layers(network)] for network in networks]
     if shapes[0] != shapes[1] or (source.size != expected.input_shape[1] and kinds[0] != kinds[1]):
         raise UserError(
-            "model.weights are of another backbone, width or size; write the values that "
-            f"the weights were trained with. Received: weights of {source.model.name} with "
+            "the weights in model.weights were trained with another backbone, width or size; write "
+            "the values of that training into params.yaml. "
+            f"Received: weights of {source.model.name} with "
             f"{backbone.count_params()} parameters at {source.size} px for {model.backbone} with "
             f"{expected.count_params()} parameters at {expected.input_shape[1]} px"
         )
@@ -179,7 +181,7 @@ def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.flo
 
 
 def outputs(model: Any, inputs: NDArray[Any], shown: str = "") -> NDArray[np.float32]:
-    """Return the outputs of a keras.Model, float32 [N, K]. They are computed batch by batch.
+    """Compute the outputs of a keras.Model batch by batch, and return them: float32 [N, K].
 
     model: a keras.Model whose outputs are vectors of length K. inputs: an array [N, …] of the
     inputs of the model. shown: the text of the progress bar; if it is empty, no bar is shown.

@@ -1,10 +1,11 @@
 """A classifier ⇄ a `.keras` file. Equal classifiers give files with equal bytes.
 
-A `.keras` file is a zip archive. Keras writes the date and memory addresses (shared_object_id) into
-the archive, so two files of the same model differ. Keras also writes no class names. For these two
-reasons `write_classifier` writes a new archive from the archive of Keras. The new archive has a
-fixed date, and it has the numbers 1, 2, 3 … instead of memory addresses. Its metadata.json contains
-these fields of `Classifier`: class_names, size, resize and started_from.
+A `.keras` file is a zip archive. The archive of Keras has two problems. First, it contains the date
+and memory addresses (shared_object_id), so two files of the same model differ. Second, the
+archive does not contain the class names. So `write_classifier` copies the archive of Keras into a
+new archive. The new archive contains a fixed date, and the numbers 1, 2, 3 … instead of memory
+addresses. The file metadata.json in the new archive contains these fields of `Classifier`:
+class_names, size, resize and started_from.
 """
 
 import json
@@ -62,7 +63,7 @@ def read_started_from(path: Path) -> str:
 
 
 def model_id(path: Path) -> str:
-    """Return the sha256 of a model file, 64 hex digits. In MLflow it is in the tag `model_id`."""
+    """Return the sha256 of a model file, 64 hex digits. MLflow's tag `model_id` has this value."""
     return sha256(path)
 
 
@@ -71,10 +72,14 @@ def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"no such model file. Received: {path}") from None
+        raise UserError(
+            "the model file does not exist; restore it with `dvc pull`, or create it with `dvc "
+            f"repro train`. Received: {path}"
+        ) from None
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
         raise UserError(
-            f"{path} is not a classifier that Fovea wrote. Received: {one_line(error)}"
+            f"{path} is damaged, or is not a model file that Fovea wrote; restore the file, or use "
+            f"another file. Received: {one_line(error)}"
         ) from None
 
 
@@ -108,8 +113,8 @@ def _rewrite(saved: Path, destination: Path, facts: dict[str, Any]) -> None:
 def number_objects(config: str) -> str:
     """Replace the memory addresses in a Keras configuration by the numbers 1, 2, 3 …
 
-    config: the configuration as JSON text. The first address in the text becomes 1, the second
-    becomes 2. If an address occurs again, it becomes the same number again.
+    config: the configuration as JSON text. The first address in the text becomes 1, and the next
+    different address becomes 2. Equal addresses become equal numbers.
 
     >>> number_objects('[{"shared_object_id": 140031}, {"shared_object_id": 139802}]')
     '[{"shared_object_id": 1}, {"shared_object_id": 2}]'

@@ -1,7 +1,8 @@
 """Labels and predictions → balanced accuracy, which is the mean of the recalls of the classes.
 
-The stages `train` and `evaluate` use the functions of this file, so their values can be compared. A
-class without images has no recall, so the mean is over the other classes.
+The recall of a class is the share of its images that are predicted as this class. A class without
+images has no recall, so it is left out of the mean. The stages `train` and `evaluate` use the same
+functions of this file, so their balanced accuracies can be compared.
 """
 
 from typing import Any
@@ -44,10 +45,10 @@ def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
 
 
 def mean_of_defined(values: Floats) -> Floats:
-    """Return the mean over the classes, which are the first axis. NaN values are left out.
+    """Return the mean over the first axis, which is the axis of the classes. NaNs are left out.
 
     values: the values of each class, float [C, …]. Returns the means, float […]. A mean is NaN if
-    all of its values are NaN.
+    the values of all classes are NaN.
 
     >>> mean_of_defined(np.array([[0.5, np.nan], [1.0, np.nan]]))
     array([0.75,  nan])

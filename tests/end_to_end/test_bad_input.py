@@ -61,7 +61,7 @@ def test_too_few_images_of_a_class(folder):
         ({"model": {"backbone": "resnet51"}}, r"model.backbone must be one of compact, .*resnet51"),
         (
             {"model": {"backbone": "xception", "width": 1.0}},
-            r"xception takes images of 71 pixels .*Received: 16",
+            r"xception needs images with a side of at least 71 pixels.*Received: 16",
         ),
         ({"model": {"weights": "data/weights/gone.keras"}}, r"gone.keras"),
         (

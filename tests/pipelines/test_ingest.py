@@ -47,7 +47,7 @@ def test_a_second_run_reads_nothing_and_writes_the_same_bytes(
     artifacts.MANIFEST.unlink()
     capsys.readouterr()
     ingest.run(params.ingest)
-    assert "0 images to read, 200 known already" in capsys.readouterr().out
+    assert "0 images to read, 200 unchanged since an earlier run" in capsys.readouterr().out
     assert artifacts.MANIFEST.read_bytes() == first
     assert [path.name for path in artifacts.STATE.iterdir()] == ["known.sqlite"]
 
@@ -71,7 +71,7 @@ def test_after_an_addition_only_the_new_images_are_read(
     add_images(tmp_path / "new")
     capsys.readouterr()
     ingest.run(params.ingest)
-    assert "2 images to read, 200 known already" in capsys.readouterr().out
+    assert "2 images to read, 200 unchanged since an earlier run" in capsys.readouterr().out
 
 
 def flip_last_byte(path: Path) -> None:

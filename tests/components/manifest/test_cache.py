@@ -169,7 +169,7 @@ def test_a_file_in_use_is_done_without_and_stays(
         cache.add(rows("b"))
         cache.add(rows("c"))
     other.close()
-    assert capsys.readouterr().out.count("are read again in the next run") == 1
+    assert capsys.readouterr().out.count("some image files are read again in the next run") == 1
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, 266, 1544])  # a read fails, no rights

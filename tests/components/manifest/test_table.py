@@ -173,7 +173,7 @@ def test_a_table_gives_labels_groups_splits_and_more(raw: Path, ingest: Ingest) 
 @pytest.mark.parametrize("name", ["image_id", "fingerprint", "fault", "fold", "reason"])
 def test_a_column_that_the_manifest_needs_is_refused(name: str, raw: Path, ingest: Ingest) -> None:
     table_of(raw, f"path,label,{name}", "cat/dog/3.jpg,a,1", "cat/1.PNG,b,2")
-    with pytest.raises(UserError, match=f"names that the manifest needs.*Received: {name}"):
+    with pytest.raises(UserError, match=f"names that the manifest reserves.*Received: {name}"):
         build_manifest(raw, ingest)
 
 

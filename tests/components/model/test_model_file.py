@@ -56,17 +56,17 @@ def test_no_images_give_no_probabilities(classifier):
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 torn"])
 def test_a_damaged_file_is_one_sentence(content, tmp_path):
     (tmp_path / "m.keras").write_bytes(content)
-    with pytest.raises(UserError, match="is not a classifier that Fovea wrote"):
+    with pytest.raises(UserError, match="is not a model file that Fovea wrote"):
         read_classifier(tmp_path / "m.keras")
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"no such model file.*gone\.keras"):
+    with pytest.raises(UserError, match=r"the model file does not exist.*gone\.keras"):
         read_classifier(tmp_path / "gone.keras")
 
 
 def test_a_foreign_archive_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
         archive.writestr("metadata.json", '{"keras_version": "3.0"}')
-    with pytest.raises(UserError, match="is not a classifier that Fovea wrote"):
+    with pytest.raises(UserError, match="is not a model file that Fovea wrote"):
         read_classifier(tmp_path / "m.keras")

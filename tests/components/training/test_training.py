@@ -207,7 +207,7 @@ def test_a_warm_start_from_another_architecture_is_refused(hyperparameters, trai
     wider = hyperparameters.with_overrides(
         {"model.width": 1.0, "model.weights": "data/weights/first.keras"}
     )
-    with pytest.raises(UserError, match="of another backbone, width or size"):
+    with pytest.raises(UserError, match="with another backbone, width or size"):
         train_here(wider, weights=first.file)
 
 
