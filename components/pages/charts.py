@@ -1,7 +1,8 @@
 """Numbers → the positions and sizes of the parts of charts. `charts.html.jinja` draws them as SVG.
 
-The data report has histograms of facts. The test report has line charts of the training. All
-positions and sizes are in units of the SVG image. A larger y is lower on the page.
+The report on the images has histograms of facts, which are numbers about how an image looks. The
+report on the model has line charts of the training. All positions and sizes are in units of the SVG
+image. A larger y is lower on the page.
 """
 
 import math
@@ -18,15 +19,16 @@ NAME_DISTANCE = 15.0  # minimum vertical distance of two names, so that they do 
 WIDTH, HEIGHT = 300.0, 84.0
 LOWEST = 2.0  # minimum height of a column, so that a column with a count of 1 is visible
 GAP = 1.5  # maximum width of the gap between two columns
-MOST = 0.5  # Heights are logarithmic if one column has more than this share of all values.
-# The preferred numbers of intervals between the labels of an axis. With more intervals, the labels
-# could overlap.
+# If one column has more than this share of all values, the heights of all columns are logarithmic.
+MOST = 0.5
+# The preferred numbers of intervals into which the labels divide the axis of a histogram. With more
+# intervals, the labels could overlap.
 LABEL_INTERVALS = range(3, 7)
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis. at: the position of the mark on the axis. text: the label of the mark."""
+    """A mark on an axis. at: its x position or its y position. text: its label."""
 
     at: float
     text: str
@@ -51,7 +53,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of the training. Its epochs are between the x positions `start` and `end`."""
+    """A phase of the training, whose epochs are between the x positions `start` and `end`."""
 
     name: str
     start: float
@@ -60,7 +62,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class LineChart:
-    """A line chart with one curve for each measured value. The x axis shows the epochs."""
+    """A line chart with several curves, such as train and val. The x axis shows the epochs."""
 
     title: str
     x_ticks: tuple[Tick, ...]
@@ -104,7 +106,7 @@ class Histogram:
 def round_steps(low: float, high: float, steps: int) -> list[float]:
     """Return round numbers for the labels of an axis that shows `low` to `high`.
 
-    The distance from one number to the next is always the same. There are about `steps` such
+    The distance from one number to the next is always the same. The result has about `steps`
     distances. The first number is at most `low`, and the last number is at least `high`.
 
     >>> round_steps(12, 3100, 5)
@@ -122,9 +124,9 @@ def line_chart(
 ) -> LineChart:
     """Compute a line chart of values by epoch.
 
-    title: the title of the chart. curves: name of a curve → one value for each epoch. phases: the
-    name of the phase of each epoch. Values that are not finite are left out, so that the other
-    values of the curve can still be drawn.
+    title: the title of the chart. curves: name of a curve → one value for each epoch. phases: for
+    each epoch, the name of its training phase. Values that are NaN or infinite are left out, so
+    that all other values of the curve can be drawn.
     """
     finite = [value for values in curves.values() for value in values if math.isfinite(value)]
     steps = round_steps(min(finite), max(finite), 5) if finite else [0.0, 1.0]
@@ -176,9 +178,9 @@ def _phases(phases: Sequence[str], axes: _Axes) -> Iterator[Phase]:
 
 
 def _separate_names(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """Move the names of lines down so far that they do not overlap.
+    """Move the names of lines down, so that the names do not overlap.
 
-    The lines are processed and returned from the top of the chart to the bottom.
+    The lines are processed and returned in the order of their last points, from top to bottom.
     """
     placed: list[Line] = []
     for line in sorted(lines, key=lambda line: line.y):
@@ -195,14 +197,15 @@ def histogram(
 ) -> Histogram:
     """Compute a histogram. All its columns have the same width.
 
-    edges: float [n + 1], the edges of the bins in rising order. counts: int [n], the number of
+    edges: float [n + 1], the edges of the bins in ascending order. counts: int [n], the number of
     values in each bin. median: the median of the values, None if there is no value. write: a
     function that returns an edge as text.
 
-    If the bins differ in width, the axis may cover several orders of magnitude, and many bins may
-    be empty. In this case the empty bins at both ends are left out, except one bin at each end.
+    If the bins differ in width, empty bins at the start and at the end of the axis are left out,
+    except one bin at each end. The reason is that such bins may cover several orders of magnitude,
+    so many of them may be empty.
 
-    If one bin has more than the share MOST of all values, the other columns could be too low to
+    If one bin has more than the share MOST of all values, all other columns could be too low to
     see. In this case the heights are logarithmic, unless all other bins are empty.
     """
     if not _has_equal_bins(edges):
@@ -231,6 +234,7 @@ def _has_equal_bins(edges: Sequence[float]) -> bool:
 
 
 def _trim(edges: Sequence[float], counts: Sequence[int]) -> tuple[Sequence[float], list[int]]:
+    # If all bins are empty, all bins are returned.
     filled = [number for number, count in enumerate(counts) if count] or [0, len(counts) - 1]
     first, last = max(0, filled[0] - 1), min(len(counts), filled[-1] + 2)
     return edges[first : last + 1], list(counts[first:last])
@@ -250,9 +254,9 @@ def _height(count: int, most: int, is_log: bool) -> float:
 def _bins_per_label(bins: int) -> int:
     """Return the number of bins from one label of the axis to the next label.
 
-    If possible, the labels divide the axis into 3 to 6 equal intervals, so that the last
-    edge also has a label. Otherwise there are at most 6 intervals, and the last label may be before
-    the last edge.
+    If possible, the labels divide the axis into 3 to 6 equal intervals. Then the last edge also has
+    a label. Otherwise the labels divide the axis into at most 6 intervals, and the last edge may
+    have no label.
     """
     fitting = [
         number

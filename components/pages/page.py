@@ -1,4 +1,4 @@
-"""A template and its values → one HTML page that needs no other file.
+"""A Jinja template and its values → one HTML page that needs no other file.
 
 The template of every report extends `frame.html.jinja`, and `frame.html.jinja` includes
 `style.css`. So all reports have the same style. The style has a light and a dark variant, and rules
@@ -12,6 +12,7 @@ from typing import Any
 from components.pages.words import figure, name, percent
 from components.words import count_text, number_text
 
+# The names of the functions that templates can use as filters.
 FILTERS = {
     "count": number_text,
     "counted": count_text,

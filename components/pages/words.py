@@ -7,9 +7,9 @@ from markupsafe import Markup, escape
 # If a name has more characters than this, the page shows only its start and its end. A path on
 # Linux may have about 4,000 characters.
 LONGEST_NAME = 300
-# Two invisible characters that are not escaped, because Persian, Indic scripts and emoji need them.
+# These two invisible characters are not escaped, since Persian, Indic scripts and emoji need them.
 JOINERS = "\u200c\u200d"
-# A browser does not show blanks at the ends of a text. It shows repeated blanks as one blank.
+# A browser does not show spaces at the ends of a text, and shows repeated spaces as one space.
 ODD_BLANKS = re.compile(r"^ +| +$| {2,}")
 BREAKS = re.compile(r"(?<=[/_.\-])(?=[^/_.\-])")  # the places in a path at which a line may break
 
@@ -22,7 +22,8 @@ def figure(value: float | None) -> str:
 def percent(share: float) -> str:
     """Write a share, 0 to 1, in percent.
 
-    Only a share of exactly 0 is written as 0 %, and only a share of exactly 1 as 100 %.
+    Only a share of exactly 0 is written as 0 %, and only a share of exactly 1 is written as 100 %.
+    A share that is nearly 0 or nearly 1 is written as `< 0.1 %` or `> 99.9 %`.
     """
     if 0 < share < 0.001:
         return "< 0.1 %"
@@ -34,11 +35,11 @@ def percent(share: float) -> str:
 def name(text: str) -> Markup:
     r"""Write a label or a path as HTML, so that a reader sees all its characters.
 
-    Characters that HTML uses as markup, such as `<`, are escaped. Invisible characters, and
-    characters that reverse the direction of text, are written as escapes (\n, \u202e). Blanks at
-    the ends and repeated blanks are written as ␣. Escapes and ␣ are inside of `<i class="odd">`. A
-    line may break after a separator such as `/`. If a text has more than LONGEST_NAME characters,
-    its middle is replaced by `…`.
+    Characters that HTML uses as markup, such as `<`, are escaped for HTML. Invisible characters,
+    and characters that reverse the direction of text, are written as Python escapes, such as \n or
+    \u202e. Spaces at the ends and repeated spaces are written as ␣. Python escapes and ␣ are inside
+    of `<i class="odd">`. A line may break after a separator such as `/`. If a text has more than
+    LONGEST_NAME characters, its middle is replaced by `…`.
     """
     shown = BREAKS.sub("<wbr>", str(escape(_shortened(text))))
     shown = ODD_BLANKS.sub(lambda blanks: _odd("␣" * len(blanks[0])), shown)

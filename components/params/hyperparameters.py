@@ -1,4 +1,4 @@
-"""The sections `model` and `train` together. They contain the values that a search may change."""
+"""The sections `model` and `train` of params.yaml, whose values a search may change."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from components.params.train import Train
 
 
 class Hyperparameters(Section):
-    """The sections `model` and `train`. A search may change the values in these sections."""
+    """The sections `model` and `train` of params.yaml as one object."""
 
     model: Model
     train: Train
@@ -38,11 +38,12 @@ class Hyperparameters(Section):
             for part in path:
                 node = node.get(part) if isinstance(node, dict) else None
             # Three cases are refused: the section is unknown, the key is unknown, or the key is the
-            # name of a section. An unknown key gives {} here, which is a dict like a section.
+            # name of a section. The value of a section is a dict. For an unknown key, `get` also
+            # returns a dict, which is empty.
             if not isinstance(node, dict) or isinstance(node.get(key, {}), dict):
                 raise UserError(
-                    "only values of model and train can be searched, and this is the name of none "
-                    f"of them. Received: {name}"
+                    "only values of model and train can be searched; write a name such as "
+                    f"train.head.epochs. Received: {name}"
                 )
             node[key] = value
         try:

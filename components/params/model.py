@@ -9,12 +9,13 @@ from components.params.section import Section
 
 WEIGHTS_FOLDER = "data/weights"
 # The pattern for a version of a registered model, such as models:/birds/3#sha256=… The sha256 is
-# required, but the pattern also matches a version without it. For such a version,
-# components/registry/weights.py raises an error. The message contains the correct sha256.
+# required, but the pattern also matches a version without sha256. In this case
+# components/registry/weights.py raises an error whose message contains the correct sha256.
 VERSION = re.compile(
     r"models:/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<number>[1-9]\d*)"
     r"(#sha256=(?P<sha256>[0-9a-f]{64}))?"
 )
+# The pattern for an alias of a registered model, such as models:/birds@champion.
 ALIAS = re.compile(r"models:/[^/@]+@(?P<alias>.*)")
 # The pattern for the relative POSIX path of a file. No part of the path may begin with a dot, for
 # two reasons. The part `..` could lead to another folder. Hidden files are ignored by DVC.
@@ -24,9 +25,9 @@ FILE = re.compile(rf"{WEIGHTS_FOLDER}(/[^/\\.\s][^/\\\n]*)+\.keras")
 def check_weights(weights: str) -> str:
     """Return `weights` unchanged if it has one of the four permitted forms.
 
-    The permitted forms are `imagenet`, `none`, a file below data/weights, and a version of a
-    registered model. Any other form could later lead to different weights, and DVC would not notice
-    the change. So other forms are refused.
+    The permitted forms are `imagenet`, `none`, a file in the folder data/weights, and a version of
+    a registered model. All other forms are refused. The reason is that another form could later
+    lead to different weights, and DVC would not notice the change.
     weights: the value of `model.weights` in params.yaml.
     Raises ValueError if the form is not permitted. The text of the error is the rule. pydantic
     turns the error into a ValidationError.
@@ -38,14 +39,15 @@ def check_weights(weights: str) -> str:
         return weights
     if ALIAS.fullmatch(weights):
         raise ValueError(
-            "an alias can point to another version later, so name the version itself: `fovea "
-            "retrain --from champion` writes the version of the champion here; without a champion, "
-            "write imagenet or none"
+            "an alias can point to another version later, so write a version: `fovea retrain "
+            "--from champion` writes the version of the champion; if there is no champion, write "
+            "imagenet or none"
         )
     if weights.endswith(".keras"):
         raise ValueError(
-            f"a file must be below {WEIGHTS_FOLDER}, which DVC watches: move it there and write "
-            f"{WEIGHTS_FOLDER}/NAME.keras, without `./`, `//` or a name that starts with a dot"
+            f"a file must be below {WEIGHTS_FOLDER}, so that DVC notices changes of the file: move "
+            f"the file into this folder and write {WEIGHTS_FOLDER}/NAME.keras, without `./`, `//` "
+            "or a name that starts with a dot"
         )
     raise ValueError(
         f"be imagenet, none, {WEIGHTS_FOLDER}/NAME.keras, or models:/NAME/3#sha256=<64 digits, 0-9 "
@@ -69,5 +71,5 @@ class Model(Section):
         "of version 3 of a registered model"
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="rate of the dropout before the logits"
+        description="rate of the dropout before the last layer, which computes the logits"
     )

@@ -8,7 +8,11 @@ from components.params.section import Section, Side
 
 
 class Prepare(Section):
-    """The size of the images for the network, and how images are resized to this size."""
+    """The size of the images for the network, and how images are resized to this size.
+
+    resize: `squash`: the aspect ratio changes. `crop`: the longer side is cut. `pad`: black
+    pixels are added at the shorter side.
+    """
 
     size: Side = Field(description="side of the square images, in pixels")
     resize: Literal["squash", "crop", "pad"]

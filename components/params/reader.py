@@ -27,7 +27,11 @@ from components.params.validate import Validate
 
 
 class Params(Section):
-    """All values of params.yaml: `seed`, a section for each stage, and the section `model`."""
+    """All values of params.yaml: `seed`, a section for each stage, and the section `model`.
+
+    The rules are checked for the values in params.yaml, and also for the values in `search.space`,
+    with which a search may replace them.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     ingest: Ingest
@@ -56,11 +60,11 @@ class Params(Section):
         return self
 
     def models_to_try(self) -> list[Model]:
-        """Return the model in params.yaml, then the models that the search may choose.
+        """Return the section `model` of params.yaml, then its variants that a search may try.
 
         The caller checks the backbones and the weights of these models. The dropout has no
-        influence on this check, so all models have the dropout in params.yaml. For a range, only
-        the models with its lowest and its highest value are returned.
+        influence on this check, so all models have the dropout in params.yaml. For a range of
+        values, only the models with the lowest and the highest value are returned.
         """
         space = self.search.space if self.search.trials else {}
         names = [name for name in space if name.startswith("model.") and name != "model.dropout"]
@@ -94,7 +98,7 @@ def read_params(path: Path) -> Params:
         problem = one_line(error, longest=None)
         raise UserError(f"{path} is not valid YAML. Received: {problem}") from None
     if not isinstance(tree, dict):
-        raise UserError(f"{path} must hold sections such as `train:`. Received: {tree!r}")
+        raise UserError(f"{path} must have sections such as `train:`. Received: {tree!r}")
     try:
         return Params.model_validate(_with_tuples(tree))
     except ValidationError as error:
@@ -102,7 +106,7 @@ def read_params(path: Path) -> Params:
 
 
 def _with_tuples(node: Any) -> Any:
-    """Replace all lists by tuples, since tuples cannot change, and all keys by strings."""
+    """Replace all lists by tuples, because tuples cannot change. Replace all keys by strings."""
     if isinstance(node, dict):
         return {str(key): _with_tuples(value) for key, value in node.items()}
     return tuple(map(_with_tuples, node)) if isinstance(node, list) else node

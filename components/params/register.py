@@ -8,7 +8,7 @@ from components.params.section import Confidence, Resamples, Section, Share
 
 
 class Floors(Section):
-    """Minimum scores on the split test. A version with a lower score is not promoted."""
+    """Minimum scores on the split test. A new version with a lower score is rejected."""
 
     accuracy: Share
     balanced_accuracy: Share
@@ -16,15 +16,22 @@ class Floors(Section):
 
 
 class Register(Section):
-    """The name of the registered model, and the rules for a new version to become the champion."""
+    """The name of the registered model, and the rules for a new version to become the champion.
+
+    The champion is the version in use.
+    promote: `manual`: a person decides whether a new version becomes the champion. `auto`: the
+    version becomes the champion if the verdict of the stage `register` is `promote`.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     promote: Literal["manual", "auto"]
     confidence: Confidence = Field(
-        description="confidence level of the intervals of scores, and of the intervals of "
-        "differences from the scores of the champion"
+        description="confidence level, such as 0.95, of the intervals of scores, and of the "
+        "intervals of differences from the scores of the champion"
     )
-    resamples: Resamples = Field(description="number of bootstrap resamples")
+    resamples: Resamples = Field(
+        description="number of bootstrap resamples from which the intervals are computed"
+    )
     max_recall_drop: Share = Field(
         description="the recall of a class may be lower than the champion's recall of this class "
         "by at most this number"

@@ -1,4 +1,7 @@
-"""Section `search`: the Optuna study that chooses hyperparameters."""
+"""Section `search`: the Optuna study that chooses hyperparameters.
+
+A study consists of trials. A trial is one training with values that Optuna chooses.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -8,13 +11,16 @@ from components.params.section import Count, Positive, Section, require
 
 
 class Choices(Section):
-    """The values that a trial may choose, as a list."""
+    """The values of one hyperparameter that a search may try, as a list."""
 
     choices: tuple[str | int | float | bool, ...] = Field(min_length=1)
 
 
 class Range(Section):
-    """The values that a trial may choose: all numbers from low to high, both included."""
+    """The values of one hyperparameter that a search may try: all numbers from low to high.
+
+    The range includes the numbers low and high.
+    """
 
     low: int | float
     high: int | float
@@ -23,7 +29,8 @@ class Range(Section):
     @model_validator(mode="after")
     def _check_bounds(self) -> "Range":
         require(self, self.low < self.high, "low must be below high")
-        return require(self, not self.log or self.low > 0, "a log range must start above 0")
+        rule = "low must be above 0 if log is true"
+        return require(self, not self.log or self.low > 0, rule)
 
 
 def _kind(values: Any) -> str:
@@ -32,8 +39,8 @@ def _kind(values: Any) -> str:
     pydantic calls this function to choose one class: Range for "range", and Choices for "choices".
     Only the chosen class checks `values`. So a user sees no errors from the other class.
 
-    values: an entry of `search.space`. It is a dict if it was read from params.yaml. It can also be
-    an object of the class Range or Choices.
+    values: an entry of `search.space`. The entry is a dict if it was read from params.yaml.
+    Otherwise the entry is an object of the class Range or Choices.
     """
     given = values if isinstance(values, dict) else getattr(values, "__dict__", {})
     return "range" if "low" in given or "high" in given else "choices"
@@ -45,16 +52,21 @@ SpaceValues = Annotated[
 
 
 class Search(Section):
-    """The Optuna study that chooses hyperparameters before training."""
+    """The Optuna study that chooses hyperparameters before training.
+
+    The first trial uses the values in params.yaml if these values are in the search space.
+    """
 
     trials: Count = Field(
         description="number of trials; 0: no search, all values are from params.yaml"
     )
     maximize: Literal["val_accuracy", "val_balanced_accuracy"]
-    epochs: Positive = Field(description="maximum number of fine-tune epochs of a trial")
+    epochs: Positive = Field(
+        description="maximum number of epochs of a trial in the phase `finetune`"
+    )
     startup_trials: Positive = Field(
-        description="number of trials with random values; for later trials TPE chooses the values, "
-        "and bad trials are stopped early"
+        description="number of trials at the start, with random values; Optuna's method TPE "
+        "chooses the values of all later trials, and later trials with low scores stop early"
     )
     space: dict[str, SpaceValues] = Field(
         description="dotted name of a hyperparameter → the values to try"

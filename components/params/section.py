@@ -18,7 +18,7 @@ Side = Annotated[int, Field(ge=8, le=1024)]
 
 
 class Section(BaseModel):
-    """A section of params.yaml, or a part of a section. Its values cannot be changed.
+    """A section of params.yaml, or a part of a section. The values of a section cannot be changed.
 
     Raises pydantic's ValidationError if a key is unknown or missing, if a value has a wrong type or
     is out of bounds, or if a number is NaN or infinite.

@@ -4,26 +4,27 @@ from pydantic import ValidationError
 
 
 def broken_rules(error: ValidationError) -> list[str]:
-    """Return a sentence for each key that breaks a rule.
+    """Return a sentence for each key of params.yaml that breaks a rule.
 
     If a key breaks several rules, its sentence is about the first of these rules.
+    error: the error that pydantic raised when it checked params.yaml.
     """
     sentences: dict[str, str] = {}
     for item in error.errors():
         keys = [str(key) for key in item["loc"]]
         if keys[:2] == ["search", "space"]:
-            # The fourth key is the tag `range` or `choices`, which pydantic adds. It is removed,
-            # because params.yaml has no such key.
+            # The fourth key is the tag `range` or `choices`, which pydantic adds. The tag is
+            # removed, because it is no key of params.yaml.
             del keys[3:4]
         elif "labels" in keys:
             # After `labels` pydantic adds the type that it tried, and for a list also a position.
-            # These keys are removed, because params.yaml has no such keys.
+            # The type and the position are removed, because they are no keys of params.yaml.
             del keys[keys.index("labels") + 1 :]
         key = ".".join(keys) or "params"
         if item["type"] == "extra_forbidden":
             text = f"{key} is not a known key. Received: {item['input']!r}"
         elif item["type"] == "missing":
-            text = f"{key} is missing; every value must be written out"
+            text = f"{key} is missing; write it into params.yaml, because there are no defaults"
         elif item["type"] == "value_error" and not keys:
             text = str(item["ctx"]["error"])
         else:

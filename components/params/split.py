@@ -6,8 +6,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components.params.section import Section, require
 
-# The order is important. If two splits contain copies of an image, only the copy in the split that
-# comes first in this list is used.
+# The order is important. If images in different splits are copies of each other, only the image in
+# the split that comes first in this list is used.
 SPLITS = ("train", "val", "test")
 
 
@@ -26,13 +26,17 @@ class Split(Section):
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
     given: Literal["ignore", "stop", "set_aside"] = Field(
-        description="what to do if the data set already says which images are in train, val and "
-        "test. ignore: do not use this; stop: use it, but end the run if two of the three contain "
-        "copies of the same image; set_aside: use it, and leave such copies out of val and test"
+        description="what to do if the data set comes with its own splits train, val and test. "
+        "ignore: make new splits; stop: use its splits, but end the run if two of its splits "
+        "contain copies of the same image; set_aside: use its splits, but do not use an image of "
+        "val or test if an earlier split contains a copy of it"
     )
-    folds: Folds = Field(description="number of folds of the images in train and val; 0: no folds")
+    folds: Folds = Field(
+        description="number of folds (parts for cross-validation) of the images in train and val; "
+        "0: no folds"
+    )
 
     @model_validator(mode="after")
     def _check_room_for_train(self) -> "Split":
-        rule = "val + test must leave room for train"
+        rule = "val + test must be below 1, so that images are left for train"
         return require(self, self.val + self.test < 1, rule)

@@ -31,9 +31,9 @@ class Augmentation(Section):
 
 
 class Head(Section):
-    """The first phase: only the head is trained.
+    """The first phase: only the head, the last layer of the network, is trained.
 
-    The phase is skipped if `model.weights` is `none`, because the backbone then has random weights.
+    If `model.weights` is `none`, the backbone has random weights, so the phase is skipped.
     """
 
     epochs: Count
@@ -46,7 +46,8 @@ class FineTune(Section):
     epochs: Count
     learning_rate: Rate
     unfreeze: Share = Field(
-        description="share of the backbone's layers to train, counted from the output"
+        description="share of the layers of the backbone that are trained; the layers nearest to "
+        "the output are chosen"
     )
     warmup: Share = Field(description="share of the steps in which the learning rate rises from 0")
 
@@ -61,16 +62,20 @@ class EarlyStopping(Section):
 
 
 class Train(Section):
-    """How the classifier is trained."""
+    """How the classifier is trained.
+
+    loss: the loss function. `cross_entropy`: the usual loss. `focal`: gives less weight to images
+    that the network already classifies well. `logit_adjusted`: gives more weight to rare classes.
+    """
 
     batch_size: Positive
     loss: Literal["cross_entropy", "focal", "logit_adjusted"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = Field(
-        description="gamma of the loss `focal`"
+        description="gamma, the exponent of the loss `focal`"
     )
     logit_adjustment: Annotated[float, Field(ge=0, le=10)] = Field(
-        description="tau of the loss `logit_adjusted`"
+        description="tau, the strength of the adjustment of the loss `logit_adjusted`"
     )
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     head: Head

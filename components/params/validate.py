@@ -1,4 +1,9 @@
-"""Section `validate`: expectations on the manifest, and what a run does if an expectation fails."""
+"""Section `validate`: expectations on the manifest, and what a run does if an expectation fails.
+
+The manifest is a table with one row for each image file. An expectation is a rule that the manifest
+must meet. The docstring of a class below says what the rule is. "Facts" are numbers about how an
+image looks; components/images/facts.py explains them.
+"""
 
 from typing import Annotated, Literal
 
@@ -7,12 +12,14 @@ from pydantic import Field, model_validator
 from components.params.model import Model, Weights
 from components.params.section import Positive, Section, Share, Side, require
 
+# What a run does if an expectation fails. `quarantine`: the later stages do not use the images that
+# break the rule. `stop`: the run ends. `warn`: the run continues, and the report has a warning.
 OnFail = Literal["quarantine", "stop", "warn"]
 TableOnFail = Literal["stop", "warn"]
 
 
 class RowRule(Section):
-    """An expectation on single rows. The rows that do not meet it can be quarantined."""
+    """An expectation on single rows. The rows that break the rule can be quarantined."""
 
     on_fail: OnFail
 
@@ -24,13 +31,16 @@ class TableRule(Section):
 
 
 class Format(RowRule):
-    """The allowed formats. The format is read from the content of a file, not from its name."""
+    """Every file has an allowed format. The format is recognised by the bytes of the file."""
 
     allowed: tuple[Literal["jpeg", "png", "webp", "bmp", "npy"], ...] = Field(min_length=1)
 
 
 class Size(RowRule):
-    """The minimum of the shorter side and the maximum of the longer side, in pixels."""
+    """Every image has sides of an allowed length, in pixels.
+
+    min_px: the minimum of the shorter side. max_px: the maximum of the longer side.
+    """
 
     min_px: Positive
     max_px: Positive
@@ -41,13 +51,13 @@ class Size(RowRule):
 
 
 class LabelKnown(RowRule):
-    """The labels that are allowed."""
+    """Every label is one of the allowed labels."""
 
     labels: Literal["any"] | tuple[str, ...] = Field(description="`any`, or the list of labels")
 
 
 class ImagesPerClass(RowRule):
-    """The minimum number of images of a class. Quarantined images are not counted.
+    """Every class has at least `min` images. Quarantined images are not counted.
 
     If a class has fewer images, all its images can be quarantined.
     """
@@ -56,53 +66,56 @@ class ImagesPerClass(RowRule):
 
 
 class FaultShare(TableRule):
-    """The maximum share of rows with a fault. Rows with a fault are always quarantined."""
+    """The share of rows with a fault is at most `max`.
+
+    A fault is the reason why a file cannot be used. Rows with a fault are always quarantined.
+    """
 
     max: Share
 
 
 class DuplicateShare(RowRule):
-    """The maximum share of rows that have the same pixels as an earlier row.
+    """The share of images with the same pixels as an image in an earlier row is at most `max`.
 
-    These rows can be quarantined.
+    The images with the same pixels as an earlier image can be quarantined.
     """
 
     max: Share
 
 
 class LabelSlips(TableRule):
-    """Labels that differ only in case or blanks, such as `Glass` and `glass `."""
+    """No two labels differ only in capital letters or spaces, as `Glass` and `glass ` do."""
 
 
 class Dark(RowRule):
-    """Images in which at least 99 % of the pixels are dark."""
+    """No image is too dark."""
 
     min_p99: Share = Field(
-        description="luma, 0 to 1; an image is too dark if at least 99 % of its pixels are darker "
-        "than this luma"
+        description="luma (brightness), 0 to 1; an image is too dark if at least 99 % of its "
+        "pixels are darker than this luma"
     )
 
 
 class Bright(RowRule):
-    """Images in which more than 99 % of the pixels are bright."""
+    """No image is too bright."""
 
     max_p1: Share = Field(
-        description="luma, 0 to 1; an image is too bright if more than 99 % of its pixels are "
-        "brighter than this luma"
+        description="luma (brightness), 0 to 1; an image is too bright if more than 99 % of its "
+        "pixels are brighter than this luma"
     )
 
 
 class Blurry(RowRule):
-    """Images without sharp edges."""
+    """Every image has sharp edges. An image without sharp edges is blurred."""
 
     min_sharpness: Annotated[float, Field(ge=0)] = Field(
         description="minimum of the fact `sharpness`: the strength of the strongest 1 % of edges, "
-        "divided by the range of the luma; see components/images/facts.py"
+        "divided by the range of the luma (brightness); see components/images/facts.py"
     )
 
 
 class LowInformation(RowRule):
-    """Images whose grey levels contain little information, for example only two levels."""
+    """The grey levels of every image contain enough information. One level contains none."""
 
     min_entropy: Annotated[float, Field(ge=0, le=8)] = Field(
         description="minimum entropy of the grey levels, in bits per pixel"
@@ -110,15 +123,15 @@ class LowInformation(RowRule):
 
 
 class Uniform(RowRule):
-    """Images in which all pixels have nearly the same luma."""
+    """No image has nearly the same luma in all its pixels."""
 
     min_contrast: Share = Field(
-        description="minimum standard deviation of the luma; the luma is from 0 to 1"
+        description="minimum standard deviation of the luma (brightness); the luma is from 0 to 1"
     )
 
 
 class OddAspect(RowRule):
-    """Images whose longer side is many times as long as the shorter side."""
+    """The longer side of an image is not much longer than the shorter side."""
 
     max_ratio: Annotated[float, Field(ge=1)] = Field(
         description="maximum ratio of the longer side to the shorter side"
@@ -126,24 +139,24 @@ class OddAspect(RowRule):
 
 
 class OddSize(RowRule):
-    """Images that are much larger or much smaller than the median image."""
+    """No image is much larger or much smaller than the median image."""
 
     max_factor: Annotated[float, Field(ge=1)] = Field(
-        description="maximum factor between the size of an image and the median size; the size is "
-        "the square root of the area"
+        description="maximum factor between the size of an image and the median size of all "
+        "images; the size is the square root of the area"
     )
 
 
 class Border(RowRule):
-    """Images with a frame of one colour, such as black bars."""
+    """No image has a large frame of one colour, such as black bars."""
 
     max_share: Share = Field(description="maximum share of the area that the frame covers")
 
 
 class NearDuplicates(RowRule):
-    """Images that are nearly equal.
+    """No two images are nearly equal.
 
-    In a set of nearly equal images, all images except the first can be quarantined.
+    If several images are nearly equal, all of them except the first can be quarantined.
     """
 
     min_similarity: Share = Field(
@@ -153,22 +166,25 @@ class NearDuplicates(RowRule):
 
 
 class Shortcuts(TableRule):
-    """Labels that can be predicted from facts of the file, such as its size.
+    """No label can be predicted well without the pixels, from properties of the file alone.
 
-    The pixels are not used for this prediction.
+    The properties are the size of the image, its aspect ratio, the number of bytes, the format and
+    the mode. A network could learn to recognise these properties instead of what the images show.
     """
 
     max_auc: Annotated[float, Field(ge=0.5, le=1)] = Field(
-        description="maximum area under the ROC curve of such a prediction, measured by "
-        "cross-validation"
+        description="maximum area under the ROC curve of a prediction of a label from properties "
+        "of the file, measured by cross-validation"
     )
 
 
 class LabelErrors(Section):
-    """Labels that are probably wrong, because a classifier disagrees with them.
+    """The search for labels that may be wrong.
 
-    The inputs of this classifier are the features that a frozen backbone computes from the images.
-    The report lists the suspected labels. Their images are not quarantined for this reason.
+    A label is suspected if a classifier finds another label more probable. The inputs of this
+    classifier are features. A backbone, which is a pretrained network without its last layer,
+    computes the features from the images. The report lists the suspected labels. No image is
+    quarantined because its label is suspected.
     """
 
     backbone: str = Field(
@@ -185,7 +201,10 @@ class LabelErrors(Section):
 
     @model_validator(mode="after")
     def _check_weights(self) -> "LabelErrors":
-        rule = "weights must not be none: none means random weights, which show no label errors"
+        rule = (
+            "weights must not be none: a backbone with random weights cannot find label errors, so "
+            "write imagenet, a file or a version"
+        )
         return require(self, self.backbone == "none" or self.weights != "none", rule)
 
     def model(self) -> Model:
@@ -194,7 +213,14 @@ class LabelErrors(Section):
 
 
 class Validate(Section):
-    """Expectations on the manifest, and what a run does if an expectation fails."""
+    """Expectations on the manifest, and what a run does if an expectation fails.
+
+    Expectations without a class of their own: `decodes`: every file can be decoded. `label_filled`:
+    every image has a label. `label_conflicts`: images with the same pixels have the same label.
+    `near_conflicts`: images that are nearly equal have the same label.
+
+    `label_errors` is no expectation, but the settings of the search for wrong labels.
+    """
 
     decodes: RowRule
     format: Format

@@ -1,9 +1,9 @@
 """A training image and a random generator → a randomly changed copy of the image.
 
-Only this module imports albumentations. `Compose` is the class of albumentations that changes an
-image. If two threads used the same `Compose`, its random numbers would depend on which thread is
-faster. So each thread has its own `Compose`. The `Compose` gets a new seed for every image, so the
-random changes do not depend on the thread.
+Only this module imports the library albumentations. `Compose` is the class of albumentations that
+changes an image. If two threads used the same object of this class, its random numbers would depend
+on which thread is faster. So each thread has its own object. The object gets a new seed for every
+image, so the random changes do not depend on the thread.
 """
 
 import threading
@@ -23,8 +23,8 @@ def build_augmentation(augmentation: Augmentation) -> Augment:
 
     augmentation: the section `train.augmentation` of params.yaml, which sets the kinds of changes.
     The returned function takes an image uint8 [H, W, 3] and a random generator, and returns an
-    image uint8 [H, W, 3]. Its result depends only on the augmentation, the image and the state of
-    the generator.
+    image uint8 [H, W, 3]. The returned image depends only on `augmentation`, on the image that the
+    function takes, and on the state of the generator.
     """
     thread = threading.local()
 

@@ -1,10 +1,12 @@
 """Images, labels and a balance plan → an endless, reproducible stream of training batches.
 
+A balance plan says how many images of each class are drawn in an epoch (see `Balance`).
+
 Guarantee: for the same images, labels, balance plan and augmentation, the augmented image at
 position i of the stream depends only on the seed and on i. The seed and i decide which image is
-drawn and how it is changed at random. The number of threads has no influence.
+drawn and how the image is changed at random. The number of threads has no influence.
 
-Only this module imports Grain.
+Only this module imports Grain, a library that loads training data.
 """
 
 from functools import lru_cache
@@ -23,7 +25,7 @@ def training_batches(
     """Return an endless Grain dataset of batches (inputs, labels, weights).
 
     Shapes in a batch: inputs [B, …], labels int64 [B], weights float32 [B]; B is `batch_size`. A
-    weight is the factor on the loss of an image.
+    weight is the factor by which the loss of an image is multiplied.
     examples: the inputs and labels to draw from. balance: the number of images to draw from each
     class in an epoch, and the weight of each class. batch_size: the number of images in a batch.
     seed: the seed of the order and of the random changes. augment: the function that changes an
@@ -53,8 +55,8 @@ def training_batches(
 def steps_per_epoch(balance: Balance, batch_size: int) -> int:
     """Return the number of batches in an epoch, which is at least 1.
 
-    It is the number of images in an epoch divided by `batch_size`, rounded to an integer. In the
-    example 100 images / 32 = 3.1, so an epoch has 3 batches:
+    This number is the number of images in an epoch divided by `batch_size`, rounded to the nearest
+    integer. In the example 100 images / 32 = 3.1, so an epoch has 3 batches:
 
     >>> even = np.ones(2, np.float32)
     >>> steps_per_epoch(Balance(np.array([70, 30]), class_weights=even, log_priors=even), 32)

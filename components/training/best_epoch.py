@@ -8,20 +8,22 @@ from numpy.typing import NDArray
 
 from components.params.train import EarlyStopping
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # the metrics of an epoch, by name
 
 
 @dataclass
 class BestEpoch:
     """The best epoch until now, in all phases.
 
-    model: the keras.Model of the whole classifier. rule: the section `train.early_stopping` of
-    params.yaml. Its value `monitor` is the name of the metric that decides which epoch is best. Its
-    value `patience` is the number of epochs without improvement after which a phase stops. value:
-    the value of the metric in the best epoch; for val_loss it is the negative loss, so that a
-    higher value is always better. row: all metrics of the best epoch. weights: the weights of the
-    model after the best epoch. waited: the number of epochs in the current phase since the last
-    improvement.
+    model: the keras.Model of the whole classifier.
+    rule: the section `train.early_stopping` of params.yaml. `rule.monitor` is the name of the
+        metric that decides which epoch is best. `rule.patience` is the number of epochs without
+        improvement after which a phase stops.
+    value: the value of the metric in the best epoch. If the metric is val_loss, this is the
+        negative loss, so that a higher value is always better.
+    row: all metrics of the best epoch.
+    weights: the weights of the model after the best epoch.
+    waited: the number of epochs in the current phase since the last improvement.
     """
 
     model: Any
@@ -40,7 +42,7 @@ class BestEpoch:
 
         row: the metrics of the epoch that has just ended. If this epoch is better than the best
         epoch until now, its metrics and weights are kept. The phase must stop after
-        `rule.patience` epochs in a row without improvement.
+        `rule.patience` consecutive epochs without improvement.
         """
         value = row[self.rule.monitor]
         value = -value if self.rule.monitor == "val_loss" else value

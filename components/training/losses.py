@@ -17,8 +17,9 @@ def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
     A loss function takes labels int [N] and logits float [N, C], and returns the losses of the
     images, float [N].
     train: the section `train` of params.yaml. log_priors: the natural logarithms of the priors,
-    float32 [C]. The prior of a class is targets * class_weights of the class, divided by the sum of
-    this product over all classes (see `Balance`). Only the loss `logit_adjusted` uses the priors.
+    float32 [C]. The prior of a class is its share in the loss: target * weight of the class,
+    divided by the sum of target * weight of all classes (see `Balance`). Only the loss
+    `logit_adjusted` uses the priors.
     """
     if train.loss == "focal":
         return focal(train.focal_gamma, train.label_smoothing)
@@ -30,9 +31,8 @@ def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
 def cross_entropy(label_smoothing: float) -> Loss:
     """Return the softmax cross-entropy with label smoothing (Szegedy et al., 2016, section 7).
 
-    label_smoothing: a share, 0 to 1. Without smoothing the target of the right class is 1, and the
-    targets of the other classes are 0. With smoothing this share of the 1 is divided equally among
-    all classes.
+    label_smoothing: a number s from 0 to 1. If there are C classes, the target of the right class
+    is 1 - s + s / C, and the target of each other class is s / C.
     """
     from keras import ops
 
@@ -45,17 +45,17 @@ def cross_entropy(label_smoothing: float) -> Loss:
 def focal(gamma: float, label_smoothing: float) -> Loss:
     """Return the focal loss (Lin et al., 2017, eq. 4).
 
-    It is the cross-entropy in which the term of each class is multiplied by (1 - p)^gamma; p is the
-    predicted probability of the class. So the loss of an image that the network already classifies
-    well is much smaller than its cross-entropy.
+    The focal loss is the cross-entropy in which the term of each class is multiplied by
+    (1 - p)^gamma; p is the predicted probability of the class. So if the network already classifies
+    an image well, the focal loss of this image is much smaller than its cross-entropy.
     gamma: the exponent, 0 or more. label_smoothing: see `cross_entropy`.
     """
     from keras import ops
 
     def loss(labels: Any, logits: Any) -> Any:
         log_probabilities = ops.log_softmax(logits)
-        # The base 1 - p is limited to 1e-7 or more. If it were 0 and gamma were below 1, the
-        # gradient of the power would be infinite.
+        # If 1 - p is below 1e-7, it is replaced by 1e-7. The reason is that the gradient of
+        # (1 - p)^gamma would be infinite if 1 - p were 0 and gamma were below 1.
         weights = ops.maximum(1.0 - ops.exp(log_probabilities), 1e-7) ** gamma
         targets = _targets(labels, logits, label_smoothing)
         return -ops.sum(targets * weights * log_probabilities, -1)
@@ -66,7 +66,7 @@ def focal(gamma: float, label_smoothing: float) -> Loss:
 def logit_adjusted(log_priors: NDArray[np.float32], tau: float, label_smoothing: float) -> Loss:
     """Return the logit-adjusted loss (Menon et al., 2021, eq. 10).
 
-    It adds tau * log_priors to the logits, and then computes the cross-entropy.
+    This loss function adds tau * log_priors to the logits, and then computes the cross-entropy.
     log_priors: the natural logarithms of the priors, float32 [C], see `build_loss`. tau: the
     strength of the adjustment, 0 or more. label_smoothing: see `cross_entropy`.
     """

@@ -8,11 +8,13 @@ from components.training.phases import Phase
 def build_optimizer(phase: Phase, weight_decay: float, steps: int) -> Any:
     """Build the optimizer AdamW (Loshchilov and Hutter, 2019) with a learning rate for every step.
 
-    During the warm-up the rate rises linearly from 0 to the learning rate of the phase. After the
-    warm-up the rate falls to 0 along half a cosine. There is no weight decay for biases and for the
-    parameters of normalisation layers.
+    A phase begins with the warm-up, whose share of the steps is `phase.warmup`. During the warm-up
+    the learning rate rises linearly from 0 to `phase.learning_rate`. After the warm-up the learning
+    rate falls to 0 along half a cosine. There is no weight decay for biases and for the parameters
+    of normalisation layers.
     phase: the phase of training. weight_decay: the factor of the weight decay; in each step a
-    weight w is reduced by w * weight_decay * rate. steps: the number of batches in an epoch.
+    weight w is reduced by w * weight_decay * learning rate. steps: the number of batches in an
+    epoch.
     """
     import keras
 

@@ -1,8 +1,10 @@
 """A classifier and data → the phases of its training.
 
-The method is LP-FT, linear probing and then fine-tuning (Kumar et al., 2022). The first phase
-trains only the head. Its inputs are the features that the frozen backbone computes. The second
-phase trains the head and the last layers of the backbone together.
+The method is LP-FT, linear probing and then fine-tuning (Kumar et al., 2022). A classifier consists
+of a backbone, which computes features from the pixels, and a head, which computes the logits from
+the features. The first phase trains only the head. In this phase the backbone is frozen, so its
+weights do not change. The second phase trains the head and the last layers of the backbone
+together.
 """
 
 from collections.abc import Iterator
@@ -22,12 +24,12 @@ class Phase:
     """A phase of training.
 
     name: the name of the phase, `head` or `finetune`.
-    model: the keras.Model to train. Its outputs are logits float32 [N, num_classes].
+    model: the keras.Model to train. The outputs of this model are logits float32 [N, num_classes].
     train, val: the examples of the splits train and val. The inputs of the phase `head` are
         features float32 [N, D]. The inputs of `finetune` are images uint8 [N, size, size, 3].
     epochs: the maximum number of epochs.
     learning_rate: the highest learning rate of the phase.
-    warmup: the share of the steps in which the learning rate rises, 0 to 1.
+    warmup: the share of the steps, 0 to 1, in which the learning rate rises.
     augment: the function that changes training images at random; None in the phase `head`.
     """
 
@@ -46,11 +48,13 @@ def phases(
 ) -> Iterator[Phase]:
     """Yield the phases `head` and `finetune`. A phase without epochs is left out.
 
-    The caller must train a phase before it takes the next phase from the iterator. The reason is
-    that the iterator changes which layers are frozen when it yields the next phase.
+    The caller must finish the training of a phase before it takes the next phase from the iterator.
+    The reason is that the iterator changes which layers are frozen before it yields the phase
+    `finetune`.
     classifier: the classifier to train. data: the images and labels. train: the section `train` of
-    params.yaml. pretrained: True if the backbone has trained weights; if it is False, the phase
-    `head` is left out. cache: the folder for the features of the frozen backbone.
+    params.yaml. pretrained: True if the backbone has trained weights, False if its weights are
+    random; then the phase `head` is left out. cache: the folder for the features of the frozen
+    backbone.
     """
     head, finetune = train.head, train.finetune
     if pretrained and head.epochs:
@@ -69,11 +73,11 @@ def phases(
 def freeze(backbone: Any, unfreeze: float, hold_normalization: bool) -> None:
     """Make the last layers of the backbone trainable, and freeze all its other layers.
 
-    backbone: a keras.Model. unfreeze: the share of the layers to train, 0 to 1, counted from the
-    output; only layers with weights are counted.
-    hold_normalization: True if every BatchNormalization layer must be frozen. A frozen layer uses
-    the statistics of pretraining, which come from many images. A trainable layer would replace
-    these statistics by the statistics of small batches.
+    backbone: a keras.Model. unfreeze: the share of the layers that become trainable, 0 to 1. The
+    layers nearest to the output are chosen, and only layers with weights are counted.
+    hold_normalization: True if every BatchNormalization layer must be frozen. A frozen layer of
+    this type uses the mean and the variance of pretraining, which come from many images. A
+    trainable layer would use the mean and the variance of small batches instead.
     """
     layers = [layer for layer in leaf_layers(backbone) if layer.weights]
     first = round(len(layers) * (1 - unfreeze))

@@ -1,6 +1,7 @@
 """Hyperparameters and data → a trained classifier and the metrics of all its epochs.
 
-The classifier has the weights of its best epoch. The best epoch can be of any phase.
+Training has one or two phases: `head` trains only the last layer, and `finetune` also trains other
+layers. The classifier gets the weights of its best epoch, which can be an epoch of any phase.
 """
 
 import logging
@@ -30,7 +31,7 @@ from components.training_set.examples import Balance, Data, Examples
 
 log = logging.getLogger(__name__)
 
-OnEpoch = Callable[[Row], None]
+OnEpoch = Callable[[Row], None]  # a function that takes the metrics of an epoch
 
 
 class TrainingFailedError(UserError):
@@ -77,8 +78,8 @@ def train_classifier(
     load_keras()
     import keras
 
-    # Keras counts the layers that a process creates and puts these numbers into their names. The
-    # counters are reset here, so that equal networks have equal names.
+    # Keras counts the layers that a process creates, and puts the count into the name of a layer.
+    # The counters are reset here, so that equal networks have layers with equal names.
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
@@ -87,8 +88,8 @@ def train_classifier(
         classifier = warm_start_classifier(model, *images, source, model_id(weights))
     else:
         classifier = build_classifier(model, *images)
-    # A backbone with random weights is not pretrained. Then the phase `head` is skipped, and the
-    # phase `finetune` also trains the batch normalisation.
+    # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
+    # skipped, and the phase `finetune` also trains the layers of batch normalisation.
     pretrained = model.weights != "none"
     return _fit(classifier, data, hyperparameters.train, pretrained, seed, on_epoch, cache)
 
@@ -115,8 +116,8 @@ def _fit(
             _run_phase(phase, data.balance, train, seed, best, keep)
             best.restore()
     log.info(
-        f"the best of {len(history)} epochs is {best.row['phase']} epoch {best.row['epoch']}; "
-        "its weights are kept"
+        f"the best of {len(history)} epochs is epoch {best.row['epoch']} of the phase "
+        f"`{best.row['phase']}`; the model gets the weights of this epoch"
     )
     return Trained(classifier, tuple(history), best.row)
 
@@ -159,18 +160,18 @@ def _run_phase(
 def _require_number(row: Row) -> None:
     if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
         raise TrainingFailedError(
-            f"the loss is no longer a number in {row['phase']} epoch {row['epoch']}; lower "
-            f"train.{row['phase']}.learning_rate. Received: loss {row['loss']}, val_loss "
-            f"{row['val_loss']}"
+            f"the loss is no longer a number in epoch {row['epoch']} of the phase "
+            f"`{row['phase']}`; lower train.{row['phase']}.learning_rate. "
+            f"Received: loss {row['loss']}, val_loss {row['val_loss']}"
         )
 
 
 @contextmanager
 def _report_lack_of_memory(batch_size: int) -> Iterator[None]:
-    """Raise TrainingFailedError instead of an error that says that the memory is too small.
+    """Replace an exception that says that the memory is too small by TrainingFailedError.
 
-    Each backend of Keras has a different class for such an error. So the error is recognised by its
-    text, not by its class.
+    The class of this exception depends on the backend of Keras. So the exception is recognised by
+    its text, not by its class.
     """
     try:
         yield

@@ -1,7 +1,8 @@
 """Labels of the train split → a plan for classes with unequal numbers of images.
 
-The plan says, for each class, how many images are drawn in an epoch, and the weight of each image
-in the loss. No image is copied or deleted on disk. The val and test splits are not changed.
+The plan says, for each class, how many images are drawn in an epoch, and with which weight the loss
+of each image is multiplied. No image is copied or deleted on disk. The val and test splits are not
+changed.
 """
 
 import math
@@ -17,15 +18,19 @@ from components.errors import UserError
 def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> dict[str, Any]:
     """Return the plan of a strategy: `none`, `class_weight`, `oversample` or `undersample`.
 
-    labels: the label of each training image. class_names: the names of all classes. The keys of the
-    result, besides the arguments `strategy` and `class_names`:
+    strategy: the value `balance.strategy` of params.yaml; components/params/balance.py explains the
+    strategies. labels: the label of each training image. class_names: the names of all classes.
+
+    The result has the keys strategy and class_names, with the values of these arguments, and also
+    these keys:
 
     - counts: class → number of training images.
     - targets: class → number of images drawn in an epoch.
     - class_weights: class → factor by which the loss of an image is multiplied.
-    - log_priors: class → natural logarithm of the class's share in the loss. The share is
-      proportional to the target of the class times its weight. So the loss `logit_adjusted`
-      corrects only the imbalance that remains after sampling and weighting.
+    - log_priors: class → natural logarithm of the share of the class in the loss. This share is
+      target * weight of the class, divided by the sum of target * weight of all classes. So the
+      loss `logit_adjusted`, which uses log_priors, corrects only the imbalance that remains after
+      sampling and weighting.
 
     Raises UserError if a class has no training image.
 
@@ -53,7 +58,7 @@ def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> di
 
 
 def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
-    """Return class → weight, inversely proportional to the count (King and Zeng, 2001).
+    """Return class → weight. A weight is inversely proportional to the count (King and Zeng, 2001).
 
     counts: class → number of images. The mean weight of all images is 1. So the loss has the same
     scale as without weights, and the learning rate need not be changed.
@@ -68,8 +73,8 @@ def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
 def counts_table(balance_plan: Mapping[str, Any]) -> pd.DataFrame:
     """Return a table with one row per class and the columns class, before and after.
 
-    before: the number of training images. after: the number of images drawn in an epoch.
-    balance_plan: the plan from `plan`.
+    The column `before` has the number of training images of the class. The column `after` has the
+    number of its images that are drawn in an epoch. balance_plan: the result of `plan`.
     """
     counts, targets = balance_plan["counts"], balance_plan["targets"]
     rows = [(name, counts[name], targets[name]) for name in balance_plan["class_names"]]

@@ -1,4 +1,4 @@
-"""The types of training data: examples of a split, and the plan for drawing and weighting them."""
+"""The types of the training data: the examples of a split, and the balance plan of the classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class Examples:
 class Balance:
     """The plan of the stage `balance` as arrays [num_classes], in the order of the class names.
 
-    targets: the number of images of the class that are drawn in an epoch. class_weights: the factor
-    by which the loss of an image is multiplied. log_priors: the natural logarithm of the class's
-    share in the loss.
+    targets: for each class, the number of its images that are drawn in an epoch. class_weights: for
+    each class, the factor by which the loss of its images is multiplied. log_priors: for each
+    class, the natural logarithm of its share in the loss.
     """
 
     targets: NDArray[np.int64]
@@ -59,9 +59,9 @@ class Data:
 
     train, val: the examples of each split; the inputs are images, uint8 [N, size, size, 3].
     balance: the plan for drawing and weighting the images of train. class_names: the names of the
-    classes, in the order of the labels. size: the side of the images in pixels. resize: the method
-    by which the images were resized (squash, crop or pad). content: the sha256 (hex) of the values
-    in statistics.json; it is part of the names of files with features of the images.
+    classes; label n means the class class_names[n]. size: the side of the images in pixels. resize:
+    the method by which the images were resized (squash, crop or pad). content: a sha256 (hex) that
+    is different for different images; the names of files with stored features contain a hash of it.
     """
 
     train: Examples

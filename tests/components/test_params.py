@@ -18,7 +18,7 @@ TEXT = DIGITS.read_text()
         ("dropout: 0.2", "dropout: 2", r"model\.dropout should be less than 1\. Received: 2"),
         ("loss: cross_entropy", "loss: mse", r"train\.loss should be 'cross_entropy', .*'mse'"),
         ("batch_size: 32", "batch_size: 3.5", r"train\.batch_size should be a valid integer.*3\.5"),
-        ("val: 0.15", "val: 0.9", r"val \+ test must leave room for train"),
+        ("val: 0.15", "val: 0.9", r"val \+ test must be below 1"),
         ("labels: any", "labels: 3", r"validate\.label_known\.labels .*Received: 3"),
         ("train.weight_decay:", "train.weight_dekay:", r"Received: train\.weight_dekay"),
         (
@@ -27,12 +27,12 @@ TEXT = DIGITS.read_text()
             r"only values of model and train .*Received: prepare\.size",
         ),
         ("low: 0.0005, high: 0.01", "low: 0.1, high: 0.01", r"low must be below high"),
-        ("low: 0.00001,", "low: 0,", r"a log range must start above 0"),
+        ("low: 0.00001,", "low: 0,", r"low must be above 0 if log is true"),
         ("[0.0, 0.2, 0.4]", "[0.0, 7]", r"model\.dropout should be less than 1\. Received: 7"),
         ("[0.0, 0.2, 0.4]", "[]", r"search\.space\.model\.dropout\.choices"),
         ("  strategy: none", "  strategy: [", r"is not valid YAML"),
         ("epochs: 15", "epochs: 0", r"nothing would be trained: raise train\.finetune"),
-        (TEXT, "- a list", r"must hold sections"),
+        (TEXT, "- a list", r"must have sections"),
     ],
 )
 def test_a_broken_rule_is_named(old, new, message, tmp_path):
