@@ -1,4 +1,8 @@
-"""The challenger's probabilities, the champion, the test images → a verdict on the challenger."""
+"""The challenger's probabilities, the champion, the test images → a verdict on the challenger.
+
+The champion is the registered version that is in use. The challenger is the new model, which may
+replace the champion. A verdict is a decision (promote, hold or reject) with its reasons.
+"""
 
 import logging
 import tempfile
@@ -28,16 +32,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Contest:
-    """The test images on which challenger and champion are compared, and how to prepare them again.
+    """The test images on which the challenger and the champion are compared.
 
-    The images are prepared again for the champion if the champion needs another image size or
-    another way of resizing.
+    "Prepared" means decoded and resized. The challenger gets the images in the field `prepared`. If
+    the champion needs another image size or another way of resizing, the image files are prepared
+    again for the champion.
 
-    rows: a table with one row for each of N test images, with the columns path, image_id and
-    label_index. prepared: uint8 [N, size, size, 3], the test images in the order of `rows`,
-    prepared with the params in the field `prepare`. root: a folder; the paths in `rows` are
-    relative to it. class_names: the names of the classes; label_index is an index into this list.
-    ingest: the section `ingest` of params.yaml. prepare: the section `prepare` of params.yaml.
+    rows: a table with one row for each of the N test images, with the columns path, image_id and
+    label_index. prepared: uint8 [N, size, size, 3], the images in the order of `rows`, prepared
+    with the params in the field `prepare`. root: the folder of the image files; the paths in `rows`
+    are relative to this folder. class_names: the names of the classes; label_index is an index into
+    this list. ingest: the section `ingest` of params.yaml, which says how files are decoded.
+    prepare: the section `prepare` of params.yaml, which has the size and the way of resizing.
     """
 
     rows: pd.DataFrame
@@ -61,11 +67,11 @@ def judge_against(
     champion: the version that is the champion; None if there is no champion. model_id: the sha256
     of the challenger's model file. probabilities: float32 [N, C], the challenger's probabilities on
     the images of the contest; column c belongs to contest.class_names[c]. contest: the test images.
-    register: the section `register` of params.yaml. seed: the seed of the random numbers for the
-    intervals. (An interval is computed from random samples of the test images.)
+    register: the section `register` of params.yaml. seed: the seed for the random samples of the
+    test images. From these samples, a confidence interval is computed for each score.
 
     If the challenger is the same model as the champion, the decision is `hold`. If the champion
-    cannot be used, the challenger is judged as if there were no champion. But then the decision
+    cannot be used, the challenger is judged as if there were no champion. In this case the decision
     `promote` becomes `hold`, since the challenger was not compared with the champion.
     """
     labels = contest.rows["label_index"].to_numpy(np.int64)
@@ -81,9 +87,9 @@ def judge_against(
     try:
         theirs = champion_probabilities(champion, contest)
     except UserError as error:
-        # The message can contain a path of this machine. So it is logged and is no part of the
-        # verdict.
-        log.info(f"champion: {error}")
+        # The message can contain a path of this machine. The verdict is stored in a file and must
+        # not contain such a path. So the message is only logged.
+        log.info(f"the champion is not compared with the new model: {error}")
         return _without_comparison(compare_with(None), champion)
     return compare_with(theirs)
 
@@ -91,9 +97,9 @@ def judge_against(
 def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.float32]:
     """Return the champion's probabilities on the images of the contest: float32 [N, C].
 
-    Column c belongs to contest.class_names[c]. A class that the champion was not trained on gets
-    probability 0. Raises UserError with the reason if the champion cannot be loaded, or if its
-    predictions fail.
+    N is the number of test images, and C is the number of classes in contest.class_names. Column c
+    belongs to contest.class_names[c]. If the champion was not trained on a class, the column of
+    this class is 0. Raises UserError if the champion cannot be loaded or cannot predict.
     """
     file = download(champion)
     try:
@@ -110,10 +116,10 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
 
 
 def _predictions(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:
-    """Return the classifier's probabilities: float32 [N, K]. The classifier has K classes.
+    """Return float32 [N, K]: the classifier's probabilities for the test images.
 
-    If the classifier was trained with another image size or another way of resizing, the images are
-    prepared again.
+    K is the number of the classifier's own classes. If the classifier was not trained with the
+    image size and the way of resizing of contest.prepare, the images are prepared again.
     """
     if (classifier.size, classifier.resize) == (contest.prepare.size, contest.prepare.resize):
         return predict(classifier, contest.prepared)
@@ -128,8 +134,10 @@ def _without_comparison(verdict: Verdict, champion: Version) -> Verdict:
     """Return a copy of the verdict with the reason that the champion cannot be loaded.
 
     verdict: a verdict on the challenger alone, without a champion. champion: the version that
-    cannot be loaded. The decision `promote` becomes `hold`, and the new reason replaces the old
-    reasons. With any other decision, the new reason is put before the old reasons.
+    cannot be loaded or cannot predict.
+
+    If the decision is `promote`, it becomes `hold`, and the new reason replaces the old reasons.
+    Otherwise the decision stays, and the new reason is put before the old reasons.
     """
     reason = f"the champion, version {champion.number}, cannot be loaded: nothing is compared"
     if verdict.decision == "promote":

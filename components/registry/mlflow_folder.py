@@ -1,4 +1,7 @@
-"""A .keras file → a folder that MLflow can load and serve, with an unchanged copy of the file."""
+"""A .keras file → a model folder for MLflow; it contains an unchanged copy of the .keras file.
+
+MLflow can load and serve a model from such a folder.
+"""
 
 import shutil
 import tempfile
@@ -19,10 +22,10 @@ from components.tracking.runs import Run
 if TYPE_CHECKING:
     from mlflow.models import Model
 
-# The path of the .keras file inside the folder. MLflow's Keras flavor defines this path.
+# The path of the .keras file inside the model folder. MLflow's code for Keras expects this path.
 WEIGHTS = "data/model.keras"
 # The packages that are needed to load the model and to predict. Without this list MLflow would
-# search for the packages for about 15 s.
+# find out by itself which packages are needed. This takes about 15 s.
 REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
 
 
@@ -30,7 +33,8 @@ REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
 class _AsItIs:
     """An object that is passed to MLflow instead of a Keras model.
 
-    MLflow calls `save` to write the model. `save` copies the file without a change.
+    MLflow calls the method `save` of a model to write the model. Here `save` copies the file at the
+    path `file` without a change.
     """
 
     file: Path
@@ -47,18 +51,18 @@ def log_model(
     classes: int,
     shown: Sequence[str],
 ) -> str:
-    """Create a logged model in MLflow from the file, and return the id of the logged model.
+    """Create a logged model in MLflow from a .keras file, and return the id of the logged model.
 
-    A logged model is MLflow 3's object for a stored model. The logged model becomes an output of
-    `run`.
+    "Logged model" is MLflow's word for a model folder that is stored in MLflow. MLflow shows it as
+    an output of `run`.
 
     name: the name of the logged model. model_path: the path of the .keras file. run: the MLflow run
-    of the model. example: uint8 [1, size, size, 3], a real image as an example of the input.
-    classes: the number of classes of the model. shown: the names of metrics of `run` that
-    MLflow also shows with the logged model.
+    in which the model was trained. example: uint8 [1, size, size, 3], a real image as an example of
+    the input. classes: the number of classes of the model. shown: the names of metrics of `run`
+    that MLflow also shows on the page of the logged model.
 
-    If the file cannot be stored, MLflow shows the logged model as FAILED, and the exception is
-    raised again.
+    If the model folder cannot be stored, the status of the logged model becomes FAILED, and the
+    exception is raised again.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -87,17 +91,18 @@ def log_model(
 def write_model_folder(
     folder: Path, file: Path, example: NDArray[np.uint8], classes: int, model: "Model"
 ) -> None:
-    """Write to `folder` the .keras file and the files that MLflow needs to load the model.
+    """Write a model folder: the .keras file, and the files that MLflow needs to load the model.
 
-    The other files describe the model, its signature and its requirements. They also contain an
-    example of the input.
+    The files for MLflow describe the model, the shapes and dtypes of its input and output, and the
+    packages that it needs. One of these files contains an example of the input.
 
     folder: the path of the folder; it is created if it does not exist. file: the path of the .keras
-    file; it is copied to WEIGHTS without a change. example: uint8 [1, size, size, 3], a real image
-    as an example of the input. classes: the number of classes of the model. model: MLflow's
-    description of the model; the missing fields are filled in.
+    file, which is copied to WEIGHTS without a change. example: uint8 [1, size, size, 3], a real
+    image as an example of the input. classes: the number of classes of the model. model: MLflow's
+    description of the model. This function sets its missing fields.
 
-    No pickle and no code is written. Keras loads the file in its safe mode.
+    The folder contains no pickle and no code. Keras loads the .keras file in its safe mode, so no
+    code inside the file is executed.
     """
     # load_keras hides the start messages of TensorFlow, so it must be called before MLflow imports
     # Keras.
@@ -117,8 +122,8 @@ def write_model_folder(
         input_example=example,
         pip_requirements=requirements(),
     )
-    # mlflow.keras.load_model can load the folder without this line, but
-    # mlflow.tensorflow.load_model needs it.
+    # mlflow.tensorflow.load_model can load the folder only if the next line is executed. For
+    # mlflow.keras.load_model the line is not needed.
     model.flavors["keras"]["save_format"] = "tf"
     model.save(str(folder / "MLmodel"))
 
@@ -129,10 +134,10 @@ def requirements() -> list[str]:
 
 
 def _show_metrics(run: Run, logged_id: str, shown: Sequence[str]) -> None:
-    """Log the latest value of each metric in `shown` again, now for the logged model.
+    """Let MLflow show the latest value of each metric in `shown` on the page of the logged model.
 
-    Then MLflow shows these values with the logged model. Each value is logged with its old time and
-    step. So MLflow sees that it is the same value, and the run gets no second value.
+    For this, each value is logged again, together with the id of the logged model. The time and the
+    step stay the same. So MLflow does not store the value in the run a second time.
 
     run: the run that has the metrics. logged_id: the id of the logged model. shown: the names of
     the metrics.

@@ -1,14 +1,16 @@
-"""Tags of a registered model ⇄ the record: who decided what about a version, when and why.
+"""Tags of a registered model in MLflow ⇄ the record, the list of all decisions about its versions.
 
-The record is a list of events. Each event is one decision, and is stored as one tag, which is
-written once and never changed. The key of the tag is
+The record says who decided what about a version, when and why. Each decision is an event, and each
+event is stored as one tag, which is written once and never changed. The key of the tag is
 `fovea.event.<number>.<UTC time>.<random>`. The events are sorted by their keys. Before a process
 writes an event, it reads the record. The number of the new event is the highest number in the
 record plus 1.
 
 If two processes write at the same moment, their events can have the same number. Then only the
-event whose key sorts first counts. The other event stays in the record, and is called "superseded".
-See docs/decisions/aliases-and-history.md.
+event whose key sorts first counts. The other event is called "superseded". It also stays in the
+record. See docs/decisions/aliases-and-history.md.
+
+The champion is the version that is in use. It has the alias `champion` in MLflow.
 """
 
 import json
@@ -22,7 +24,7 @@ from components.errors import UserError, one_line
 
 PREFIX = "fovea.event."
 # The maximum number of characters of a reason. Some MLflow stores allow at most 5,000 characters in
-# a tag. The tag contains the reason and the other fields of the event.
+# a tag, and the tag of an event contains the reason and more fields.
 LONGEST_REASON = 2_000
 
 Kind = Literal["promote", "reject", "rollback"]
@@ -32,13 +34,14 @@ Kind = Literal["promote", "reject", "rollback"]
 class Event:
     """One decision of a person or of the stage `register` about one version.
 
-    kind: the kind of the decision. version: the number of the version; for a rollback, the version
-    that stops being the champion. from_version: the number of the champion before the decision;
-    None if there was no champion. to_version: the number of the champion after the decision; None
-    if there is no champion. who: the name of the person who decided. why: the reason. when: the
-    time of the decision, UTC in ISO 8601. override: True if the version was promoted although the
-    gate or a reviewer had rejected it. key: the key of the tag. superseded: True if this event does
-    not count, because the key of another event with the same number sorts first.
+    kind: the kind of the decision. version: the number of the version; for a rollback, the number
+    of the version that stops being the champion. from_version: the number of the champion before
+    the decision; None if there was no champion. to_version: the number of the champion after the
+    decision; None if there is no champion. who: the name of the person who decided, or a text that
+    names the stage `register`. why: the reason. when: the time of the decision, UTC in ISO 8601.
+    override: True if the version was promoted although a reviewer or the gate had rejected it (the
+    gate is the automatic comparison with the champion). key: the key of the tag. superseded: True
+    if this event does not count, because the key of another event with the same number sorts first.
     """
 
     kind: Kind
@@ -54,7 +57,7 @@ class Event:
 
     @property
     def number(self) -> int:
-        """Return the number that is a part of the key. The first event has the number 1."""
+        """Return the number of the event, which is a part of its key. The first number is 1."""
         return int(self.key.removeprefix(PREFIX).split(".", 1)[0])
 
     def between(self, before: int | None, after: int | None) -> "Event":
@@ -102,14 +105,14 @@ def champions(record: Iterable[Event]) -> tuple[int | None, ...]:
     are ignored.
 
     Example: versions 1, 2 and 3 are promoted. Then the result is (None, 1, 2, 3). After a rollback
-    to version 2 the result is (None, 1, 2). So the next rollback goes back to version 1.
+    to version 2 the result is (None, 1, 2). After one more rollback the result is (None, 1).
     """
     line: list[int | None] = [None]
     for event in record:
         if event.superseded:
             continue
-        # Between two events the alias can be moved without Fovea, for example on MLflow's page.
-        # Then from_version differs from the last entry and is appended first.
+        # Between two events a person can move the alias `champion` without Fovea, for example on
+        # MLflow's page. Then from_version differs from the last entry, and is appended first.
         if event.from_version != line[-1]:
             line.append(event.from_version)
         if event.kind == "rollback" and event.to_version in line:
@@ -126,13 +129,14 @@ def line_of_champions(record: Sequence[Event], held: int | None) -> tuple[int | 
     held: the number of the version that has the alias `champion` in MLflow; None if no version has
     this alias.
 
-    `held` can differ from the last champion in the record for two reasons:
+    If `held` is the last champion in the record, nothing is appended. Otherwise there are two
+    cases:
 
-    - The process that wrote the last change of the champion to the record has not moved the alias.
-      It may have crashed, or it may move the alias soon. This is assumed if `held` is the
-      from_version of the last change. Then the record is right, and `held` is not appended.
-    - In all other cases the alias was moved without Fovea. Then `held` is the current champion, and
-      is appended.
+    - `held` is the from_version of the last event that changed the champion. Then it is assumed
+      that the process that wrote this event has not moved the alias: it crashed, or it will move
+      the alias soon. So the record is right, and `held` is not appended.
+    - In every other case, a person has moved or deleted the alias without Fovea. So `held` is the
+      current champion, and is appended.
     """
     line = champions(record)
     moves = [
@@ -150,7 +154,7 @@ def one_line_reason(reason: str) -> str:
     text = one_line(reason, longest=None)
     if not text or len(text) > LONGEST_REASON:
         raise UserError(
-            f"--reason must explain the decision to later readers, in at most {LONGEST_REASON} "
-            f"characters. Received: {text[:60]!r} ({len(text)} characters)"
+            f"--reason must be a text of 1 to {LONGEST_REASON} characters that explains the "
+            f"decision. Received: {text[:60]!r} ({len(text)} characters)"
         )
     return text

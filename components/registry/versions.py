@@ -1,4 +1,9 @@
-""".keras file → registered version with an alias; registered version → its checked .keras file."""
+"""A .keras file → a registered version with an alias; a version → its .keras file, checked.
+
+A registered model is a name in MLflow, such as `digits`. Its versions 1, 2, 3, … are models. An
+alias is a name for one version that can be moved to another version. The champion is the version
+that is in use, and the challenger is the new version that may replace the champion.
+"""
 
 import json
 import tempfile
@@ -26,8 +31,9 @@ CHALLENGER = "challenger"
 # this tag. The three constants in the next line are the possible values of the tag.
 REVIEW = "review"
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled back"
-# The cache of downloaded files. The name of a file is `<sha256>.keras`. The cache may be deleted at
-# any time. All code that loads a version uses this folder, so a file is downloaded only once.
+# The folder for downloaded files. The name of a file is `<sha256>.keras`. All code that loads a
+# version uses this folder, so a file is downloaded only once. The folder may be deleted at any
+# time; then the files are downloaded again when they are needed.
 DOWNLOADS = Path(".fovea/weights")
 
 
@@ -36,8 +42,9 @@ class Version:
     """One version of a registered model, as it was when it was read from MLflow.
 
     name: the name of the registered model. number: the number of the version. tags: key → value of
-    its tags, such as lineage, verdict and reasons. aliases: its aliases. run: the MLflow run that
-    the version belongs to. created_ms: the time of its registration, Unix time in milliseconds.
+    the version's tags, such as verdict and reasons. aliases: the version's aliases. run: the MLflow
+    run in which the model was trained. created_ms: the time of the registration, Unix time in
+    milliseconds.
     """
 
     name: str
@@ -57,12 +64,12 @@ class Version:
 
     @property
     def reference(self) -> str:
-        """Return the text that names this version in `model.weights` of params.yaml."""
+        """Return the value of `model.weights` in params.yaml that stands for this version."""
         return f"models:/{self.name}/{self.number}#sha256={self.model_id}"
 
     @property
     def declined(self) -> bool:
-        """Return True if a reviewer rejected this version or rolled it back.
+        """Return True if a reviewer rejected this version, or stopped using it by a rollback.
 
         A stage must not make such a version the challenger or the champion.
         """
@@ -78,18 +85,19 @@ def register_version(
     tags: Mapping[str, str],
     shown: Sequence[str] = (),
 ) -> int:
-    """Register a .keras file as a new version, set its tags, and return its number.
+    """Register a .keras file as a version, set the version's tags, and return its number.
 
-    If a version with the same sha256 exists already, there is no new version. Then the tags of the
-    existing version are updated and its number is returned. The new or existing version then gets
-    the alias `challenger`. It does not get the alias if it is the champion, or if a reviewer has
-    rejected it or rolled it back.
+    If the file is registered already (a version has the sha256 of the file), no new version is
+    created. Then the tags of the existing version are updated, and its number is returned.
+
+    The version gets the alias `challenger`, with two exceptions: the version is the champion, or it
+    is declined (see Version.declined).
 
     name: the name of the registered model. model_path: the path of the .keras file. run: the MLflow
-    run of the model. example: uint8 [1, size, size, 3], a real image as an example of the input.
-    classes: the number of classes of the model. tags: key → value of the tags, such as
-    lineage and verdict. shown: the names of metrics of `run` that MLflow also shows with the model.
-    Raises UserError if MLflow does not answer.
+    run in which the model was trained. example: uint8 [1, size, size, 3], a real image as an
+    example of the input. classes: the number of classes of the model. tags: key → value of the
+    tags, such as verdict and reasons. shown: the names of metrics of `run` that MLflow also shows
+    on the page of the model. Raises UserError if MLflow does not answer.
     """
     connect()
     model_id = sha256(model_path)
@@ -135,12 +143,12 @@ def versions(name: str) -> tuple[Version, ...]:
 
 
 def champion(name: str) -> Version | None:
-    """Return the version with the alias `champion`, or None if no version has it."""
+    """Return the version with the alias `champion`, or None if no version has this alias."""
     return _version_at(name, CHAMPION)
 
 
 def challenger(name: str) -> Version | None:
-    """Return the version with the alias `challenger`, or None if no version has it."""
+    """Return the version with the alias `challenger`, or None if there is no challenger."""
     return _version_at(name, CHALLENGER)
 
 
@@ -148,8 +156,8 @@ def find_version(name: str, wanted: str) -> Version:
     """Return the version with the number or the alias `wanted`.
 
     name: the name of the registered model. wanted: the number, such as `3` or `v3`, or the alias,
-    such as `champion`. Raises UserError if there
-    is no such version; the message lists the existing versions.
+    such as `champion`. Raises UserError if no version has this number or alias; the message lists
+    the existing versions.
     """
     existing = versions(name)
     number = wanted.strip().lower().removeprefix("v")
@@ -166,11 +174,12 @@ def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
 
 
 def download(version: Version) -> Path:
-    """Return the path of the version's .keras file in the cache.
+    """Return the path of the version's .keras file in the folder DOWNLOADS.
 
-    If the file is not in the cache, it is downloaded. In all cases the sha256 of the file is
-    checked. So no code loads a file that was changed. Raises UserError if the file cannot be
-    downloaded or was changed, or if the version was not registered by Fovea.
+    If this folder does not have the file, or the sha256 of the file is wrong, the file is
+    downloaded from MLflow. The sha256 of the downloaded file is checked, too. So Fovea never loads
+    a file that was changed. Raises UserError if the file cannot be downloaded or was changed in
+    MLflow, or if the version was not registered by Fovea.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -178,8 +187,8 @@ def download(version: Version) -> Path:
     called = f"models:/{version.name}/{version.number}"
     if not version.model_id:
         raise UserError(
-            "this version has no tag model_id, so it is not Fovea's and cannot be loaded. "
-            f"Received: {called}"
+            "this version was not registered by Fovea (it has no tag model_id), so it is not "
+            f"loaded; choose another version. Received: {called}"
         )
     kept = DOWNLOADS / f"{version.model_id}.keras"
     if kept.is_file() and sha256(kept) == version.model_id:
@@ -193,12 +202,14 @@ def download(version: Version) -> Path:
         except (MlflowException, OSError) as error:
             reason = one_line(error)
             raise UserError(
-                f"{WEIGHTS} of this version cannot be downloaded ({reason}). Received: {called}"
+                f"the file {WEIGHTS} of this version cannot be downloaded from MLflow ({reason}). "
+                f"Received: {called}"
             ) from error
         if actual != version.model_id:
             raise UserError(
                 f"the file of this version was changed since it was registered: its sha256 is "
-                f"{actual}, and should be {version.model_id}; it is not loaded. Received: {called}"
+                f"{actual}, and should be {version.model_id}; the file is not loaded. "
+                f"Received: {called}"
             )
         fetched.replace(kept)
     return kept
@@ -207,15 +218,16 @@ def download(version: Version) -> Path:
 def _create_version(name: str, logged_id: str, run: Run, tags: Mapping[str, str]) -> int:
     from mlflow.exceptions import MlflowException
 
-    # MLflow raises an exception if the registered model exists already. This exception is ignored.
-    # Any other error occurs again in create_model_version, and is raised there.
+    # If the registered model exists already, create_registered_model raises an exception, which is
+    # ignored. If the exception has another cause (for example, MLflow does not answer), the next
+    # call fails as well, and its exception is not ignored.
     with suppress(MlflowException):
         client().create_registered_model(name)
     created = client().create_model_version(
         name, f"models:/{logged_id}", run.id, tags=dict(tags), model_id=logged_id
     )
-    # MLflow's page of a run needs this tag to show a link to the version. The function
-    # mlflow.register_model sets the same tag.
+    # MLflow shows a link to the version on the page of the run only if the logged model has this
+    # tag. The function mlflow.register_model, which is not used here, sets the same tag.
     registered = json.dumps([{"name": name, "version": created.version}])
     client().set_logged_model_tags(logged_id, {"mlflow.modelVersions": registered})
     return int(created.version)

@@ -1,4 +1,8 @@
-"""`model.weights` of params.yaml → the path of the .keras file that training starts from."""
+"""`model.weights` of params.yaml → the path of the .keras file with the first weights of training.
+
+`model.weights` is `none` (random weights), `imagenet` (ImageNet weights), the path of a .keras
+file, or a version of a registered model in MLflow, such as `models:/digits/3#sha256=…`.
+"""
 
 from pathlib import Path
 from re import Match
@@ -12,18 +16,19 @@ from components.tracking.connection import address, connect
 def resolve_weights(model: Model, size: int | None = None) -> Path | None:
     """Return the path of the .keras file that `model.weights` names.
 
-    Returns None if `model.weights` is `none` (random weights) or `imagenet` (ImageNet weights),
-    because these values name no .keras file.
+    Returns None if `model.weights` is `none` or `imagenet`, because these values name no .keras
+    file.
 
     model: the section `model` of params.yaml. size: the width and the height of the images in
     pixels, or None. If `size` is given and `model.weights` is `imagenet`, the ImageNet weights are
-    downloaded now if they are missing. So a failed download stops the stage early.
+    checked now, and downloaded if they are missing. So an error stops the stage before it trains.
 
     Raises UserError in these cases:
 
-    - The file or the version that `model.weights` names is missing.
-    - `model.weights` names a version without its sha256, or with another sha256.
-    - The file of the version cannot be downloaded or was changed.
+    - The file or the version that `model.weights` names is missing, or the path is a folder.
+    - `model.weights` names a version without its sha256, or with a wrong sha256.
+    - The version was not registered by Fovea.
+    - The file of the version cannot be downloaded, or was changed in MLflow.
     - The ImageNet weights cannot be downloaded, or do not fit `model` and `size`.
     - MLflow does not answer.
     """
@@ -41,30 +46,32 @@ def resolve_weights(model: Model, size: int | None = None) -> Path | None:
         if path.exists():
             raise UserError(f"model.weights must name a file. Received: {weights}, a folder")
         raise UserError(
-            f"the file that model.weights names is missing; copy it to {path.parent}, or restore "
-            f"it with git or `dvc pull`. Received: {weights}"
+            f"the file that model.weights names is missing; copy the file to {path.parent}, or "
+            f"restore it with git or `dvc pull`. Received: {weights}"
         )
     return path
 
 
 def _registered_weights(written: Match[str]) -> Path:
-    """Return the path of the .keras file of the version that params.yaml names.
+    """Return the path of the .keras file of the version that `model.weights` names.
 
-    written: a match of the pattern VERSION; its groups are the name, the number and the sha256 in
-    params.yaml. Name and number are not enough, since another MLflow store can have another model
-    under the same name and number.
+    written: a match of the pattern VERSION with `model.weights`; its groups are the name, the
+    number and the sha256. The sha256 is needed, since another MLflow store can have another model
+    with the same name and number.
     """
     connect()
     version = find_version(written["name"], written["number"])
     if written["sha256"] is None and version.model_id:
         raise UserError(
-            "model.weights must contain the sha256 of the version, since another store has other "
-            f"versions of the same number; write {version.reference}. Received: {written[0]}"
+            "model.weights must contain the sha256 of the version, since another MLflow store can "
+            f"have another model with the same name and number; write {version.reference}. "
+            f"Received: {written[0]}"
         )
     if version.model_id and version.model_id != written["sha256"]:
         raise UserError(
             f"version {version.number} of {version.name} at {address()} is not the model that "
-            f"params.yaml names: its sha256 is {version.model_id}, and should be "
-            f"{written['sha256']}; it is not loaded. Received: {written[0]}"
+            f"model.weights names: its sha256 is {version.model_id}, and should be "
+            f"{written['sha256']}; check MLFLOW_TRACKING_URI, or set model.weights to "
+            f"{version.reference}. Received: {written[0]}"
         )
     return download(version)

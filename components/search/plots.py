@@ -1,9 +1,9 @@
 """Finished trials → an SVG picture with the values of the trials.
 
-The value of a trial is the value of the metric that the search maximizes. The first panel shows the
-value of each trial against the number of the trial. After the first panel there is one panel for
-each hyperparameter of the search space. This panel shows the value of each trial against the value
-of the hyperparameter.
+The value of a trial is the value of the metric that the search maximizes. The picture has several
+panels. The y axis of all panels is the value of a trial. The x axis of the first panel is the
+number of the trial. Each of the other panels belongs to one hyperparameter of the search space, and
+its x axis is the value of this hyperparameter.
 """
 
 import io
@@ -20,9 +20,11 @@ def draw_trials(trials: Sequence[Trial], maximize: str, space: Mapping[str, Spac
     """Draw the trials and return the text of the SVG picture. Equal arguments give equal text.
 
     A ring marks the best trial. Failed trials have no value, so they are not drawn.
-    trials: the finished trials, see `run_study`. If the list is not empty, at least one trial must
-    be complete. maximize: the name of the metric that the search maximizes. space: the search
-    space, a dict from dotted names to the values to try.
+
+    trials: the finished trials, from `run_study`. The list may be empty; otherwise at least one
+    trial must be complete. maximize: the name of the metric that the search maximizes. space: the
+    search space, a dict from the name of a hyperparameter (such as `model.dropout`) to the values
+    to try.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -1,4 +1,9 @@
-"""A search space and an Optuna trial → overrides, a dict from dotted names to chosen values.
+"""A search space and an Optuna trial → overrides, the hyperparameters that the trial uses.
+
+The search space is the section `search.space` of params.yaml. It has the names of some
+hyperparameters, such as `model.dropout`, and the values to try for each of them. The overrides of a
+trial are the values that Optuna has chosen. The trial uses them instead of the values in the other
+sections of params.yaml.
 
 Example of overrides: {"model.dropout": 0.3, "train.weight_decay": 0.001}.
 """
@@ -15,12 +20,13 @@ Overrides = dict[str, Any]
 def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparameters) -> Overrides:
     """Let Optuna choose a value for every name of the search space.
 
-    trial: an optuna.Trial. space: the search space, a dict from dotted names to the values to try.
-    written: the hyperparameters in params.yaml.
+    trial: an optuna.Trial. space: the search space, a dict from the name of a hyperparameter to the
+    values to try: either a list of choices, or a range. written: the hyperparameters in
+    params.yaml.
 
-    A range gives integers if the value in params.yaml is an integer, and floats if that value is a
-    float. For example, the value of model.dropout is a float, so `{low: 0, high: 1, log: false}`
-    can give 0.3.
+    If the values to try are a range, Optuna chooses a float if the hyperparameter is a float in
+    params.yaml. Otherwise Optuna chooses an integer. For example, model.dropout is a float, so
+    `{low: 0, high: 1, log: false}` can give 0.3.
     """
     overrides: Overrides = {}
     for name, values in space.items():
@@ -37,10 +43,11 @@ def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparamete
 def values_as_written(
     space: Mapping[str, SpaceValues], written: Hyperparameters
 ) -> Overrides | None:
-    """Return the values that params.yaml has for the names of the search space.
+    """Return the values in params.yaml of all hyperparameters in the search space.
 
-    Returns None if any of these values is not in the search space: it is outside its range, or it
-    is not in the list of choices.
+    Returns None if at least one of these values is outside of its range or is not in its list of
+    choices.
+
     space: the search space. written: the hyperparameters in params.yaml.
     """
     point = {name: written.value(name) for name in space}

@@ -1,10 +1,15 @@
 """A search space and an objective → the trials of an Optuna study.
 
-Guarantee: a search that was interrupted and started again tries the same values as a search that
-was not interrupted. The reason is that the values of trial n depend only on the search space, on
-`seed + n` and on the results of the earlier trials. These results are stored in an sqlite file. The
-caller puts a hash of the params, the data and the code into the name of the file. So if any of them
-changes, the search uses another file and starts at trial 0.
+A trial trains one classifier. The objective is the function that trains it and returns a value,
+such as the accuracy. A study is a list of trials. Optuna chooses the hyperparameters of each trial
+from the search space, so that the value becomes as high as possible.
+
+Guarantee: a search that was interrupted and started again tries the same hyperparameters as a
+search that was not interrupted. The reason is that the hyperparameters of trial n depend only on
+the search space, on `seed + n` and on the results of the earlier trials. These results are stored
+in an sqlite file. The name of the file contains a hash of the params, the data and the code. (The
+caller chooses this name.) So if the params, the data or the code change, the search uses another
+file and starts at trial 0.
 """
 
 import logging
@@ -21,13 +26,13 @@ from components.training.training import TrainingFailedError
 
 log = logging.getLogger(__name__)
 
-# If one of these errors is raised, only the trial fails. Any other error ends the study. An example
-# is the error that is raised if the tracking server cannot be reached.
+# If the objective raises one of these errors, the trial fails and the study continues. Any other
+# error ends the study, for example the error that is raised if MLflow cannot be reached.
 FAILURES = (TrainingFailedError, MemoryError)
 
 
 class Pruned(Exception):  # noqa: N818 - not an error
-    """Raised by the function `on_value` if the trial must stop early, see `run_study`."""
+    """The function `on_value` raises Pruned if the trial must stop early, see `run_study`."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ class Trial:
 
     number: the position of the trial in the list of all finished trials; the first trial is 0.
     state: `complete`, `pruned` (stopped early) or `failed`.
-    value: the value to maximize. If the trial is pruned, it is the value of the trial's last epoch.
-        It is None if the trial failed.
-    overrides: the hyperparameters that the trial used, a dict from dotted names to values.
+    value: the value that the objective returned. If the trial is pruned, it is the value after the
+        trial's last epoch. If the trial failed, it is None.
+    overrides: the trial's hyperparameters, a dict from names (such as `model.dropout`) to values.
     """
 
     number: int
@@ -60,18 +65,22 @@ def run_study(
 ) -> list[Trial]:
     """Run trials until `search.trials` trials are finished, and return all finished trials.
 
-    If an earlier run was interrupted, its finished trials are also counted and returned.
+    If an earlier run was interrupted, its finished trials are in the sqlite file. They are also
+    counted and returned.
 
     search: the section `search` of params.yaml. written: the hyperparameters in params.yaml. If
-    these values are in the search space, trial 0 uses them. storage: the path of the sqlite file;
-    the file is created if it is missing. seed: the seed of trial n is seed + n.
+    they are in the search space, trial 0 uses them. objective: the objective, see below. storage:
+    the path of the sqlite file; the file is created if it is missing. seed: Optuna chooses the
+    hyperparameters of trial n with the seed `seed + n`.
 
-    objective: a function that is called as objective(number, overrides, on_value). It trains a
-    classifier and returns the value to maximize. During training it calls on_value(epoch, value)
-    after an epoch. The function on_value raises Pruned if the best value of the trial until now is
-    below the median of the values that earlier trials had at the same epoch. No trial is pruned
-    before `search.startup_trials` trials are complete. If the objective raises TrainingFailedError
-    (for example because the loss is NaN) or MemoryError, the trial fails and the study continues.
+    The objective is called as objective(number, overrides, on_value). It trains a classifier and
+    returns the value to maximize. During training it calls on_value(epoch, value) after an epoch.
+    The function on_value raises Pruned if the trial is worse than most earlier trials: its best
+    value until now is below the median of the values of earlier trials at the same epoch. But no
+    trial is pruned before `search.startup_trials` trials are complete.
+
+    If the objective raises TrainingFailedError (for example because the loss is NaN) or
+    MemoryError, the trial fails and the study continues.
     """
     from optuna.trial import TrialState
 
@@ -80,8 +89,8 @@ def run_study(
     as_written = values_as_written(search.space, written)
     while (number := len(_finished_trials(study))) < search.trials:
         study.sampler = _sampler(search, seed + number)
-        # Trial 0 uses the values in params.yaml if they are in the search space. So it is possible
-        # to see which of the other trials are better than the values in params.yaml.
+        # If the values in params.yaml are in the search space, trial 0 uses them. So the user can
+        # see which trials are better than the values in params.yaml.
         if number == 0 and as_written and not study.get_trials(states=(TrialState.WAITING,)):
             study.enqueue_trial(as_written)
         study.optimize(
@@ -89,17 +98,18 @@ def run_study(
             n_trials=1,
             catch=FAILURES,
         )
-        log.info(f"{_in_words(_finished_trials(study)[-1])} ({number + 1} of {search.trials})")
+        newest = _finished_trials(study)[-1]
+        log.info(f"{_in_words(newest)} ({number + 1} of {search.trials} trials)")
     return _finished_trials(study)
 
 
 def best_trial(trials: list[Trial]) -> Trial:
     """Return the complete trial with the highest value.
 
-    If several trials have this value, the earliest of these trials is returned.
-    Raises UserError if no trial is complete.
+    If several complete trials have the highest value, the earliest of them is returned. Raises
+    UserError if no trial is complete.
 
-    In the example trial 1 has the higher value, but it is not complete:
+    In the example, trial 1 has a higher value than trial 0, but trial 1 is not complete:
 
     >>> best_trial([Trial(0, "complete", 0.8, {}), Trial(1, "pruned", 0.9, {})]).number
     0
@@ -107,8 +117,8 @@ def best_trial(trials: list[Trial]) -> Trial:
     complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
     if not complete:
         raise UserError(
-            "no trial of the search is complete; narrow search.space to values that can be "
-            f"trained. Received: {len(trials)} failed or pruned trials"
+            "no trial of the search is complete; remove from search.space the values with which "
+            f"training fails. Received: {len(trials)} failed or pruned trials"
         )
     return max(complete, key=lambda trial: (trial.value, -trial.number))
 
@@ -129,9 +139,9 @@ def _open_study(search: Search, storage: Path) -> Any:
 
 
 def _sampler(search: Search, seed: int) -> Any:
-    """Return the part of Optuna that chooses the values of a trial.
+    """Return Optuna's sampler, the object that chooses the hyperparameters of a trial.
 
-    It is a tree-structured Parzen estimator, TPE (Bergstra et al., 2011).
+    The sampler is a tree-structured Parzen estimator, TPE (Bergstra et al., 2011).
     """
     import optuna
 
@@ -164,8 +174,8 @@ def _run_trial(
 def _close_abandoned_trials(study: Any) -> None:
     """Mark every trial in the state RUNNING as failed.
 
-    This is called before the first trial of a run. So a trial in this state is from an earlier run
-    whose process was killed.
+    This function is called before the first trial of this process. So a trial in the state RUNNING
+    is from an earlier process, which was killed.
     """
     from optuna.trial import TrialState
 
@@ -174,10 +184,11 @@ def _close_abandoned_trials(study: Any) -> None:
 
 
 def _finished_trials(study: Any) -> list[Trial]:
-    """Return the trials that are complete, are pruned, or failed by an error of `FAILURES`.
+    """Return the trials that are complete, are pruned, or failed with an error in `FAILURES`.
 
-    If a trial was ended by another error, by Ctrl-C or by a kill of the process, it is also marked
-    as failed in the sqlite file. Such a trial is left out here, so it runs again.
+    A trial that was ended by another error, by Ctrl-C or by the end of the process is also marked
+    as failed in the sqlite file. But this function does not return such a trial. So the trial does
+    not count, and a new trial gets its number and its seed.
     """
     trials = [
         trial
@@ -192,5 +203,5 @@ def _finished_trials(study: Any) -> list[Trial]:
 
 
 def _in_words(trial: Trial) -> str:
-    value = "" if trial.value is None else f" with {trial.value:.4f}"
+    value = "" if trial.value is None else f", value {trial.value:.4f}"
     return f"trial {trial.number} {trial.state}{value}"

@@ -1,7 +1,7 @@
-"""The address of MLflow → a client; a UserError within 15 s if MLflow cannot be used.
+"""The address of MLflow → a client for MLflow, or a UserError within 15 s if MLflow is unusable.
 
-The address is in the environment variable MLFLOW_TRACKING_URI. If this variable is unset, the
-address is the sqlite file mlflow.db in the current folder.
+The address is in the environment variable MLFLOW_TRACKING_URI: a server (remote MLflow) or a sqlite
+file. If this variable is unset, the address is the sqlite file mlflow.db in the current folder.
 """
 
 import os
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DEFAULT_STORE = Path("mlflow.db")
 DEFAULT_EXPERIMENT = "fovea"
-# If MLflow cannot be used, a command must say so within 15 s. The limit for the answer of a remote
-# MLflow is 6 s. The other 9 s are for the start of Python and for the import of the package mlflow,
-# which is slow if the CPU is busy. The limit for opening a sqlite file is 10 s. This limit can be
-# longer, because the sqlite file is checked before the package mlflow is imported.
+# If MLflow cannot be used, a command must say so within 15 s. A remote MLflow must answer within
+# 6 s. The remaining 9 s are for the start of Python and for the import of the package mlflow, which
+# is slow if the CPU is busy. A sqlite file must be opened within 10 s. This limit can be longer,
+# because the sqlite file is checked before the package mlflow is imported.
 REMOTE_LIMIT_S = 6.0
 SQLITE_LIMIT_S = 10.0
-# Environment variables for MLflow. `client` sets each of these variables that is unset.
+# Environment variables for MLflow → values. If a variable is unset, `client` sets it to its value.
 SETTINGS = {
-    # MLflow's defaults are 120 s and 7 retries. With these values, each call to a server that does
+    # MLflow's defaults are 120 s and 7 retries. With the defaults, each call to a server that does
     # not answer would take minutes.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -40,9 +40,9 @@ SETTINGS = {
 }
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
-# Several threads can connect at the same time. `client` changes MLFLOW_TRACKING_URI for a moment.
-# During this time `client` holds the lock below. Code that reads the variable takes the same lock,
-# so this code never reads the changed value.
+# Several threads can connect at the same time. The function `client` changes MLFLOW_TRACKING_URI
+# for a moment. During this time it holds the lock below. Code that reads MLFLOW_TRACKING_URI also
+# takes the lock. So this code never reads the value that `client` has set for a moment.
 _VARIABLE_LOCK = threading.RLock()
 
 
@@ -50,7 +50,7 @@ def connect() -> None:
     """Check that MLflow answers, and create the experiment if it does not exist.
 
     Raises UserError within 15 s if MLflow does not answer or cannot be used, or if the experiment
-    is deleted. The message contains the address.
+    is deleted. The message contains the address of MLflow.
     """
     experiment_id()
 
@@ -62,9 +62,9 @@ def client() -> "MlflowClient":
     import mlflow
 
     # set_tracking_uri also writes the address to MLFLOW_TRACKING_URI. If the user has not set this
-    # variable, the variable is removed again. The reason is that the default address depends on the
-    # current folder. If the variable stayed, the address of the old folder would be used even after
-    # the current folder has changed.
+    # variable, the variable is removed again, because the default address depends on the current
+    # folder. If the variable stayed and the current folder changed, the address of the old folder
+    # would be used.
     with _VARIABLE_LOCK:
         by_user, uri = _address_by_user(), tracking_uri()
         mlflow.set_tracking_uri(uri)
@@ -75,15 +75,15 @@ def client() -> "MlflowClient":
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the absolute address of ./mlflow.db if it is unset."""
+    """Return the value of MLFLOW_TRACKING_URI; if unset, the absolute address of ./mlflow.db."""
     return _address_by_user() or f"{SQLITE}{DEFAULT_STORE.absolute()}"
 
 
 def address() -> str:
-    """Return the address of MLflow for messages.
+    """Return the address of MLflow for use in messages.
 
-    It is MLFLOW_TRACKING_URI without user and password. If this variable is unset, it is the
-    relative address of mlflow.db.
+    The result is the value of MLFLOW_TRACKING_URI without user name and password. If this variable
+    is unset, the result is the relative address of mlflow.db.
     """
     by_user = _address_by_user()
     if not by_user:
@@ -102,12 +102,13 @@ def is_remote() -> bool:
 def experiment_id() -> str:
     """Return the id of the experiment. If the experiment does not exist, it is created.
 
-    The name of the experiment is in the environment variable MLFLOW_EXPERIMENT_NAME. If this
-    variable is unset, the name is `fovea`. Raises UserError if MLflow does not answer or cannot be
-    used, or if the experiment is deleted. The message contains the address.
+    An experiment is a list of runs in MLflow. Its name is in the environment variable
+    MLFLOW_EXPERIMENT_NAME. If this variable is unset, the name is `fovea`. Raises UserError if
+    MLflow does not answer or cannot be used, or if the experiment is deleted. The message contains
+    the address of MLflow.
     """
     if is_remote():
-        import mlflow  # noqa: F401 (so that the time limit does not include the slow import)
+        import mlflow  # noqa: F401 (The slow import is done before the time limit starts.)
 
         return _call_within(REMOTE_LIMIT_S, _experiment_id)
     _check_sqlite(Path(tracking_uri().removeprefix(SQLITE).partition("?")[0]))
@@ -125,15 +126,17 @@ def _experiment_id() -> str:
         mlflow = client()
         experiment = mlflow.get_experiment_by_name(name)
         if experiment is None:
-            with suppress(Exception):  # another process may create it at the same moment
+            # If another process creates the experiment at the same moment, create_experiment
+            # fails. Then the experiment exists, and the next call finds it.
+            with suppress(Exception):
                 return str(mlflow.create_experiment(name))
             experiment = mlflow.get_experiment_by_name(name)
-    except Exception as error:  # sqlite, PostgreSQL, HTTP … raise exceptions of different types
+    except Exception as error:  # Each kind of store (sqlite, PostgreSQL, HTTP) has its own errors.
         raise _unusable(error) from error
     if experiment is None or experiment.lifecycle_stage != "active":
         raise UserError(
-            f"the experiment is deleted in MLflow at {address()}; restore it there, or set "
-            f"MLFLOW_EXPERIMENT_NAME to another name. Received: {name}"
+            f"the experiment is deleted in MLflow at {address()}; restore the experiment in "
+            f"MLflow, or set MLFLOW_EXPERIMENT_NAME to another name. Received: {name}"
         )
     return str(experiment.experiment_id)
 
@@ -141,9 +144,9 @@ def _experiment_id() -> str:
 def _check_sqlite(path: Path) -> None:
     """Raise UserError if the sqlite file cannot be opened or is locked by another process.
 
-    The check waits at most SQLITE_LIMIT_S seconds for the lock. Without this check MLflow would try
-    to open the file again and again for three minutes. The folder of the file is created if it does
-    not exist.
+    If the file is locked, the check waits at most SQLITE_LIMIT_S seconds until it is unlocked.
+    Without this check MLflow would try to open the file again and again for three minutes. The
+    folder of the file is created if it does not exist.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,9 +162,9 @@ def _check_sqlite(path: Path) -> None:
 def _call_within(limit_s: float, call: Callable[[], T]) -> T:
     """Return the result of `call`; raise UserError if the call takes longer than `limit_s` seconds.
 
-    The call runs in a separate thread. So the limit is for the complete call, from the look-up of
-    the host name to the last retry. If `call` raises an exception, this function raises the same
-    exception.
+    The call runs in a separate thread. So the limit holds for the complete call, including the
+    look-up of the host name and all retries. If `call` raises an exception, this function raises
+    the same exception.
     """
     values: list[T] = []
     errors: list[BaseException] = []
@@ -183,8 +186,9 @@ def _call_within(limit_s: float, call: Callable[[], T]) -> T:
 
 
 def _unusable(error: Exception) -> UserError:
-    reason = re.sub(r"//[^/@\s]+@", "//", one_line(error, longest=None))  # no password in a log
+    # The user name and the password in an address are removed from the message.
+    reason = re.sub(r"//[^/@\s]+@", "//", one_line(error, longest=None))
     return UserError(
-        f"MLflow cannot be used ({reason[:300]}); fix this cause, or unset MLFLOW_TRACKING_URI to "
-        f"use {DEFAULT_STORE} in this folder. Received: {address()}"
+        f"MLflow cannot be used ({reason[:300]}); fix this problem, or unset MLFLOW_TRACKING_URI "
+        f"to use {DEFAULT_STORE} in this folder. Received: {address()}"
     )

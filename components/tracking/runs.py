@@ -1,4 +1,7 @@
-"""Params, metrics and files of a stage → an MLflow run with tags about code, data and user."""
+"""Params, metrics and files of a stage → an MLflow run.
+
+A run has tags that name the commit of the code, the data and the user.
+"""
 
 import json
 import tempfile
@@ -12,7 +15,7 @@ from typing import TypeVar
 from components.tracking.connection import client, experiment_id
 
 T = TypeVar("T")
-# MLflow's limits. If a param is longer than its limit, MLflow shortens it and raises no error.
+# MLflow's limits. If a param is longer than its limit, MLflow cuts the param and raises no error.
 LONGEST_PARAM = 6_000  # characters
 LONGEST_TAG = 8_000  # characters
 LONGEST_DIGEST = 36  # characters
@@ -22,11 +25,11 @@ METRIC_BATCH = 1_000  # metrics in one request
 
 @dataclass(frozen=True)
 class Origin:
-    """The code, the data and the user that a run comes from.
+    """The code and the data that a run uses, and the user who started the run.
 
     tags: tags about the code and the data, such as git.commit and data_id. user: the name of the
-    user. data: the path of the folder of images; it becomes the name of the run's dataset in
-    MLflow. digest: a hash of the images in this folder; `untracked` if no hash is known.
+    user. data: the path of the folder of images; MLflow shows the path as the name of the run's
+    dataset. digest: a hash of the images in this folder; `untracked` if no hash is known.
     """
 
     tags: Mapping[str, str]
@@ -42,10 +45,10 @@ class Run:
     id: str
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Log nested params under dotted names, such as `train.batch_size`.
+        """Log params. A param in a nested mapping gets a dotted name, such as `train.batch_size`.
 
-        If a value is longer than LONGEST_PARAM, it is stored in the artifact `params/<name>.txt`.
-        Then the param in MLflow is a short text that names this artifact.
+        If the text of a value is longer than LONGEST_PARAM, the text is stored in the artifact
+        `params/<name>.txt` of the run, and the param is a short text that names this artifact.
         """
         from mlflow.entities import Param
 
@@ -76,7 +79,10 @@ class Run:
             client().log_artifact(self.id, str(path), folder or None)
 
     def read_text(self, path: str) -> str | None:
-        """Return the text of an artifact of the run, or None if it cannot be read."""
+        """Return the text of an artifact of the run, or None if the artifact cannot be read.
+
+        path: the path of the artifact inside the artifacts of the run.
+        """
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
@@ -89,7 +95,7 @@ class Run:
             return None
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags. A tag that exists already gets the new value.
+        """Set tags of the run. If a tag exists already, it gets the new value.
 
         tags: key → value. Raises ValueError if a value is longer than LONGEST_TAG.
         """
@@ -98,7 +104,8 @@ class Run:
         for key, value in tags.items():
             if len(value) > LONGEST_TAG:
                 raise ValueError(
-                    f"tag {key} must have at most {LONGEST_TAG} characters. Received: {len(value)}"
+                    f"the value of the tag {key} must have at most {LONGEST_TAG} characters. "
+                    f"Received: {len(value)} characters"
                 )
         for batch in _batches([RunTag(key, value) for key, value in tags.items()], BATCH):
             client().log_batch(self.id, tags=batch)
@@ -117,21 +124,21 @@ def start_run(
 ) -> Iterator[Run]:
     """Create an MLflow run, yield it, and end it.
 
-    name: the name of the run. origin: the tags of the run, its user and its dataset. tags: more
-    tags of the run, key → value. parent: the parent run; MLflow shows the new run below the parent
-    run. None if there is no parent run.
+    name: the name of the run. origin: the code, the data and the user of the run. tags: more tags
+    of the run, key → value. parent: the parent run, or None; MLflow shows the new run below its
+    parent run.
 
     The final status of the run is KILLED after Ctrl-C or SystemExit, FAILED after any other
-    exception, and FINISHED if there is no exception. Raises UserError within 15 s if a remote
-    MLflow does not answer. Raises UserError if the experiment is deleted.
+    exception, and FINISHED if there is no exception. Raises UserError within 15 s if MLflow does
+    not answer or cannot be used, or if the experiment is deleted.
     """
     run = _create_run(name, origin, tags, parent)
     try:
         yield run
     except BaseException as error:
         status = "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
-        # If set_terminated also fails, its error is ignored. The first error is more important, and
-        # is raised below.
+        # If set_terminated also fails, its error is ignored, because the first error is more
+        # important. The first error is raised again below.
         with suppress(Exception):
             client().set_terminated(run.id, status)
         raise
@@ -139,7 +146,7 @@ def start_run(
 
 
 def run_of_model(model_id: str) -> Run | None:
-    """Return the newest run of a model; None if no run has the tag `model_id` with this value.
+    """Return the newest run with the tag `model_id` of this model; None if there is no such run.
 
     model_id: the sha256 of the model file.
     """
@@ -153,12 +160,12 @@ def run_of_model(model_id: str) -> Run | None:
 
 
 def adopt_model(model_id: str, origin: Origin) -> Run:
-    """Create a run for a model that has no run in this MLflow store.
+    """Create a run for a model that has no run in this MLflow, and return the run.
 
     For example, the model was trained on another computer, and `dvc pull` copied the model file to
     this computer. From now on `run_of_model` returns the new run for this model.
 
-    model_id: the sha256 of the model file. origin: the tags, the user and the dataset of the run.
+    model_id: the sha256 of the model file. origin: the code, the data and the user of the run.
     """
     with start_run("adopted", origin, {"model_id": model_id, "adopted": "yes"}) as run:
         return run
@@ -182,8 +189,8 @@ def _create_run(name: str, origin: Origin, tags: Mapping[str, str], parent: Run 
 def _log_dataset(run: Run, origin: Origin) -> None:
     """Log the folder of images as the run's dataset.
 
-    MLflow allows at most 36 characters for a digest, so a longer digest is cut. DVC's hash of a
-    folder, `<32 hex digits>.dir`, has exactly 36 characters.
+    MLflow allows at most 36 characters for the digest (hash) of a dataset, so a longer digest is
+    cut. DVC's hash of a folder, `<32 hex digits>.dir`, has exactly 36 characters.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 

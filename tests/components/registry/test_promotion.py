@@ -73,10 +73,10 @@ def test_the_champion_is_neither_promoted_again_nor_rejected(three_versions: Pat
 
 
 def test_rollback_needs_an_earlier_champion(three_versions: Path) -> None:
-    with pytest.raises(UserError, match="Received: none"):
+    with pytest.raises(UserError, match="Received: no champion"):
         rollback("digits", "try", "Ann")
     promote("digits", "2", "good", "Ann")
-    with pytest.raises(UserError, match="Received: version 2"):
+    with pytest.raises(UserError, match="Received: champion version 2"):
         rollback("digits", "try", "Ann")
 
 

@@ -133,7 +133,7 @@ def test_a_version_from_elsewhere_is_not_loaded(workspace: Path) -> None:
     client().create_registered_model("digits")
     client().create_model_version("digits", "s3://somewhere/else")
     assert champion("digits") is None
-    with pytest.raises(UserError, match="not Fovea's"):
+    with pytest.raises(UserError, match="was not registered by Fovea"):
         download(find_version("digits", "1"))
 
 
@@ -161,7 +161,7 @@ def test_weights_resolve_to_a_file_or_to_nothing(registered: Register, params: P
 @pytest.mark.parametrize(
     ("weights", "sentence"),
     [
-        ("data/weights/gone.keras", r"missing; copy it to data/weights.*: data/weights/gone.keras"),
+        ("data/weights/gone.keras", r"copy the file to data/weights.*: data/weights/gone.keras"),
         (f"models:/digits/2#sha256={'0' * 64}", r"versions? 1 \(challenger\). Received: 2"),
         ("models:/birds/1", r"birds at sqlite:///mlflow.db has no version yet"),
     ],
@@ -178,7 +178,7 @@ def test_a_version_without_its_sha256_is_answered_with_what_to_write(
     registered: Register, params: Params
 ) -> None:
     registered(b"one")
-    with pytest.raises(UserError, match="since another store has other versions") as refused:
+    with pytest.raises(UserError, match="since another MLflow store can have another") as refused:
         resolved(params, "models:/digits/1")
     assert find_version("digits", "1").reference in str(refused.value)
     assert str(refused.value).endswith("Received: models:/digits/1")
@@ -189,7 +189,7 @@ def test_the_same_number_of_another_store_is_refused_by_both_sha256(
 ) -> None:
     registered(b"two")
     written = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"  # of b"one"
-    with pytest.raises(UserError, match="it is not loaded") as refused:
+    with pytest.raises(UserError, match="is not the model that") as refused:
         resolved(params, f"models:/digits/1#sha256={written}")
     there = find_version("digits", "1").model_id
     assert f"its sha256 is {there}, and should be {written}" in str(refused.value)

@@ -146,5 +146,5 @@ def test_a_deleted_experiment_is_reported_with_the_way_back(workspace: Path) -> 
     experiment = client().get_experiment_by_name("fovea")
     assert experiment is not None
     client().delete_experiment(experiment.experiment_id)
-    with pytest.raises(UserError, match="restore it there"):
+    with pytest.raises(UserError, match="restore the experiment in MLflow"):
         connect()
