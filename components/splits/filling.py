@@ -1,22 +1,27 @@
 """accepted manifest, placement → moves that put an image of every class into every split.
 
+The placement is the split that each image gets at first (see the module `placement`, which also
+explains the words position and range). Two images are directly linked if they have the same pixels,
+if they have the same group, or if they are near copies. A set consists of all images that are
+linked, directly or through other images (see the module `sets`). An image is set aside (left out of
+all splits) if a directly linked image is in an earlier split. The order is train, val, test.
+
 Guarantee: after the moves every class has an image in train, val and test. If this is impossible, a
-UserError says why. Linked images (same pixels, same group, or near copies) form a set, and the
-images of a set are moved together. A set is moved only if all its images are of one class. So a
-move of one class takes no image of another class out of a split.
+UserError says why. The images of a set are moved together. A set is moved only if all its images
+are of one class. So a move of one class takes no image of another class out of a split.
 
-Why: a small class may by chance have no image in some split. For example, val and test have shares
-of 0.15, and a class has ten images. In 37 of 100 cases this class has no image in val or no image
-in test. Near copies are another cause. When they are set aside, a class may lose its last image in
-a split.
+Why moves are needed: a small class may by chance have no image in some split. For example, val and
+test have shares of 0.15, and a class has ten images. In 37 of 100 cases this class has no image in
+val or no image in test. A class may also lose its last image in a split because this image is set
+aside.
 
-How: if a class has no image in a split, a set of this class is moved into the split. A set must not
-be moved if its own split would lose its last image of the class. Among the sets that may be moved,
-the set with the position nearest to the range of the split is moved (the module `placement`
-explains positions and ranges). But a set that is too large for the split is moved only if all of
-these sets are too large. The splits are filled in the order of their ranges: test, val, train.
+How: if a class has no image in a split, a set of this class is moved into the split. But a set must
+stay if its own split would lose its last image of the class. Among the sets that may be moved, the
+set whose position is nearest to the range of the split is moved. A set that is too large for the
+split is moved only if all sets that may be moved are too large. The splits are filled in the order
+of their ranges: test, val, train.
 
-Example: a class of three images that are not linked. val and test have shares of 0.15 each. No
+Example: a class has three images, which are not linked. val and test have shares of 0.15 each. No
 image is in val, whose range is 0.15 to 0.30.
 
     image   position   split   distance to the range of val
@@ -27,8 +32,9 @@ image is in val, whose range is 0.15 to 0.30.
 a.png is nearest, but it stays, since it is the only image in test. So b.png is moved to val.
 
 Later d.png with position 0.20 is added. Now the class has an image in val without a move. So
-nothing is moved, and b.png is in train again. If no split is given (see the module `placement`), an
-image changes its split in two cases only: it is moved, or its move in an earlier run is dropped.
+nothing is moved, and b.png is in train again. If the images do not come with a split of their own,
+an image changes its split in two cases only: it is moved in this run, or it was moved in an earlier
+run and is not moved in this run.
 """
 
 import math
@@ -49,8 +55,8 @@ from components.splits.placement import ON_LINE, Placement, ranges
 class Move:
     """A set of linked images that is moved into a split in which its class has no image.
 
-    label: the class of the images. split: the split to which they are moved. images: the number of
-    image files. set: the number of the set, from `row_sets`.
+    label: the class of the images. split: the split to which the images are moved. images: the
+    number of image files. set: the number of the set, from `row_sets`.
     """
 
     label: str
@@ -63,14 +69,14 @@ class Move:
 class _Set:
     """A set of linked images, all of one class.
 
-    label: the class. number: the number of the set, from `row_sets`. name: the first of the names
-    of its images in sorted order; the names are from `names_to_hash`. images: the number of image
-    files. pictures: the number of distinct pixels_id.
+    label: the class. number: the number of the set, from `row_sets`. name: the name of one image of
+    the set, from `names_to_hash`: the name that sorts first. images: the number of image files.
+    pictures: the number of different pixels_id; files with the same pixels count once.
 
-    The other fields have one entry for each of SPLITS. kept: the number of images of the set that
-    are in the split and not set aside. distance: the distance from the range of the split to the
-    nearest position of an image of the set; negative if the position is inside the range. allowed:
-    whether all images of the set may be moved into the split.
+    Each of the other fields has one entry for each split in SPLITS. kept: the number of images of
+    the set that are in the split and not set aside. distance: the distance from the range of the
+    split to the nearest position of an image of the set; negative if the position is inside the
+    range. allowed: True if all images of the set may be moved into the split.
     """
 
     label: str
@@ -92,10 +98,12 @@ def plan_moves(
 ) -> list[Move]:
     """Return the moves after which every class has an image in every split.
 
+    accepted: a table with the columns label and pixels_id. placement: the result of `place_images`.
     sets: int [rows], the number of each row's set, from `row_sets`. kept: bool [rows], False if the
-    row is set aside. After a move, all images of the set are in one split. So none of these images
-    is set aside any more.
-    Raises UserError if a class cannot be in all splits.
+    row is set aside. params: the section `split` of params.yaml.
+
+    After a move, all images of the set are in one split. So no image of the set is set aside any
+    more. Raises UserError if a class cannot be in all splits.
     """
     rows = _facts_of_rows(accepted, placement, sets, kept, params)
     counts = rows.groupby("label")[[f"kept {split}" for split in SPLITS]].sum()
@@ -117,10 +125,12 @@ def plan_moves(
 def move_sets(
     split: NDArray[np.int8], sets: NDArray[np.intp], moves: list[Move]
 ) -> NDArray[np.int8]:
-    """Return the split of each row after the moves: int8 [rows], positions in SPLITS.
+    """Return the split of each row after the moves: int8 [rows], indices into SPLITS.
 
-    split: int8 [rows], the split of each row before the moves. sets: int [rows], the number of each
-    row's set, from `row_sets`.
+    split: int8 [rows], the split of each row before the moves, as an index into SPLITS. sets: int
+    [rows], the number of each row's set, from `row_sets`.
+
+    In the example, the second row is in set 8, and set 8 is moved from train to val:
 
     >>> move_sets(np.array([0, 0, 2], np.int8), np.array([7, 8, 9]), [Move("cat", "val", 1, set=8)])
     array([0, 1, 2], dtype=int8)
@@ -131,6 +141,8 @@ def move_sets(
 
 
 class _NothingLeftError(Exception):
+    """A split has no image of the class, and no set can be moved into this split."""
+
     def __init__(self, split: str) -> None:
         self.split = split
 
@@ -154,8 +166,9 @@ def _facts_of_rows(
     for number, split in enumerate(SPLITS):
         start, end = ranges(params)[split]
         rows[f"kept {split}"] = kept & (placement.split == number)
-        # The distance is negative inside of the range. So an image that was hashed into this split
-        # and then set aside has a smaller distance than all images of other splits.
+        # The distance is negative inside the range. So it is negative for an image that got this
+        # split by its hash and was then set aside. For this reason the set of such an image is
+        # preferred to sets from other splits.
         rows[f"distance {split}"] = np.maximum(start - placement.position, placement.position - end)
         rows[f"allowed {split}"] = placement.allowed[:, number]
     labels = rows.groupby("set")["label"]
@@ -166,8 +179,8 @@ def _facts_of_rows(
 def _sets_of_one_class(rows: pd.DataFrame) -> Iterator[_Set]:
     """Yield the sets whose images are all of one class, sorted by label.
 
-    A set may have images of several classes. Such a set is not moved, because another class could
-    lose its last image in a split.
+    rows: the table from `_facts_of_rows`. A set with images of several classes is left out. It is
+    never moved, because another class could lose its last image in a split.
     """
     sets = rows[rows["one class"]].groupby(["label", "set"])
     columns = {
@@ -188,9 +201,10 @@ def _fill_empty_splits(
 ) -> Iterator[Move]:
     """Yield moves until every split has an image of the class.
 
-    label: the class. counts: the number of images of the class in each of SPLITS. sets: the sets
-    whose images are all of this class. pictures: the number of distinct pixels_id of the class.
-    Raises _NothingLeftError if no set can be moved into an empty split.
+    label: the class. counts: the number of images of the class in each split, in the order of
+    SPLITS. sets: the sets whose images are all of this class. pictures: the number of different
+    pixels_id of the class. Raises _NothingLeftError if a split has no image of the class and no set
+    can be moved into this split.
     """
     for split in ON_LINE:
         number = SPLITS.index(split)
@@ -209,8 +223,9 @@ def _fill_empty_splits(
         counts = [
             count - was + new for count, was, new in zip(counts, chosen.kept, now, strict=True)
         ]
-        # The set stays in `sets` with its new split. It is the only set of its class in this split.
-        # So `_can_be_spared` is False for it, and it is not moved a second time.
+        # The moved set stays in `sets`, with its new split. It is now the only set of its class in
+        # this split. So `_can_be_spared` returns False for this set, and the set is not moved a
+        # second time.
         sets = [
             replace(candidate, kept=now) if candidate is chosen else candidate for candidate in sets
         ]
@@ -218,9 +233,10 @@ def _fill_empty_splits(
 
 
 def _can_be_spared(candidate: _Set, counts: list[int]) -> bool:
-    """Return whether no split loses its last image of the class if the set is moved away.
+    """Return True if no split loses its last image of the class when the set is moved.
 
-    counts: the number of images of the class in each of SPLITS, including the images of the set.
+    counts: the number of images of the class in each split, in the order of SPLITS. The images of
+    the set are included.
     """
     return all(
         count == 0 or count > of_set for count, of_set in zip(counts, candidate.kept, strict=True)
@@ -230,39 +246,48 @@ def _can_be_spared(candidate: _Set, counts: list[int]) -> bool:
 def _order(candidate: _Set, number: int, wanted: float) -> tuple[int, float, str]:
     """Return a sort key: the nearest set first, but sets that are too large for the split last.
 
-    number: the position of the split in SPLITS. wanted: the number of pictures that the split
-    should have of this class. A set is too large if it has more than `wanted` pictures, for example
-    the frames of a long video. Sets that are too large are sorted by how many times `wanted` must
-    be doubled to reach their size. This number seldom changes if a set grows by a few images. So
-    the choice of the set seldom changes, and images seldom change their split.
+    number: the index of the split in SPLITS. wanted: the number of pictures of this class that the
+    split should have. A set is too large if it has more than `wanted` pictures. An example is a set
+    with all frames of a long video.
+
+    Sets that are too large are sorted by how many times `wanted` must be doubled to reach the size
+    of the set. They are not sorted by their exact sizes, because the exact size changes with each
+    image that is added to a set. So another set would often be chosen, and images would often
+    change their split.
     """
     doublings = math.ceil(math.log2(max(candidate.pictures / wanted, 1)))
     return doublings, candidate.distance[number], candidate.name
 
 
 def _why_not(rows: pd.DataFrame, split: str, params: Split) -> str:
-    """Return a message that says why a class cannot be in `split`. rows: the rows of the class."""
+    """Return the error message that says why a class cannot be in `split`.
+
+    rows: the rows of the class in the table from `_facts_of_rows`.
+    """
     label, names, sets = rows["label"].iloc[0], rows["name"].nunique(), rows["set"].nunique()
     start = f"class {label} cannot be in train, val and test"
-    if not rows[f"allowed {split}"].all():  # a given split without an image of the class
+    # The images come with a split, and this split has no image of the class.
+    if not rows[f"allowed {split}"].all():
         return (
-            f"class {label} has no image in the split {split}, which was given; put images of the "
-            "class into this split, or set split.given to ignore. "
+            f"class {label} has no image in the split {split}, and Fovea moves no image into a "
+            "split that comes with the images; put images of the class into this split, or set "
+            "split.given to ignore. "
             f"Received: no image of the class that may be moved to {split}"
         )
-    if names < len(SPLITS):  # the class has too few distinct images and groups
+    # The class has too few images. (A group, and files with the same pixels, count as one image.)
+    if names < len(SPLITS):
         return (
-            f"{start}; add images, or raise validate.images_per_class so that the class goes into "
-            "quarantine. "
-            f"Received: {names} distinct images or groups"
+            f"{start}; add images, or raise validate.images_per_class.min, so that the class is "
+            f"quarantined. Received: {names} distinct images or groups"
         )
-    if sets < len(SPLITS):  # the class has enough images, but links join them into too few sets
+    # The class has enough images, but they are linked, so there are too few sets.
+    if sets < len(SPLITS):
         return (
             f"{start}, since near copies and groups are not separated; add other images, or raise "
             "validate.near_duplicates.min_similarity. "
             f"Received: {len(rows)} images; sets of linked images: {sets}"
         )
     return (
-        f"{start}, since groups and near copies that hold several classes are not separated; add "
-        f"images. Received: no image of the class that may be moved to {split}"
+        f"{start}, since a set of linked images with several classes is not moved; add images of "
+        f"the class. Received: no image of the class that may be moved to {split}"
     )

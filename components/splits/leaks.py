@@ -1,11 +1,13 @@
-"""accepted manifest, its splits, links → the images that have a copy in an earlier split.
+"""accepted manifest, its splits, near copies → the images that have a copy in an earlier split.
 
-Here a copy is an image with the same pixels or the same group, or a near copy. The order of the
-splits is train, val, test. If two copies are in different splits, the image in the earlier split
-stays, and the image in the later split is set aside.
+Here two images are called copies in three cases: they have the same pixels, they have the same
+group (such as images of the same patient), or they are near copies. Near copies look nearly the
+same, for example because one image was resized. The order of the splits is train, val, test. If two
+copies are in different splits, the copy in the earlier split stays, and the copy in the later split
+is set aside, which means that no split contains it. An image that must be set aside is a leak.
 
-Guarantee: after the listed images are set aside, no two images in different splits are copies. So
-no image in train has a copy in test.
+Guarantee: after all leaks are set aside, no two images in different splits are copies. So no image
+in train has a copy in test.
 
 Example with three images: a.png and b.png are near copies, and b.png and c.png are near copies. But
 a.png and c.png are not near copies.
@@ -15,8 +17,9 @@ a.png and c.png are not near copies.
     b.png   val     set aside, because of a.png in train
     c.png   test    set aside, because of b.png in val
 
-Only direct links count, not chains of links, because the two ends of a chain may look quite
-different. A chain can also grow until it contains the whole data set.
+a.png, b.png and c.png form a chain: each image is a near copy of the next image. Images at the two
+ends of a chain are not called copies, because they may look quite different. And if they were
+called copies, a chain could grow until the whole data set is one chain.
 
 c.png is set aside although b.png is also set aside. The result for c.png depends on the split of
 b.png, but not on the result for b.png. So an image that is set aside today is also set aside after
@@ -32,19 +35,21 @@ from numpy.typing import NDArray
 
 from components.params.split import SPLITS
 
+# Kind of copy → the first part of the reason, such as near_copy in `near_copy_in_train`.
 REASONS = {"pixels": "copy", "group": "group", "near": "near_copy"}
 
 
 def find_leaks(accepted: pd.DataFrame, split: NDArray[np.int8], near: pd.DataFrame) -> pd.DataFrame:
-    """Return the images that must be set aside, since a copy of them is in an earlier split.
+    """Return the images that must be set aside, because a copy of the image is in an earlier split.
 
     accepted: a table with the columns path, pixels_id and group. split: int8 [rows], the split of
-    each row as its position in SPLITS. near: the pairs of near copies, from `near_pairs`.
+    each row as an index into SPLITS. near: the pairs of near copies, from `near_pairs`.
 
-    Returns at most one row for each image and kind of copy. Columns: row (the position of the image
-    in `accepted`), kind (pixels, group or near), because_of (the path of the copy), copy_split
-    (int8, the split of the copy as its position in SPLITS) and similarity (float64; 1 for the kinds
-    pixels and group).
+    The kinds of copies are: pixels (same pixels), group (same group) and near (near copy). The
+    result is a table with at most one row for each image and kind. Columns: row (the number of the
+    image's row in `accepted`, from 0), kind, because_of (the path of the copy), copy_split (int8,
+    the split of the copy as an index into SPLITS) and similarity (float64; 1 for the kinds pixels
+    and group).
     """
     rows = pd.DataFrame(
         {
@@ -73,12 +78,13 @@ def leak_reasons(leaks: pd.DataFrame) -> pd.Series:
 def check_no_leaks(splits: pd.DataFrame, links: pd.DataFrame) -> None:
     """Raise RuntimeError if two copies are in different splits, or in different folds.
 
-    The check shares no code with `assign_splits`, so that a bug there cannot also be in the check.
-    The error names the first two copies that are found in different splits or folds. The cause of
-    the error is a bug in this program, not a mistake in the data.
+    The check shares no code with `assign_splits`. So if `assign_splits` has a bug, the check does
+    not have the same bug. The cause of the error is a bug in Fovea, not a mistake in the data. The
+    error names the first two copies that are found in different splits or folds.
 
-    splits: a table with the columns path, pixels_id, group and split; also the column fold, if
-    there are folds. links: a table with the columns path, other and kind.
+    splits: a table with the columns path, pixels_id, group and split; if there are folds, also the
+    column fold. links: a table with the columns path, other and kind (exact or near). Each row is a
+    pair of copies; path and other are the paths of the two files.
     """
     pixels = _pixels_of_files(splits, links)
     near = links[links["kind"] == "near"]
@@ -93,12 +99,13 @@ def check_no_leaks(splits: pd.DataFrame, links: pd.DataFrame) -> None:
             sentence = next(_sentences(rows, rows[column], pairs), None)
             if sentence:
                 raise RuntimeError(
-                    f"two {column}s share a picture, nothing was written: {sentence}"
+                    f"copies of an image are in two {column}s, which is a bug in Fovea; nothing "
+                    f"was written. Received: {sentence}"
                 )
 
 
 def _leaks_by_key(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Find rows that have the same value in the column `key` as a row in an earlier split.
+    """Find the rows that have the same value in the column `key` as a row in an earlier split.
 
     key: the name of the column, `pixels` or `group`.
     """
@@ -108,11 +115,11 @@ def _leaks_by_key(rows: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def _near_leaks(rows: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
-    """Find rows with a near copy in an earlier split.
+    """Find the rows that have a near copy in an earlier split.
 
     near: the pairs of near copies, from `near_pairs`. If a row has several near copies, the result
-    names the copy in the earliest split. If several of its near copies are in that split, the
-    result names the most similar copy.
+    names the near copy in the earliest split. If the earliest split contains several near copies of
+    the row, the result names the most similar of them.
     """
     ends = rows[rows["pixels"].isin(near["other"])]
     linked = near.join(_staying(ends, "pixels"), on="other").dropna(subset="path")
@@ -123,11 +130,10 @@ def _near_leaks(rows: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
 
 
 def _staying(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Return a table with one row for each value of the column `key`; its index has the values.
+    """Return, for each value of the column `key`, the row with this value in the earliest split.
 
-    Among the rows with the same value, the row in the earliest split stays. If several rows are in
-    that split, the table has the first of these rows by path. Columns: the split and the path of
-    the row that stays.
+    If the earliest split contains several rows with the value, the row whose path sorts first is
+    taken. The result is a table. Its index has the values, and its columns are split and path.
     """
     ordered = rows.sort_values(["split", "path"]).drop_duplicates(key)
     return ordered.set_index(key)[["split", "path"]]
@@ -136,11 +142,11 @@ def _staying(rows: pd.DataFrame, key: str) -> pd.DataFrame:
 def _leak_table(
     rows: pd.DataFrame, keys: pd.Series, copies: pd.DataFrame, kind: str
 ) -> pd.DataFrame:
-    """List the rows whose copy is in an earlier split.
+    """Return a table of the rows whose copy is in an earlier split; `find_leaks` names its columns.
 
-    keys: the key of each row in `rows`, such as its pixels_id. copies: a table whose index has the
-    keys. It has one copy for each key, with the columns split, path and similarity. kind: the kind
-    of copy (pixels, group or near).
+    keys: the key of each row in `rows`, such as its pixels_id. copies: a table with one copy for
+    each key. Its index has the keys, and its columns are split, path and similarity. kind: the kind
+    of the copies (pixels, group or near).
     """
     copy = copies.reindex(keys)
     leaks = copy["split"].to_numpy() < rows["split"].to_numpy()
@@ -158,9 +164,10 @@ def _leak_table(
 def _pixels_of_files(splits: pd.DataFrame, links: pd.DataFrame) -> dict[str, str]:
     """Return path → pixels_id for files in `splits`, and for files with an exact copy in `splits`.
 
-    If several files have the same pixels, near links name only the first of these files by path.
-    This file may be in quarantine although an exact copy of it was accepted. In this case the near
-    link also holds for the copy.
+    An exact copy is a file with the same pixels. If several files have the same pixels, the rows of
+    `links` with the kind near name only the file whose path sorts first. This file may be in
+    quarantine and therefore missing in `splits`, although an exact copy of it is in `splits`. The
+    result also contains such a file, so that its near copies are also checked.
     """
     pixels = dict(zip(splits["path"], splits["pixels_id"], strict=True))
     exact = links[links["kind"] == "exact"]
@@ -173,10 +180,10 @@ def _pixels_of_files(splits: pd.DataFrame, links: pd.DataFrame) -> dict[str, str
 def _sentences(
     rows: pd.DataFrame, places: pd.Series, pairs: Iterable[tuple[str, str, str, str]]
 ) -> Iterator[str]:
-    """Yield a sentence for each pair of copies that are in different places.
+    """Yield a sentence for each pair of copies that are in different places (splits or folds).
 
     rows: a table with the columns path, pixels_id and group. places: the split or the fold of each
-    row. pairs: a tuple for each pair of near copies: the pixels_id of the first image, the
+    row. pairs: one tuple for each pair of near copies: the pixels_id of the first image, the
     pixels_id of the second image, the path of the first image, the path of the second image.
     """
     for key in ("pixels_id", "group"):

@@ -1,14 +1,18 @@
-"""accepted manifest → a split for every image, from a hash of its pixels or group, or as given.
+"""accepted manifest → a split (train, val or test) for every image, by a hash or as given.
 
-A given split is a split that comes with the images, such as the train and test of MNIST.
+The accepted manifest is the table of the images that passed the stage `validate`, one row for each
+image file. The column `group` is empty, or it names the group of the image. All images of a group
+belong together, such as all images of one patient. The column `pixels_id` is a hash of the decoded
+pixels. A given split is a split that comes with the images, such as the train and test of MNIST.
 
 Guarantee, if no split is given: the split of an image depends only on the seed, on the shares of
 val and test, and on the image's group or pixels. So no image changes its split when other images
 are added or deleted, when files are renamed, or when the images are listed in another order.
 
-How: each image has a name, which is its group, or its pixels_id if it has no group. The seed and
-the name are hashed to a position, a number from 0 to 1. Each split has a range of positions: `test`
-has the lowest positions, `val` follows, and `train` has the highest positions.
+How: each image has a name. The name is the image's group. If the image has no group, the name is
+its pixels_id. The seed and the name are hashed to a position, a number from 0 to 1. Each split has
+a range of positions: `test` has the lowest positions, `val` follows, and `train` has the highest
+positions.
 
 Example: three images without groups, the seed 1, and shares of 0.15 for val and for test.
 
@@ -33,15 +37,17 @@ from components.params.split import SPLITS, Split
 # The splits in the order of their ranges. The range of test is the first. So the range of test
 # stays the same if only the share of val changes.
 ON_LINE = SPLITS[::-1]
-NO_SPLIT = len(SPLITS)
+NO_SPLIT = len(SPLITS)  # stands for "no split"; every index into SPLITS is lower
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The split of every image before leaks are set aside and empty splits are filled.
+    """The split that each row gets at first, and the values from which this split was computed.
+
+    Later the module `leaks` sets images aside, and the module `filling` moves images.
 
     names: str [rows], the name of each row, from `names_to_hash`. position: float64 [rows], the
-    position of each row, from 0 to 1. split: int8 [rows], the split of each row as its position in
+    position of each row, from 0 to 1. split: int8 [rows], the split of each row as an index into
     SPLITS. allowed: bool [rows, splits], True if the row may be moved to the split.
     """
 
@@ -55,14 +61,16 @@ def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
     """Return the placement of all rows.
 
     accepted: a table with the columns group, pixels_id and given_split. If no row has a given
-    split, or if `params.given` is `ignore`, all rows are hashed. Otherwise there are three cases:
+    split, or if `params.given` is `ignore`, the splits of all images are chosen by the hash.
+    Otherwise there are three cases:
 
-    - An image with the given split val or test is in that split.
-    - An image with the given split train is in train, if both val and test occur as given splits.
-      Otherwise it is hashed into train and the missing splits (val, test or both). For example,
-      MNIST comes with train and test only. So its train images are hashed into train and val.
+    - An image with the given split val is in val. An image with the given split test is in test.
+    - An image with the given split train is in train if the data set comes with val and test.
+      Otherwise the hash chooses between train and the missing splits (val, test or both). For
+      example, MNIST comes with train and test only. So the hash puts each of its train images into
+      train or val.
     - An image without a given split gets the split of an image that has a given split and the same
-      group or the same pixels. If there is no such image, it is hashed.
+      group or the same pixels. If there is no such image, the hash chooses the split.
     """
     names = names_to_hash(accepted)
     row_name, unique = pd.factorize(names)
@@ -78,8 +86,8 @@ def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
 def names_to_hash(accepted: pd.DataFrame) -> pd.Series:
     """Return str [rows]: for each row, the name that is hashed.
 
-    The name has the group, such as `group A`. Without a group, it has the pixels_id, such as
-    `pixels 1f3…`.
+    If the image has a group, the name contains the group, such as `group A`. Otherwise the name
+    contains the pixels_id, such as `pixels 1f3…`.
     accepted: a table with the columns group and pixels_id.
     """
     group = accepted["group"]
@@ -97,7 +105,7 @@ def hash_position(seed: int, name: str) -> float:
 
 
 def ranges(params: Split) -> dict[str, tuple[float, float]]:
-    """Return split → start and end of its range of positions, in the order of ON_LINE.
+    """Return split → the start and the end of its range of positions, in the order of ON_LINE.
 
     >>> ranges(Split(val=0.25, test=0.25, given="stop", folds=0))
     {'test': (0, 0.25), 'val': (0.25, 0.5), 'train': (0.5, 1)}
@@ -113,15 +121,15 @@ def _split_at(position: NDArray[np.float64], params: Split) -> NDArray[np.int8]:
 
 
 def _keep_given(hashed: Placement, given: NDArray[np.int8], params: Split) -> Placement:
-    """Return a placement in which images with a given split have this split.
+    """Return a placement in which images with a given split are in their given split.
 
-    But if val or test does not occur as a given split, the images with the given split train are
-    hashed into train and the missing splits (val, test or both).
+    There is one exception. If val or test is not the given split of any row, the hash puts the
+    images with the given split train into train or the missing splits (val, test or both).
     hashed: the placement without given splits. given: int8 [rows], the given split of each row as
-    its position in SPLITS; -1 if the row has no given split.
+    an index into SPLITS; -1 if the row has no given split.
     """
     given_to = {SPLITS[code] for code in np.unique(given) if code >= 0}
-    # The splits into which images with the given split train may be hashed.
+    # An image with the given split train may get any of these splits.
     open_splits = [split for split in SPLITS if split == "train" or split not in given_to]
     from_train, is_given = given == SPLITS.index("train"), given >= 0
     within = _positions_within(hashed.position, open_splits, params)
@@ -140,9 +148,9 @@ def _positions_within(
 
     position: float64 [rows], positions from 0 to 1. open_splits: the splits that may be used.
 
-    Example: val and test have shares of 0.2, and test is given. So val and train are open. Their
-    ranges together have the length 0.8 and start at 0.2, after the range of test. So a position `p`
-    becomes 0.2 + 0.8 * p.
+    Example: val and test have shares of 0.2, and the data set comes with train and test. So val and
+    train are open. The range of test is 0 to 0.2. The ranges of val and train follow, and together
+    they have the length 0.8. So a position `p` becomes 0.2 + 0.8 * p.
     """
     by_split = ranges(params)
     position = position * sum(by_split[name][1] - by_split[name][0] for name in open_splits)
@@ -154,17 +162,21 @@ def _positions_within(
 
 
 def _follow_given(placement: Placement, given: NDArray[np.int8], pixels: pd.Series) -> Placement:
-    """Put each image without a given split into the split of a linked image with a given split.
+    """Put each image without a given split into the split of a related image with a given split.
 
-    given: int8 [rows], the given split of each row as its position in SPLITS; -1 if the row has no
+    Images are related if they have the same group or the same pixels.
+
+    given: int8 [rows], the given split of each row as an index into SPLITS; -1 if the row has no
     given split. pixels: str [rows], the pixels_id of each row.
 
-    Images without a group count as one group if they have the same pixels. If an image of a group
-    has a given split, the group's images without a given split get its split. If no image of the
-    group has a given split, the program looks for images outside of the group that have a given
-    split and the same pixels as an image of the group. All images of the group get the split of
-    such an image. If several splits are possible, the earliest is used (train, then val, then
-    test).
+    Images without a group count as one group if they have the same pixels. There are two cases:
+
+    - An image of a group has a given split. Then all images of the group without a given split get
+      the split of this image.
+    - No image of a group has a given split. If an image outside of the group has a given split and
+      the same pixels as an image of the group, all images of the group get its split.
+
+    If several splits are possible, the earliest of them is used (train, then val, then test).
     """
     of_given = np.where(given >= 0, placement.split, NO_SPLIT)
     by_group, by_pixels = pd.factorize(placement.names)[0], pd.factorize(pixels)[0]
@@ -179,7 +191,8 @@ def _follow_given(placement: Placement, given: NDArray[np.int8], pixels: pd.Seri
 def _lowest_by_key(values: NDArray[np.int8], keys: NDArray[np.intp]) -> NDArray[np.int8]:
     """Return int8 [rows]: for each row, the minimum of the values of all rows with the same key.
 
-    values: int8 [rows], the values. keys: int [rows], the key of each row, numbered from 0.
+    values: int8 [rows], the value of each row. keys: int [rows], the key of each row; the keys are
+    the numbers from 0 to the number of keys - 1.
     """
     lowest = np.full(keys.max() + 1, NO_SPLIT, dtype=values.dtype)
     np.minimum.at(lowest, keys, values)

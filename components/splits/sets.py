@@ -1,9 +1,14 @@
-"""accepted manifest, links → sets of images that belong together, directly or through other images.
+"""accepted manifest, links → sets of images that are linked, directly or through other images.
 
-Two images belong together if they have the same pixels or the same group, or are near copies. The
-sets are used for two purposes. If images are moved into an empty split, all images of their set
-are moved. If there are folds, all images of a set are in one fold. The module `placement` does not
-use these sets.
+Two images are linked if they have the same pixels, if they have the same group (such as images of
+the same patient), or if they are near copies. Near copies look nearly the same, for example because
+one image was resized. The sets are used for two purposes:
+
+- If an image is moved into a split that contains no image of its class, all images of its set are
+  moved, too.
+- If there are folds, all images of a set are in one fold.
+
+The module `placement`, which chooses the split of each image, does not use the sets.
 
 Example: `a` and `b` are near copies, and `b` and `c` have the same group. The three images form one
 set, although there is no direct link between `a` and `c`.
@@ -20,11 +25,15 @@ def near_pairs(accepted: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
     """Return a table of the pairs of near copies, each pair in both orders.
 
     Columns of the result: pixels and other (str, the pixels_id of the two copies) and similarity
-    (float64). links: a table with the columns path, other, kind (exact or near) and similarity.
+    (float64).
 
-    If several files have the same pixels, near links name only the first of these files by path. If
-    this file is not accepted, but an exact copy of it is accepted, the link holds for the copy. If
-    no file with these pixels is accepted, the link is left out.
+    accepted: a table with the columns path and pixels_id. links: a table with the columns path,
+    other, kind (exact or near) and similarity. Each row is a pair of copies; path and other are the
+    paths of the two files. Exact copies are files with the same pixels.
+
+    If several files have the same pixels, the rows with the kind near name only the file whose path
+    sorts first. If this file is not accepted, but an exact copy of it is accepted, the result has
+    the pair. If no file with these pixels is accepted, the result does not have the pair.
     """
     pixels = accepted.drop_duplicates("path").set_index("path")["pixels_id"]
     exact = links.loc[links["kind"] == "exact", ["path", "other"]]
@@ -46,8 +55,10 @@ def row_sets(accepted: pd.DataFrame, near: pd.DataFrame) -> NDArray[np.intp]:
     and other, from `near_pairs`. A pair is ignored if one of its two pixels_id is not in
     `accepted`.
     """
-    # The things that are linked are pictures and groups. The numbers of the groups follow the
-    # numbers of the pictures. An image with a group links its picture to its group.
+    # `connected_sets` needs a number for each thing that can be linked. Here each pixels_id and
+    # each group has a number: the pixels_id have the numbers 0, 1, 2, …, and the groups have the
+    # numbers after them. A pair of near copies links two pixels_id. An image with a group links its
+    # pixels_id to its group.
     pixels, names = pd.factorize(accepted["pixels_id"])
     groups, group_names = pd.factorize(accepted["group"])
     index = pd.Index(names)

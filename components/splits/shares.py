@@ -1,4 +1,4 @@
-"""splits → a table and log lines about how the images of each class are shared between the splits.
+"""splits → a table and log lines: the share of each class that is in train, in val and in test.
 
 The table and the log lines compare these shares with the shares that params.yaml asks for.
 """
@@ -13,9 +13,10 @@ from components.splits.filling import Move
 from components.splits.placement import ranges
 from components.splits.splits import Splits
 
-EXAMPLES = 5
-# If more than this share of the images of val and test is set aside, a log line says that the
-# images look like series, such as frames of a video.
+EXAMPLES = 5  # maximum number of moves that a log line names
+# An image is set aside (left out of all splits) if a copy of it is in another split. If more than
+# this share of the images of val and test is set aside, a log line says that the images look like
+# series, such as the frames of a video.
 SERIES = 0.1
 
 
@@ -35,7 +36,7 @@ class Gap:
     asked: float
 
     def in_words(self) -> str:
-        """Return the actual share and the share asked for in one line.
+        """Return a text with the actual share and the share that params.yaml asks for.
 
         >>> Gap("dog", "test", images=1, of=10, asked=0.15).in_words()
         'class dog, test 10.0% (1 of 10) instead of 15.0%'
@@ -50,11 +51,16 @@ class Gap:
 def shares(rows: pd.DataFrame, params: Split) -> pd.DataFrame:
     """Return one row for each class and split, with the columns label, side, images, share, asked.
 
-    rows: a table with the columns label and split, without the images that are set aside.
+    rows: a table with the columns label and split, without the images that are set aside. params:
+    the section `split` of params.yaml.
 
-    side: the split; the file shares.csv uses this name for the column. images: the number of images
-    of the class in the split. share: `images` divided by the number of images of the class in all
-    splits, from 0 to 1. asked: the share that params.yaml asks for, from 0 to 1.
+    The columns of the result are:
+
+    label: the class.
+    side: the split; the column has this name because the file shares.csv uses it.
+    images: the number of images of the class in the split.
+    share: `images` divided by the number of images of the class in all splits, from 0 to 1.
+    asked: the share that params.yaml asks for, from 0 to 1.
     """
     counts = rows.groupby(["label", "split"]).size()
     pairs = pd.MultiIndex.from_product([sorted(rows["label"].unique()), SPLITS])
@@ -66,7 +72,7 @@ def shares(rows: pd.DataFrame, params: Split) -> pd.DataFrame:
 
 
 def widest_gap(table: pd.DataFrame) -> Gap:
-    """Return the class and split whose share differs most from the share asked for.
+    """Return the class and split whose share differs most from the share in params.yaml.
 
     table: the table from `shares`.
     """
@@ -76,16 +82,19 @@ def widest_gap(table: pd.DataFrame) -> Gap:
 
 
 def in_words(splits: Splits, table: pd.DataFrame, where: object) -> Iterator[str]:
-    """Yield log lines: sizes of the splits, the widest gap, moves, images set aside, and folds.
+    """Yield log lines about the splits.
 
-    table: the table from `shares`. where: the path of the file that lists the images that were set
-    aside.
+    They name the sizes of the splits, the class and split whose share differs most from the share
+    in params.yaml, the moves, the number of images set aside, and the sizes of the folds.
+
+    splits: the result of `assign_splits`. table: the table from `shares`. where: the path of the
+    file that lists the images that were set aside.
     """
     counts = table.groupby("side")["images"].sum()
     yield ", ".join(
         f"{split} {counts[split]} ({counts[split] / len(splits.rows):.1%})" for split in SPLITS
     )
-    yield f"largest gap: {widest_gap(table).in_words()}"
+    yield f"largest difference from params.yaml: {widest_gap(table).in_words()}"
     if splits.moves:
         yield _moves_in_words(splits.moves)
     yield from _set_aside_in_words(splits, where)
@@ -98,8 +107,8 @@ def _moves_in_words(moves: tuple[Move, ...]) -> str:
     listed = ", ".join(f"{move.label} in {move.split}" for move in moves[:EXAMPLES])
     more = ", …" if len(moves) > EXAMPLES else ""
     return (
-        f"{images} images moved to splits without images of their class ({listed}{more}); they may "
-        "move back when the class grows"
+        f"{images} images moved to splits without images of their class ({listed}{more}); these "
+        "images may move back when their class grows"
     )
 
 
@@ -110,12 +119,13 @@ def _set_aside_in_words(splits: Splits, where: object) -> Iterator[str]:
     held_out = count + int((splits.rows["split"] != "train").sum())
     kinds = splits.set_aside["reason"].value_counts().sort_index()
     listed = ", ".join(f"{kinds[kind]} × {kind}" for kind in kinds.index)
-    yield f"{count} of {held_out} held-out images set aside ({listed}), listed in {where}"
+    yield f"{count} of {held_out} images of val and test set aside ({listed}); {where} lists them"
     if count > SERIES * held_out:
         yield (
-            "these images look like series, such as frames of a video; make each series a group by "
-            "a column of the table or by `ingest.source.group: subfolder`, which keeps the series "
-            "in one split"
+            "many images that are set aside look like series, such as the frames of a video; make "
+            "each series a group, so that it stays in one split: use a column of the table "
+            "(`ingest.source.columns.group`), or one subfolder for each series "
+            "(`ingest.source.group: subfolder`)"
         )
 
 
@@ -125,5 +135,5 @@ def _folds_in_words(rows: pd.DataFrame) -> str:
     least = int(of_class.to_numpy().min())
     return (
         f"{len(sizes)} folds of {sizes.min()} to {sizes.max()} images; the smallest number of "
-        f"images of a class in a fold: {least} of {of_class.min(axis=1).idxmin()}"
+        f"images of a class in a fold is {least} (class {of_class.min(axis=1).idxmin()})"
     )

@@ -1,15 +1,22 @@
-"""accepted manifest, links between copies → a split for every image, without leaks.
+"""accepted manifest, links between near copies → a split (train, val or test) for every image.
 
-Guarantee: two images in different splits never have the same pixels or the same group, and are
-never linked as near copies. If no split is given, no image changes its split when other images are
-added, with one exception (step 3).
+The accepted manifest is the table of the images that passed the stage `validate`, one row for each
+image file. Here two images are called copies in three cases: they have the same pixels, they have
+the same group (such as images of the same patient), or they are near copies. Near copies look
+nearly the same, for example because one image was resized.
+
+Guarantee: two copies are never in different splits. If the images come without a split of their
+own, no image changes its split when other images are added, with one exception (step 3).
 
 How:
 
-1. Every image gets a split, which depends on its pixels or its group (module `placement`).
+1. Every image gets a split, which depends on its pixels or its group (module `placement`). If the
+   images come with a split (a "given" split), this split is used, except if `split.given` in
+   params.yaml is `ignore`.
 2. The order of the splits is train, val, test. If two copies are in different splits, the copy in
-   the later split is set aside (module `leaks`). So no image in test has a copy in train.
-3. If a class has no image in some split, images of the class are moved into this split (module
+   the later split is set aside, so no split contains it (module `leaks`). For this reason no image
+   in test has a copy in train.
+3. If a split contains no image of a class, images of the class are moved into this split (module
    `filling`). When the class grows, these images may move back.
 """
 
@@ -31,11 +38,12 @@ from components.splits.sets import near_pairs, row_sets
 class Splits:
     """The rows of the accepted manifest in two tables, each in the order of the manifest.
 
-    rows: the rows that have a split. This table also has the column `split` (train, val or test).
-    If params.yaml asks for folds, it also has the column `fold` (Int64, from 0; null in test).
-    set_aside: the rows that are set aside. This table also has the columns `reason` (such as
+    rows: the rows that have a split, with one more column, `split` (train, val or test). If
+    `split.folds` in params.yaml is not 0, the column `fold` is added as well (Int64, 0 to
+    folds - 1; null if the split is test).
+    set_aside: the rows that are set aside, with two more columns: `reason` (such as
     near_copy_in_train) and `because_of` (the path of the copy).
-    moves: the sets of images that were moved into empty splits.
+    moves: the sets of images that were moved, because a split contained no image of their class.
     """
 
     rows: pd.DataFrame
@@ -46,10 +54,11 @@ class Splits:
 def assign_splits(accepted: pd.DataFrame, links: pd.DataFrame, params: Split, seed: int) -> Splits:
     """Give each accepted row a split, or set it aside; equal arguments give equal splits.
 
-    accepted: a table with the columns path, label, group, given_split and pixels_id;
-    other columns are kept.
-    links: a table with the columns path, other, kind (exact or near) and similarity. Links of
-    pictures that are not accepted are ignored.
+    accepted: a table with the columns path, label, group, given_split and pixels_id. All other
+    columns are kept in the result.
+    links: a table with the columns path, other, kind (exact or near) and similarity. Each row is a
+    pair of copies; path and other are the paths of the two files.
+    params: the section `split` of params.yaml. seed: the seed of the hash.
     Raises UserError if a class cannot be in every split, or if a fold would be empty.
     """
     near = near_pairs(accepted, links)
@@ -73,16 +82,17 @@ def given_leaks(
 ) -> pd.DataFrame:
     """Return the images with a given split that have a copy in an earlier split.
 
-    The arguments are those of `assign_splits`. The result has one row for each image and kind of
-    copy, with the columns path, given_split, reason, because_of and similarity. It is empty if no
-    image has a given split, or if `params.given` is `ignore`.
+    The arguments are the same as for `assign_splits`. The result has one row for each image and
+    kind of copy (same pixels, same group, near copy). Its columns are path, given_split, reason,
+    because_of and similarity. The result has no rows if no image has a given split, or if
+    `params.given` is `ignore`.
     """
     if params.given == "ignore" or accepted["given_split"].isna().all():
         accepted = accepted[:0]
     split = place_images(accepted, params, seed).split
     leaks = find_leaks(accepted, split, near_pairs(accepted, links))
-    # An image with the given split train may be hashed into val or test. If this image has a copy
-    # in an earlier split, the cause is the hash, not the given split. So the image is left out.
+    # `place_images` may put an image with the given split train into val or test. If such an image
+    # has a copy in an earlier split, the given split is not the cause. So the image is left out.
     as_given = accepted["given_split"].to_numpy() == np.array(SPLITS, dtype=object)[split]
     leaks = leaks[as_given[leaks["row"]]]
     rows = _add_reasons(accepted, leaks).assign(similarity=leaks["similarity"].to_numpy())
@@ -91,17 +101,18 @@ def given_leaks(
 
 
 def check_given(leaks: pd.DataFrame, params: Split, where: object) -> None:
-    """Raise UserError if a given split has leaks and `params.given` is `stop`.
+    """Raise UserError if `leaks` has rows and `params.given` is `stop`.
 
-    leaks: the table from `given_leaks`. where: the path of the file that has this table.
+    leaks: the table from `given_leaks`. where: the path of the file to which this table was
+    written; the message names this file.
     """
     if params.given != "stop" or leaks.empty:
         return
     first = leaks.iloc[0]
     raise UserError(
-        f"the given split leaks: {leaks['path'].nunique()} images have a copy in another split, "
-        f"listed in {where}; fix the split that comes with the images, or set split.given to "
-        "set_aside, which leaves these images out, or to ignore, which makes a new split. "
+        f"the given split leaks: {leaks['path'].nunique()} images have a copy in another split "
+        f"({where} lists them); correct the split that comes with the images, or set split.given "
+        "to set_aside (Fovea leaves these images out) or to ignore (Fovea makes a new split). "
         f"Received: {first['path']} ({first['reason'].replace('_', ' ')}: {first['because_of']})"
     )
 
@@ -125,9 +136,12 @@ def _add_reasons(accepted: pd.DataFrame, leaks: pd.DataFrame) -> pd.DataFrame:
 def _folds(rows: pd.DataFrame, near: pd.DataFrame, folds: int, seed: int) -> pd.Series:
     """Return Int64 [rows]: the fold of each row, from 0 to folds - 1; null for rows in test.
 
-    The fold is chosen by a hash. All rows of a set have the same fold (see `row_sets`).
-    near: the pairs of near copies, from `near_pairs`. folds: the number of folds.
-    Raises UserError if a fold would be empty.
+    All images of train and val that are linked, directly or through other images of train and val,
+    have the same fold (see `row_sets`). The fold of such a set of images is chosen by a hash of the
+    seed and a name of the set.
+
+    rows: the rows that have a split, with the column `split`. near: the pairs of near copies, from
+    `near_pairs`. folds: the number of folds. Raises UserError if a fold would be empty.
     """
     outside = rows[rows["split"] != "test"]
     sets = pd.Series(row_sets(outside, near), index=outside.index)
@@ -136,6 +150,6 @@ def _folds(rows: pd.DataFrame, near: pd.DataFrame, folds: int, seed: int) -> pd.
     if missing := folds - len(set(fold.values())):
         raise UserError(
             "some folds would be empty, since there are too few images, groups and sets of copies; "
-            f"lower split.folds. Received: {folds}, of which {missing} would be empty"
+            f"lower split.folds. Received: {folds} folds; {missing} of them would be empty"
         )
     return names.map(fold).astype("Int64").reindex(rows.index)

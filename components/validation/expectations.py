@@ -1,6 +1,7 @@
 """A table and rules → findings for the report, and the Data Docs (HTML pages).
 
-Great Expectations checks the rules and draws the Data Docs.
+A rule is an expectation of params.yaml, in words and as checks. A finding says whether the table
+meets the expectation. The library Great Expectations makes the checks and draws the Data Docs.
 """
 
 import html
@@ -25,7 +26,7 @@ RANDOM_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """The rules for one table, and what the check of the table has found.
+    """The rules for one table, and the results of checking the table.
 
     findings: one finding for each rule, in the order of the rules. results: the results of Great
     Expectations, prepared for the Data Docs. A result lists at most EXAMPLES failing rows.
@@ -40,7 +41,8 @@ def check_table(asset: str, key: str, table: pd.DataFrame, rules: Sequence[Rule]
     """Check a table with Great Expectations.
 
     asset: the name of the table. key: the name of the column that identifies a row in the report,
-    such as `path`. Raises RuntimeError if Great Expectations cannot compute a result.
+    such as `path`. table: the table. rules: the rules for the table. Raises RuntimeError if Great
+    Expectations cannot compute a result.
     """
     table = table.reset_index(drop=True)
     results = _results(asset, table, rules)
@@ -52,13 +54,15 @@ def check_table(asset: str, key: str, table: pd.DataFrame, rules: Sequence[Rule]
 
 
 def data_docs(tables: Sequence[CheckedTable]) -> dict[str, str]:
-    """Return path → HTML of the two Data Docs pages: the results, and the list of expectations.
+    """Return path → HTML for two pages: the results, and the list of expectations.
 
     Great Expectations draws the pages. It gives random ids to HTML elements, and it writes the time
     into the address of its logo. This function replaces the ids and removes the time, so that equal
-    results give equal bytes. Great Expectations expects the page of results in a subfolder, so the
-    links on this page start with `../`. Fovea writes the page as index.html in the top folder, so
-    this function removes `../` from the links.
+    results give equal bytes.
+
+    Great Expectations expects the page of results in a subfolder, so the links on this page start
+    with `../`. Fovea writes this page as index.html in the top folder of the Data Docs. So this
+    function removes `../` from the links of the page.
     """
     import great_expectations as gx
     from great_expectations.render.renderer.page_renderer import (
@@ -88,9 +92,10 @@ def data_docs(tables: Sequence[CheckedTable]) -> dict[str, str]:
 def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> dict[str, list[Any]]:
     """Return name of a rule → the results of Great Expectations for the checks of the rule.
 
-    A result gives the positions of the failing rows in the table. Great Expectations can also give
-    the names of these rows, but then it searches for one row at a time. This takes minutes if a
-    hundred thousand rows fail. Raises RuntimeError if Great Expectations cannot compute a result.
+    A result gives the index of each failing row in the table. Great Expectations can also give
+    another column of these rows, such as the path. But then it searches for one row at a time,
+    which takes minutes if 100,000 rows fail. Raises RuntimeError if Great Expectations cannot
+    compute a result.
     """
     import great_expectations as gx
 
@@ -103,10 +108,13 @@ def _results(asset: str, table: pd.DataFrame, rules: Sequence[Rule]) -> dict[str
     outcome = batch.validate(suite, result_format="COMPLETE")
     results: dict[str, list[Any]] = {rule.name: [] for rule in rules}
     for result in outcome.results:
-        # The key `raised_exception` is missing if Great Expectations could not compute a number for
-        # the result. In this case `exception_info` describes the error under other keys.
+        # If Great Expectations could not compute a number that the result needs, `exception_info`
+        # has no key `raised_exception`, and describes the error under other keys.
         if result.exception_info.get("raised_exception", True):
-            raise RuntimeError(f"{result.expectation_config}: {result.exception_info}")
+            raise RuntimeError(
+                "Great Expectations could not check a rule. Received: "
+                f"{result.expectation_config}: {result.exception_info}"
+            )
         results[result.expectation_config.meta["rule"]].append(result)
     return results
 
@@ -124,14 +132,17 @@ def _expectations(rules: Iterable[Rule]) -> list[Any]:
 def _description(rule: Rule) -> str:
     """Describe a rule for the Data Docs.
 
-    The text is escaped here, because the templates of Great Expectations escape nothing.
+    The text is escaped for HTML here, because the templates of Great Expectations escape nothing.
     """
     words = f"{rule.name}: {rule.words} (on failure: {rule.on_fail})"
     return html.escape(words, quote=False)
 
 
 def _context() -> Any:
-    """Build a context of Great Expectations in memory, with progress bars and analytics off."""
+    """Return a context of Great Expectations: only in memory, no progress bars, no analytics.
+
+    Analytics would send data about the use of Great Expectations to its authors.
+    """
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -148,9 +159,9 @@ def _context() -> Any:
 
 
 def _without_chance(page: str) -> str:
-    """Replace the random ids of a page by 0, 1, 2, …, and remove the time from all addresses.
+    """Replace the random ids of a page by numbers, and remove the time from all addresses.
 
-    The ids are numbered in the order in which they first appear.
+    The first id on the page becomes 0, the next different id becomes 1, and so on.
     """
     numbers: dict[str, str] = {}
     page = RANDOM_ID.sub(lambda match: numbers.setdefault(match[0], str(len(numbers))), page)
@@ -158,7 +169,7 @@ def _without_chance(page: str) -> str:
 
 
 def _suite_result(results: list[Any]) -> Any:
-    """Combine the results of all tables into one result, so that one page can show all of them."""
+    """Combine the results of all tables into one object, so that one page shows all results."""
     from great_expectations import __version__
     from great_expectations.core import ExpectationSuiteValidationResult
 
@@ -183,8 +194,8 @@ def _suite_result(results: list[Any]) -> Any:
 def _cut(result: Any, key: str, table: pd.DataFrame) -> Any:
     """Return a copy of a result, prepared for the Data Docs.
 
-    The copy lists at most EXAMPLES failing rows. It names each row by its value in the column
-    `key`. Text is escaped.
+    The copy lists at most EXAMPLES failing rows. Each of these rows is identified by its value in
+    the column `key`. All text is escaped for HTML.
     """
     result = copy(result)
     result.result = {name: _plain(value) for name, value in result.result.items()}
@@ -200,7 +211,7 @@ def _cut(result: Any, key: str, table: pd.DataFrame) -> Any:
 def _plain(value: Any) -> Any:
     """Turn numpy scalars into Python scalars, cut lists to EXAMPLES items, and escape text.
 
-    Text is escaped here, because the templates of Great Expectations escape nothing.
+    Text is escaped for HTML here, because the templates of Great Expectations escape nothing.
     """
     if isinstance(value, list):
         return [_plain(item) for item in value[:EXAMPLES]]

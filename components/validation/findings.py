@@ -1,4 +1,9 @@
-"""A rule and its results of Great Expectations → a finding for the report."""
+"""A rule, its results from Great Expectations → a finding for report.json.
+
+An expectation is an entry of the section `validate` of params.yaml, such as "every image has a
+label". A rule describes an expectation, so that the library Great Expectations can check it. A
+finding says whether the data meet the expectation.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +15,13 @@ import pandas as pd
 
 from components.validation.rules import SHARES, Rule
 
-# An offender is a file or a class that an expectation finds. The report names at most this many
-# offenders of each expectation.
+# An offender is a file or a class that does not meet an expectation. For each expectation, the
+# report names at most this many offenders.
 EXAMPLES = 20
-# The expectation that always quarantines: a row without a label is quarantined even if `on_fail` is
-# not `quarantine`. A row whose file cannot be decoded is also always quarantined. `decodes` is not
-# named here, because the reason of such a row is the code of its fault.
+# The expectation that always quarantines. A row without a label is quarantined even if `on_fail` of
+# this expectation is not `quarantine`. A row whose file cannot be decoded is also always
+# quarantined, but its reason is the code of its fault (such as `truncated`). So the expectation
+# `decodes` is not named here.
 ALWAYS_QUARANTINES = "label_filled"
 
 Example = tuple[str, float | None]
@@ -25,16 +31,17 @@ Example = tuple[str, float | None]
 class Finding:
     """The result of checking one expectation.
 
-    name: the key of the expectation in the section `validate`. rule: what it demands, in words.
-    on_fail: what happens if it fails: quarantine, stop or warn. observed: what was found, in words.
+    name: the key of the expectation in the section `validate`. rule: what the expectation demands,
+    in words. on_fail: what happens if the expectation fails: quarantine, stop or warn. passed: True
+    if the expectation is met. observed: what was found, in words.
 
-    offenders: the paths of the files, or the labels of the classes, that break the rule, in the
-    order of the table. If the rule bounds a share, such as the share of files with a fault, the
-    offenders are the files in this share, even if the rule passes.
+    offenders: the paths of the files (or the labels of the classes) that do not meet the
+    expectation, in the order of the table. If the expectation limits a share, such as the share of
+    files with a fault, the offenders are all files with a fault, even if the expectation is met.
 
-    examples: at most EXAMPLES offenders, as (path or label, measured value). If the rule bounds one
-    measured value, the examples are the offenders furthest outside of the bounds. Otherwise the
-    examples are the first offenders, and the value of each example is None.
+    examples: at most EXAMPLES offenders, as (path or label, measured value). If the expectation
+    limits one measured value, the examples are the offenders whose values are furthest outside the
+    limits. Otherwise the examples are the first offenders, and the value of each example is None.
     """
 
     name: str
@@ -52,13 +59,13 @@ class Finding:
 
     @property
     def quarantines(self) -> bool:
-        """True if rows are quarantined and their reason is the name of this expectation."""
+        """True if the expectation quarantines rows, and its name is the reason of these rows."""
         if self.passed or self.name == "decodes":
             return False
         return self.on_fail == "quarantine" or self.name == ALWAYS_QUARANTINES
 
     def tree(self) -> dict[str, Any]:
-        """Return a dict of plain values for JSON. Its `offenders` is a number, not the names."""
+        """Return a dict of plain values for JSON. `offenders` is the number of offenders."""
         examples = [{"name": name, "value": value} for name, value in self.examples]
         return asdict(self) | {"offenders": len(self.offenders), "examples": examples}
 
@@ -66,9 +73,9 @@ class Finding:
 def build_finding(rule: Rule, results: Sequence[Any], key: str, table: pd.DataFrame) -> Finding:
     """Build one finding from the results of all checks of a rule.
 
-    results: the results of Great Expectations, in the format COMPLETE. A result gives the positions
-    of the failing rows in the table. key: the name of the column that identifies a row. table: the
-    table that was checked, with an index 0, 1, 2, ….
+    results: the results of Great Expectations for the checks, in the format COMPLETE. A result
+    gives the index of each failing row. key: the name of the column that identifies a row, such as
+    `path`. table: the table that was checked. Its index is 0, 1, 2, ….
     """
     column = rule.checks[0][1]["column"]
     if column in SHARES:
@@ -95,8 +102,8 @@ def build_finding(rule: Rule, results: Sequence[Any], key: str, table: pd.DataFr
 def _examples(rule: Rule, offenders: pd.DataFrame, key: str) -> tuple[Example, ...]:
     """Return at most EXAMPLES offenders with their values, the worst value first.
 
-    The worst value is the value that is furthest outside of the bounds of the rule. If the rule
-    does not bound one measured value, return the first offenders, with the value None.
+    The worst value is the value that is furthest outside the limits of the rule. If the rule does
+    not limit one measured value, return the first offenders, with the value None.
     """
     (_, arguments), *others = rule.checks
     values = offenders[arguments["column"]]

@@ -1,7 +1,7 @@
 """Labels and sets of copies → folds, and cross-validated probabilities of the labels.
 
-A row is an image. The images in a set are copies of each other. A fold is one of FOLDS parts of
-the rows.
+Each row is an image. The images in a set are copies of each other. A fold is one of the FOLDS parts
+into which the rows are divided.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ def fold_numbers(labels: Labels, sets: Sequence[Any]) -> Labels:
     labels: int [N], the label of each row. sets: [N], the name or number of the set of each row.
 
     All rows of a set are in one fold, so that no image is predicted by a classifier that was fitted
-    on a copy of the image. The sets of a label are sorted, and then assigned to the folds in turn.
-    So a label with FOLDS sets or more is in every fold. If the rows of a set have several labels,
-    the label of the first row is used for the set. The folds of scikit-learn do not guarantee that
-    such a label is in every fold: see docs/decisions/shortcuts-by-naive-bayes.md.
+    on a copy of the image. If the rows of a set have several labels, the label of the first row is
+    used for the set. The sets of each label are sorted, and then get the folds 0, 1, 2, … in turn.
+    So if a label has FOLDS sets or more, the label is in every fold. The folds of scikit-learn do
+    not guarantee this: see docs/decisions/shortcuts-by-naive-bayes.md.
 
-    An example of five images with one label. The first two images are copies:
+    Example: five images have one label, and the first two images are copies.
 
     >>> fold_numbers(np.array([0, 0, 0, 0, 0]), ["a", "a", "b", "c", "d"]).tolist()
     [0, 0, 1, 2, 3]
@@ -45,8 +45,8 @@ def cross_probabilities(
     """Return float64 [N, number of labels]: the probability of every label for each row.
 
     The rows of a fold are predicted by a classifier that was fitted on all other folds. If all rows
-    of a label are in one fold, the label has probability 0 in this fold. The result does not depend
-    on the number of cores.
+    of a label are in one fold, the classifier for this fold does not know the label, so the label
+    has probability 0 in this fold. The result does not depend on the number of CPU cores.
 
     classifier: a scikit-learn classifier with `fit` and `predict_proba`. It is fitted once for each
     fold. inputs: [N, D], the values from which the classifier predicts. labels: int [N], 0 to
@@ -55,7 +55,7 @@ def cross_probabilities(
     from threadpoolctl import threadpool_limits
 
     probabilities = np.zeros((len(labels), labels.max() + 1))
-    with threadpool_limits(1):  # Several threads would add floats in varying order.
+    with threadpool_limits(1):  # Several threads would add floats in an order that varies.
         for fold in range(FOLDS):
             is_held_out = folds == fold
             if is_held_out.any():

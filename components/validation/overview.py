@@ -1,7 +1,7 @@
 """Manifest and links between copies → the counts, histograms and lists of report.json.
 
-Long lists are cut, because a page cannot show all their items. Beside each list that may be cut,
-report.json has the length of the whole list.
+Long lists are cut, because a page cannot show all their items. For each list that may be cut,
+report.json also has the length of the whole list.
 """
 
 from collections.abc import Iterable
@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# The maximum number of sets of one kind. It is also the number of near links with the highest
-# similarity that are always listed.
+# The maximum number of sets of copies of one kind in report.json. Also the number of near links
+# (links between near copies) with the highest similarity; these links are always in report.json.
 LISTED = 100
 MEMBERS = 20  # maximum number of images of one set, and of example files for one fault
 COMMON = 20  # maximum number of image sizes; the most common sizes are listed
 
-# Fact → the edges of the bins of its histogram. The edges are the same for all data sets, so that
-# two reports can be compared. A value below the first edge counts in the first bin. A value above
-# the last edge counts in the last bin.
 SHARE = np.linspace(0, 1, 21)
 SIDE_PX = 2.0 ** np.arange(17)
+# Fact → the edges of the bins of its histogram. A fact is a number that describes an image or its
+# file. The edges are the same for all data sets, so that two reports can be compared. A value below
+# the first edge is counted in the first bin. A value above the last edge is counted in the last
+# bin.
 EDGES = {
     "width": SIDE_PX,
     "height": SIDE_PX,
@@ -40,9 +41,12 @@ EDGES = {
 def overview(manifest: pd.DataFrame) -> dict[str, Any]:
     """Return faults, formats, modes, bit depths, sizes and histograms as plain values for JSON.
 
-    There is one histogram for each fact in EDGES. A histogram is a dict with four keys. edges: the
-    n + 1 edges of the bins. counts: the number of files in each of the n bins. median: the median
-    of the values, None if no file has a value. unknown: the number of files without a value.
+    There is one histogram for each fact in EDGES. A histogram is a dict with four keys:
+
+    edges: the n + 1 edges of the bins.
+    counts: the number of files in each of the n bins.
+    median: the median of the values; None if no file has a value.
+    unknown: the number of files without a value.
     """
     decoded = manifest[manifest["pixels_id"].notna()]
     sizes = decoded.groupby(["width", "height"]).size().sort_values(ascending=False, kind="stable")
@@ -61,10 +65,18 @@ def overview(manifest: pd.DataFrame) -> dict[str, Any]:
 
 
 def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
-    """Return sets of copies, sets of copies with several labels, and near links, as plain values.
+    """Return sets of copies, and links between near copies, as plain values for JSON.
 
-    Not all near links are returned. A near link is returned if it is among the LISTED near links
-    with the highest similarity, or if both of its images are listed in sets of near copies.
+    The result has four lists of sets (and for each list the number of all sets):
+
+    copy_sets: sets of exact copies (images with the same pixels).
+    label_conflicts: the sets of exact copies that have several labels.
+    near_clusters: sets of near copies (images that look nearly the same).
+    near_conflicts: the sets of near copies that have several labels.
+
+    The list near_links has the links between near copies, but not all of them. A link is listed if
+    it is among the LISTED links with the highest similarity, or if each of its two images is listed
+    in a set of near copies.
 
     table: the result of `components.validation.measures.add_measures`. links: the result of
     `duplicates.links.find_links`.
@@ -87,9 +99,9 @@ def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
 
 
 def value_counts(values: pd.Series, also: Iterable[str] = ()) -> dict[str, int]:
-    """Return value → how often it occurs, sorted by value.
+    """Return value → how often the value occurs, sorted by value.
 
-    also: values that are always in the result. A value that does not occur gets the count 0.
+    also: values that are always in the result, with the count 0 if they do not occur.
 
     >>> value_counts(pd.Series(["dog", "cat", "dog"]), also=["cow"])
     {'cat': 1, 'cow': 0, 'dog': 2}
@@ -101,9 +113,9 @@ def value_counts(values: pd.Series, also: Iterable[str] = ()) -> dict[str, int]:
 def _sets(name: str, rows: pd.DataFrame, key: str) -> dict[str, Any]:
     """Return the number of sets, and a list of the first LISTED sets.
 
-    The rows of a set have the same value in the column `key`. Sets are in the order of their first
-    rows. name: the name of this kind of set, from which the keys of the result are made: for
-    example, `copy_set` gives `copy_set_count` and `copy_sets`.
+    A set consists of all rows that have the same value in the column `key`. The sets are in the
+    order of their first rows. name: the name of this kind of set. The keys of the result are made
+    from the name: for example, `copy_set` gives `copy_set_count` and `copy_sets`.
     """
     sizes = rows.groupby(key, sort=False).size()
     listed = rows[rows[key].isin(sizes.index[:LISTED])]

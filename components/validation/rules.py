@@ -1,6 +1,8 @@
-"""Params of the section `validate` → rules.
+"""Section `validate` of params.yaml → rules.
 
-A rule is an expectation in words, and its checks for Great Expectations.
+An expectation is an entry of the section `validate`, such as the minimum size of an image. A rule
+describes an expectation in two forms: as a sentence for people, and as checks for the library Great
+Expectations.
 """
 
 from collections.abc import Sequence
@@ -9,8 +11,8 @@ from typing import Any
 
 from components.params.validate import Validate
 
-# Name of a column → what the files with the value 1.0 in this column do. All other files have 0.0,
-# so the mean of the column is the share of the files with 1.0.
+# Name of a column → words for the files with the value 1.0 in this column. All other files have the
+# value 0.0. So the mean of the column is the share of the files with the value 1.0.
 SHARES = {"faulty": "have a fault", "duplicate": "repeat the pixels of an earlier image"}
 
 Check = tuple[str, dict[str, Any]]
@@ -18,11 +20,11 @@ Check = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Rule:
-    """An expectation of params.yaml.
+    """An expectation of params.yaml, in words and as checks.
 
-    name: the key of the expectation in the section `validate`. words: what the expectation demands.
-    on_fail: what happens if it fails: quarantine, stop or warn. checks: one or two expectations of
-    Great Expectations, as (name of the class, arguments).
+    name: the key of the expectation in the section `validate`. words: what the expectation demands,
+    as a sentence. on_fail: what happens if the expectation fails: quarantine, stop or warn. checks:
+    one or two checks, as (name of a class of Great Expectations, arguments of the class).
     """
 
     name: str
@@ -32,12 +34,12 @@ class Rule:
 
 
 def image_rules(params: Validate) -> list[Rule]:
-    """List the expectations on images, in the order in which they quarantine rows."""
+    """Return the rules for images, in the order in which they quarantine rows."""
     return [*_file_rules(params), *_picture_rules(params), *_copy_rules(params)]
 
 
 def class_rules(params: Validate) -> list[Rule]:
-    """List the expectations on the number of images of a class and on the spelling of its label."""
+    """Return the rules for the number of images of a class and for the spelling of its label."""
     least = params.images_per_class.min
     checks = [
         ("images_per_class", f"every class has {least} images or more", _between("images", least)),
@@ -51,10 +53,11 @@ def class_rules(params: Validate) -> list[Rule]:
 
 
 def shortcut_rule(params: Validate) -> Rule:
-    """Return the expectation `shortcuts`: no label can be predicted well from facts of the file.
+    """Return the rule `shortcuts`: no label can be predicted well from facts of the file.
 
-    There is no such expectation for facts of light and colour, because the images of a class may
-    really be darker than the images of other classes.
+    Facts of the file are for example its size and its format. There is no such rule for facts of
+    light and colour, because the images of a class may really be darker than the images of other
+    classes.
     """
     most = params.shortcuts.max_auc
     words = f"size, aspect, bytes, format and mode predict no label with an AUC above {most}"
@@ -80,9 +83,9 @@ def _file_rules(params: Validate) -> list[Rule]:
 
 
 def _picture_rules(params: Validate) -> list[Rule]:
-    """List the expectations on facts that are measured on decoded pictures.
+    """Return the rules for values that are measured on decoded pictures, such as brightness.
 
-    These facts are null if a file cannot be decoded, so such a file fails none of the expectations.
+    If a file cannot be decoded, its values are null, so the file fails none of these rules.
     """
     dark, bright, blurry = params.dark.min_p99, params.bright.max_p1, params.blurry.min_sharpness
     bits, contrast = params.low_information.min_entropy, params.uniform.min_contrast
@@ -119,12 +122,12 @@ def _picture_rules(params: Validate) -> list[Rule]:
 
 
 def _copy_rules(params: Validate) -> list[Rule]:
-    """List the expectations on copies and faults, in the order in which they quarantine rows.
+    """Return the rules for copies and faults, in the order in which they quarantine rows.
 
-    Expectations on conflicting labels come first. So the copy that a later expectation keeps is
-    never an image that is quarantined for a conflict. The expectation on exact copies comes before
-    the one on near copies. So a surplus exact copy gets the reason `duplicate_share`, not
-    `near_duplicates`, if both expectations quarantine.
+    The rules `duplicate_share` and `near_duplicates` keep one image of each set of copies. The
+    rules for copies with several labels come first, so that the kept image is never an image that
+    is quarantined because of its label. `duplicate_share` comes before `near_duplicates`. So if
+    both rules quarantine, an exact copy gets the reason `duplicate_share`.
     """
     faults, copies = params.fault_share.max, params.duplicate_share.max
     checks = [
@@ -158,7 +161,10 @@ def _among(column: str, values: Sequence[str]) -> Check:
 
 
 def _between(column: str, least: float | None, most: float | None = None) -> Check:
-    """Return a check that values are at least `least` and at most `most`. Null values pass."""
+    """Return a check that no value is below `least` or above `most`; None means no limit.
+
+    Null values pass the check.
+    """
     limits = {"min_value": least, "max_value": most}
     bounds = {name: limit for name, limit in limits.items() if limit is not None}
     return "ExpectColumnValuesToBeBetween", {"column": column, **bounds}

@@ -1,12 +1,14 @@
 """Manifest → how well each label can be predicted without looking at what a picture shows.
 
-If all images of one class come from one camera, a network may learn the camera instead of the class
-(Geirhos et al., 2020, Shortcut learning in deep neural networks). The same can happen if all images
-of a class come from one place or from one image converter.
+If all images of one class come from one camera, a network may learn to recognize the camera instead
+of the class. This is called a shortcut (Geirhos et al., 2020, Shortcut learning in deep neural
+networks). The same can happen if all images of a class come from one place, or from one program
+that converts images.
 
-Labels are predicted from two kinds of facts. Facts of the file (size, format, …) say nothing about
-what a picture shows. Facts of the picture describe its light and colour. Classes may really differ
-in light and colour: images of a class "day" are brighter than images of a class "night".
+To find shortcuts, labels are predicted from two kinds of facts. Facts of the file (size, format, …)
+say nothing about what a picture shows. Facts of the picture describe its light and colour. Classes
+may really differ in light and colour: images of a class "day" are brighter than images of a class
+"night".
 """
 
 from dataclasses import dataclass
@@ -18,16 +20,20 @@ from numpy.typing import NDArray
 
 from components.validation.folds import Labels, cross_probabilities, fold_numbers
 
+# Kind of fact → the facts of this kind. A fact is a column of the manifest.
 FACTS = {
     "file": ("width", "height", "aspect", "bytes", "format", "mode"),
     "picture": ("brightness", "contrast", "saturation"),
 }
-MIN_IMAGES = 20  # A class with fewer images is skipped, because its AUC would be inaccurate.
-# The maximum number of images that are used. With this many images, the error of an AUC is about
-# 0.01.
+# A class with fewer images is skipped, because its AUC would be inaccurate. The AUC (see Shortcuts)
+# says how good a prediction is.
+MIN_IMAGES = 20
+# The maximum number of images that are used. With this number of images, the error of an AUC is
+# about 0.01.
 MAX_IMAGES = 20_000
 BINS = 32  # maximum number of bins for a fact with many different numbers
 
+# The columns of the table in Shortcuts.
 COLUMNS = ("label", "images", "file_auc", "file_fact", "picture_auc", "picture_fact")
 
 
@@ -58,10 +64,10 @@ class Shortcuts:
 def find_shortcuts(manifest: pd.DataFrame) -> Shortcuts:
     """Predict every label from facts alone, and measure how good the predictions are.
 
-    The classifier is naive Bayes on facts whose values are grouped into bins. So it can use a
-    single value, a threshold or a range of a fact to predict a label. The predictions are
-    cross-validated. Images with equal pixels are in one fold, so no image is predicted by a
-    classifier that was fitted on a copy of the image.
+    The values of each fact are grouped into bins, and the classifier is naive Bayes on the bins. So
+    the classifier can use a single value, a threshold or a range of a fact to predict a label. The
+    predictions are cross-validated. Images with equal pixels are in one fold, so no image is
+    predicted by a classifier that was fitted on a copy of the image.
 
     If fewer than two labels have enough images, the table of the result is empty.
     """
@@ -82,10 +88,10 @@ def find_shortcuts(manifest: pd.DataFrame) -> Shortcuts:
 def _common_images(manifest: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return (images whose labels are not rare, the rare labels in sorted order).
 
-    Images that are not decoded or have no label are left out. The other images are sorted by
-    image_id, and the first MAX_IMAGES images are taken. An image_id is a hash, so this is like a
-    random sample, but the same manifest always gives the same sample. A label is rare if fewer than
-    MIN_IMAGES images of the sample have it.
+    Images that are not decoded or have no label are left out. The remaining images are sorted by
+    image_id, and the first MAX_IMAGES of them are the sample. An image_id is a hash, so the sample
+    is like a random sample, but the same manifest always gives the same sample. A label is rare if
+    fewer than MIN_IMAGES images of the sample have this label.
     """
     is_sound = manifest["pixels_id"].notna() & (manifest["label"].str.strip() != "")
     facts = [fact for kind in FACTS.values() for fact in kind]
@@ -100,9 +106,9 @@ def _common_images(manifest: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...
 def _bins(fact: pd.Series) -> Labels:
     """Return int [rows]: the bin of each value of a fact, 0 to BINS.
 
-    If the values are numbers and more than BINS of them differ, there are at most BINS bins, and
-    each bin has about the same number of images. For all other facts, the first BINS different
-    values in sorted order have one bin each, and all values after them share the bin BINS.
+    If the fact is a number with more than BINS different values, there are at most BINS bins, and
+    each bin has about the same number of images. For every other fact, each of the first BINS
+    different values (in sorted order) has its own bin, and all later values share the bin BINS.
     """
     numbers: Labels
     numbers, values = pd.factorize(fact, sort=True)
@@ -128,12 +134,12 @@ def _areas(bins: Labels, labels: Labels, folds: Labels) -> NDArray[np.float64]:
 
 
 def _best_facts(bins: Labels, labels: Labels, folds: Labels) -> Labels:
-    """Return int [number of labels]: the column of `bins` that alone predicts the label best.
+    """Return int [number of labels]: for each label, the column of `bins` with the best fact.
 
-    A column has the bins of one fact. With each fact, a classifier predicts the probability of the
-    label for all images of the label. The best fact is the fact with the highest mean of these
-    probabilities. Comparing areas under ROC curves instead would be slower; the times are in
-    docs/decisions/shortcuts-by-naive-bayes.md.
+    A column of `bins` has the bins of one fact. For each fact, a classifier that uses only this
+    fact predicts the probability of the label for all images of the label. The best fact is the
+    fact with the highest mean of these probabilities. It would be slower to compare areas under ROC
+    curves; the times are in docs/decisions/shortcuts-by-naive-bayes.md.
     """
     rows = np.arange(len(labels))
     sums = [

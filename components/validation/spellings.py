@@ -1,7 +1,8 @@
 """Labels → sets of labels that are spelled alike.
 
-Two labels are spelled alike if they differ only in case, in blanks, or in how Unicode encodes the
-same characters.
+Two labels are spelled alike if they differ only in upper and lower case, in blanks, or in how
+Unicode encodes the same characters. A set of labels that are spelled alike is called a label slip,
+because some of these labels are likely typing mistakes.
 """
 
 import unicodedata
@@ -12,9 +13,9 @@ import pandas as pd
 def spelling_counts(labels: pd.Series) -> pd.Series:
     """Return int [rows]: the number of labels that are spelled like the label of the row.
 
-    The label of the row is counted as well.
+    The label of the row itself is counted, too.
 
-    labels: str [rows], all different.
+    labels: str [rows]; all labels are different.
 
     >>> spelling_counts(pd.Series(["Cat", "cat ", "dog"])).tolist()
     [2, 2, 1]
@@ -25,7 +26,7 @@ def spelling_counts(labels: pd.Series) -> pd.Series:
 def label_slips(labels: pd.Series) -> tuple[tuple[str, ...], ...]:
     """Return the sets of two or more labels that are spelled alike.
 
-    labels: str [rows], all different.
+    labels: str [rows]; all labels are different.
 
     >>> label_slips(pd.Series(["Cat", "cat ", "dog"]))
     (('Cat', 'cat '),)

@@ -1,4 +1,7 @@
-"""Manifest, links between copies, params → accepted and quarantined rows, report, Data Docs."""
+"""Manifest, links between copies, params → accepted and quarantined rows, report, Data Docs.
+
+Data Docs are HTML pages that the library Great Expectations draws.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +23,9 @@ from components.validation.validation_report import ValidationReport
 class Validation:
     """The result of validation.
 
-    accepted: the accepted rows of the manifest. quarantine: all other rows of the manifest, with
-    one more column, `reason`. docs: path of a page of the Data Docs → its HTML.
+    report: the content of report.json. accepted: the rows of the manifest that later stages use.
+    quarantine: all other rows of the manifest, with one more column, `reason`. docs: path of a page
+    of the Data Docs → the HTML of the page.
     """
 
     report: ValidationReport
@@ -33,13 +37,18 @@ class Validation:
 def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> Validation:
     """Check a manifest, and separate accepted from quarantined rows.
 
-    links: the result of `duplicates.links.find_links`. Bad data does not raise an error here. The
-    report says what is wrong. Raises RuntimeError if Great Expectations cannot compute a result.
+    manifest: the table of all images, one row for each file. links: the result of
+    `duplicates.links.find_links`. params: the section `validate` of params.yaml. An expectation is
+    an entry of this section, such as `images_per_class`.
 
-    Expectations on images are checked before expectations on classes, because `images_per_class`
-    counts only images that are not quarantined yet. `images_per_class` also checks classes that
-    `label_known` lists, even if no image has this label. If a class has too few images and
-    `on_fail` of `images_per_class` is `quarantine`, all images of the class are quarantined.
+    Bad data does not raise an error here; the report says what is wrong. Raises RuntimeError if
+    Great Expectations cannot compute a result.
+
+    Expectations on images are checked before expectations on classes, because the expectation
+    `images_per_class` counts only images that are not quarantined yet. `images_per_class` also
+    checks each label that the expectation `label_known` lists, even if no image has this label. If
+    a class has too few images and `on_fail` of `images_per_class` is `quarantine`, all images of
+    the class are quarantined.
     """
     table = add_measures(manifest, links)
     images = check_table("images", "path", table, image_rules(params))
@@ -70,12 +79,12 @@ def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> V
 def _class_table(left: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
     """Return a table with one row for each label that is not blank.
 
-    left: the rows of the manifest that are not quarantined yet. labels: labels that get a row even
-    if no row of `left` has them. The result has these columns:
+    left: the rows of the manifest that are not quarantined yet. labels: labels that are in the
+    result even if no row of `left` has them. The result has these columns:
 
     label: str, the label.
     images: int, the number of rows of `left` with this label.
-    spellings: int, the result of `spelling_counts`.
+    spellings: int, the number of labels that are spelled like this label, from `spelling_counts`.
     """
     counts = value_counts(left["label"], labels)
     table = pd.DataFrame(counts.items(), columns=["label", "images"])

@@ -1,4 +1,8 @@
-"""Findings and numbers of images → the content of report.json, and the error that stops the run."""
+"""Findings and numbers of images → the content of report.json, or an error that stops the run.
+
+A finding is the result of one expectation, which is an entry of the section `validate` of
+params.yaml.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +17,14 @@ Outcome = Literal["passed", "passed with warnings", "quarantined", "stopped"]
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What all expectations found, and how many images of each class are accepted.
+    """The results of all expectations, and the number of accepted images of each class.
 
     findings: one finding for each expectation. before: class → the number of images of the class in
     the manifest. after: class → the number of accepted images of the class. reasons: text in the
     column `reason` → the number of quarantined rows with this text. slips: sets of labels that are
-    spelled alike, from `components.validation.spellings`. shortcuts: how well facts predict each
-    label. figures, copies: the results of the functions `overview` and `copies` in
+    spelled alike, from `components.validation.spellings`. shortcuts: how well each label can be
+    predicted without looking at what a picture shows, from `components.validation.shortcuts`.
+    figures, copies: the results of the functions `overview` and `copies` in
     components.validation.overview.
     """
 
@@ -39,10 +44,11 @@ class ValidationReport:
 
     @property
     def outcome(self) -> Outcome:
-        """Return the most severe outcome that applies.
+        """Return the outcome of the validation.
 
         The outcome is "stopped" if a failed expectation stops the run, or if fewer than two classes
-        have accepted images.
+        have accepted images. Otherwise it is "quarantined" if a row is quarantined. Otherwise it is
+        "passed" or "passed with warnings".
         """
         if any(finding.stops for finding in self.findings) or len(self._classes_left) < 2:
             return "stopped"
@@ -55,7 +61,7 @@ class ValidationReport:
         return [label for label, count in self.after.items() if count]
 
     def tree(self) -> dict[str, Any]:
-        """Return the report as plain values that JSON can hold."""
+        """Return the report as plain values for JSON."""
         rows, accepted = sum(self.before.values()), sum(self.after.values())
         return {
             "passed": self.passed,
@@ -86,12 +92,13 @@ class ValidationReport:
             raise UserError(
                 f"{len(stops)} of {len(self.findings)} expectations stop the run; correct data/raw "
                 f"or change {', '.join(f'validate.{finding.name}' for finding in stops)} in "
-                f"params.yaml; {where} has more examples. Received: {received}"
+                f"params.yaml ({where} has more examples). Received: {received}"
             )
         if len(self._classes_left) < 2:
             raise UserError(
-                f"fewer than two classes are left after quarantine; correct data/raw; {where} has "
-                f"the reasons. Received: {', '.join(self._classes_left) or 'no image'}"
+                "fewer than two classes are left after quarantine; correct data/raw "
+                f"({where} has the reasons). "
+                f"Received: {', '.join(self._classes_left) or 'no image'}"
             )
 
     def _sentence(self, finding: Finding) -> str:

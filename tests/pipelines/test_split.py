@@ -68,7 +68,9 @@ def test_split_gives_every_accepted_image_a_split_or_sets_it_aside_and_says_the_
     counts = splits["split"].value_counts()
     said = capsys.readouterr().out
     assert f"train {counts['train']} (" in said
-    assert re.search(r"largest gap: class \d, \w+ [\d.]+% \(\d+ of \d+\)", said)
+    assert re.search(
+        r"largest difference from params.yaml: class \d, \w+ [\d.]+% \(\d+ of \d+\)", said
+    )
 
 
 def test_what_is_left_out_is_listed_with_its_cause_and_reported(
@@ -85,7 +87,7 @@ def test_what_is_left_out_is_listed_with_its_cause_and_reported(
     assert not set(aside["because_of"]) - set(splits.loc[splits["split"] == "train", "path"])
     said = capsys.readouterr().out
     assert f"{len(aside)} of " in said
-    assert "listed in data/split/set_aside.parquet" in said
+    assert "; data/split/set_aside.parquet lists them" in said
     assert "make each series a group" in said
 
 
@@ -114,7 +116,7 @@ def test_without_copies_the_table_of_what_is_set_aside_is_empty_and_has_its_colu
 
 
 def test_a_given_split_with_a_leak_stops_the_run_once_the_leaks_are_listed(run: Run) -> None:
-    with pytest.raises(UserError, match=r"1 images .* data/split/leaks\.csv.* Received: cat/again"):
+    with pytest.raises(UserError, match=r"1 images .*leaks\.csv lists them.* Received: cat/again"):
         run(given(leak=True))
     leaks = pd.read_csv(artifacts.LEAKS)
     assert leaks.to_numpy().tolist() == [

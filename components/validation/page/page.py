@@ -1,12 +1,16 @@
-"""The tree of report.json and thumbnails → the HTML of report.html.
+"""The content of report.json and thumbnails → the HTML of report.html.
 
-The tree is the content of report.json as nested dicts and lists. All data on the page come from
-the tree, except the thumbnails. The functions here sort the data and choose what the page shows.
-`page.html.jinja` draws the page, and `page.css` is its style.
+The argument `report` of the functions here is the content of report.json as nested dicts and lists
+(a "tree"). All data on the page come from this tree, except the thumbnails. The functions sort the
+data and choose what the page shows. `page.html.jinja` is the template of the page, and `page.css`
+is its style.
 
-Lists that may be too long for the page are cut by `excerpt`. It returns a dict: `rows` has the
-first items, `total` is the length of the whole list, and `more` is the number of items that the
-page does not show.
+An expectation is an entry of the section `validate` of params.yaml. The stage `validate` checks
+whether the data meet the expectations.
+
+A list that may be too long for the page is cut by the function `excerpt`. The result of this
+function is called an excerpt. It is a dict: `rows` has the first items, `total` is the length of
+the whole list, and `more` is the number of items that the page does not show.
 """
 
 import math
@@ -26,15 +30,16 @@ from components.words import count_text
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 OUTCOMES = ("stop", "quarantine", "warn", "met")  # outcomes of an expectation, the worst first
-# Maximum numbers of items on the page.
-LARGEST, SMALLEST = 30, 10  # number of the largest classes, number of the smallest classes
-EXAMPLES = 12  # number of files for one fault or one expectation, number of labels spelled alike
-SUSPECTS = SETS = 24  # number of suspected labels, number of sets of copies of one kind
-MEMBERS = 6  # number of images of one set of copies
-ROWS = 40  # number of rows of a long table
-SHORT_ROWS = 8  # number of rows of a table beside the histograms
-# The keys of a row of `per_class` that hold the number of changed images, one key for each kind of
-# change since the previous revision.
+# Each of the next numbers is a maximum number of items on the page.
+LARGEST, SMALLEST = 30, 10  # the largest classes, the smallest classes
+EXAMPLES = 12  # files with one fault, files that fail one expectation, labels spelled alike
+SUSPECTS = SETS = 24  # suspected label errors, sets of copies of one kind
+MEMBERS = 6  # images of one set of copies
+ROWS = 40  # rows of a long table
+SHORT_ROWS = 8  # rows of a table beside the histograms
+# The list `per_class` of the report has one row for each class. Each key below stands for one kind
+# of change since the previous revision of the data. A row has, under each key, the number of images
+# with this kind of change.
 CHANGES = ("added", "removed", "relabelled_to", "relabelled_from", "moved", "changed")
 
 Tree = Mapping[str, Any]
@@ -43,8 +48,9 @@ Tree = Mapping[str, Any]
 def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
     """Return the HTML of the page. The same arguments give the same text.
 
-    report: the tree of report.json. pictures: path → thumbnail, uint8 [h, w, 3], for the paths that
-    `picture_paths` returns. If a path has no thumbnail, the page shows the text "not decoded".
+    report: the content of report.json. pictures: path → thumbnail, uint8 [h, w, 3], for the paths
+    that `picture_paths` returns. If a path is missing in `pictures`, the page shows the text "not
+    decoded" instead of a picture.
     """
     return render(
         TEMPLATE,
@@ -73,7 +79,7 @@ def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
 
 
 def picture_paths(report: Tree) -> list[str]:
-    """Return the paths of the pictures on the page, in the order of the page, without repeats."""
+    """Return the paths of the pictures on the page, each path once, in the order of the page."""
     lists = [
         *(gallery["examples"] for gallery in galleries(report)),
         *(copy["members"] for sets in copies(report).values() for copy in sets["rows"]),
@@ -85,7 +91,8 @@ def picture_paths(report: Tree) -> list[str]:
 def excerpt(items: Sequence[Any], total: int, most: int) -> dict[str, Any]:
     """Return the first `most` items, the length of the whole list, and how many items are left out.
 
-    items: a list, which may already be cut. total: the length of the whole list before any cut.
+    items: the items of the list; report.json may have only the first items of a long list. total:
+    the length of the whole list. most: the maximum number of items that the page shows.
 
     >>> excerpt(["a", "b", "c"], total=9, most=2)
     {'rows': ['a', 'b'], 'total': 9, 'more': 7}
@@ -95,14 +102,14 @@ def excerpt(items: Sequence[Any], total: int, most: int) -> dict[str, Any]:
 
 
 def verdict(report: Tree) -> dict[str, str]:
-    """Return the result of validation for the top of the page.
+    """Return the result of the stage `validate`, for the top of the page.
 
     The result has these keys:
 
-    kind: the outcome of validation, one of OUTCOMES.
+    kind: the outcome for the data set, one of OUTCOMES.
     title: a short text that says whether the run goes on.
-    sentence: a text that says how many files are accepted, and why the run stops or how many
-        expectations warn.
+    sentence: one or two sentences. They say how many files are accepted, and why the run stops or
+        how many expectations warn.
     """
     kind, title, reasons = "met", "The run goes on", [_accepted(report), _rules(report)]
     if report["outcome"] == "stopped":
@@ -127,10 +134,11 @@ def _accepted(report: Tree) -> str:
 
 
 def _rules(report: Tree) -> str:
-    """Return a sentence about the expectations.
+    """Return a sentence about the expectations; it may be empty.
 
-    If the run stops, the sentence says why. If all expectations are met, it says so. Otherwise it
-    says how many expectations warn, and it is empty if no expectation warns.
+    If the run stops, the sentence says why. If the run goes on and all expectations are met, the
+    sentence says that all are met. Otherwise the sentence says how many expectations warn. If no
+    expectation warns, the sentence is empty.
     """
     rules = report["expectations"]
     stops, warns = (
@@ -154,7 +162,7 @@ def outcome(expectation: Tree) -> str:
 def expectations_by_outcome(expectations: Iterable[Tree]) -> list[Tree]:
     """Sort expectations by their outcome, the worst outcome first.
 
-    Expectations with the same outcome stay in the order in which they are given.
+    Expectations with the same outcome stay in the order of the argument `expectations`.
     """
     return sorted(expectations, key=lambda rule: OUTCOMES.index(outcome(rule)))
 
@@ -162,8 +170,8 @@ def expectations_by_outcome(expectations: Iterable[Tree]) -> list[Tree]:
 def quarantine_reasons(report: Tree) -> dict[str, int]:
     """Return reason → the number of files quarantined for this reason, the largest number first.
 
-    A reason is the code of a fault or the name of an expectation. A file with several reasons is
-    counted once for each reason.
+    A reason is the code of a fault (such as `truncated`) or the name of an expectation (such as
+    `dark`). A file with several reasons is counted once for each reason.
 
     >>> quarantine_reasons({"quarantined_by_reason": {"dark, blurry": 3, "blurry": 2}})
     {'blurry': 5, 'dark': 3}
@@ -184,8 +192,9 @@ def classes(report: Tree) -> dict[str, Any]:
     The result has these keys:
 
     largest, between, smallest: the sorted classes in three parts. The page lists the classes in
-        `largest` and `smallest`. It only says how many classes are in `between`, and their sizes.
-    most: the number of images of the largest class before quarantine, at least 1.
+        `largest` and in `smallest`. For `between`, the page only says how many classes there are,
+        and the numbers of images of the largest and the smallest of these classes.
+    most: the highest number of images that a class has before quarantine; 1 if there is no image.
     ratio: the number of accepted images of the largest class, divided by the number of accepted
         images of the smallest class. It is None if the smallest class has no accepted image.
     """
@@ -209,10 +218,10 @@ def classes(report: Tree) -> dict[str, Any]:
 
 
 def galleries(report: Tree) -> list[dict[str, Any]]:
-    """Return galleries for the expectations on single pictures, at most one for each expectation.
+    """Return a gallery for each expectation on single pictures that at least one file fails.
 
-    A gallery is the expectation with a title and an excerpt of the files that fail it. If no file
-    fails an expectation, the expectation has no gallery.
+    A gallery has the keys of the expectation in report.json, with two changes: the key `title` is
+    added, and `examples` becomes an excerpt of the files that fail the expectation.
     """
     rules = [rule for rule in report["expectations"] if rule["offenders"]]
     return [_gallery(rule) for rule in rules if rule["name"] in wording.GALLERIES]
@@ -228,9 +237,9 @@ def _gallery(rule: Tree) -> dict[str, Any]:
 
 
 def tables(report: Tree) -> dict[str, dict[str, Any]]:
-    """Return title of a table → an excerpt of its rows, the most common value first.
+    """Return title of a table → an excerpt of the table's rows, the most common value first.
 
-    A row is (value, number of images with this value).
+    A row is the pair (value, number of images with this value).
     """
     pixels = "{width:,} × {height:,}".format_map
     sizes = [(pixels(size), size["images"]) for size in report["sizes"]]
@@ -242,7 +251,10 @@ def tables(report: Tree) -> dict[str, dict[str, Any]]:
 
 
 def histograms(report: Tree) -> Iterator[tuple[wording.FactWords, str, Histogram]]:
-    """Yield (words, median as text, histogram) for each fact that at least one file has."""
+    """Yield (words, median as text, histogram) for each fact with a value for at least one file.
+
+    A fact is a number that describes an image or its file, such as the brightness.
+    """
     for name, words in wording.FACTS.items():
         edges, counts, median = itemgetter("edges", "counts", "median")(report["facts"][name])
         if median is not None:
@@ -250,11 +262,13 @@ def histograms(report: Tree) -> Iterator[tuple[wording.FactWords, str, Histogram
 
 
 def copies(report: Tree) -> dict[str, dict[str, Any]]:
-    """Return four lists of sets of copies.
+    """Return excerpts of four lists of sets of copies.
 
     conflicts: sets of exact copies with several labels. near_conflicts: sets of near copies with
     several labels. copy_sets: sets of exact copies with at most one label. near_clusters: sets of
-    near copies with at most one label.
+    near copies with at most one label. (Blank labels are not counted.)
+
+    Exact copies have the same pixels. Near copies look nearly the same.
     """
     return {
         "conflicts": _copies(report, "label_conflict"),
@@ -267,10 +281,10 @@ def copies(report: Tree) -> dict[str, dict[str, Any]]:
 def _copies(report: Tree, kind: str, conflicts: str = "") -> dict[str, Any]:
     """Return an excerpt of the sets of one kind.
 
-    kind: the kind, such as `copy_set`. The report has the sets of this kind under the key
-    `copy_sets`. conflicts: the kind that contains only the sets with several labels, such as
-    `label_conflict`. If `conflicts` is given, sets with several labels are left out here, so that
-    the page does not show them twice.
+    kind: the kind, such as `copy_set`; the report has the sets of this kind under the key
+    `copy_sets`. conflicts: the name of another kind, which contains the sets with several labels,
+    such as `label_conflict`; "" if there is no such kind. If `conflicts` is given, sets with
+    several labels are left out here, so that the page does not show them twice.
     """
     sets, total = report[f"{kind}s"], report[f"{kind}_count"]
     links = report["near_links"] if kind.startswith("near") else []
@@ -291,9 +305,11 @@ def _copies(report: Tree, kind: str, conflicts: str = "") -> dict[str, Any]:
 def _likeness(copy: Tree, links: Sequence[Tree]) -> Iterator[str]:
     """Yield short texts about a set of copies.
 
-    Every text is about one of these facts: the number of images (only if the set has more than
-    two), the similarity of the images, mirrored images, or the angle by which images are turned.
+    The texts say how many images the set has (only if the set has more than two images), how
+    similar the images are, whether an image is mirrored, and by which angles images are turned.
     Similarities are rounded down, so that 0.999 is not shown as 1.00.
+
+    links: links between two copies, with the paths of the two copies under the keys path and other.
     """
     if copy["images"] > 2:
         yield count_text(copy["images"], "image")
@@ -311,10 +327,11 @@ def _likeness(copy: Tree, links: Sequence[Tree]) -> Iterator[str]:
 
 
 def shortcuts(report: Tree) -> dict[str, Any]:
-    """Return an excerpt of the labels, the label that facts of the file predict best first.
+    """Return an excerpt of the labels with the AUC of each label, the highest AUC first.
 
-    The key `offenders` is the number of labels that fail the expectation `shortcuts`. These labels
-    are at the start of the list.
+    The AUC says how well the label is predicted from facts of the file, such as the file size. The
+    result also has the key `offenders`, the number of labels that fail the expectation `shortcuts`.
+    These labels are at the start of the list.
     """
     offenders = {rule["name"]: rule["offenders"] for rule in report["expectations"]}
     labels = report["shortcuts"]["labels"]
@@ -342,9 +359,10 @@ def slips(report: Tree) -> dict[str, Any]:
 
 
 def difference(report: Tree) -> dict[str, Any]:
-    """Return what changed since the previous revision.
+    """Return what changed in the data since the previous revision.
 
-    The key `changes` is an excerpt of the changed classes, the class with the most changes first.
+    The result has the keys of `difference` in report.json, and one more key, `changes`: an excerpt
+    of the changed classes, the class with the highest number of changed images first.
     """
     tree = {"revision": None, "notes": [], "per_class": [], **(report.get("difference") or {})}
     sizes = {row["label"]: sum(row[key] for key in CHANGES) for row in tree["per_class"]}

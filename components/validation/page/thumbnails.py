@@ -17,10 +17,11 @@ QUALITY = 80  # quality of the JPEG encoding, from 1 to 100
 
 
 def thumbnail(pixels: Pixels, side: int = SIDE_PX) -> Pixels:
-    """Shrink a picture so that its longer side has `side` pixels. The aspect stays the same.
+    """Shrink a picture so that its longer side has `side` pixels.
 
-    pixels: uint8 [H, W, 3]. Returns uint8 [h, w, 3]. h and w are at least 1, even if the picture is
-    very long and narrow. A picture is returned unchanged if both sides have at most `side` pixels.
+    The ratio of width and height stays the same. pixels: uint8 [H, W, 3]. Returns uint8 [h, w, 3].
+    h and w are at least 1, even if the picture is very long and narrow. If no side has more than
+    `side` pixels, the picture is returned unchanged.
     """
     height, width, _ = pixels.shape
     if max(height, width) <= side:
@@ -34,10 +35,10 @@ def thumbnail(pixels: Pixels, side: int = SIDE_PX) -> Pixels:
 def picture_uri(pixels: Pixels) -> str:
     """Return a thumbnail as a data URI.
 
-    pixels: uint8 [H, W, 3]. A tiny picture is encoded as PNG, any other picture as JPEG. JPEG
-    changes single pixels, and these changes would be visible, because the page enlarges a tiny
-    picture. Equal pixels always give equal bytes. For this reason `fastdct=False` selects the
-    integer transform of libjpeg.
+    pixels: uint8 [H, W, 3]. A tiny picture is encoded as PNG, and any other picture as JPEG. The
+    page enlarges a tiny picture. JPEG changes the pixels a little, which would be visible in an
+    enlarged picture. Equal pixels must give equal bytes, so `fastdct=False` selects the integer
+    transform of libjpeg, not the faster one.
     """
     if is_tiny(pixels):
         return data_uri(encode_png(pixels), "png")

@@ -30,8 +30,8 @@ FAULTS = {
     "unsupported_format": "An image in a format that Fovea does not read.",
 }
 
-# Name of an expectation on single pictures → the title of its gallery, and the format string that
-# turns a measured value into text.
+# Name of an expectation on single pictures → the title of its gallery (the pictures that fail the
+# expectation), and the format string that turns a measured value into text.
 GALLERIES = {
     "dark": ("Dark", "brightest 1 %: {:.3f}"),
     "bright": ("Overexposed", "darkest 1 %: {:.3f}"),
@@ -54,7 +54,7 @@ class FactWords(NamedTuple):
     """The texts of a histogram.
 
     title: the title of the histogram. unit: the unit or the meaning of the values. write: a
-    function that returns a value as text.
+    function that turns a value into text.
     """
 
     title: str
@@ -62,6 +62,7 @@ class FactWords(NamedTuple):
     write: Callable[[float], str] = "{:.3g}".format
 
 
+# Name of a fact → the texts of its histogram. A fact is a number that describes an image or a file.
 FACTS = {
     "brightness": FactWords("Brightness", "mean luma"),
     "brightness_p1": FactWords("Darkest 1 %", "luma up to"),
@@ -77,7 +78,8 @@ FACTS = {
     "bytes": FactWords("File size", "bytes", size_text),
 }
 
-# Outcome of an expectation → what the expectation does, and what happens to the files that fail it.
+# Outcome of an expectation → two texts: what the expectation does, and what happens to the files
+# that fail the expectation.
 OUTCOMES = {
     "stop": ("stops the run", "the run stops"),
     "quarantine": ("quarantines", "quarantined"),

@@ -127,5 +127,5 @@ def test_sets_of_several_classes_are_not_moved_to_fill_a_split() -> None:
             assert split(images, seed).rows.groupby("group")["split"].nunique().max() == 1
         except UserError as error:
             refused += 1
-            assert "that hold several classes are not separated" in str(error)
+            assert "linked images with several classes is not moved" in str(error)
     assert refused

@@ -47,5 +47,7 @@ def test_a_new_image_leaves_every_fold_as_it_is() -> None:
 
 def test_more_folds_than_can_be_filled_are_refused() -> None:
     images = unlike("cat", 12) + unlike("dog", 12)
-    with pytest.raises(UserError, match=r"split\.folds.*Received: 90, of which \d+ would be empty"):
+    with pytest.raises(
+        UserError, match=r"split\.folds.*Received: 90 folds; \d+ of them would be empty"
+    ):
         split(images, folds=90)

@@ -43,7 +43,7 @@ def test_images_that_are_unlike_may_be_in_two_splits() -> None:
 
 def test_folds_are_checked_as_splits_are() -> None:
     checked([A, NEAR_COPY], "train", "train", fold=[1, 1])
-    with pytest.raises(RuntimeError, match=r"two folds .* a.png \(0\) and b.png \(1\)"):
+    with pytest.raises(RuntimeError, match=r"two folds,.* a.png \(0\) and b.png \(1\)"):
         checked([A, NEAR_COPY], "train", "train", fold=[0, 1])
 
 

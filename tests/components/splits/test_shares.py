@@ -39,16 +39,17 @@ def test_the_widest_gap_is_found_also_where_a_split_has_nothing() -> None:
 def test_a_split_tells_its_sizes_and_the_widest_gap() -> None:
     assert said() == [
         "train 15 (75.0%), val 4 (20.0%), test 1 (5.0%)",
-        "largest gap: class dog, test 0.0% (0 of 10) instead of 15.0%",
+        "largest difference from params.yaml: class dog, test 0.0% (0 of 10) instead of 15.0%",
     ]
 
 
 def test_what_was_set_aside_is_reported_and_series_only_where_it_is_much() -> None:
     many = pd.concat([ROWS] * 4)
     assert said(many, aside=2)[2:] == [
-        "2 of 22 held-out images set aside (2 × near_copy_in_train), listed in set_aside.parquet"
+        "2 of 22 images of val and test set aside (2 × near_copy_in_train); "
+        "set_aside.parquet lists them"
     ]
-    assert "3 of 23 held-out images" in said(many, aside=3)[2]
+    assert "3 of 23 images of val and test" in said(many, aside=3)[2]
     assert "make each series a group" in said(many, aside=3)[3]
 
 
@@ -66,5 +67,5 @@ def test_folds_are_reported_with_the_class_that_one_has_fewest_of(least: int) ->
     rows["fold"] = pd.array([0, 0, 0, 1, 1, 1, 0, 0, least], dtype="Int64")
     assert said(rows)[2:] == [
         f"2 folds of {3 + least} to {6 - least} images; the smallest number of "
-        f"images of a class in a fold: {least} of dog"
+        f"images of a class in a fold is {least} (class dog)"
     ]
