@@ -1,7 +1,8 @@
 """requirements.lock → pipelines/packages/<group>.txt: packages that can change results of stages.
 
-In dvc.yaml the files of a stage's groups are deps of the stage. So DVC runs the stage again if the
-version of a package in its groups changes. Other packages, such as the linter, have no effect.
+A group is a set of packages that several stages use. dvc.yaml lists the file of a group in the deps
+of these stages. So DVC runs the stages again if the version of a package in the group changes. A
+new version of another package, such as the linter, does not make DVC run a stage again.
 `make lock` runs this file. A test compares pipelines/packages/ with requirements.lock.
 """
 
@@ -12,22 +13,22 @@ from pipelines.installed import ENTRY
 ROOT = Path(__file__).parents[1]
 
 # Group → package → what the package can change in the files that a stage writes. The comment above
-# a group names the stages of the group.
+# a group names the stages that use the group.
 GROUPS: dict[str, dict[str, str]] = {
     # ingest, validate, split, prepare, balance, register
     "data": {
-        "cleanlab": "which labels are suspected",
-        "great-expectations": "report and Data Docs",
-        "jinja2": "the pages",
-        "markupsafe": "how text is escaped in the pages",
+        "cleanlab": "which labels are listed as possible errors",
+        "great-expectations": "the validation report and Data Docs",
+        "jinja2": "the HTML pages",
+        "markupsafe": "how text is escaped in the HTML pages",
         "mistune": "Markdown in Data Docs",
         "numpy": "all arithmetic, and the format of .npy",
-        "opencv-python-headless": "facts and fingerprints of images, resizing",
+        "opencv-python-headless": "measured properties and fingerprints of images, resizing",
         "pandas": "tables: sorting, grouping, types",
         "pillow": "decoded pixels",
         "pyarrow": "the bytes of Parquet and CSV files",
         "scikit-learn": "folds, naive Bayes and AUC; the digits of the demo",
-        "scipy": "sparse graphs of copies, statistics",
+        "scipy": "which images form a set of copies, statistics",
         "simplejpeg": "decoded pixels of JPEG files, and thumbnails",
     },
     # search, train
@@ -45,7 +46,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "optree": "the order in which Keras flattens structures",
         "optuna": "which hyperparameters are tried, and their importances",
         "pandas": "tables: sorting, grouping, types",
-        "pyarrow": "tables that are read",
+        "pyarrow": "how tables are read",
         "pyyaml": "hyperparameters.yaml",
         "scikit-learn": "trees that measure the importance of hyperparameters",
         "scipy": "geometry of augmented pixels",
@@ -53,7 +54,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "stringzilla": "lookup tables inside albucore",
         "tensorflow": "all arithmetic of the network",
     },
-    # evaluate, register, validate (which computes features to find suspected labels)
+    # evaluate, register, validate (it computes features of images to find wrong labels)
     "evaluation": {
         "h5py": "weights inside a .keras file",
         "jinja2": "the report",
@@ -74,24 +75,25 @@ GROUPS: dict[str, dict[str, str]] = {
 # Package → what Fovea uses it for. Fovea imports these packages, but they are in no group, because
 # they cannot change the files that a stage writes.
 HARMLESS = {
-    "mlflow": "records runs; its store is no out of a stage",
+    "mlflow": "records runs, in a store that is not an out of a stage",
     "packaging": "compares versions",
-    "platformdirs": "finds caches",
-    "prefect": "starts the stages, does not change what they write",
+    "platformdirs": "finds the folders of caches and config files",
+    "prefect": "starts the stages, and does not change the files that they write",
     "psutil": "looks at processes",
-    "pydantic": "accepts or refuses params; the values come from the file",
+    "pydantic": "checks params; the values come from params.yaml",
     "rich": "prints to the terminal",
-    "threadpoolctl": "bounds threads",
+    "threadpoolctl": "limits the number of threads",
     "typer": "reads the command line",
 }
 
 
 def cut(lock: str, names: list[str]) -> str:
-    """Return the sorted lines `name==version` or `name==version ; marker` of some packages.
+    """Return the sorted lines `name==version` or `name==version ; marker` of the packages `names`.
 
     lock: the text of requirements.lock. names: the names of the packages.
-    If the lock has several versions of a package with different markers, each version has a line.
-    Raises SystemExit if the lock does not have one of the packages.
+    A marker is a condition, such as a version of Python. If requirements.lock has several versions
+    of a package with different markers, the result has a line for each version.
+    Raises SystemExit if requirements.lock does not have one of the packages.
 
     >>> cut("b==2 ; python_version < '3.12' \\\\\\n    --hash=…\\na==1 \\\\\\n", ["a", "b"])
     "a==1\\nb==2 ; python_version < '3.12'\\n"
@@ -103,7 +105,10 @@ def cut(lock: str, names: list[str]) -> str:
     ]
     missing = sorted(set(names) - {line.partition("==")[0] for line in lines})
     if missing:
-        raise SystemExit(f"error: name packages that requirements.lock has. Received: {missing}")
+        raise SystemExit(
+            "error: requirements.lock must have every package of GROUPS; correct GROUPS in "
+            f"infra/cut_packages.py. Received: {missing}"
+        )
     return "".join(f"{line}\n" for line in sorted(lines))
 
 

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m pipelines",
-        description="Run one stage on the current files. `dvc repro` runs what must run.",
+        description="Run one stage. `dvc repro` runs all stages that are not up to date.",
         epilog="example: python -m pipelines validate",
     )
     parser.add_argument("stage", choices=STAGES, help="the stages, in the order in which they run")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
-        print(f"{stage} interrupted; `dvc repro` continues with it", file=sys.stderr)  # noqa: T201
+        print(f"{stage} was interrupted; `dvc repro` runs it again", file=sys.stderr)  # noqa: T201
         return 130
     return 0
 
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_stage(stage: str, params: Params) -> None:
     """Call the function `run` of the stage.
 
-    Each parameter of `run` is named like a key at the top of params.yaml, and gets the value of the
-    key. This value is a section, or the seed.
+    Each parameter of `run` has the name of a top-level key of params.yaml. Its argument is the
+    value of this key, that is, a section or the seed.
     """
     run = importlib.import_module(f"pipelines.{stage}").run
     run(**{name: params.section(name) for name in inspect.signature(run).parameters})
@@ -73,9 +73,9 @@ def check_training_can_start(params: Params) -> None:
     """Check the models in params.yaml before the first image is read.
 
     Without this check, the stage `search` or `train` could fail an hour later. These models are
-    checked: the model of the section `model`, the models that the search may choose, and the model
-    that finds label errors. Raises UserError if a backbone is unknown or does not take images of
-    the configured size, or if weights are missing.
+    checked: the model of the section `model`, the models that the stage `search` may try, and the
+    model that finds wrong labels. Raises UserError if a backbone is unknown or does not take images
+    of the configured size, or if weights are missing.
     """
     from components.model.backbones import check_backbone
     from components.registry.weights import resolve_weights

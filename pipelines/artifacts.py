@@ -1,8 +1,7 @@
 """The name of a file that a stage writes → the path of the file.
 
 Stages exchange data only through these files. Paths are relative to the repository's root, where
-every command runs. pipelines/formats.py reads and writes the tables, trees (nested
-values) and texts.
+every command runs. pipelines/formats.py reads and writes these files.
 """
 
 from pathlib import Path
@@ -44,7 +43,7 @@ REPORT = Path("data/evaluate/report.html")
 VERDICT = Path("data/register/verdict.json")
 
 # The files in this folder pass no data from one stage to another, and DVC does not track them.
-# Examples are locks, caches, and Optuna studies, which can continue after an interruption.
+# Examples are locks, caches, and unfinished Optuna studies, which a later run can continue.
 STATE = Path(".fovea")
 
 

@@ -1,4 +1,4 @@
-"""Rows of the train split → data/balance: the balance plan, and the images per class."""
+"""Rows of the train split → data/balance: the balance plan, and the number of images per class."""
 
 import logging
 
@@ -11,8 +11,10 @@ log = logging.getLogger(__name__)
 
 
 def run(balance: Balance) -> None:
-    """For each class, plan its number of images per epoch, and the weight of an image in the loss.
+    """Write the balance plan and a table with the number of images of each class.
 
+    The plan says, for each class, how many of its images an epoch uses, and the weight of each of
+    these images in the loss.
     Raises UserError if the stage `prepare` has not run, or if a class has no training image.
     """
     class_names = read_tree(artifacts.STATISTICS)["class_names"]
@@ -22,4 +24,4 @@ def run(balance: Balance) -> None:
     write_tree(artifacts.PLAN, balance_plan)
     write_table(artifacts.COUNTS, counts)
     listed = ", ".join(f"{name} {before} → {after}" for name, before, after in counts.to_numpy())
-    log.info(f"{balance.strategy}, images per epoch: {listed}")
+    log.info(f"strategy {balance.strategy}; images per class → images per epoch: {listed}")

@@ -1,8 +1,8 @@
 """Tables, trees (nested values) and texts ⇄ the files that artifacts.py names.
 
 A file is replaced in one step. So another process reads the complete old file or the complete new
-file, never a part of it. This module writes no time and no machine name into a file, so
-that equal content gives equal bytes.
+file, never a part of a file. This module writes no time and no machine name into a file. So files
+with equal content have equal bytes.
 """
 
 import json

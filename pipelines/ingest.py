@@ -12,11 +12,11 @@ log = logging.getLogger(__name__)
 
 
 def run(ingest: Ingest) -> None:
-    """Write one row for every image.
+    """Write the manifest, a table with one row for every image.
 
     An image is read only if it is new or was changed since the last run.
-    Raises UserError if data/raw or data/raw.dvc cannot be read, or if a file in data/raw differs
-    from the md5 that DVC recorded.
+    Raises UserError if data/raw or data/raw.dvc cannot be read, or if the md5 of a file in data/raw
+    differs from the md5 that DVC recorded.
     """
     manifest = build_manifest(artifacts.RAW, ingest, artifacts.STATE, recorded_files(artifacts.RAW))
     write_table(artifacts.MANIFEST, manifest)

@@ -36,7 +36,7 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """A package that is not installed, or is installed in another version than the list has."""
+    """A package that is missing, or whose installed version is not the version in the list."""
 
     name: str
     expected: str
@@ -48,7 +48,7 @@ class Difference:
 
 
 def expected_versions(text: str) -> dict[str, str]:
-    """Return package name → version. Lines whose marker is false on this machine are left out.
+    """Return package name → version, without the lines whose marker is false on this machine.
 
     text: the text of the list.
 

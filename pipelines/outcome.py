@@ -1,4 +1,4 @@
-"""metrics.json, verdict.json → rows of a table and a text that people read in Prefect."""
+"""metrics.json, verdict.json → rows of a table and a text that Prefect shows."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:
     """Yield one table row for each number in metrics.json, with its name, value and interval.
 
-    metrics: the content of metrics.json, or a mapping inside it. prefix: the start of the names.
+    metrics: the content of metrics.json, or a mapping inside it. prefix: the start of every name.
     A name is the path of keys to the number, such as `classes.glass.recall`. The interval is an
     empty text if metrics.json has no interval for the number.
     """
@@ -25,9 +25,9 @@ def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[s
 def _intervals(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the intervals of `metrics`, metric name → [low, high], or an empty mapping.
 
-    The intervals are the value of the key `intervals`. But if `metrics` maps the names of classes
-    to their metrics, `intervals` can be the name of a class. The metrics of a class are not all
-    lists, so the result is then an empty mapping.
+    The intervals are the value of the key `intervals`, a mapping of lists. If `metrics` maps class
+    names to the metrics of the classes, `intervals` can be the name of a class. The metrics of a
+    class are not all lists. In this case the result is an empty mapping.
     """
     intervals = metrics.get("intervals", {})
     values = intervals.values() if isinstance(intervals, Mapping) else [intervals]

@@ -1,4 +1,4 @@
-"""splits.parquet, data/raw → data/prepare: pixels and rows of every split, and statistics."""
+"""splits.parquet, data/raw → data/prepare: pixels and rows of every split, and statistics.json."""
 
 import logging
 

@@ -1,4 +1,8 @@
-"""model, predictions, test images, champion → a registered model version, and verdict.json."""
+"""model, predictions, test images, champion → a registered model version, and verdict.json.
+
+The champion is the version of the registered model that has the alias `champion`. The challenger is
+the version that may replace the champion. The verdict is promote, hold or reject.
+"""
 
 import logging
 
@@ -29,8 +33,8 @@ LONGEST_REASONS = 4_000
 def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None:
     """Compare the model with the champion, and register the model as the challenger.
 
-    The model is promoted if `register.promote` is `auto` and the verdict is `promote`, but
-    not if a reviewer has rejected or rolled back this version.
+    If `register.promote` is `auto` and the verdict is `promote`, the new version becomes the
+    champion, unless a reviewer has rejected or rolled back this version.
     Raises UserError if MLflow does not answer, or if a file of an earlier stage is missing or
     damaged.
     """
@@ -39,8 +43,8 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     statistics = read_tree(artifacts.STATISTICS)
     classes = statistics["class_names"]
     rows = read_table(artifacts.PREDICTIONS)
-    # The test images are read here, because damaged images must stop the stage. If they were first
-    # read during the comparison, the error would count as a failure of the champion.
+    # The test images are read here, because damaged images must stop the stage. If the images were
+    # first read by `judge_against`, the error would count as an error of the champion.
     images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
     probabilities = np.stack(rows["probabilities"].to_numpy())
     contest = Contest(rows, images, artifacts.RAW, classes, ingest, prepare)
@@ -67,7 +71,7 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     write_tree(artifacts.VERDICT, {**registered, **verdict.to_tree()})
     tracked.log_files(artifacts.VERDICT, folder=f"register/{register.name}")
     tracked.set_tags({"verdict": verdict.decision, "registered": f"{register.name}/{number}"})
-    log.info(f"{verdict.decision}: version {number} of {register.name}; {verdict.reasons[0]}")
+    log.info(f"version {number} of {register.name}: {verdict.decision}; {verdict.reasons[0]}")
     # Promotion is the last step. If the stage crashes before this step, the champion is unchanged,
     # and the next run of the stage compares the model with the same champion.
     if register.promote == "auto" and verdict.decision == "promote":
@@ -76,7 +80,7 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
 
 def _promote(number: int, verdict: Verdict, register: Register) -> None:
     if find_version(register.name, str(number)).declined:
-        log.info(f"not promoted: a reviewer has decided against version {number}")
+        log.info(f"not promoted: a reviewer has rejected or rolled back version {number}")
         return
     reason = "; ".join(verdict.reasons)[:1000]
     promote(register.name, str(number), reason, f"register.promote: auto, run by {who()}")

@@ -1,8 +1,11 @@
-"""dvc.yaml → the Prefect flow `retrain`: one task run per stage; DVC alone decides what must run.
+"""dvc.yaml → the Prefect flow `retrain`, with one task run per stage.
 
-Prefect starts the flow, repeats a failed `dvc pull` or `dvc push`, and shows the task runs. The
-order of the stages comes from dvc.yaml, and Prefect caches nothing. So dvc.lock is the same as
-after `dvc repro`.
+Prefect starts the flow, repeats a failed `dvc pull` or `dvc push`, and shows the task runs. Only
+DVC decides which stages run. The order of the stages comes from dvc.yaml, and Prefect caches
+nothing. So dvc.lock is the same as after `dvc repro`.
+
+The workspace is the folder of dvc.yaml. The champion is the registered model version with the alias
+`champion`.
 """
 
 import logging
@@ -29,8 +32,8 @@ from pipelines.workspace.messages import LOGGERS
 from pipelines.workspace.params_text import PARAMS
 from pipelines.workspace.starting_weights import write_champion
 
-# `__name__` is not used here, because Prefect loads the file of a deployment as a module of another
-# name. Prefect shows the messages of this logger in the run that logged them, because the variable
+# `__name__` is not used here, because Prefect may load this file as a module with another name.
+# Prefect shows the messages of this logger, because the environment variable
 # PREFECT_LOGGING_EXTRA_LOGGERS contains `pipelines` (environment.py).
 log = logging.getLogger("pipelines.retrain")
 
@@ -73,15 +76,16 @@ def retrain(
     commit: if true, and if `start_from` is given, commit params.yaml before the stages run, and
     dvc.lock and data/raw.dvc after the stages.
     branch: the name of a new branch for these commits; None means the current branch.
-    Returns the Prefect state Completed or Failed. If a stage failed, the message of Failed is
-    the error sentence of the stage, or the last lines of its output if it printed no such sentence.
+    Returns the Prefect state Completed or Failed. If a stage failed, the message of Failed is the
+    line of its output that starts with `error: `. Without such a line, the message is the last
+    lines of its output.
     """
     _log_every_line()
     try:
         stages = read_stages(Path("dvc.yaml"))
         with locks.hold(Path(), f"flow run {flow_run.name}") as lock:
-            # The next two lines are run before the stages, so that an error is reported now and not
-            # after hours of training.
+            # The next two statements run before the stages, so that an error is reported now and
+            # not after hours of training.
             connected = (pull or push) and has_remote(lock)
             commits = commit and start_from is not None and prepare_commits(PARAMS, branch)
             if pull and connected:
@@ -100,8 +104,8 @@ def retrain(
     return Completed()
 
 
-# The two tasks below return Failed after an expected failure. If they raised an exception, Prefect
-# would log a long traceback.
+# The tasks `repro` and `transfer` return Failed after an expected failure. If they raised an
+# exception, Prefect would log a long traceback.
 @task(cache_policy=NO_CACHE, persist_result=False)
 def repro(stage: str, lock: int) -> State[None]:
     """Run `dvc repro` for a stage. DVC first runs earlier stages that are not up to date.
@@ -148,10 +152,10 @@ def read_stages(path: Path) -> tuple[str, ...]:
 
 
 def has_remote(lock: int) -> bool:
-    """Return whether a default DVC remote is set. If none is set, log a warning.
+    """Return whether a default DVC remote is set. If no default remote is set, log a warning.
 
     lock: the file descriptor of the workspace's lock.
-    Raises CommandFailedError if DVC fails for another reason.
+    Raises CommandFailedError if DVC fails for another reason than a missing default remote.
     """
     try:
         _dvc("remote", "default", lock=lock)
@@ -191,13 +195,13 @@ def mlflow_run() -> str:
         run = runs.run_of_model(model_id(artifacts.MODEL))
         experiment = connection.experiment_id()
     except UserError as error:  # All stages have succeeded, so this error must not fail the flow.
-        return f"unknown, since {error}"
+        return f"unknown, because of an error: {error}"
     if run is None:
-        return f"unknown to {connection.address()}"
+        return f"not found in {connection.address()}"
     page = f"#/experiments/{experiment}/runs/{run.id}"
     if connection.address().startswith("http"):
         return f"{connection.address().rstrip('/')}/{page}"
-    return f"{page} on the page that `fovea ui` opens"
+    return f"{page} on MLflow's page, which `fovea ui` serves"
 
 
 def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> None:
@@ -217,10 +221,10 @@ def _dvc(*arguments: str, lock: int) -> None:
     lock: the file descriptor of the workspace's lock. DVC inherits the descriptor, so the workspace
     stays locked until DVC ends.
     A `dvc repro` that a user starts in a terminal does not take this lock. So this function waits
-    until no such `dvc repro` runs, and then starts DVC. If another `dvc repro` starts in between,
-    DVC fails and prints the text BUSY. This function then waits and tries again, at most
-    BUSY_TRIES times. Raises CommandFailedError if DVC fails for another reason, or if the last try
-    fails.
+    until no such `dvc repro` runs, and then starts DVC. If a user starts `dvc repro` between these
+    two steps, DVC fails and prints the text BUSY. Then this function waits again. It starts DVC at
+    most BUSY_TRIES times. Raises CommandFailedError if DVC fails for another reason, or if the last
+    try fails.
     """
     environment = processes.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
     for last in [False] * (BUSY_TRIES - 1) + [True]:
@@ -230,15 +234,15 @@ def _dvc(*arguments: str, lock: int) -> None:
         except processes.CommandFailedError as error:
             if last or BUSY not in str(error):
                 raise
-            log.info("another DVC started first; waiting for it")
+            log.info("another DVC process uses the same files; waiting until it ends")
     return None
 
 
 def _start_from_champion(commits: bool) -> None:
     """Write the champion's version into params.yaml, and commit params.yaml if `commits` is true.
 
-    The caller does this before the stages run. Otherwise the tag `git.dirty` of the MLflow runs
-    would name params.yaml as a file with uncommitted changes.
+    This function must be called before the stages run. Otherwise the tag `git.dirty` of the MLflow
+    runs would name params.yaml as a file with uncommitted changes.
     """
     version = write_champion()
     if version is not None and commits:
@@ -249,8 +253,8 @@ def _start_from_champion(commits: bool) -> None:
 def _log_every_line() -> None:
     """Set the level of Fovea's loggers to INFO, unless another level is set.
 
-    The lines of the stages are logged with level INFO. A Prefect worker sets no level, so without
-    this function the lines would not be shown.
+    The output of the stages is logged with level INFO. A Prefect worker sets no level of these
+    loggers. So without this function the output would not be shown.
     """
     for name in LOGGERS:
         logger = logging.getLogger(name)

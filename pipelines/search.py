@@ -1,4 +1,7 @@
-"""prepared train and val splits, balance plan → best hyperparameters and trials of a study."""
+"""prepared train and val splits, balance plan → best hyperparameters and trials of a study.
+
+A study is a search with Optuna. A trial is one training with one choice of the hyperparameters.
+"""
 
 import hashlib
 import json
@@ -42,7 +45,7 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
         trials = _run_tracked_study(written, search, seed)
         overrides = best_trial(trials).overrides
     else:
-        log.info("no search, since search.trials is 0; train uses the values in params.yaml")
+        log.info("no search, because search.trials is 0; training uses the values in params.yaml")
 
     write_tree(artifacts.HYPERPARAMETERS, overrides)
     write_table(artifacts.TRIALS, _trial_table(trials, search))
@@ -55,7 +58,7 @@ def _run_tracked_study(written: Hyperparameters, search: Search, seed: int) -> l
     In MLflow the study is a parent run, and each trial is a child run of it.
     """
     study = study_id(written, search, seed)
-    # If a study continues after an interruption, its parent runs have the same tag `study_id`.
+    # If a study is interrupted and continued, it has several parent runs with the same `study_id`.
     with start_run("search", origin(), {"stage": "search", "study_id": study}) as parent:
         parent.log_params({"seed": seed, "search": search.model_dump()})
         objective = build_objective(written, search, seed, parent)
@@ -110,10 +113,10 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
 
 
 def study_id(written: Hyperparameters, search: Search, seed: int) -> str:
-    """Return a hash (32 hex digits) of the data, params, code and weights that decide the trials.
+    """Return a hash (32 hex digits) of the data, params, code and weights that the trials use.
 
-    An interrupted study continues only if this hash is the same. The number of trials is not in the
-    hash, so that a study can get more trials.
+    An interrupted study continues only if this hash is the same as before. The number of trials is
+    not hashed, so that a user can add trials to a study.
     """
     rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), "seed": seed}
     digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())

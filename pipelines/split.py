@@ -1,4 +1,8 @@
-"""accepted.parquet, duplicates.parquet → data/split: splits, images set aside, shares, leaks."""
+"""accepted.parquet, duplicates.parquet → data/split: splits, images set aside, shares, leaks.
+
+A leak is an image that has a copy in an earlier split. The order of the splits is train, val, test.
+An image that is set aside is in no split.
+"""
 
 import logging
 
@@ -13,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 def run(seed: int, split: Split) -> None:
-    """Assign every accepted image to a split, or set it aside. Write only splits without a leak.
+    """Assign every accepted image to a split or set it aside, so that there is no leak.
 
     Raises UserError if the stage `validate` has not run, or if a fold (`split.folds`) would have no
-    image. Raises UserError if a split that comes with the images has leaks and `split.given` is
+    image. Raises UserError if the splits that come with the images have leaks and `split.given` is
     `stop`.
     """
     accepted = read_table(artifacts.ACCEPTED)

@@ -1,4 +1,8 @@
-"""accepted rows, data/raw → suspected label errors, found by a classifier on frozen features."""
+"""accepted rows, data/raw → labels that are probably wrong, found by a classifier.
+
+The classifier gets the features of the images. Features are the outputs of a backbone that is
+already trained. The backbone is frozen, that is, it is not trained further.
+"""
 
 import logging
 from pathlib import Path
@@ -27,7 +31,7 @@ from pipelines import artifacts
 log = logging.getLogger(__name__)
 
 ONE_CLASS = ("",)  # The head of a classifier needs at least one class. The head is not used here.
-# This many images are prepared together. At 224 × 224 pixels they need 600 MB on the disk.
+# At most this many images are prepared together. They need 600 MB on the disk at 224 × 224 pixels.
 AT_A_TIME = 4096
 RESIZE: Literal["squash"] = "squash"
 
@@ -35,11 +39,12 @@ RESIZE: Literal["squash"] = "squash"
 def suspected_labels(
     accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, params: LabelErrors
 ) -> dict[str, Any] | None:
-    """Return the suspected label errors as nested values; None if `params.backbone` is `none`.
+    """Return the labels that are probably wrong, as nested values.
 
     accepted: the accepted rows of the manifest. links: the table of pairs of copies, from
-    duplicates.parquet. The label of an image is never predicted from its copies or from other
-    images of its group.
+    duplicates.parquet. The result is None if `params.backbone` is `none`.
+    The label of an image is predicted by a classifier that was not fitted on copies of the image
+    or on other images of its group.
     Raises UserError if the backbone is unknown, or if its weights or an image cannot be read.
     """
     if params.backbone == "none":
@@ -47,7 +52,7 @@ def suspected_labels(
     sets = row_sets(accepted, near_pairs(accepted, links))
     features = _features(accepted, ingest, params)
     suspected = suspects(features, accepted["label"].tolist(), sets.tolist())
-    log.info(f"{len(suspected.table)} of {suspected.images} labels suspected, none removed")
+    log.info(f"{len(suspected.table)} of {suspected.images} labels may be wrong; all images stay")
     return suspected.tree(accepted["path"].tolist())
 
 

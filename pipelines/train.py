@@ -1,4 +1,4 @@
-"""prepared train and val splits, balance plan, hyperparameters → trained classifier, history."""
+"""prepared train and val splits, balance plan, hyperparameters → model.keras, history.csv."""
 
 from itertools import count
 from pathlib import Path
@@ -45,8 +45,8 @@ def run(seed: int, model: Model, train: Train) -> None:
 def _epoch_logger(tracked: Run) -> OnEpoch:
     """Return a function that logs the metrics of an epoch to MLflow.
 
-    The step in MLflow is the number of the epoch. The number starts at 1, and does not start at 1
-    again in the second phase of the training.
+    The step in MLflow is the number of the epoch. The number starts at 1. The second
+    phase of the training continues the numbers of the first phase.
     """
     epochs = count(1)
 

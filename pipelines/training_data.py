@@ -15,8 +15,8 @@ from pipelines.formats import read_table, read_tree
 def read_training_data() -> Data:
     """Return the train and val splits, with the balance plan and the class names.
 
-    The pixels stay on the disk, and are read when they are used. This function reads the files with
-    pixels only to check their sha256.
+    The pixels are not loaded into memory. They are read from the disk when they are used. This
+    function reads the files with pixels only to check their sha256.
     Raises UserError if an earlier stage has not run, or if a file with pixels is damaged.
     """
     statistics = read_tree(artifacts.STATISTICS)

@@ -1,4 +1,7 @@
-"""manifest.parquet → data/validate: accepted and quarantined rows, copies, report, Data Docs."""
+"""manifest.parquet → data/validate: accepted and quarantined rows, copies, report, Data Docs.
+
+A quarantined row is an image that later stages do not use.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -31,16 +34,16 @@ def run(ingest: Ingest, validate: Validate) -> None:
     """Accept or quarantine every row, and write the report.
 
     Raises UserError if a rule of params.yaml stops the run, or if fewer than two classes are left.
-    This error is raised after all files are written, so that the user can read the report.
-    Also raises UserError if the stage `ingest` has not run, or if the model that
-    finds label errors cannot be loaded.
+    In these two cases all files are written first, so that the user can read the report.
+    Also raises UserError if the stage `ingest` has not run, or if the model that finds wrong labels
+    cannot be loaded.
     """
     manifest = read_table(artifacts.MANIFEST)
     links = find_links(manifest, validate.near_duplicates)
     validation = check(manifest.drop(columns="fingerprint"), links, validate)
     label_errors = None
     # If a rule stops the run, the user must first correct the errors that the rule found. So this
-    # run does not search for suspected label errors.
+    # run does not search for wrong labels.
     if validation.report.outcome != "stopped":
         label_errors = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
     report = validation.report.tree()

@@ -15,7 +15,7 @@ def prepare_commits(first: Path, branch: str | None) -> bool:
 
     first: the path of the file that the first commit will contain.
     branch: the name of a branch to create and check out. With None the current branch stays.
-    Outside of a git repository the function logs this and returns False.
+    Outside of a git repository the function logs a message and returns False.
     Raises UserError if git does not work, if git does not know the user's name and e-mail address,
     if `first` has uncommitted changes, or if the branch exists already.
     """
@@ -25,12 +25,14 @@ def prepare_commits(first: Path, branch: str | None) -> bool:
         log.info("this is no git repository, so nothing is committed")
         return False
     except GitError as error:
-        raise UserError(f"no commit can be made; add --no-commit. Received: {error}") from None
+        raise UserError(
+            f"git cannot commit; fix git's error, or add --no-commit. Received: {error}"
+        ) from None
     _run("var", "GIT_COMMITTER_IDENT")
     if changes := _changes(first):
         raise UserError(
             f"{first} has uncommitted changes; commit them first, because the next commit must "
-            f"contain only the champion's version, or add --no-commit. Received: {changes}"
+            f"contain only the champion's version; or add --no-commit. Received: {changes}"
         )
     if branch is not None:
         _run("switch", "--quiet", "--create", branch)
@@ -66,6 +68,6 @@ def _run(*arguments: str) -> str:
             return done.stdout
         problem = reason(done)
     raise UserError(
-        f"`git {' '.join(arguments)}` fails; do what git says, or add --no-commit. "
+        f"`git {' '.join(arguments)}` fails; fix git's error, or add --no-commit. "
         f"Received: {problem}"
     )

@@ -22,8 +22,8 @@ from components.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
 
-# The C parser is thirty times as fast as the Python parser for dvc.lock. Some installations of
-# PyYAML do not have the C parser.
+# PyYAML's parser in C reads dvc.lock thirty times as fast as its parser in Python. Some
+# installations of PyYAML do not have the parser in C.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 FOLDER = ".dir"  # The name of a listing ends with this text.
 
@@ -32,9 +32,9 @@ def recorded_files(folder: Path) -> dict[str, str] | None:
     """Return the files of `folder` that DVC recorded: POSIX path below `folder` → md5.
 
     Returns None if there is no file `<folder>.dvc`. Returns None and logs a warning if this file is
-    empty, or if DVC's cache does not have the listing of the folder. For example, the cache
-    does not have the listing if a user copied the images to this machine, but not DVC's cache. The
-    caller can go on without the listing.
+    empty, or if DVC's cache does not have the listing of the folder. For example, a user copied the
+    images to this machine, but not DVC's cache. Then the caller does not compare the files with the
+    listing.
 
     The current folder must be the repository's root. The function takes no lock and starts no
     process.
@@ -47,7 +47,8 @@ def recorded_files(folder: Path) -> dict[str, str] | None:
     if not object_path(name).exists():
         log.warning(
             f"DVC's cache does not have the list of files in {folder}, so the files are not "
-            f"compared with the list; `dvc fetch` fetches it, `dvc add {folder}` makes a new one"
+            f"compared with the list; `dvc fetch` fetches the list, and `dvc add {folder}` makes a "
+            "new list"
         )
         return None
     return read_listing(name)
@@ -89,7 +90,8 @@ def listing_name_in(text: str) -> str | None:
     outs = parse(text).get("outs")
     out = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], dict) else {}
     name = out.get("md5")
-    # DVC 2 does not write `hash: md5`. DVC 2 and DVC 3 may compute different md5s of a text file.
+    # Only DVC 3 writes `hash: md5`. An md5 of DVC 2 is not used, because DVC 2 and DVC 3 may
+    # compute different md5s of the same text file.
     by_dvc_3 = isinstance(name, str) and name.endswith(FOLDER) and out.get("hash") == "md5"
     return name if by_dvc_3 else None
 
@@ -97,7 +99,7 @@ def listing_name_in(text: str) -> str | None:
 def added_outs(text: str) -> dict[str, str]:
     """Return path → md5 of the outs in a .dvc file.
 
-    text: the text of the .dvc file. Any version of DVC may have written it.
+    text: the text of the .dvc file. Any version of DVC may have written the file.
     """
     return _md5s(parse(text), "outs")
 
@@ -166,9 +168,9 @@ def object_path(name: str) -> Path:
 def cache_folder() -> Path:
     """Return the path of the folder of DVC's cache.
 
-    The default is .dvc/cache. DVC's config files can set another folder. There are config files of
-    the system, the user, the repository and this clone. A later file in this order overrides an
-    earlier file. A file that cannot be read is skipped.
+    The default is .dvc/cache. DVC's config files can set another folder. They are read in this
+    order: the files of the system, the user, the repository and this clone. The last file that sets
+    a folder is used. A file that cannot be read is skipped.
     The command `dvc cache dir` prints the same folder, but takes half a second.
     """
     folder = Path(".dvc/cache")
@@ -202,7 +204,7 @@ def parse(text: str) -> dict[str, Any]:
     """Return the mapping that a YAML or JSON text contains.
 
     The result is an empty mapping if the text is not valid or does not contain a mapping. For
-    example, the text of an incomplete file may not be valid.
+    example, the text is not valid if a process was killed while it wrote the file.
     """
     try:
         tree = yaml.load(text, Loader=YAML_LOADER)

@@ -1,7 +1,7 @@
-"""The environment of this process → the environment with variables that switch off telemetry.
+"""Environment variables of this process → the same, and variables that switch off telemetry.
 
-Other variables hide unimportant messages of libraries. A variable that is already set keeps its
-value, so a user who wants telemetry can switch it on.
+Some of the added variables hide unimportant messages of libraries. A variable that is already set
+keeps its value. So a user can switch telemetry on.
 """
 
 import logging
@@ -13,7 +13,7 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "NO_ALBUMENTATIONS_UPDATE": "1",
-    # Prefect shows the messages of these loggers in the task run or flow run that logged them.
+    # Prefect shows the messages of these loggers in the task run or flow run that wrote them.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "components,pipelines",
     # A message that is logged outside of a flow run is not sent to Prefect.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

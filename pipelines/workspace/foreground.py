@@ -1,8 +1,8 @@
 """A command → its exit status; Ctrl-C reaches only the command, not the servers that it started.
 
-After Ctrl-C, a terminal sends SIGINT to every process in the foreground. Without this module,
-Prefect's temporary server would end at once. Prefect would then try for minutes to send reports to
-the server that has ended.
+After Ctrl-C, a terminal sends SIGINT to all processes that run in its foreground. Without this
+module, Prefect's temporary server would also get SIGINT and end at once. The flow would then try
+for minutes to send reports to this server.
 """
 
 import os

@@ -8,14 +8,14 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 20
-FATAL = 128  # git's exit status if it cannot do what was asked
+FATAL = 128  # git's exit status after a fatal error
 # LC_ALL makes git write English messages, because this module searches for English words in them.
 # GIT_OPTIONAL_LOCKS stops `git status` from taking a lock that a commit may need at the same time.
 ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 class GitError(Exception):
-    """git cannot answer. The message says why; it is git's own message if git gives one."""
+    """git cannot answer. The message says why."""
 
 
 class NoRepositoryError(GitError):
@@ -25,8 +25,8 @@ class NoRepositoryError(GitError):
 def git(*arguments: str, root: Path = Path()) -> subprocess.CompletedProcess[str]:
     """Run git in the folder `root`, for at most 20 s, and return exit status, stdout and stderr.
 
-    An exit status other than 0 raises no error. For example, git exits with such a status if a
-    revision is unknown.
+    An exit status other than 0 usually raises no error. For example, the exit status is not 0 if
+    git does not know a revision.
     Raises NoRepositoryError outside of a repository. Raises GitError if git is not installed, does
     not answer in time, or refuses to read the repository because it belongs to another user.
     """
@@ -53,6 +53,6 @@ def git(*arguments: str, root: Path = Path()) -> subprocess.CompletedProcess[str
 
 
 def reason(done: subprocess.CompletedProcess[str]) -> str:
-    """Return why git failed: the first line that git wrote to stderr, or else its exit status."""
+    """Return why git failed: the first line that git wrote to stderr, or its exit status."""
     lines = done.stderr.strip().splitlines() or [f"git exits with {done.returncode}"]
     return lines[0].removeprefix("fatal: ")

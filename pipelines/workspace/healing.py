@@ -1,10 +1,11 @@
 """A damaged file in DVC's cache or the workspace → the same file with intact content.
 
 A file is replaced in one step, and only by content with the right md5. If no intact content is
-found, the damaged file is kept. The damaged file may be the only copy of a picture, and
-perhaps only one byte of the file is wrong.
+found, the damaged file is kept. The damaged file may be the only copy of a picture, and perhaps
+only one byte of the file is wrong.
 
-An object is a file in DVC's cache whose name is the md5 of its content (see dvc_files.py).
+An object is a file in DVC's cache whose name is the md5 of its content. A listing is an object that
+names the files of a folder; its name ends in `.dir` (see dvc_files.py).
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_en
 
 log = logging.getLogger(__name__)
 
+# Damaged objects are moved to this folder while DVC fetches intact copies.
 ASIDE = artifacts.STATE / "damaged"
 READ_ONLY = 0o444  # DVC trusts a read-only object of its cache without computing the md5 again.
 
@@ -42,8 +44,9 @@ def is_intact(name: str) -> bool:
 def undo_unfinished() -> None:
     """Undo what a killed `fovea data verify --heal` left unfinished.
 
-    The objects in the folder ASIDE are moved back into the cache. Temporary files are deleted.
-    The caller must hold the lock of the workspace.
+    The objects in the folder ASIDE are moved back into the cache. If the cache has an intact copy
+    of an object already, the damaged object is deleted instead. Temporary files are deleted. The
+    caller must hold the lock of the workspace.
     """
     for path in list(ASIDE.glob("*")):
         _return_object(path.name)
@@ -77,9 +80,9 @@ def restore_file(path: Path, name: str) -> bool:
 def rebuild_listing(name: str, folder: Path) -> bool:
     """Write the listing `name` again. It is computed from the files of `folder` in the workspace.
 
-    Nothing is written if the md5 of the computed listing is not `name`, that is, if a file of the
-    folder was added, removed or changed. Returns whether the listing was written. Raises OSError if
-    writing fails.
+    If a file of the folder was added, removed or changed, the md5 of the computed listing is not
+    `name`. In this case nothing is written. Returns whether the listing was written. Raises OSError
+    if writing fails.
     """
     files = {
         path.relative_to(folder).as_posix(): md5(path) or ""
@@ -99,18 +102,18 @@ def fetch_objects(names: Collection[str], targets: Sequence[str]) -> set[str]:
 
     names: the names of the objects. targets: the arguments of `dvc fetch`, which are the .dvc file
     and the outs of stages that contain these objects.
-    DVC fetches only objects that are missing. So damaged objects are first moved to another folder.
-    An object is moved back if the remote has no intact copy of it.
+    DVC fetches only objects that are missing. So damaged objects are first moved to the folder
+    ASIDE. If the remote has no intact copy of an object, the damaged object is moved back.
     """
     ASIDE.mkdir(parents=True, exist_ok=True)
     try:
         for name in names:
             with suppress(FileNotFoundError):
                 shutil.move(dvc_files.object_path(name), ASIDE / name)
-        # Each target has its own `dvc fetch`, because DVC fetches nothing if one of several targets
-        # is unknown to it.
+        # `dvc fetch` runs once for each target, because DVC fetches nothing if it does not know one
+        # of several targets.
         for target in targets:
-            with suppress(CommandFailedError):  # DVC has already printed the reason.
+            with suppress(CommandFailedError):  # `run` has already logged the reason.
                 run([*DVC, "--wait-for-lock", "fetch", target], stage_environment({}))
         return {name for name in names if is_intact(name)}
     finally:

@@ -13,16 +13,16 @@ from pipelines.workspace import dvc_files
 from pipelines.workspace.git import GitError, git, reason
 
 FLOW_RUN_VARIABLES = ("FOVEA_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
-# The tag `git.dirty` ignores changes in these files. DVC writes dvc.lock while the stages run.
-# Without this exception, `git.dirty` would be `yes` for each run. Other tags contain the
-# hashes from dvc.lock.
+# The tag `git.dirty` names files with uncommitted changes. It does not name the files in this set.
+# DVC writes dvc.lock while the stages run, so `git.dirty` would name dvc.lock in each run. Other
+# tags have the hashes in dvc.lock.
 NOT_A_CHANGE = {"dvc.lock"}
 SHOWN_PATHS = 10
 LONGEST_NAME = 200
 
 
 def origin(root: Path = Path()) -> Origin:
-    """Return the origin of a run that starts now: tags, user, folder of the data and its hash."""
+    """Return the origin of a run that starts now: tags, user, and the path and hash of the data."""
     tags = lineage(root)
     digest = data_hash(root) or tags.get("data_id", "untracked")
     return Origin(tags, who(root), str(artifacts.RAW), digest)
@@ -31,9 +31,9 @@ def origin(root: Path = Path()) -> Origin:
 def lineage(root: Path = Path()) -> dict[str, str]:
     """Return the tags that every run and every model version has.
 
-    root: the repository's root. If a value is unknown, its tag is left out or says why. No error is
-    raised if git does not work, or if a file is missing or damaged, because a missing tag must not
-    stop a training.
+    root: the repository's root. If git does not work, the tag `git.commit` has the reason. If
+    another value is unknown, its tag is left out. No error is raised if git does not work, or if a
+    file is missing or damaged, because a missing tag must not stop a training.
     """
     lock = dvc_files.read_text(root / "dvc.lock")
     statistics = _tree(root / artifacts.STATISTICS)
@@ -57,8 +57,8 @@ def lineage(root: Path = Path()) -> dict[str, str]:
 def data_hash(root: Path = Path()) -> str | None:
     """Return DVC's hash of data/raw, `<32 hex digits>.dir`; None if DVC does not track data/raw.
 
-    The hash comes from dvc.lock, that is, from the data that the stage `ingest` read. If the stage
-    has not run, the hash comes from data/raw.dvc, that is, from the data that was added to DVC.
+    If the stage `ingest` has run, the result is the hash of the data that the stage read, from
+    dvc.lock. Otherwise it is the hash of the data that was added to DVC, from data/raw.dvc.
     """
     lock = dvc_files.read_text(root / "dvc.lock")
     added = dvc_files.added_outs(dvc_files.read_text(root / "data/raw.dvc"))
@@ -112,8 +112,8 @@ def _lock_hash(
     """Return one hash of the deps or outs of a stage. Only paths that end with `ending` are used.
 
     lock: the text of dvc.lock. stage: the name of the stage. kind: `deps` or `outs`.
-    If one path is left, the result is its hash in dvc.lock. If several paths are left, the result
-    is a sha256 of their paths and hashes. If no path is left, the result is None.
+    If one path is used, the result is its hash in dvc.lock. If several paths are used, the result
+    is a sha256 of their paths and hashes. If no path ends with `ending`, the result is None.
     """
     hashes = dvc_files.stage_files(lock, stage, kind)
     wanted = {path: value for path, value in hashes.items() if path.endswith(ending)}

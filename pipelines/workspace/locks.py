@@ -1,9 +1,13 @@
-"""A workspace → a lock that lets only one run at a time change the workspace; other runs wait.
+"""A workspace → a lock, so that only one Fovea command at a time changes the workspace.
 
-If DVC's own lock is held, DVC fails after three seconds. If the lock of this module is held, a run
-waits, and logs which process holds the lock. The kernel manages the lock (flock) and releases it
-when the process ends, so a dead process never blocks a run. docs/decisions/workspace-lock.md says
-why the library filelock is not used.
+A workspace is the folder of dvc.yaml, with its data and results. If DVC's own lock is held, DVC
+fails after three seconds. If the lock of this module is held, the next command waits, and logs
+which process holds the lock. The kernel manages the lock (flock) and releases it when the process
+ends. So a process that has ended never blocks a command. docs/decisions/workspace-lock.md says why
+the library filelock is not used.
+
+DVC has a file .dvc/tmp/rwlock. While DVC runs a stage, this file has the numbers of the DVC
+processes that read or write a path.
 """
 
 import fcntl
@@ -27,8 +31,8 @@ log = logging.getLogger(__name__)
 LOCK = Path(".fovea/workspace.lock")
 DVC_LOCKS = Path(".dvc/tmp")
 POLL_S = 0.5
-# The start time of a process, as psutil returns it, can be wrong by this many seconds. The kernel
-# counts the start time from the boot of the machine, and gives the boot time in whole seconds.
+# psutil's start time of a process can be wrong by this many seconds. The kernel counts the start
+# time from the boot of the machine, and gives the boot time in whole seconds.
 CLOCK_S = 2.0
 REMIND_S = 300.0
 
@@ -37,12 +41,12 @@ REMIND_S = 300.0
 def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Iterator[int]:
     """Lock the workspace at `root`. Wait while another process has locked it.
 
-    Then also wait until no DVC process runs a stage here, and remove DVC's file .dvc/tmp/rwlock if
-    a killed DVC left it.
+    When the workspace is locked, wait until no DVC process runs a stage in the workspace. Remove
+    DVC's file .dvc/tmp/rwlock if a killed DVC left it.
 
-    command: a description of this process, which the waiting processes show.
-    say: a function that is called with each message, such as the name of the process that this
-    process waits for.
+    command: a description of this process. Processes that wait for this process show it.
+    say: a function that is called with each message. A message says, for example, which process
+    this process waits for.
     Yields the file descriptor of the lock. A child process that inherits the descriptor keeps the
     workspace locked, even if this process is killed before the child ends.
     """
@@ -60,7 +64,7 @@ def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Ite
         _write_holder(descriptor, command)
         wait_for_dvc(root, say)
         if remove_dead_rwlock(root):
-            say("removed .dvc/tmp/rwlock, which was left by a DVC process that was killed")
+            say("removed .dvc/tmp/rwlock, which a killed DVC process left")
         yield descriptor
         os.ftruncate(descriptor, 0)
     finally:
@@ -108,8 +112,8 @@ def dead_rwlock(root: Path) -> Path | None:
 
     Returns None otherwise. The file makes a later DVC fail in two cases. In the first case the file
     is empty or incomplete. In the second case another process now has the process number of the
-    killed DVC, for example after the restart of a container. DVC only checks whether a process has
-    this number.
+    killed DVC, for example after the restart of a container. Then DVC believes that the killed DVC
+    still runs, because DVC compares only the number.
     """
     path = root / DVC_LOCKS / "rwlock"
     try:
@@ -124,9 +128,9 @@ def dead_rwlock(root: Path) -> Path | None:
 def remove_dead_rwlock(root: Path) -> bool:
     """Remove a `rwlock` that a killed DVC left. Return whether it was removed.
 
-    A running DVC holds the lock `rwlock.lock` while it writes `rwlock`. So this function removes
-    `rwlock` only while it holds `rwlock.lock` itself. If `rwlock` is incomplete at this moment, no
-    running DVC is writing it. If a DVC holds `rwlock.lock`, nothing is removed.
+    A running DVC holds the lock `rwlock.lock` while it writes `rwlock`. This function first takes
+    `rwlock.lock`. If `rwlock` is incomplete then, it is not a file that a running DVC is writing.
+    If a DVC holds `rwlock.lock`, nothing is removed.
     """
     if dead_rwlock(root) is None:
         return False
@@ -142,10 +146,11 @@ def remove_dead_rwlock(root: Path) -> bool:
 def _wait(who: Callable[[], str | None], say: Callable[[str], None]) -> None:
     """Wait until `who` returns None.
 
-    who: a function that returns a description of the process that holds the workspace, or None.
-    say: a function that is called with a message when the process changes, and every
-    REMIND_S seconds.
-    The waiting is a loop of short sleeps, so that Ctrl-C and the cancellation of a flow can end it.
+    who: a function that returns a description of the process that uses the workspace; None if no
+    process uses it.
+    say: a function that is called with a message about this process. It is called at the start,
+    when the process changes, and every REMIND_S seconds.
+    This function waits in short sleeps, so that Ctrl-C and the cancellation of a flow can end it.
     """
     named, named_at = "", 0.0
     while (now := who()) is not None:
@@ -164,7 +169,7 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _entries(rwlock: Path) -> list[dict[str, Any]]:
-    """Return the entries of DVC's file `rwlock`. An entry is a process that reads or writes a path.
+    """Return the entries of DVC's file `rwlock`: the number and command of each DVC process.
 
     Raises FileNotFoundError if the file is missing, ValueError if it is empty or incomplete.
     """
@@ -174,10 +179,10 @@ def _entries(rwlock: Path) -> list[dict[str, Any]]:
 
 
 def _is_dvc(pid: int, written_s: float) -> bool:
-    """Return whether the process `pid` can be the DVC that wrote this number into `rwlock`.
+    """Return whether the process with the number `pid` can be the DVC that wrote `pid` to `rwlock`.
 
     written_s: the time at which `rwlock` was written, in seconds (Unix time).
-    If that DVC has ended, its number may now belong to another process, even to this process.
+    If this DVC has ended, another process may now have its number, even the current process.
     """
     if pid == os.getpid() or not is_alive(pid):
         return False
@@ -206,4 +211,4 @@ def _read_holder(descriptor: int) -> str:
         by = json.loads(os.pread(descriptor, 4096, 0))
         return f"`{by['command']}` (process {by['pid']} on {by['host']}, since {by['since']})"
     except ValueError:  # The process that locked the file has not written to it yet.
-        return "a run that has just begun"
+        return "a process that has just started"

@@ -22,8 +22,8 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
 def show_messages(stage: str = "", level: int = NORMAL) -> None:
     """Print messages of `level` and above.
 
-    stage: the name of the stage that runs. Each message begins with this name, if it is not
-    empty.
+    stage: the name of the stage that runs. If it is not empty, each message begins with this
+    name.
     """
     handler = _StandardOutput()
     handler.setFormatter(logging.Formatter(f"{stage}: %(message)s" if stage else "%(message)s"))

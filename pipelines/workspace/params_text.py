@@ -1,4 +1,4 @@
-"""The text of params.yaml and a new value → the text with this value; comments and layout stay."""
+"""The text of params.yaml and a new value → the text with this value, and with all comments."""
 
 import copy
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ PARAMS = Path("params.yaml")
 
 
 def with_value(text: str, keys: Sequence[str], value: str) -> str:
-    """Return the text of a YAML file with another value at `keys`; comments and layout stay.
+    """Return the text of a YAML file with another value at `keys`. Nothing else is changed.
 
     text: the text of the file. keys: the keys from the top of the file down to the value.
     value: the new value in YAML. For example, `0.5` is a number, and `"2026"` with quotes is a
@@ -35,10 +35,14 @@ def with_value(text: str, keys: Sequence[str], value: str) -> str:
             below = below[key]
         below[keys[-1]] = yaml.safe_load(value)
         changed = text[: node.start_mark.index] + value + text[node.end_mark.index :]
-        # `_holds` returns False, for example, if other values are YAML aliases of the old value.
+        # Example: other values are YAML aliases of the old value. Then they would change too, and
+        # `_holds` returns False.
         if _holds(changed, expected):
             return changed
-    raise UserError(f"{PARAMS} must have one plain value at {'.'.join(keys)}; write {value} there")
+    raise UserError(
+        f"{PARAMS} must have a plain value, that is, no list, mapping or YAML alias, at "
+        f"{'.'.join(keys)}; write {value} there"
+    )
 
 
 def read_tree(text: str) -> Any:

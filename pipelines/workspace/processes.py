@@ -1,4 +1,4 @@
-"""A command → its output, line by line; all of its processes are ended, also after an error."""
+"""A command → its output, line by line. At the end, no process of the command still runs."""
 
 import codecs
 import io
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 DVC = (sys.executable, "-m", "dvc")
 # The signals that end a command, and the seconds to wait after each signal. The sum is less than
-# ten seconds, because a cancelled run must have ended within ten seconds.
+# ten seconds, because a cancelled command must end within ten seconds.
 PATIENCE_S = ((signal.SIGINT, 6.0), (signal.SIGTERM, 2.0))
 POLL_S = 0.05
 # A command that has ended may leave a process that keeps the output open. The output is then read
@@ -33,9 +33,9 @@ LAST_LINES = 12
 class CommandFailedError(Exception):
     """A command failed. The message says why.
 
-    The message is taken from the last LAST_LINES lines of the output. If a line starts with
-    `error: `, the message is the rest of this line; if several lines do, the last of them is used.
-    If no line starts with `error: `, the message is the exit status and these lines.
+    The message comes from the last LAST_LINES lines of the output. It is the rest of the last line
+    that starts with `error: `. If no line starts with `error: `, the message has the command, the
+    exit status and these lines.
     """
 
 
@@ -98,11 +98,13 @@ def capture(
 def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables for a command that runs stages.
 
-    They are the variables of this process with these changes. The folder of this process's Python
-    interpreter is first on PATH. So `python` in dvc.yaml is this interpreter, even if no virtual
-    environment is activated. The variables of QUIET are added if they are not set. Python does not
-    buffer its output.
-    extra: variables that are added, and that replace variables of the same name.
+    The result has the variables of this process, with these changes:
+
+    - The folder of this process's Python interpreter is first on PATH. So `python` in dvc.yaml is
+      this interpreter, even if no virtual environment is activated.
+    - The variables of QUIET are added if they are not set.
+    - PYTHONUNBUFFERED is set, so that Python does not buffer its output.
+    - The variables in `extra` are added. They replace variables of the same name.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**QUIET, **os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **extra}
@@ -111,8 +113,8 @@ def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
 def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.debug) -> None:
     """End every process of the group that `process` leads.
 
-    The group first gets the signals in PATIENCE_S. If a process still runs after 8 s, the group is
-    killed.
+    The group first gets the signals in PATIENCE_S. If a process of the group still runs after them,
+    the group is killed.
     say: a function that is called with a message before each signal of PATIENCE_S.
     """
     try:
@@ -127,7 +129,8 @@ def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.d
     finally:  # This also runs if a second Ctrl-C interrupts the waiting above.
         _signal(process, signal.SIGKILL)
         process.wait()
-        deadline = time.monotonic() + GRACE_S  # The first process may end before the others.
+        # Other processes of the group may end later than `process`.
+        deadline = time.monotonic() + GRACE_S
         while _alive(process) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         if process.stdout is not None:
@@ -165,7 +168,7 @@ def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
 
 
 def _alive(process: subprocess.Popen[Any]) -> bool:
-    process.poll()  # Without this call, a first process that has ended would count as running.
+    process.poll()  # Without this call, `process` would count as running after its end.
     return _signal(process, 0)
 
 
@@ -173,8 +176,8 @@ def _signal(process: subprocess.Popen[Any], number: int) -> bool:
     """Send a signal to the process group of `process`. Return whether the group has a process.
 
     number: the number of the signal. With 0 no signal is sent, and the group is only checked.
-    The signal is not sent to the children of `process` one by one, because a process whose parent
-    has ended is no longer found as a child. It is still in the group.
+    The signal is sent to the group and not to each child of `process`. If the parent of a process
+    has ended, the process is no longer found as a child, but it is still in the group.
     """
     try:
         os.killpg(process.pid, number)

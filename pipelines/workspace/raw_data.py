@@ -35,7 +35,7 @@ def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
     except CommandFailedError:
         problem = " ".join(lines) or "no message"
         raise UserError(
-            f"the images are in {folder}, but DVC does not track them; fix what DVC says, then run "
+            f"the images are in {folder}, but DVC does not track them; fix DVC's error, then run "
             f"`dvc add {folder}`. Received: {problem}"
         ) from None
 

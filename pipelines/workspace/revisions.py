@@ -15,7 +15,8 @@ from pipelines.workspace.git import GitError, git
 TRACKED = "data/raw.dvc"
 LOCK = "dvc.lock"
 RAW = "data/raw"
-# At most this many commits with the same images are searched for a manifest of these images.
+# If several commits have the same images, a manifest that was made from these images is searched in
+# at most this many of the commits.
 COMMITS_SEARCHED = 20
 
 
@@ -45,8 +46,8 @@ def previous_manifest() -> tuple[str, pd.DataFrame] | None:
 
     Only the columns path, label and image_id are returned, because the manifests of all versions of
     Fovea have these columns.
-    Returns None if git does not work here, if there is no such commit, or if its manifest is
-    damaged or missing in DVC's cache. No error is raised in these cases.
+    Returns None if git does not work here, if no commit has other images, or if the manifest of the
+    commit is damaged or missing in DVC's cache. No error is raised in these cases.
     """
     try:
         revision = newest_with_other_images(current())
@@ -71,7 +72,7 @@ def revision_at(revision: str) -> Revision:
     """
     done = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if done.returncode != 0:
-        more = " in this shallow clone, which `git fetch --unshallow` completes" * is_shallow()
+        more = "; this clone is shallow, `git fetch --unshallow` fetches the rest" * is_shallow()
         raise GitError(f"git knows no revision {revision!r}{more}")
     return _revision_of(done.stdout.strip())
 
@@ -79,10 +80,10 @@ def revision_at(revision: str) -> Revision:
 def newest_with_other_images(now: Revision) -> Revision | None:
     """Return a commit with the newest images that differ from the images of `now`, or None.
 
-    Several commits can have these newest different images. For example, one commit adds the
-    images, and a later commit adds the manifest that the stage `ingest` made from them. The result
-    is the newest of these commits whose manifest was made from its images. If no commit has such a
-    manifest, the result is simply the newest of these commits.
+    Several commits can have the same images. For example, one commit adds the images, and a later
+    commit adds the manifest that the stage `ingest` made from the images. The result is the newest
+    commit that has these images and a manifest made from them. If no commit has such a manifest,
+    the result is the newest commit that has these images.
     Raises GitError if git does not work here, for example outside of a git repository.
     """
     until = "HEAD"
@@ -95,7 +96,7 @@ def newest_with_other_images(now: Revision) -> Revision | None:
 
 
 def is_shallow() -> bool:
-    """Return whether this clone has only the newest commits.
+    """Return whether this clone is shallow, that is, has only the newest commits.
 
     Raises GitError if git cannot answer.
     """

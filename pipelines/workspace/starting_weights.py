@@ -1,4 +1,8 @@
-"""The champion in the registry → its version in params.yaml, as the start of training."""
+"""The champion in the registry → its reference as the value of `model.weights` in params.yaml.
+
+The champion is the version of the registered model that has the alias `champion`. Training then
+starts from the weights of this version.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -18,8 +22,8 @@ WEIGHTS = ("model", "weights")
 def write_champion() -> Version | None:
     """Write the version with the alias `champion` into `model.weights` in params.yaml.
 
-    Returns the version. If there is no champion, this is logged, params.yaml is not changed, and
-    the result is None.
+    Returns the version. If there is no champion, a message is logged, params.yaml is not changed,
+    and the result is None.
     The old value of `model.weights` is replaced even if it is not valid, for example an alias.
     Raises UserError if MLflow does not answer, or if the file of the version is missing or was
     changed. Raises UserError if params.yaml is missing, is not valid YAML, or has no value for
@@ -37,10 +41,11 @@ def write_champion() -> Version | None:
         written = _value(text, WEIGHTS)
         log.info(f"{name} has no champion; training starts from params.yaml's weights: {written}")
         return None
-    download(version)  # A missing or changed file must be reported now, not by a later stage.
+    # If the file is missing or changed, the error must come now, not in a later stage.
+    download(version)
     changed = with_value(text, WEIGHTS, version.reference)
     if changed == text:
-        log.info(f"params.yaml names the champion of {name} already, version {version.number}")
+        log.info(f"params.yaml already names the champion of {name}, version {version.number}")
         return version
     with write_whole(PARAMS) as temporary:
         temporary.write_bytes(changed.encode())

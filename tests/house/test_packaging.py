@@ -252,7 +252,7 @@ def test_a_python_that_does_not_fit_is_refused_in_one_sentence(old_python: Path)
 def test_a_python_that_is_missing_is_said_to_be(tmp_path: Path) -> None:
     done = set_up(tmp_path / "python3")
     assert done.returncode == 1
-    assert done.stderr.endswith(f"Received: {tmp_path / 'python3'} (not there)\n")
+    assert done.stderr.endswith(f"Received: {tmp_path / 'python3'} (not found)\n")
 
 
 def test_set_up_looks_for_every_python_that_fits_and_says_so(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_set_up_looks_for_every_python_that_fits_and_says_so(tmp_path: Path) -> 
     assert done.returncode == 1
     assert not (tmp_path / ".venv").exists()
     for name in ("python3", "python3.11", "python3.12", "python3.13"):
-        assert f"{name} (not there)" in done.stderr
+        assert f"{name} (not found)" in done.stderr
 
 
 def test_types_travel_with_the_packages() -> None:

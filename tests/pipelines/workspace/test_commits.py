@@ -78,7 +78,7 @@ def test_an_author_that_git_does_not_know_is_found_out_before_any_work(
     monkeypatch.setenv("HOME", str(repository))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     git("config", "user.useConfigOnly", "true")
-    with pytest.raises(UserError, match=r"GIT_COMMITTER_IDENT` fails; do what git says"):
+    with pytest.raises(UserError, match=r"GIT_COMMITTER_IDENT` fails; fix git's error"):
         prepare_commits(PARAMS, None)
 
 

@@ -136,7 +136,7 @@ def test_our_own_number_in_the_rwlock_is_a_dead_dvc_that_had_it_before(tmp_path:
     said: list[str] = []
     with locks.hold(tmp_path, "a run", said.append):
         assert not rwlock.exists()  # DVC itself would fail on it
-    assert said == ["removed .dvc/tmp/rwlock, which was left by a DVC process that was killed"]
+    assert said == ["removed .dvc/tmp/rwlock, which a killed DVC process left"]
 
 
 def test_messages_go_to_the_logger_where_no_function_is_given(
