@@ -23,7 +23,7 @@ def folder_below(into: str) -> PurePosixPath:
     """Return the folder that --into names, relative to data/raw.
 
     into: the value of --into; an empty text means data/raw itself. Raises UserError if the folder
-    is not below data/raw, or if a part of its path is hidden.
+    is not below data/raw, or if a part of its path starts with a dot (a hidden folder).
     """
     folder = PurePosixPath(into)
     if folder.is_absolute() or ".." in folder.parts or any(p.startswith(".") for p in folder.parts):
@@ -36,15 +36,14 @@ def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, s
 
     names: the paths of the files in their folder or archive. into: the folder below data/raw that
     the files are added to. raw: the path of data/raw.
-    If a folder around the whole data set is left out of the new paths, a message says so.
+    If the new paths leave out a folder that contains the whole data set, a message is logged.
     """
     wrapper = _wrapper(names, into, raw)
     if wrapper:
         above = "/".join(wrapper)
         log.info(
-            f"every file is in {above}/, which seems to be a folder around the whole data set and "
-            f"not a class, so {above}/ is left out of the new paths. If it is a class, add it with "
-            f"--into {above}"
+            f"every file is in {above}/. This folder seems to contain the whole data set and not a "
+            f"class, so it is left out of the new paths. For a class, use --into {above}"
         )
     parts_of = {name: PurePosixPath(name).parts for name in names}
     return {
@@ -62,21 +61,21 @@ def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
     files = {*arriving, *existing}
     for name in sorted(arriving):
         if not _is_text(name):
-            raise UserError(f"a file's name is not UTF-8; rename it. Received: {name!r}")
+            raise UserError(f"the name of a file is not UTF-8; rename the file. Received: {name!r}")
         if clash := next((above for above in _folders_of(name) if above in files), None):
             raise UserError(
-                f"a file and a folder cannot have the same name; rename one. Received: {clash} and "
-                f"{name}"
+                "a file and a folder cannot have the same name; rename the file. "
+                f"Received: {clash} and {name}"
             )
     folders = {above for name in existing for above in _folders_of(name)}
     if clashing := sorted(folders & set(arriving)):
         raise UserError(
-            f"a folder of {RAW} has that name already; rename the file. Received: {clashing[0]}"
+            f"{RAW} already has a folder with this name; rename the file. Received: {clashing[0]}"
         )
 
 
 def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str]) -> str:
-    """Return a line that says how many files were added, in which classes, and how many were not.
+    """Return a line that says how many files were added, were in data/raw already, were left out.
 
     new: the paths below data/raw of the added files. replaced: the number of added files that
     replaced an old file. known: the number of files that were not added, because data/raw had them
@@ -89,7 +88,7 @@ def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str
     parts = [
         f"{count_text(len(new), 'file')} added to {RAW}" + f" ({per_class}{more})" * bool(classes)
     ]
-    parts += [f"{replaced:,} of them replace others"] * bool(replaced)
+    parts += [f"{replaced:,} of them replaced old files"] * bool(replaced)
     parts += [f"{known:,} were there already"] * bool(known)
     if skipped:
         parts.append(f"{count_text(len(skipped), 'hidden file')} left out: {name_list(skipped)}")
@@ -110,8 +109,9 @@ def alike_names(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
         verb = "is" if len(pairs) == 1 else "are"
         names = count_text(len(pairs), "name")
         yield (
-            f"{names} {verb} there twice, with other capitals or another Unicode form of a letter; "
-            f"macOS and Windows keep only one of the two files: {' and '.join(pairs[0])}"
+            f"{names} {verb} there twice, with different capitals or different Unicode forms of a "
+            "letter; macOS and Windows keep only one of the two files, so rename one, such as: "
+            f"{' and '.join(pairs[0])}"
         )
 
 
@@ -119,10 +119,10 @@ def _wrapper(names: Sequence[str], into: PurePosixPath, raw: Path) -> Parts:
     """Return the outer folders to leave out, so that each new path starts with the class folder.
 
     Example: photos/ is left out of photos/cat/1.png and photos/dog/1.png, because cat and dog are
-    the classes. If data/raw already has a folder photos, then photos is a class or a split, and it
-    is not left out.
-    A folder with the same name as the folder `into` is left out: with `--into cat`, the new path of
-    cat/1.png is cat/1.png and not cat/cat/1.png.
+    the classes. But if data/raw already has a folder photos, photos/ is not left out, because this
+    folder must be a class or a split.
+    An outer folder with the same name as the folder `into` is left out. Example: with `--into cat`,
+    the new path of cat/1.png is cat/1.png and not cat/cat/1.png.
     """
     paths = [PurePosixPath(name).parts for name in names if is_image(name) or _is_table(name)]
     around = _common([parts[:-1] for parts in paths])
@@ -144,7 +144,7 @@ def _is_layout(paths: Sequence[Parts]) -> bool:
     """Return whether the first parts of these paths look like the top of a data set.
 
     The top of a data set has a table, an array file, the folder of a split, or class folders. Two
-    or more folders are class folders if there is no image beside them.
+    or more folders are class folders if their parent folder directly contains no image.
     """
     top = [parts[0] for parts in paths if len(parts) == 1]
     folders = {parts[0] for parts in paths if len(parts) > 1}

@@ -26,8 +26,8 @@ COLOURS = {
 def console() -> "Console":
     """Return a Rich console that prints [brackets] as they are.
 
-    Class names may contain brackets. With markup, Rich would treat a text in brackets as the
-    name of a style.
+    Class names may contain brackets. With markup, Rich would use a text in brackets as the name of
+    a style and not print it.
     """
     from rich.console import Console
 
@@ -85,10 +85,10 @@ def show_checks(checks: "Iterable[Check]") -> bool:
 def interval_text(interval: Any, *, signed: bool = False) -> str:
     """Return a value with its interval as text, such as `0.983 (0.974 – 0.991)`.
 
-    interval: an Interval or None. If it has a value but no ends, the text is only the value. If it
-    is None or has no value, the text is a dash.
-    signed: write `+` before the positive numbers of an interval with ends. Differences are written
-    so, such as `+0.012 (−0.003 – +0.027)`.
+    interval: an Interval or None. If the interval has a value but no ends, the text is only the
+    value. If the interval is None or has no value, the text is a dash.
+    signed: write `+` before the positive numbers of an interval with ends. This is for differences,
+    such as `+0.012 (−0.003 – +0.027)`.
     """
     if interval is None or interval.value is None:
         return "–"

@@ -1,15 +1,16 @@
-"""A folder, file or archive → its files in data/raw, tracked by DVC. All are added, or none.
+"""A folder, file or archive → its files in data/raw, tracked by DVC. All files are added, or none.
 
-The new data/raw is built beside the old data/raw and then replaces it (`write_whole`).
+The new data/raw is built in another folder. It then replaces the old data/raw (`write_whole`).
 
 The files of the old data/raw are hard-linked into the new data/raw. DVC recognises a file by its
 inode, time and size, so DVC does not read the linked files again.
 
 New files are copied. A hard link would be quicker, but the link and the source would be the same
 file. So an edit of the source would also change data/raw. With DVC's setting `cache.type hardlink`,
-the edit would also change DVC's cache, whose files must never change. On the file systems Btrfs
-and XFS a copy is quick, because the copy uses the same disk blocks as the source until the source
-or the copy is edited.
+the edit would also change DVC's cache. The files of DVC's cache must never change.
+
+On the file systems Btrfs and XFS a copy is quick: it uses the same disk blocks as the source, until
+one of the two files is edited.
 """
 
 import logging
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 # Archives are unpacked into this folder of the new data/raw. The folder is removed before the new
 # data/raw replaces the old data/raw.
 INCOMING = ".incoming"
-RESERVE = 2**27  # This many bytes of the disk stay free.
+RESERVE = 2**27  # At least this many bytes of the disk must stay free.
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Arrival:
     """The files to add."""
 
     files: Mapping[str, Path]  # new path below data/raw → current path of the file
-    sums: Mapping[str, str]  # new path below data/raw → sha256; empty if there is no archive
+    sums: Mapping[str, str]  # new path below data/raw → sha256; empty if `path` is no archive
     skipped: tuple[str, ...]  # names of hidden files and system files, which are not added
 
 
@@ -63,11 +64,11 @@ def add_images(path: Path, into: str = "", replace_others: bool = False) -> None
     """Copy a folder's content, a file or an archive's content into data/raw, then `dvc add` it.
 
     path: the folder, file or archive. into: the path of the folder below data/raw to add to; ""
-    means data/raw itself. replace_others: overwrite files of data/raw that have the same name and
-    other content.
+    means data/raw itself. replace_others: overwrite files of data/raw that have the same name as a
+    new file but other content.
     If the process is killed, data/raw has all of the new files or none of them. If the process is
-    killed at the moment of the replacement, data/raw is missing until the next call, which restores
-    the old data/raw. The next call also removes temporary files. Adding the same files again
+    killed while the new data/raw replaces the old one, data/raw may be missing. The next call of
+    this function restores the old data/raw and removes temporary files. Adding the same files again
     changes nothing.
     Raises UserError if the current folder is not the root of a repository, if `path`, `into`, the
     name of a file or the archive is not accepted, or if a file is not a plain file, such as a link.
@@ -89,7 +90,8 @@ def add_images(path: Path, into: str = "", replace_others: bool = False) -> None
             _copy_new(arrival, plan, staged)
             if (staged / INCOMING).exists():
                 shutil.rmtree(staged / INCOMING)
-            # `write_whole` then syncs each file. This is quick if the disk has all bytes already.
+            # After this block, `write_whole` syncs each file. With `os.sync` first, this is quick,
+            # because all bytes are on the disk already.
             os.sync()
         track_with_dvc(RAW, keep_open=[lock])
     log.info(arrivals.summary(plan.new, len(plan.replaced), len(plan.known), arrival.skipped))
@@ -106,7 +108,7 @@ def _source(path: Path) -> Path:
     """
     source, raw = path.resolve(), RAW.resolve()
     if not source.is_dir() and not source.is_file():
-        raise UserError(f"there is no such folder, file or archive. Received: {path}")
+        raise UserError(f"no such folder, file or archive; give the path of one. Received: {path}")
     if source == raw or raw in source.parents or source in raw.parents:
         raise UserError(
             f"{RAW} cannot be added to itself; `dvc add {RAW}` tracks what you changed in it. "
@@ -118,20 +120,22 @@ def _source(path: Path) -> Path:
 def _existing() -> tuple[str, ...]:
     """Return the paths of the files in data/raw, relative to data/raw; empty if it is missing.
 
-    Raises UserError if data/raw is a link or a mount, if it contains a link or another file that is
-    not plain, or if it has no files although data/raw.dvc exists.
+    Raises UserError if data/raw is a link or a mount, or if it contains something other than
+    folders and plain files, such as a link. Raises UserError if data/raw has no files although
+    data/raw.dvc exists.
     """
     if RAW.is_symlink() or os.path.ismount(RAW):
         raise UserError(
-            f"{RAW} must be a plain folder, since it is replaced as a whole; move DVC's cache to "
-            f"the larger disk instead (`dvc cache dir`). Received: {RAW} is a link or a mount"
+            f"{RAW} must be a plain folder, because `fovea data add` replaces the whole folder; to "
+            "use a larger disk, put DVC's cache on it (`dvc cache dir`). "
+            f"Received: {RAW} is a link or a mount"
         )
     existing = _plain_files(RAW) if RAW.is_dir() else ()
     tracked = Path(f"{RAW}.dvc")
     if not existing and tracked.exists():
         raise UserError(
             f"the images that {tracked} names are missing; run `dvc checkout` or `dvc pull` first, "
-            f"then add more. Received: {RAW} is empty"
+            f"then add the new files. Received: {RAW} is empty"
         )
     return existing
 
@@ -139,7 +143,7 @@ def _existing() -> tuple[str, ...]:
 def _plain_files(folder: Path) -> tuple[str, ...]:
     """Return the sorted paths of all files below a folder, relative to the folder.
 
-    Raises UserError if one of them is not a plain file, or if a folder cannot be read.
+    Raises UserError if a file is not a plain file, such as a link, or if a folder cannot be read.
     """
     tree = scan(folder)
     for name in sorted([*tree.files, *tree.closed]):
@@ -147,7 +151,8 @@ def _plain_files(folder: Path) -> tuple[str, ...]:
         if path.is_symlink() or not path.is_file():
             raise UserError(
                 f"{folder} contains a link, a pipe, a device or a folder that cannot be read; only "
-                f"plain files can be added, so replace it by a plain file. Received: {path}"
+                "plain files can be added, so replace it by a plain file or remove it. "
+                f"Received: {path}"
             )
     return tree.files
 
@@ -168,7 +173,7 @@ def _arrival(source: Path, file_name: str, folder: PurePosixPath, incoming: Path
     else:
         files, skipped = {file_name: source}, ()
     if not files:
-        raise UserError(f"there is no file to add. Received: {source}")
+        raise UserError(f"there is no file to add; give a path with files. Received: {source}")
     targets = arrivals.targets(tuple(files), folder, RAW)
     return Arrival(
         {targets[name]: file for name, file in files.items()},
@@ -185,8 +190,8 @@ def _plan(arrival: Arrival, existing: tuple[str, ...], replace_others: bool) -> 
     others = [name for name in both if not equal[name]]
     if others and not replace_others:
         raise UserError(
-            f"{len(others)} of the files are in {RAW} already, with other content; rename them, or "
-            f"overwrite the old files with --replace. Received: {others[0]}"
+            f"{RAW} already has files with other content for {len(others)} of the names; rename "
+            f"the new files, or overwrite the old files with --replace. Received: {others[0]}"
         )
     known = tuple(name for name in both if equal[name])
     new = tuple(sorted(set(arrival.files) - set(known)))
@@ -201,9 +206,10 @@ def _is_known(arrival: Arrival, name: str) -> bool:
 
 
 def _link_existing(existing: tuple[str, ...], plan: Plan, staged: Path) -> None:
-    """Make hard links in `staged` to the files of data/raw, in folders with the same permissions.
+    """Make hard links in `staged` to the files of data/raw.
 
-    Empty folders of data/raw are made in `staged` as well. Files that will be replaced get no link.
+    All folders of data/raw are made in `staged`, with the same permissions. Files that a new file
+    will replace get no link.
     """
     for name in scan(RAW).folders if RAW.is_dir() else ():
         (staged / name).mkdir(parents=True, exist_ok=True)
@@ -227,7 +233,7 @@ def _copy_new(arrival: Arrival, plan: Plan, staged: Path) -> None:
 
 
 def _copy_checked(arrival: Arrival, staged: Path, name: str) -> None:
-    """Write the file `name` into `staged`: move it if it was unpacked there, or else copy it.
+    """Write the file `name` into `staged`. Move a file of an archive, and copy any other file.
 
     Raises UserError if the sha256 of the written file is not the sha256 of the source.
     """
@@ -240,8 +246,8 @@ def _copy_checked(arrival: Arrival, staged: Path, name: str) -> None:
         _copy(source, target)
     if sha256(target) != expected:
         raise UserError(
-            f"the copy differs from what was read: the file was changed in the meantime, or the "
-            f"disk is faulty; nothing was added. Received: {source}"
+            "a copy differs from its source, because the source was changed during the copy or the "
+            f"disk is faulty; nothing was added; try again. Received: {source}"
         )
 
 
@@ -251,11 +257,11 @@ def _copy(source: Path, target: Path) -> None:
         with suppress(AttributeError, OSError):
             while os.copy_file_range(read.fileno(), written.fileno(), 2**30):
                 pass
-        shutil.copyfileobj(read, written)  # This copies the bytes that are not copied yet.
+        shutil.copyfileobj(read, written)  # copies the bytes that copy_file_range has not copied
 
 
 def _check_space(need: int, folder: Path) -> int:
-    """Return the number of bytes that may be added. Raises UserError if `need` is more than this.
+    """Return how many bytes may be added. Raises UserError if `need` is larger than this number.
 
     need: the size of the new files in bytes. folder: a folder on the disk of data/raw. `dvc add`
     copies the files into DVC's cache. If the cache is on the same disk, each byte is stored twice.
@@ -266,8 +272,9 @@ def _check_space(need: int, folder: Path) -> int:
     space = max(0, free - RESERVE) // copies
     if need > space:
         raise UserError(
-            f"the disk of {RAW.parent} has too little space: {copies * need:,} bytes are needed, "
-            f"which is twice the files' size if DVC's cache is on it. Received: {free:,} bytes free"
+            f"free space on the disk of {RAW.parent}; {copies * need:,} bytes are needed (twice "
+            "the files' size if DVC's cache is on the same disk), and another "
+            f"{RESERVE:,} bytes must stay free. Received: {free:,} bytes free"
         )
     return space
 
@@ -284,5 +291,6 @@ def _as_user_error(path: Path) -> Iterator[None]:
     except OSError as error:
         where = error.filename2 or error.filename or path
         raise UserError(
-            f"{path} was not added: {error.strerror or error}. Received: {where}"
+            f"{path} was not added; fix this error and try again: {error.strerror or error}. "
+            f"Received: {where}"
         ) from None

@@ -1,4 +1,4 @@
-"""A commit → what changed in the images since this commit, as tables and examples or as JSON."""
+"""A commit → what changed in the images since this commit, as tables or as JSON."""
 
 import json
 import tempfile
@@ -35,12 +35,12 @@ COLUMNS = {
 def show_difference(revision: str | None, as_json: bool) -> None:
     """Print what changed in the images since a commit, as tables or as JSON.
 
-    revision: the name of a commit, branch or tag. None means the last commit whose images differ
+    revision: the name of a commit, branch or tag. None means the newest commit whose images differ
     from the current images.
     Raises UserError if the current folder is not the root of a repository, if git does not know the
-    revision, if revision is None and no commit has other images, if the commit has no manifest, if
-    its manifest is neither in DVC's cache nor in the remote, or if the current manifest is missing
-    or damaged.
+    revision, if `revision` is None and the images of no commit differ from the current images, if
+    the commit has no manifest, if its manifest is neither in DVC's cache nor in the remote, or if
+    the current manifest is missing or damaged.
     """
     check_root()
     now = revisions.current()
@@ -62,27 +62,31 @@ def _revision(asked: str | None, now: Revision) -> Revision:
             if asked is None
             else revisions.revision_at(asked)
         )
-        shallow = " (the clone is shallow: `git fetch --unshallow`)" * revisions.is_shallow()
+        shallow = (
+            " (this clone is shallow; `git fetch --unshallow` fetches older commits)"
+            * revisions.is_shallow()
+        )
     except GitError as error:
         raise UserError(
             f"name a commit, a branch or a tag of this git repository. Received: {error}"
         ) from None
     if then is None:
         raise UserError(
-            f"no earlier commit has other images than {revisions.TRACKED} has now{shallow}; commit "
-            f"{revisions.TRACKED} and dvc.lock after each change, or name a revision. "
-            "Received: no revision"
+            f"no commit has images that differ from the images in {revisions.TRACKED}{shallow}; "
+            f"commit {revisions.TRACKED} and dvc.lock after each change of the images, or name a "
+            "commit. Received: no commit"
         )
     if then.manifest is None:
         raise UserError(
-            f"name a revision whose dvc.lock has a manifest, that is, a commit after `dvc repro`; "
-            f"`git log dvc.lock` lists such commits{shallow}. Received: {asked or then.commit}"
+            "name a commit that was made after `dvc repro`, because its dvc.lock must have a "
+            f"manifest; `git log dvc.lock` lists such commits{shallow}. "
+            f"Received: {asked or then.commit}"
         )
     return then
 
 
 def _manifest(revision: Revision) -> pd.DataFrame:
-    """Return the manifest of a revision from DVC's cache, or from the remote if the cache lacks it.
+    """Return the manifest of a revision, from DVC's cache or, if it is not there, from the remote.
 
     The table has the columns path, label and image_id. Raises UserError if neither the cache nor
     the remote has the manifest.
@@ -97,18 +101,18 @@ def _manifest(revision: Revision) -> pd.DataFrame:
         if capture(*command).returncode == 0:
             return pd.read_parquet(file, columns=KEYS)
     raise UserError(
-        "the manifest of that revision is neither in DVC's cache nor in its remote; make it again "
+        "the manifest of this commit is neither in DVC's cache nor in the remote; make it again "
         f"(git checkout, dvc checkout, dvc repro ingest). Received: {revision.commit}"
     )
 
 
 def _notes(then: Revision, now: Revision) -> Iterator[str]:
     if not now.manifest_is_of_images:
-        yield "the manifest is older than data/raw; `dvc repro ingest` brings it up to date"
+        yield "the manifest was not made from the current data/raw; run `dvc repro ingest`"
     if not then.manifest_is_of_images:
         yield (
-            "the manifest at that revision is of other images than data/raw.dvc at that revision, "
-            "because data/raw.dvc was committed before `dvc repro`"
+            "the manifest in the commit was not made from the images in the commit, because "
+            "data/raw.dvc was committed before `dvc repro`"
         )
 
 
@@ -121,7 +125,7 @@ def _show(changes: Difference, then: Revision, notes: list[str]) -> None:
     rows = changes.per_class
     touched = rows[(rows.drop(columns=["label", "before", "after"]) != 0).any(axis=1)]
     cells = touched.head(CLASSES_SHOWN)[list(COLUMNS.values())].astype("str").to_numpy()
-    show_table(f"images now, against {since}", COLUMNS, map(tuple, cells))
+    show_table(f"images now, compared with {since}", COLUMNS, map(tuple, cells))
     more = len(touched) - CLASSES_SHOWN
     same = len(rows) - len(touched)
     show_lines(*[f"and {more} more classes that changed"] * (more > 0))
@@ -135,8 +139,8 @@ def _show(changes: Difference, then: Revision, notes: list[str]) -> None:
 def _example(row: dict[str, str]) -> str:
     """Return a changed image as text: its path, or `old path → new path` if the path changed.
 
-    If the label changed, the old and the new label follow in brackets. row: a row of one of the
-    tables of `Difference`.
+    If the label changed, the old and the new label follow in brackets. row: a row of a table in
+    `Difference.tables`, as column → value.
     """
     if "old_path" not in row:
         return row["path"]

@@ -3,17 +3,19 @@
 An object is a file in DVC's cache whose name is the md5 of its content. A listing is an object that
 names the files of a folder; its name ends in `.dir`.
 
-DVC trusts an object if the file is read-only. DVC trusts a file of the workspace if its inode, time
-and size are as DVC last saw them. A faulty disk or a faulty program can change bytes without
-changing inode, time or size. So this module computes the md5 of each file and object. It reports
-these differences:
+The workspace is the folder of dvc.yaml with the files that DVC tracks there.
+
+DVC trusts an object if its file is read-only. DVC trusts a file of the workspace if its inode, time
+and size have not changed since DVC last read the file. A faulty disk or a faulty program can change
+bytes without changing inode, time or size. So this module computes the md5 of each file and object.
+It reports these differences:
 
 damaged object: the md5 of its content is not its name. No program edits objects, so this is damage.
 damaged file: its md5 is not the recorded md5, but DVC sees no change of inode, time or size. An
     edit changes at least one of the three, so this is damage. In the workspace, --heal overwrites
-    only such files.
-changed file: its md5 is not the recorded md5, and DVC sees a change or has never seen the file. The
-    user may have edited the file, so it is listed and stays as it is.
+    only damaged files.
+changed file: its md5 is not the recorded md5, and DVC sees a change or has never read the file. The
+    user may have edited the file, so --heal does not overwrite it.
 missing object: an object of data/raw that is not in the cache, or cannot be read.
 missing file: a file of data/raw that is not in the workspace, or cannot be read.
 """
@@ -55,7 +57,8 @@ class Tracked:
 class Findings:
     """The differences from what DVC recorded.
 
-    The two mappings of objects map the name of an object to the paths that should have its content.
+    The keys of `damaged_objects` and `missing_objects` are names of objects. The values are the
+    paths of the files that should have the content of the object.
     """
 
     damaged_objects: Mapping[str, tuple[str, ...]]
@@ -68,7 +71,7 @@ class Findings:
     def passed(self) -> bool:
         """Return True if nothing is damaged or missing, and no file of data/raw has changed.
 
-        Changed outputs of stages do not count.
+        Changed outputs of stages do not matter.
         """
         raw = [path for path in self.changed_files if _is_raw(path)]
         return not (
@@ -83,7 +86,7 @@ class Findings:
 def verify_data(heal: bool) -> bool:
     """Compare the files and objects that data/raw.dvc and dvc.lock name with their recorded md5.
 
-    At most SHOWN differences of each kind are printed, and then how many more there are.
+    At most SHOWN differences of each kind are printed, and the number of all further differences.
     heal: repair damaged objects, missing objects and damaged files. An object is copied from an
     intact file of the workspace. If there is no such file, the object is fetched from the remote. A
     file is copied from an intact object.
@@ -173,14 +176,14 @@ def _md5s(paths: Iterable[Path], what: str, count: int) -> list[str | None]:
 
 
 def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
-    """Return the paths of all files that DVC sees as changed or has never seen.
+    """Return the paths of all files that DVC sees as changed or has never read.
 
-    Returns `paths` if DVC fails, so that none of them counts as damaged.
+    If DVC fails, the result is `paths`. Then none of these files counts as damaged.
     """
     done = capture(*DVC, "--wait-for-lock", "data", "status", "--granular", "--json")
     if done.returncode != 0:
         reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
-        log.warning(f"`dvc data status` fails, so no changed file counts as damaged: {reason}")
+        log.warning(f"`dvc data status` fails, so no file is reported as damaged: {reason}")
         return frozenset(paths)
     seen = json.loads(done.stdout).get("uncommitted", {})
     renamed = [name for pair in seen.pop("renamed", ()) for name in pair.values()]
@@ -206,7 +209,7 @@ def _heal_listings(tracked: Tracked) -> bool:
 
 
 def _heal(tracked: Tracked, findings: Findings) -> Findings:
-    """Repair objects, then files; return the findings that are left."""
+    """Repair first objects, then files. Return the findings without what was repaired."""
     objects = {**findings.damaged_objects, **findings.missing_objects}
     copied = {name for name, paths in objects.items() if _replace_object(name, paths)}
     _log_healed([path for name in copied for path in objects[name]], "the workspace")
@@ -216,7 +219,7 @@ def _heal(tracked: Tracked, findings: Findings) -> Findings:
     files = findings.damaged_files
     restored = {path for path, md5 in files.items() if healing.restore_file(Path(path), md5)}
     for path in sorted(restored):
-        log.info(f"restored from the cache: {path}")
+        log.info(f"restored from DVC's cache: {path}")
     healed = copied | fetched
     return replace(
         findings,
@@ -228,16 +231,16 @@ def _heal(tracked: Tracked, findings: Findings) -> Findings:
 
 @contextmanager
 def _as_user_error() -> Iterator[None]:
-    """Raise UserError in place of an OSError of the `with` block.
+    """Raise UserError if the `with` block raises OSError.
 
-    The usual cause is a disk that is full. A file that cannot be read is a finding and raises no
-    OSError.
+    Usually the disk is full. A file that cannot be read raises no OSError, because it is a finding.
     """
     try:
         yield
     except OSError as error:
         raise UserError(
-            "healing has stopped, and repairs so far are kept; fix the cause, then run it again. "
+            "the repair has stopped, and files that were repaired stay repaired; fix this error, "
+            "then run `fovea data verify --heal` again. "
             f"Received: {error.strerror or error}, {error.filename2 or error.filename or ''}"
         ) from None
 
@@ -269,7 +272,7 @@ def _is_raw(path: str) -> bool:
 
 def _log_healed(paths: Iterable[str], source: str) -> None:
     for path in sorted(paths):
-        log.info(f"healed in the cache, from {source}: {path}")
+        log.info(f"repaired in DVC's cache, from {source}: {path}")
 
 
 def _show(findings: Findings) -> None:
@@ -296,12 +299,12 @@ def _show_advice(findings: Findings, heal: bool) -> None:
         show_lines("every byte is as DVC recorded it", style="green")
     repairable = findings.damaged_objects or findings.missing_objects or findings.damaged_files
     if repairable and not heal:
-        show_lines("next: fovea data verify --heal, which repairs them from intact copies")
+        show_lines("next: fovea data verify --heal, which repairs damage from intact copies")
     if repairable and heal:
         show_lines(
             "there is no intact copy, neither here nor in the remote, of: "
             f"{', '.join(sorted(_paths_left(findings)))}; "
-            "add these files again from their source: fovea data add PATH --replace",
+            "add these files again from where you have them: fovea data add PATH --replace",
             style="red",
         )
     if findings.changed_files or findings.missing_files:

@@ -1,9 +1,9 @@
 """A workspace → the results of checks that find what could stop a run, with advice to the user.
 
-No check changes images, params, results or the git repository. If a check raises an error, the
-error is its finding. Two checks do the first steps of a run, because only this shows that a run can
-do them: `mlflow` creates the experiment in an existing store of MLflow, and `weights` downloads
-missing weights.
+The workspace is the folder of dvc.yaml and params.yaml. No check changes images, params, results or
+the git repository. If a check raises an error, the error is its finding. Two checks do the first
+steps of a run, because only in this way they can find errors of these steps: `mlflow` creates the
+experiment in an existing store of MLflow, and `weights` downloads missing weights.
 """
 
 import json
@@ -31,7 +31,7 @@ Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
 GIB = 2**30
 COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
-# The tag `git.commit` has one of these values if there is no commit.
+# The tag `git.commit` has one of these values if there is no repository or no commit.
 NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")
 MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "databricks")
 
@@ -79,7 +79,7 @@ def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:
         return Check(name, "fail", str(error))
     except Exception as error:
         finding = f"this check failed: {type(error).__name__}: {error}"
-        return Check(name, "warn", finding, "read this message; the other checks are not affected")
+        return Check(name, "warn", finding, "read this error; the other checks were done")
 
 
 def _packages(root: Path) -> Check:
@@ -113,13 +113,15 @@ def _git(root: Path) -> Check:
 
     tags = lineage(root)
     commit, dirty = tags["git.commit"], tags.get("git.dirty", "no")
-    advice = "runs work; their lineage says that changes were not committed"
+    advice = "runs work, but their tag git.dirty names the uncommitted files"
     if commit.startswith("none") and commit not in NO_COMMIT:
-        advice = "fix what `git status` says; until then, lineage has no commit"
+        advice = (
+            "fix the error that `git status` prints; until then, runs have no commit in their tags"
+        )
         return Check("git", "warn", commit, advice)
     if commit in NO_COMMIT:
         advice = "git init && git add . && git commit; or `dvc config --local core.no_scm true`"
-        return Check("git", "warn", commit, f"{advice}, since DVC refuses to run without either")
+        return Check("git", "warn", commit, f"{advice}; DVC needs one of the two")
     if _run(root, *DVC, "config", "core.no_scm").stdout.strip() == "true":
         undo = "dvc config --local --unset core.no_scm"
         return Check("git", "warn", "DVC is set to work without git (core.no_scm)", undo)
@@ -129,7 +131,7 @@ def _git(root: Path) -> Check:
 
 
 def _data(root: Path) -> Check:
-    """Check that data/raw has labelled images and no links, and is unchanged since `dvc add`."""
+    """Check that data/raw has images with labels, no links, and no changes since `dvc add`."""
     raw = root / artifacts.RAW
     track = f"dvc add {artifacts.RAW}"
     try:
@@ -139,7 +141,7 @@ def _data(root: Path) -> Check:
     finding = f"{per_class.total():,} images in {len(per_class)} classes"
     if links := [path for path in raw.rglob("*") if path.is_symlink()]:
         first = links[0].relative_to(root)
-        advice = "replace each link by a file; `dvc add` would copy the file that a link points at"
+        advice = "replace each link by a file; `dvc add` would copy the target of the link"
         return Check("data", "fail", f"{finding}, and {len(links)} links such as {first}", advice)
     if not raw.with_name("raw.dvc").is_file():
         return Check("data", "warn", f"{finding}, not tracked by DVC", f"{track} && git add data")
@@ -147,15 +149,15 @@ def _data(root: Path) -> Check:
     if "modified" in state or "new" in state:
         return Check("data", "warn", f"{finding}, changed since `{track}`", track)
     if state:
-        advice = "dvc pull, or dvc add data/raw to take what is there"
-        return Check("data", "fail", f"{finding}, but in DVC: {', '.join(state)}", advice)
+        advice = "dvc pull, or dvc add data/raw to track the current files"
+        return Check("data", "fail", f"{finding}, but DVC reports: {', '.join(state)}", advice)
     return Check("data", "ok", f"{finding}, as tracked by DVC")
 
 
 def _images_per_class(root: Path) -> Counter[str]:
     """Return label → number of images. Images without a label are not counted.
 
-    Raises UserError if the stage `ingest` could not list the images.
+    Raises UserError if the images in data/raw cannot be listed.
     """
     from components.sources.source import open_source
 
@@ -206,17 +208,17 @@ def _disk(root: Path) -> Check:
     finding = f"{size_text(free)} free, about {size_text(need)} needed for {images:,} images"
     if free > need + GIB:
         return Check("disk", "ok", finding)
-    advice = "free some space (`dvc gc --workspace` removes old results) or lower prepare.size"
+    advice = "free space (`dvc gc --workspace` removes old results), or make prepare.size smaller"
     return Check("disk", "fail" if free < need else "warn", finding, advice)
 
 
 def _locks(root: Path) -> Check:
     if dead := locks.dead_rwlock(root):
         file = dead.relative_to(root)
-        finding = f"a killed DVC left {file}, which stops every later DVC command"
-        return Check("locks", "fail", finding, f"rm {file} (`fovea retrain` removes it itself)")
+        finding = f"a killed DVC left {file}; every later DVC command fails because of it"
+        return Check("locks", "fail", finding, f"rm {file} (`fovea retrain` also removes it)")
     if busy := locks.holder(root) or locks.dvc_holder(root):
-        return Check("locks", "warn", f"held by {busy}", "wait for it, or stop it")
+        return Check("locks", "warn", f"in use by {busy}", "wait until it ends, or stop it")
     return Check("locks", "ok", "no process uses this workspace")
 
 
@@ -225,9 +227,11 @@ def _mlflow(root: Path) -> Check:
 
     where = connection.address()
     if not where.startswith(MLFLOW_STORES):
-        advice = "unset MLFLOW_TRACKING_URI to use an sqlite file here, or set it to a server"
+        advice = (
+            "unset MLFLOW_TRACKING_URI to use an sqlite file here, or set it to a server's address"
+        )
         return Check(
-            "mlflow", "fail", f"MLflow 3 accepts no plain folder as its store: {where}", advice
+            "mlflow", "fail", f"MLflow 3 cannot use a plain folder as its store: {where}", advice
         )
     file = Path(connection.tracking_uri().removeprefix("sqlite:///"))
     if where.startswith("sqlite:") and not file.is_file():
@@ -243,7 +247,7 @@ def _weights(root: Path) -> Check:
     params = _read(root)
     check_backbone(params.model, params.prepare.size)
     resolve_weights(params.model, params.prepare.size)
-    return Check("weights", "ok", f"{params.model.backbone} from `{params.model.weights}`")
+    return Check("weights", "ok", f"{params.model.backbone} starts from `{params.model.weights}`")
 
 
 def _gpu(root: Path) -> Check:
@@ -256,8 +260,8 @@ def _gpu(root: Path) -> Check:
         return Check("gpu", "ok", without)
     words = _run(root, sys.executable, "-c", COUNT_GPUS).stdout.split()
     if words and words[-1] != "0":
-        return Check("gpu", "ok", f"TensorFlow sees {words[-1]}")
-    advice = "pip install 'fovea[gpu]', and check that the driver fits TensorFlow's CUDA"
+        return Check("gpu", "ok", f"number of GPUs that TensorFlow sees: {words[-1]}")
+    advice = "pip install 'fovea[gpu]', and check that the driver supports TensorFlow's CUDA"
     return Check("gpu", "warn", "an NVIDIA driver, but TensorFlow sees no GPU", advice)
 
 

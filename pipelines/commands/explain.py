@@ -1,4 +1,7 @@
-"""The tags of a version → its code, data and params, and the commands that build it again."""
+"""The tags of a model version → its code, data and params, and the commands that build it again.
+
+The lineage of a version is the code, data, params and weights that it was made from.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -31,8 +34,7 @@ def show_lineage(name: str, wanted: str) -> None:
     """Print the lineage of a version, and the commands that build it again.
 
     name: the name of the registered model. wanted: the number or an alias of the version.
-    Raises UserError if there is no such version, with a list of the known versions, or if MLflow
-    does not answer.
+    Raises UserError if there is no such version, or if MLflow does not answer.
     """
     connect()
     version = find_version(name, wanted)
@@ -60,8 +62,9 @@ def _identity(version: Version) -> Iterator[tuple[str, str]]:
 def _start(version: Version) -> str:
     """Return a text that says from which weights the training started.
 
-    The text is `none`, `imagenet`, `not recorded`, or the sha256 of a .keras file. If a version of
-    this registered model has the sha256, the text also names the version.
+    The text is `none` (random weights), `imagenet`, `not recorded`, or the sha256 of a .keras file.
+    If the file is the file of a version of the same registered model, the text also names this
+    version.
     """
     start = version.tags.get("started_from", MISSING)
     origins = [other for other in versions(version.name) if other.model_id == start]
@@ -71,7 +74,10 @@ def _start(version: Version) -> str:
 def _runs(version: Version) -> Iterator[tuple[str, str]]:
     yield "MLflow", address()
     yield "training run", version.tags.get("training_run_id", MISSING)
-    yield "Prefect flow run", version.tags.get("prefect.flow_run_id", "none; it was `dvc repro`")
+    yield (
+        "Prefect flow run",
+        version.tags.get("prefect.flow_run_id", "none; `dvc repro` ran the stages"),
+    )
 
 
 def _commands(version: Version) -> Iterator[str]:
@@ -81,7 +87,7 @@ def _commands(version: Version) -> Iterator[str]:
     else:
         yield f"# git commit: {commit}"
     if dirty != "no":
-        yield f"# changes in these files were not committed; make them again: {dirty[5:]}"
-    yield "dvc checkout   # or dvc pull, if the data are on a remote"
-    yield "dvc repro      # takes the model from DVC's cache; --force trains it again"
+        yield f"# these files had uncommitted changes; make the same changes again: {dirty[5:]}"
+    yield "dvc checkout   # or dvc pull, if the data are only on a remote"
+    yield "dvc repro      # takes the model from DVC's cache; with --force, trains it again"
     yield f"sha256sum data/train/model.keras   # {version.model_id}"

@@ -1,7 +1,10 @@
 """A command line `fovea <command> …` → a call of the function that does the work.
 
-Each command has a help text with an example. A command imports its modules only when it runs, so
-that `fovea --help` is quick.
+Each command has a help text with an example. A command imports its modules only when it runs. So
+`fovea --help` is quick.
+
+The registry has numbered versions of a model. The champion is the version with the alias
+`champion`. The challenger is the version that may replace it. The verdict says whether it should.
 """
 
 import sys
@@ -34,7 +37,7 @@ VersionArgument = Annotated[
     typer.Argument(metavar="VERSION", help="A number or an alias. Default: the challenger."),
 ]
 Reason = Annotated[
-    str, typer.Option("--reason", help="The reason, in a sentence; the registry keeps it.")
+    str, typer.Option("--reason", help="The reason, in a sentence; the registry stores it.")
 ]
 
 
@@ -64,9 +67,9 @@ def set_messages(
         bool, typer.Option("--verbose", help="Also print each command that is run.")
     ] = False,
 ) -> None:
-    """Retrain image classifiers, and decide which version is the champion."""
+    """Retrain image classifiers, and decide which version is the champion (the version in use)."""
     if quiet and verbose:
-        raise typer.BadParameter("give one of --quiet and --verbose. Received: both")
+        raise typer.BadParameter("give only one of --quiet and --verbose. Received: both")
     show_messages(level=QUIET if quiet else VERBOSE if verbose else NORMAL)
 
 
@@ -83,26 +86,26 @@ def init(
         str | None, typer.Option("--name", help="The model's name in the registry.")
     ] = None,
     card: Annotated[
-        Card, typer.Option("--card", help="photos: your own images; digits: the demo's card again.")
+        Card, typer.Option("--card", help="photos: for your own images; digits: for the demo.")
     ] = Card.PHOTOS,
     floors: Annotated[
         str,
         typer.Option(
             "--floors",
             metavar="NAME=NUMBER,…",
-            help="What every version must reach: accuracy, balanced_accuracy, recall (of a class).",
+            help="Minimum accuracy, balanced_accuracy or recall (of each class) of a version.",
         ),
     ] = "",
     gpu: Annotated[
-        bool, typer.Option("--gpu", help="Use sizes for one GPU, not for two processor cores.")
+        bool, typer.Option("--gpu", help="Write sizes for one GPU, not for two processor cores.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove files without asking.")] = False,
 ) -> None:
     """Start with your own images: write params.yaml for them, and remove the demo's data.
 
-    Only the demo's digits and their results are removed, after a question that
-    lists them. If there are other images than the demo's, nothing is changed.
-    If params.yaml has changes that git does not have, it is first copied to
+    Only the demo's digits and their results are removed. The command lists
+    them and asks first. If there are other images than the demo's, nothing is
+    changed. If params.yaml has uncommitted changes, it is first copied to
     params.yaml.bak.
     """
     from pipelines.commands.init import init as start
@@ -117,7 +120,8 @@ def retrain(
     start_from: Annotated[
         Literal["champion"] | None,
         typer.Option(
-            "--from", help="Write the champion to params.yaml as start of training, and commit."
+            "--from",
+            help="Start from the champion's weights; writes and commits params.yaml.",
         ),
     ] = None,
     branch: Annotated[
@@ -128,13 +132,13 @@ def retrain(
     ] = False,
     apart: Annotated[bool, typer.Option("--apart", hidden=True)] = False,
 ) -> None:
-    """Run every stage that must run, as a Prefect flow with a task run per stage.
+    """Run every stage that is not up to date, as a Prefect flow.
 
     `dvc repro` gives the same results. The flow waits while another process
-    uses the workspace, repeats a failed pull or push, and shows each stage on
+    uses this repository, repeats a failed pull or push, and shows each stage on
     Prefect's page. With --from champion, the flow commits params.yaml before
-    the stages, and dvc.lock and data/raw.dvc after them, but no other file.
-    Exits with 1 if a stage fails.
+    the stages run. After the stages, it commits dvc.lock and data/raw.dvc. No
+    other file is committed. Exits with 1 if a stage fails.
     """
     from pipelines.commands.retrain import Options, start, start_apart
 
@@ -162,14 +166,14 @@ def add(
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", help="Overwrite files that have the same name and other content."
+            "--replace", help="Overwrite old files that have the same name but other content."
         ),
     ] = False,
 ) -> None:
     """Copy a folder's content, a file or an archive's content into data/raw, and `dvc add` it.
 
-    All files are added, or none. Links are refused and hidden files left out.
-    Copies are read again and compared with the source. Archives: zip, tar,
+    All files are added, or none. Links are refused. Hidden files are left out.
+    Each copy is read again and compared with its source. Archives: zip, tar,
     tar.gz, tar.bz2, tar.xz. Adding the same files again changes nothing.
     """
     from pipelines.commands.data_add import add_images
@@ -183,16 +187,16 @@ def diff(
         str | None,
         typer.Argument(
             metavar="REV",
-            help="A commit, branch or tag. Default: the last commit with other images.",
+            help="A commit, branch or tag. Default: the newest commit with other images.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the changes as JSON.")] = False,
 ) -> None:
     """Show which images were added, removed, relabelled, moved or changed since a revision.
 
-    Compares manifests, so run `dvc repro ingest` after a change. Images are
-    compared by content: a file with a new name counts as moved, and a file in
-    another class folder counts as relabelled.
+    The command compares manifests, so first run `dvc repro ingest` if images
+    have changed. Images are compared by content: a file with a new name counts
+    as moved, and a file in another class folder counts as relabelled.
     """
     from pipelines.commands.data_diff import show_difference
 
@@ -201,17 +205,15 @@ def diff(
 
 @data.command(epilog="Example: fovea data verify, or fovea data verify --heal")
 def verify(
-    heal: Annotated[
-        bool, typer.Option("--heal", help="Repair what is certainly damage, from intact copies.")
-    ] = False,
+    heal: Annotated[bool, typer.Option("--heal", help="Repair damage from intact copies.")] = False,
 ) -> None:
-    """Read every byte of data/raw and of DVC's cache, and list what is not as recorded.
+    """Read all tracked files and DVC's cache, and list what differs from DVC's records.
 
-    With --heal, objects of the cache are repaired from the workspace, or else
-    from the DVC remote. A file of the workspace is repaired only if DVC sees no
-    change of inode, time or size, because an edit changes at least one of them.
-    Other changed files are listed and stay as they are. Exits with 1 if
-    damage is left, or if files of data/raw are changed or missing.
+    With --heal, a file of the cache is repaired from the file in this folder,
+    or from the DVC remote. A file outside of the cache is repaired only if DVC
+    sees no change of its inode, time or size. An edit changes at least one of
+    them, so edited files are only listed. Exits with 1 if damage is left, or if
+    files of data/raw are changed or missing.
     """
     from pipelines.commands.data_verify import verify_data
 
@@ -231,7 +233,7 @@ def doctor() -> None:
 
 @app.command(epilog="Example: fovea review")
 def review() -> None:
-    """Show challenger and champion, metric by metric, and the verdict."""
+    """Show the metrics of challenger and champion, and the verdict."""
     from pipelines.commands.review import show_review
 
     show_review(_model_name())
@@ -245,7 +247,7 @@ def promote(
         bool,
         typer.Option(
             "--override",
-            help="Promote a version although it was rejected. The registry keeps this.",
+            help="Promote a rejected version. The registry records the override.",
         ),
     ] = False,
 ) -> None:
@@ -300,13 +302,14 @@ def ui(
     port: Annotated[
         int,
         typer.Option(
-            min=1, max=65535, help="First port to try. If it is in use, the next one is tried."
+            min=1, max=65535, help="First port to try. If it is in use, the next port is tried."
         ),
     ] = 5000,
 ) -> None:
     """Serve MLflow's page on 127.0.0.1 until Ctrl-C.
 
-    If MLFLOW_TRACKING_URI is not an sqlite file, only its address is printed.
+    If MLFLOW_TRACKING_URI is not an sqlite file, only the address of MLflow is
+    printed.
     """
     from pipelines.commands.ui import serve
 
@@ -315,7 +318,7 @@ def ui(
 
 @app.command(epilog="Example: fovea summary")
 def summary() -> None:
-    """Show how the last run ended, and the next commands."""
+    """Show the results of the last run, and the next commands."""
     from pipelines.commands.summary import show_summary
 
     show_summary()

@@ -1,11 +1,15 @@
 """The workspace of the demo → an empty workspace for other images, with a new params.yaml.
 
 The demo's images are the digits of `fovea sample digits`. `fovea init` removes data/raw,
-data/raw.dvc, dvc.lock and the outputs of the stages that dvc.yaml names. Other files stay. It
-removes nothing if data/raw has other images than the digits, if data/raw.dvc or dvc.lock names
-other images, or if nothing shows that the outputs are those of the digits. So `fovea sample digits`
-and `dvc repro` can make the removed images and results again. The images are removed last. So if
-`fovea init` is killed, the next `fovea init` knows that the rest is the demo's, and removes it.
+data/raw.dvc, dvc.lock and the outputs of the stages that dvc.yaml names. Other files stay.
+
+`fovea init` removes nothing if data/raw has other images than the digits, if data/raw.dvc or
+dvc.lock names other images, or if there are outputs of stages but neither data/raw nor data/raw.dvc
+nor dvc.lock. So everything that it removes can be made again by `fovea sample digits` and
+`dvc repro`. data/raw and data/raw.dvc are removed last. If `fovea init` is killed, the next
+`fovea init` still finds one of these two paths, and removes the rest.
+
+A card is a params.yaml that is ready to use.
 """
 
 import hashlib
@@ -43,17 +47,18 @@ NAMES = {"photos": "the card for photographs", "digits": "the demo's card"}
 def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> None:
     """Write params.yaml from a card; for photographs, remove the demo's images and results first.
 
-    card: `photos` or `digits`. name: the name of the registered model. If it is None, the card
+    card: `photos` or `digits`. name: the name of the registered model. With None, the card
     `digits` keeps its own name, and for `photos` the user is asked. floors, gpu: see `card_text`.
     agreed: remove and replace files without asking the user.
-    If params.yaml has changes that git does not have, it is first copied to params.yaml.bak. If
-    params.yaml.bak exists with other content, the copy gets another name, such as params.yaml.bak2.
+    If params.yaml has uncommitted changes, it is first copied to params.yaml.bak. If the file
+    params.yaml.bak already has other content, the copy gets another name, such as params.yaml.bak2.
     Raises UserError if the current folder is not the root of a repository, if the workspace has
     other images than the demo's, if a value breaks a rule, if the user answers no, if the user must
-    be asked but there is no terminal, or if a git command fails. Nothing is removed then.
+    be asked but there is no terminal, or if a git command fails. After these errors, no image or
+    result is removed.
     """
     if not DAG.is_file():
-        raise UserError(f"run from the repository's root, beside {DAG}. Received: {Path.cwd()}")
+        raise UserError(f"run from the repository's root, which has {DAG}. Received: {Path.cwd()}")
     if PARAMS.exists() and not PARAMS.is_file():
         raise UserError(f"{PARAMS} must be a file; move it away. Received: a folder or a device")
     with locks.hold(Path(), "fovea init"):
@@ -68,44 +73,45 @@ def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> N
                 _ask()
         if backup is not None:
             _write(backup, PARAMS.read_bytes())
-        _write(PARAMS, text.encode())  # first: if the disk is full, nothing is removed
+        # params.yaml is written first. So if the disk is full, nothing is removed.
+        _write(PARAMS, text.encode())
         _remove(leaving)
-    log.info(f"{PARAMS} is {NAMES[card]} now; next: {_next_steps(card)}")
+    log.info(f"{PARAMS} is now {NAMES[card]}; next: {_next_steps(card)}")
 
 
 def _ask_name() -> str:
     if not sys.stdin.isatty():
         raise UserError(
-            "the model needs a name in the registry; give it with --name, such as --name birds. "
-            "Received: no --name, and no terminal to ask on"
+            "the model needs a name in the registry; add --name, such as --name birds. "
+            "Received: no --name, and no terminal to ask the user"
         )
     return str(typer.prompt("Name of the model in the registry, such as birds"))
 
 
 def _demo_paths() -> list[Path]:
-    """Return the paths to remove, in this order: outputs of stages, dvc.lock, data/raw, its .dvc.
+    """Return the paths to remove: outputs of stages, dvc.lock, data/raw, data/raw.dvc.
 
-    Paths that do not exist are left out. Raises UserError if data/raw has other images than the
-    demo's, if data/raw.dvc or dvc.lock names other images, or if there are outputs of stages, but
-    neither images nor these two files.
+    The paths are in the order in which they must be removed. Paths that do not exist are left out.
+    Raises UserError if data/raw has other images than the demo's, if data/raw.dvc or dvc.lock names
+    other images, or if there are outputs of stages, but none of these three paths.
     """
     if (others := _other_images()) is not None:
         raise UserError(
-            "this folder has other images than the demo's, which fovea init does not remove; edit "
-            f"{PARAMS}, or use another clone. Received: {others}"
+            "this folder has other images than the demo's, and `fovea init` does not remove them; "
+            f"edit {PARAMS} yourself, or use another clone. Received: {others}"
         )
     outputs = [path for path in _outputs() if path.exists() or path.is_symlink()]
     images = [path for path in (LOCK, RAW, TRACKED) if path.exists()]
     if outputs and not images:
         raise UserError(
-            "there are results of stages, but nothing shows which images they are of; move them "
-            f"away and run it again. Received: {outputs[0]}"
+            "there are results of stages, but nothing shows from which images they were made; move "
+            f"the results away and run `fovea init` again. Received: {outputs[0]}"
         )
     return [*outputs, *images]
 
 
 def _outputs() -> list[Path]:
-    """Return the paths of all outputs and metrics in dvc.yaml. Raises UserError on a bad file."""
+    """Return the paths of all outputs in dvc.yaml. Raises UserError if the file is not valid."""
     try:
         stages = yaml.safe_load(DAG.read_text(encoding="utf-8"))["stages"].values()
         return [Path(out) for stage in stages for key in OUTS for out in stage.get(key, [])]
@@ -117,7 +123,7 @@ def _outputs() -> list[Path]:
 
 
 def _other_images() -> str | None:
-    """Return a text that names a path with other images than the demo's; None if there is none."""
+    """Return a text that names a path with other images than the demo's, or None."""
     demo = {path: _md5(content) for path, content in digits()}
     if RAW.is_symlink() or RAW.is_file():
         return f"{RAW} is a link or a file"
@@ -128,7 +134,8 @@ def _other_images() -> str | None:
         if not (known and _md5(path.read_bytes()) == demo[name]) and not is_junk(name):
             return str(path)
     listing = _md5(dvc_files.listing_bytes(demo)) + dvc_files.FOLDER
-    # If DVC is killed while it writes data/raw.dvc, the file can be empty. Then it names no images.
+    # If DVC is killed while it writes data/raw.dvc, the file can be empty. An empty file names no
+    # images.
     if _text(TRACKED).strip() and dvc_files.listing_name_in(_text(TRACKED)) != listing:
         return f"{TRACKED}, which names other images"
     if _text(LOCK).strip() and not dvc_files.parse(_text(LOCK)):
@@ -158,13 +165,11 @@ def _backup_path(text: str) -> Path | None:
 
 
 def _effects(leaving: Sequence[Path], card: str, backup: Path | None) -> list[str]:
-    lines = [f"{PARAMS} becomes {NAMES[card]}"]
+    lines = [f"{PARAMS} will be replaced by {NAMES[card]}"]
     if backup is not None:
-        lines.append(
-            f"{PARAMS} now has changes that git does not have; it is first copied to {backup}"
-        )
+        lines.append(f"{PARAMS} has uncommitted changes, so it will first be copied to {backup}")
     if leaving:
-        lines.append("the demo's images and results are removed, also from git's index:")
+        lines.append("the demo's images and results will be removed, also from git's index:")
         lines += [f"  {path}" for path in leaving]
     return lines
 
@@ -172,8 +177,8 @@ def _effects(leaving: Sequence[Path], card: str, backup: Path | None) -> list[st
 def _ask() -> None:
     if not sys.stdin.isatty():
         raise UserError(
-            "nothing was changed; run it again with --yes if that is what you want. "
-            "Received: no terminal to ask on"
+            "nothing was changed, because the user must be asked first; add --yes to change these "
+            "files without a question. Received: no terminal to ask the user"
         )
     if not typer.confirm("Go on?"):
         raise UserError("nothing was changed. Received: no")
@@ -188,7 +193,7 @@ def _remove(paths: Sequence[Path]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-        with suppress(OSError):  # other files in the folder of a stage stay, and so does the folder
+        with suppress(OSError):  # The folder of a stage stays if it has other files.
             if path.parent.parent == RAW.parent:
                 path.parent.rmdir()
 
@@ -199,16 +204,16 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git prints; None if git is not installed or this folder is in no repository.
+    """Return what git prints. Return None if git does not work here, for example if it is missing.
 
-    Raises UserError if git starts but its command fails.
+    Raises UserError if git works but the command fails.
     """
     try:
         done = git(*arguments)
     except GitError:
         return None
     if done.returncode != 0:
-        raise UserError(f"git {arguments[0]} fails; fix that first. Received: {reason(done)}")
+        raise UserError(f"`git {arguments[0]}` fails; fix this error. Received: {reason(done)}")
     return done.stdout
 
 

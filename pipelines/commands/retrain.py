@@ -1,8 +1,8 @@
 """Options of `fovea retrain` → one run of the Prefect flow, and its exit status.
 
 The flow runs in another process, in its own session of the operating system. Ctrl-C in the terminal
-does not reach this session, so Prefect's temporary server keeps running. This process sends the
-interrupt to the flow only, and the flow can still report its end to the server.
+does not reach this session, so Prefect's temporary server keeps running. The first process sends
+SIGINT only to the process of the flow. So the flow can still report its end to the server.
 """
 
 import signal
@@ -27,30 +27,31 @@ class Options:
     commit: bool
 
     def check(self) -> None:
-        """Raise UserError if two options contradict each other, or if a needed option is absent."""
+        """Raise UserError if two options contradict each other, or if one needs `--from`."""
         given = ["--branch"] * (self.branch is not None) + ["--no-commit"] * (not self.commit)
         if self.start_from is None and given:
             raise UserError(
-                "nothing is committed without `--from champion`, so --branch and --no-commit "
-                f"need it. Received: {' and '.join(given)} alone"
+                "add `--from champion`, or leave out --branch and --no-commit, because without it "
+                f"nothing is committed. Received: {' and '.join(given)} alone"
             )
         if self.branch is not None and not self.commit:
             raise UserError(
-                "a branch is there to commit on; leave --branch or --no-commit away. Received: both"
+                "leave out --branch or --no-commit, because a branch is only for commits. "
+                "Received: both"
             )
 
 
 def start_apart(options: Options) -> int:
     """Run the same command line in a new session; return the exit status, 130 if interrupted.
 
-    Raises UserError, before anything runs, if two options contradict each other, or if an option is
-    given without the option that it needs.
+    Raises UserError, before the flow starts, if two options contradict each other, or if an option
+    needs `--from`.
     """
     options.check()
     again = [sys.executable, "-m", "pipelines.commands.fovea", *sys.argv[1:], "--apart"]
     status = run_apart(again)
     if status == INTERRUPTED:
-        print("retrain interrupted; run it again to go on", file=sys.stderr)  # noqa: T201
+        print("retraining was interrupted; run `fovea retrain` again to continue", file=sys.stderr)  # noqa: T201
     return status
 
 

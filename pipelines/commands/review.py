@@ -1,4 +1,8 @@
-"""The registry's challenger, champion and decisions → tables for a reviewer."""
+"""The registry's challenger, champion and decisions → tables for a reviewer.
+
+The champion is the version with the alias `champion`. The challenger is the version that may
+replace it. The verdict says whether it should: promote, hold or reject.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,7 +19,7 @@ CLASSES_SHOWN = 30
 
 
 def show_review(name: str) -> None:
-    """Print the metrics of challenger and champion, the verdict, and the next commands.
+    """Print the metrics of challenger and champion, the verdict, and commands to type next.
 
     name: the name of the registered model. Raises UserError if MLflow does not answer.
     """
@@ -23,7 +27,9 @@ def show_review(name: str) -> None:
     proposed, reigning = challenger(name), champion(name)
     if proposed is None:
         standing = f"version {reigning.number} is the champion" if reigning else "no champion yet"
-        show_lines(f"{name} has no challenger; {standing}. `dvc repro` registers the next one.")
+        show_lines(
+            f"{name} has no challenger; {standing}. `dvc repro` registers the next challenger."
+        )
         return
     text = proposed.run.read_text(f"register/{name}/verdict.json")
     verdict = None if text is None else Verdict.from_tree(json.loads(text))
@@ -38,9 +44,9 @@ def show_review(name: str) -> None:
 
 
 def show_event(name: str, event: Event) -> None:
-    """Print a decision about a version, and which version is the champion after it.
+    """Print a decision about a version, and which version is the champion after the decision.
 
-    name: the name of the registered model.
+    name: the name of the registered model. event: the decision.
     """
     now = _version(event.to_version)
     stays = "stays" if event.from_version == event.to_version else "is now"
@@ -70,8 +76,8 @@ def show_history(name: str) -> None:
     if by_alias != by_record:
         show_lines(
             f"the alias champion is on {_version(by_alias)}, but the record ends with "
-            f"{_version(by_record)}: a decision was interrupted, or the alias was moved by hand; "
-            "the next promote, reject or rollback corrects it",
+            f"{_version(by_record)}: a decision was interrupted, or the alias was moved without "
+            "fovea; the next promote, reject or rollback makes the two equal",
             style="yellow",
         )
 
@@ -91,7 +97,7 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
     show_table(title, columns, rows)
     hidden = len(verdict.comparison) - len(rows)
     if hidden:
-        show_lines(f"and {hidden} more classes, whose recall fell less, or rose")
+        show_lines(f"and {hidden} more classes with better results than these classes")
 
 
 def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
@@ -110,8 +116,9 @@ def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
 def _rows_to_show(rows: Sequence[Comparison]) -> list[Comparison]:
     """Return the rows of all overall metrics, and of at most `CLASSES_SHOWN` classes.
 
-    These are the classes whose recall fell most. If there is no champion, they are the classes with
-    the lowest recall. The order of the rows stays.
+    If there is a champion, the classes are the classes whose recall fell most compared with the
+    champion's recall. Otherwise they are the classes with the lowest recall. The order of the rows
+    stays.
     """
     classes = [row for row in rows if row.class_name is not None]
     worst = sorted(classes, key=_change)[:CLASSES_SHOWN]
@@ -127,13 +134,13 @@ def _warnings(proposed: Version, reigning: Version | None, compared: bool) -> It
     now = str(reigning.number) if reigning else "none"
     then = proposed.tags.get("compared_with", "none")
     if not compared:
-        yield "the model's run no longer has the metrics that the verdict is based on"
+        yield "MLflow's run of the model no longer has the metrics of the verdict"
     if reigning is not None and reigning.number == proposed.number:
         yield "the challenger is the champion itself"
     elif now != then:
         yield (
-            f"the verdict compares with {_champion(then)}, and now {_champion(now)} is the "
-            "champion: `dvc repro --force --single-item register` makes a new verdict"
+            f"the champion has changed since the verdict, from {_champion(then)} to "
+            f"{_champion(now)}: `dvc repro --force --single-item register` makes a new verdict"
         )
 
 

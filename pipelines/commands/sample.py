@@ -23,8 +23,8 @@ IMAGES = {"digits": 1_797}
 def write_sample(name: str) -> None:
     """Write all images of the sample into data/raw, and run `dvc add`.
 
-    name: a key of `SAMPLES`. If the process is killed, data/raw has none of the images or all of
-    them. Raises UserError if the current folder is not the root of a repository, if data/raw is not
+    name: a key of `SAMPLES`. If the process is killed, data/raw has all of the images or no image.
+    Raises UserError if the current folder is not the root of a repository, if data/raw is not
     empty, if data/raw.dvc exists, or if DVC fails.
     """
     check_root()
@@ -49,7 +49,7 @@ def _check_free(folder: Path) -> None:
     elif folder.is_dir() and any(folder.iterdir()):
         problem = f"{sum(1 for _ in folder.iterdir())} entries"
     elif tracked.exists():
-        problem = f"{tracked}, so DVC has its images; `dvc checkout` or `dvc pull` brings them back"
+        problem = f"{tracked}; `dvc checkout` or `dvc pull` restores the images that it names"
     else:
         return
     raise UserError(

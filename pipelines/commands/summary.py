@@ -8,7 +8,7 @@ from pipelines.formats import read_tree
 
 
 def show_summary() -> None:
-    """Print the accuracy, the version, the verdict, the path of the report, and the next commands.
+    """Print the accuracy, the version, the verdict, the path of the report, and commands to type.
 
     Raises UserError if the stage `evaluate` or `register` has not run yet, or if MLflow does not
     answer.

@@ -1,6 +1,6 @@
-"""MLflow's store → MLflow's page for the browser, until Ctrl-C.
+"""MLflow's store → MLflow's page for the browser.
 
-After Ctrl-C, every process that served the page is ended.
+The page is served until Ctrl-C. Then every process that serves the page is ended.
 """
 
 import logging
@@ -33,7 +33,7 @@ POLL_S = 0.2
 def serve(port: int) -> None:
     """Serve MLflow's page on 127.0.0.1 until Ctrl-C or SIGTERM.
 
-    If MLFLOW_TRACKING_URI does not name an sqlite file, the page is not served. Only the address of
+    If MLFLOW_TRACKING_URI does not name an sqlite file, no page is served, and only the address of
     MLflow is printed.
 
     port: the first port to try; if this port is in use, the next ports are tried. Raises
@@ -52,7 +52,7 @@ def serve(port: int) -> None:
     except KeyboardInterrupt:
         log.info("MLflow's page is closed")
         return
-    raise UserError(f"MLflow's page ended by itself; {LOG} says why. Received: {page}")
+    raise UserError(f"MLflow's server ended by itself; read {LOG} for the reason. Received: {page}")
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def _server(page: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port]
     command += ["--workers", "1", "--backend-store-uri", tracking_uri()]
     command += ["--default-artifact-root", "mlruns"]
-    # Nothing here uses MLflow's background jobs, and they would start more processes.
+    # MLflow's background jobs are switched off, because Fovea does not use them.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     LOG.parent.mkdir(parents=True, exist_ok=True)
     log.debug(f"runs: {' '.join(command)}")
@@ -96,7 +96,7 @@ def _wait_until_it_answers(page: str, process: subprocess.Popen[str]) -> None:
                 return
         except OSError:
             time.sleep(POLL_S)
-    raise UserError(f"MLflow's page did not start; {LOG} says why. Received: {page}")
+    raise UserError(f"MLflow's server did not start; read {LOG} for the reason. Received: {page}")
 
 
 def _free_port(first: int) -> int:
@@ -108,7 +108,7 @@ def _free_port(first: int) -> int:
             except OSError:
                 continue
             return port
-    raise UserError(f"no free port; choose another with --port. Received: {first}")
+    raise UserError(f"no port is free; choose another port with --port. Received: {first}")
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:

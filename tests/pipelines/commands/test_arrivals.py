@@ -111,8 +111,8 @@ def test_the_summary_counts_per_class_also_below_splits() -> None:
     new = ["train/cat/1.png", "test/cat/2.png", "dog/1.jpg", "3.png", "labels.csv"]
     line = summary(new, 1, 2, ["a/.b"])
     assert line == (
-        "5 files added to data/raw (in no folder: 1, cat: 2, dog: 1); 1 of them replace "
-        "others; 2 were there already; 1 hidden file left out: a/.b"
+        "5 files added to data/raw (in no folder: 1, cat: 2, dog: 1); 1 of them "
+        "replaced old files; 2 were there already; 1 hidden file left out: a/.b"
     )
 
 

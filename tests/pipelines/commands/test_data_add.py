@@ -293,7 +293,9 @@ def test_a_disk_that_is_full_after_all_leaves_the_old_images(
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {source} was not added: File too large")
+    assert done.stderr.startswith(
+        f"error: {source} was not added; fix this error and try again: File too large"
+    )
     assert done.stderr.count("\n") == 1
     assert read(RAW) == IMAGES
     assert list(Path("data").glob(".*.part")) == []
@@ -309,7 +311,7 @@ def test_a_source_that_changes_while_it_is_copied_is_found(
         copy(source, target)
 
     monkeypatch.setattr(data_add, "_copy", copy_late)
-    assert "differs from what was read" in refused(write(tmp_path / "new", OWLS))
+    assert "a copy differs from its source" in refused(write(tmp_path / "new", OWLS))
 
 
 def start(source: Path) -> "subprocess.Popen[str]":

@@ -78,16 +78,16 @@ def test_without_a_revision_it_is_the_last_commit_with_other_images(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = run("git", "rev-parse", "first")
-    assert f"against {first[:12]}" in shown(capsys)
+    assert f"compared with {first[:12]}" in shown(capsys)
     Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n")
     commit("no other images")
-    assert f"against {first[:12]}" in shown(capsys)
+    assert f"compared with {first[:12]}" in shown(capsys)
     second = run("git", "rev-parse", "HEAD~1")
     write(RAW, {"owl/9.png": b"nine"})
     dvc("add", "--quiet", str(RAW))
     ingest()
     out = shown(capsys)
-    assert f"against {second[:12]}" in out
+    assert f"compared with {second[:12]}" in out
     assert "added: 1" in out
 
 
@@ -111,7 +111,7 @@ def test_a_manifest_older_than_the_images_is_reported(
 ) -> None:
     write(RAW, {"owl/9.png": b"nine"})
     dvc("add", "--quiet", str(RAW))
-    assert "`dvc repro ingest` brings it up to date" in shown(capsys, "first")
+    assert "not made from the current data/raw; run `dvc repro ingest`" in shown(capsys, "first")
     MANIFEST.unlink()
     with pytest.raises(UserError, match="run `dvc repro ingest` first"):
         show_difference("first", as_json=False)
@@ -148,7 +148,7 @@ def test_an_unknown_revision_is_one_sentence(revision: str, repository: Path) ->
 
 
 def test_a_revision_without_images_is_one_sentence(repository: Path) -> None:
-    assert "whose dvc.lock has a manifest" in sentence("first~1")
+    assert "its dvc.lock must have a manifest" in sentence("first~1")
 
 
 def test_without_git_it_is_one_sentence(
@@ -166,7 +166,7 @@ def test_without_git_it_is_one_sentence(
 
 def test_without_other_images_it_is_one_sentence(repository: Path) -> None:
     run("git", "checkout", "--quiet", "first")
-    assert "no earlier commit has other images" in sentence()
+    assert "no commit has images that differ" in sentence()
 
 
 def test_in_a_shallow_clone_the_error_says_how_to_get_the_rest(
@@ -185,7 +185,7 @@ def test_before_the_first_commit_it_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     make_repository(tmp_path / "new")
     monkeypatch.chdir(tmp_path / "new")
-    assert "no earlier commit" in sentence()
+    assert "no commit has images that differ" in sentence()
     assert "git knows no revision" in sentence("HEAD")
     assert revisions.previous_manifest() is None
 

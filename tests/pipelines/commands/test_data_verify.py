@@ -89,7 +89,9 @@ def test_damage_in_the_cache_is_healed_from_the_workspace(
     intact = everything()
     flip(cached(CAT))
     assert verify_data(heal=True)
-    assert "healed in the cache, from the workspace: data/raw/cat/1.png" in capsys.readouterr().out
+    assert (
+        "repaired in DVC's cache, from the workspace: data/raw/cat/1.png" in capsys.readouterr().out
+    )
     assert everything() == intact
     assert cached(CAT).stat().st_mode & 0o777 == 0o444
     assert verify_data(heal=False)
@@ -105,8 +107,8 @@ def test_damage_in_both_is_healed_from_the_remote(
     assert everything() != intact
     assert verify_data(heal=True)
     out = capsys.readouterr().out
-    assert "healed in the cache, from the remote: data/raw/dog/2.png" in out
-    assert "restored from the cache: data/raw/dog/2.png" in out
+    assert "repaired in DVC's cache, from the remote: data/raw/dog/2.png" in out
+    assert "restored from DVC's cache: data/raw/dog/2.png" in out
     assert everything() == intact
     assert verify_data(heal=False)
     assert dvc_prints("status", "--quiet") == ""
@@ -121,7 +123,7 @@ def test_damage_in_the_workspace_is_found_though_dvc_sees_nothing_and_is_brought
     assert not verify_data(heal=False)
     assert "damaged in the workspace" in capsys.readouterr().out
     assert verify_data(heal=True)
-    assert "restored from the cache: data/raw/dog/2.png" in capsys.readouterr().out
+    assert "restored from DVC's cache: data/raw/dog/2.png" in capsys.readouterr().out
     assert everything() == intact
 
 
@@ -282,7 +284,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_everything_as_it_was(
     before = everything()
     part = dvc_files.cache_folder() / f".healed.{os.getpid()}.part"
     monkeypatch.setattr(healing, "undo_unfinished", lambda: part.symlink_to("/dev/full"))
-    with pytest.raises(UserError, match=r"healing has stopped.*Received: No space left"):
+    with pytest.raises(UserError, match=r"the repair has stopped.*Received: No space left"):
         verify_data(heal=True)
     assert everything() == before
 

@@ -241,7 +241,7 @@ def test_review_shows_both_metric_by_metric_with_intervals(
     assert "−0.010 (−0.030 – +0.020)" in out
     assert "recall of [red] glass" in out
     assert "verdict: hold" in out
-    assert "now version" not in out
+    assert "has changed since the verdict" not in out
 
 
 def test_review_warns_where_the_champion_is_another_one_by_now(
@@ -249,7 +249,7 @@ def test_review_warns_where_the_champion_is_another_one_by_now(
 ) -> None:
     fovea("promote", "1", "--reason", "the first")
     _, out, _ = fovea("review")
-    assert "compares with no champion, and now version 1 is the champion" in out
+    assert "has changed since the verdict, from no champion to version 1" in out
 
 
 def test_review_without_a_challenger_says_so(fovea: Command) -> None:

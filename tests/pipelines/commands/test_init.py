@@ -181,7 +181,7 @@ def test_results_of_unknown_images_stop_it_and_stay(demo: Path) -> None:
     for name in (f"{RAW}.dvc", "dvc.lock"):
         Path(name).unlink()
     before = read(Path("data"))
-    refused(photos, r"nothing shows which images they are of; .*Received: data/")
+    refused(photos, r"nothing shows from which images they were made; .*Received: data/")
     assert read(Path("data")) == before
 
 
@@ -309,7 +309,7 @@ def test_a_name_stays_the_name_that_was_given(name: str, tmp_path: Path) -> None
         (("photos", "birds", "recall=2", False), r"^register\.floors\.recall .*Received: 2\.0$"),
         (("photos", "birds", "f1=0.2", False), r"^register\.floors\.f1 is not a known key"),
         (("photos", "birds", "recall", False), r"names and numbers.*Received: 'recall'$"),
-        (("digits", None, "", True), r"--gpu is for the card photos\. Received: --card digits"),
+        (("digits", None, "", True), r"--gpu only with the card photos\. Received: --card digits"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(options: tuple[str, str, str, bool], sentence: str) -> None:
