@@ -1,7 +1,8 @@
 """The name of a file that a stage writes → the path of the file.
 
 Stages exchange data only through these files. Paths are relative to the repository's root, where
-every command runs. pipelines/formats.py reads and writes these files.
+every command runs. pipelines/formats.py reads and writes the tables and the JSON, YAML and text
+files.
 """
 
 from pathlib import Path

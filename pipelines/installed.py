@@ -89,8 +89,8 @@ def check_installed(group_file: Path) -> None:
     other = differences(group_file.read_text(encoding="utf-8"))
     if other:
         raise UserError(
-            f"install the packages that {group_file} lists, by `make set-up` or "
-            "`uv pip install --no-deps -r requirements.lock`. "
+            "run `make set-up` or `uv pip install --no-deps -r requirements.lock` to install the "
+            f"packages that {group_file} lists. "
             f"Received: {', '.join(map(str, other))}"
         )
 

@@ -1,7 +1,8 @@
 """model, predictions, test images, champion → a registered model version, and verdict.json.
 
 The champion is the version of the registered model that has the alias `champion`. The challenger is
-the version that may replace the champion. The verdict is promote, hold or reject.
+the version that may replace the champion. The verdict is the advice to promote, hold or reject the
+challenger.
 """
 
 import logging

@@ -35,8 +35,8 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
     """Run the study that params.yaml describes, and write its results.
 
     With `search.trials: 0` no study runs, and training uses the values in params.yaml.
-    A study raises UserError if an earlier stage has not run, if weights are missing, if MLflow does
-    not answer, or if no trial is completed.
+    With more trials, UserError is raised if an earlier stage has not run, if weights are missing,
+    if MLflow does not answer, or if no trial is completed.
     """
     written = Hyperparameters(model=model, train=train)
     trials: list[Trial] = []

@@ -27,8 +27,8 @@ def run(seed: int, split: Split) -> None:
     links = read_table(artifacts.DUPLICATES)
 
     leaks = given_leaks(accepted, links, split, seed)
-    # The table is written before check_given, because check_given may stop the run with an error
-    # that refers to the table.
+    # The table of leaks is written before check_given is called, because check_given may stop the
+    # run with an error that names this file.
     write_table(artifacts.LEAKS, leaks)
     check_given(leaks, split, artifacts.LEAKS)
 

@@ -45,8 +45,8 @@ def run(seed: int, model: Model, train: Train) -> None:
 def _epoch_logger(tracked: Run) -> OnEpoch:
     """Return a function that logs the metrics of an epoch to MLflow.
 
-    The step in MLflow is the number of the epoch. The number starts at 1. The second
-    phase of the training continues the numbers of the first phase.
+    The step in MLflow is the number of the epoch. The number starts at 1. The second phase of the
+    training continues the numbers of the first phase.
     """
     epochs = count(1)
 

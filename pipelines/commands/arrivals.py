@@ -43,7 +43,8 @@ def targets(names: Sequence[str], into: PurePosixPath, raw: Path) -> dict[str, s
         above = "/".join(wrapper)
         log.info(
             f"every file is in {above}/. This folder seems to contain the whole data set and not a "
-            f"class, so it is left out of the new paths. For a class, use --into {above}"
+            f"class, so it is left out of the new paths. If {above} is a class, add the files with "
+            f"--into {above}"
         )
     parts_of = {name: PurePosixPath(name).parts for name in names}
     return {
@@ -75,7 +76,7 @@ def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
 
 
 def summary(new: Sequence[str], replaced: int, known: int, skipped: Sequence[str]) -> str:
-    """Return a line that says how many files were added, were in data/raw already, were left out.
+    """Return a line that says how many files were added, known and skipped.
 
     new: the paths below data/raw of the added files. replaced: the number of added files that
     replaced an old file. known: the number of files that were not added, because data/raw had them
@@ -110,8 +111,8 @@ def alike_names(new: Iterable[str], existing: Iterable[str]) -> Iterator[str]:
         names = count_text(len(pairs), "name")
         yield (
             f"{names} {verb} there twice, with different capitals or different Unicode forms of a "
-            "letter; macOS and Windows keep only one of the two files, so rename one, such as: "
-            f"{' and '.join(pairs[0])}"
+            "letter; macOS and Windows keep only one of the two files, so rename one (first pair: "
+            f"{' and '.join(pairs[0])})"
         )
 
 

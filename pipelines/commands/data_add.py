@@ -108,7 +108,7 @@ def _source(path: Path) -> Path:
     """
     source, raw = path.resolve(), RAW.resolve()
     if not source.is_dir() and not source.is_file():
-        raise UserError(f"no such folder, file or archive; give the path of one. Received: {path}")
+        raise UserError(f"no such folder, file or archive; give another path. Received: {path}")
     if source == raw or raw in source.parents or source in raw.parents:
         raise UserError(
             f"{RAW} cannot be added to itself; `dvc add {RAW}` tracks what you changed in it. "
@@ -190,8 +190,9 @@ def _plan(arrival: Arrival, existing: tuple[str, ...], replace_others: bool) -> 
     others = [name for name in both if not equal[name]]
     if others and not replace_others:
         raise UserError(
-            f"{RAW} already has files with other content for {len(others)} of the names; rename "
-            f"the new files, or overwrite the old files with --replace. Received: {others[0]}"
+            f"{len(others)} of the new files have the name of a file in {RAW} with other content; "
+            "rename the new files, or overwrite the old files with --replace. "
+            f"Received: {others[0]}"
         )
     known = tuple(name for name in both if equal[name])
     new = tuple(sorted(set(arrival.files) - set(known)))

@@ -1,4 +1,8 @@
-"""A commit → what changed in the images since this commit, as tables or as JSON."""
+"""A commit → what changed in the images since this commit, as tables or as JSON.
+
+The manifest of the commit is compared with the current manifest. A manifest is the table of all
+images that the stage `ingest` writes.
+"""
 
 import json
 import tempfile

@@ -1,4 +1,6 @@
-"""The tracked files of the workspace and DVC's objects → a list of damage; --heal repairs it.
+"""Files that DVC tracks, and DVC's cache → a list of what is damaged, changed or missing.
+
+The option --heal repairs damage.
 
 An object is a file in DVC's cache whose name is the md5 of its content. A listing is an object that
 names the files of a folder; its name ends in `.dir`.

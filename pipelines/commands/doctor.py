@@ -2,7 +2,7 @@
 
 The workspace is the folder of dvc.yaml and params.yaml. No check changes images, params, results or
 the git repository. If a check raises an error, the error is its finding. Two checks do the first
-steps of a run, because only in this way they can find errors of these steps: `mlflow` creates the
+steps of a run, because this is the only way to find the errors of these steps: `mlflow` creates the
 experiment in an existing store of MLflow, and `weights` downloads missing weights.
 """
 
@@ -79,7 +79,7 @@ def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:
         return Check(name, "fail", str(error))
     except Exception as error:
         finding = f"this check failed: {type(error).__name__}: {error}"
-        return Check(name, "warn", finding, "read this error; the other checks were done")
+        return Check(name, "warn", finding, "read this error; the other checks are complete")
 
 
 def _packages(root: Path) -> Check:

@@ -4,7 +4,8 @@ Each command has a help text with an example. A command imports its modules only
 `fovea --help` is quick.
 
 The registry has numbered versions of a model. The champion is the version with the alias
-`champion`. The challenger is the version that may replace it. The verdict says whether it should.
+`champion`. The challenger is the version that may replace the champion. The verdict is the
+advice to promote, hold or reject the challenger.
 """
 
 import sys
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 
 data = typer.Typer(
-    help="Add images, see what changed, and check that every byte is as it was recorded.",
+    help="Add images, show what has changed, and find and repair damaged files.",
     no_args_is_help=True,
     epilog="Example: fovea data add photos.zip, fovea data diff, fovea data verify",
 )
@@ -37,7 +38,7 @@ VersionArgument = Annotated[
     typer.Argument(metavar="VERSION", help="A number or an alias. Default: the challenger."),
 ]
 Reason = Annotated[
-    str, typer.Option("--reason", help="The reason, in a sentence; the registry stores it.")
+    str, typer.Option("--reason", help="The reason in one sentence, for the registry.")
 ]
 
 
@@ -194,9 +195,10 @@ def diff(
 ) -> None:
     """Show which images were added, removed, relabelled, moved or changed since a revision.
 
-    The command compares manifests, so first run `dvc repro ingest` if images
-    have changed. Images are compared by content: a file with a new name counts
-    as moved, and a file in another class folder counts as relabelled.
+    The command compares the tables of images that the stage `ingest` writes.
+    So if images have changed, first run `dvc repro ingest`. Images are compared
+    by content: a file with a new name counts as moved, and a file in another
+    class folder counts as relabelled.
     """
     from pipelines.commands.data_diff import show_difference
 
@@ -209,11 +211,11 @@ def verify(
 ) -> None:
     """Read all tracked files and DVC's cache, and list what differs from DVC's records.
 
-    With --heal, a file of the cache is repaired from the file in this folder,
-    or from the DVC remote. A file outside of the cache is repaired only if DVC
-    sees no change of its inode, time or size. An edit changes at least one of
-    them, so edited files are only listed. Exits with 1 if damage is left, or if
-    files of data/raw are changed or missing.
+    With --heal, a file of the cache is repaired from the same file outside of
+    the cache, or from the DVC remote. A file outside of the cache is repaired
+    only if DVC sees no change of its inode, time or size. An edit changes at
+    least one of them, so edited files are only listed. Exits with 1 if damage
+    is left, or if files of data/raw are changed or missing.
     """
     from pipelines.commands.data_verify import verify_data
 

@@ -45,7 +45,7 @@ NAMES = {"photos": "the card for photographs", "digits": "the demo's card"}
 
 
 def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> None:
-    """Write params.yaml from a card; for photographs, remove the demo's images and results first.
+    """Write params.yaml from a card; for photographs, then remove the demo's images and results.
 
     card: `photos` or `digits`. name: the name of the registered model. With None, the card
     `digits` keeps its own name, and for `photos` the user is asked. floors, gpu: see `card_text`.

@@ -1,8 +1,8 @@
 """Options of `fovea retrain` → one run of the Prefect flow, and its exit status.
 
 The flow runs in another process, in its own session of the operating system. Ctrl-C in the terminal
-does not reach this session, so Prefect's temporary server keeps running. The first process sends
-SIGINT only to the process of the flow. So the flow can still report its end to the server.
+does not reach this session, so Prefect's temporary server keeps running. The process of the command
+sends SIGINT only to the process of the flow. So the flow can still report its end to the server.
 """
 
 import signal
@@ -31,8 +31,8 @@ class Options:
         given = ["--branch"] * (self.branch is not None) + ["--no-commit"] * (not self.commit)
         if self.start_from is None and given:
             raise UserError(
-                "add `--from champion`, or leave out --branch and --no-commit, because without it "
-                f"nothing is committed. Received: {' and '.join(given)} alone"
+                "add `--from champion`, or leave out --branch and --no-commit, because nothing is "
+                f"committed without `--from champion`. Received: {' and '.join(given)} alone"
             )
         if self.branch is not None and not self.commit:
             raise UserError(

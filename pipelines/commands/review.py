@@ -1,7 +1,7 @@
 """The registry's challenger, champion and decisions → tables for a reviewer.
 
 The champion is the version with the alias `champion`. The challenger is the version that may
-replace it. The verdict says whether it should: promote, hold or reject.
+replace the champion. The verdict is the advice to promote, hold or reject the challenger.
 """
 
 import json
@@ -77,7 +77,7 @@ def show_history(name: str) -> None:
         show_lines(
             f"the alias champion is on {_version(by_alias)}, but the record ends with "
             f"{_version(by_record)}: a decision was interrupted, or the alias was moved without "
-            "fovea; the next promote, reject or rollback makes the two equal",
+            "fovea; the next promote, reject or rollback makes the alias and the record agree",
             style="yellow",
         )
 
@@ -97,7 +97,7 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
     show_table(title, columns, rows)
     hidden = len(verdict.comparison) - len(rows)
     if hidden:
-        show_lines(f"and {hidden} more classes with better results than these classes")
+        show_lines(f"and {hidden} more classes, with better results than the classes above")
 
 
 def _next_commands(number: int, decision: str) -> tuple[str, str, str]:

@@ -55,8 +55,9 @@ def undo_unfinished() -> None:
 
 
 def replace_object(name: str, intact: Path) -> bool:
-    """Copy the file `intact` into the cache as the object `name`, if the md5 of the file is `name`.
+    """Copy the file `intact` into the cache as the object `name`.
 
+    Nothing is copied if the md5 of the file is not the name of the object (without `.dir`).
     Returns whether the object was replaced. Raises OSError if writing fails.
     """
     path = dvc_files.object_path(name)
@@ -139,7 +140,7 @@ def _return_object(name: str) -> None:
 
 
 def _replace(path: Path, intact: Path, temporary: Path, name: str, mode: int) -> bool:
-    """Copy the file `intact` to `path`, if the md5 of the file is `name`.
+    """Copy the file `intact` to `path`, if the md5 of the file is `name` without `.dir`.
 
     Nothing is copied if `intact` is missing or not readable. Returns whether the file was copied.
     Raises OSError if writing fails.

@@ -44,7 +44,8 @@ def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Ite
     When the workspace is locked, wait until no DVC process runs a stage in the workspace. Remove
     DVC's file .dvc/tmp/rwlock if a killed DVC left it.
 
-    command: a description of this process. Processes that wait for this process show it.
+    command: a description of this process. Processes that wait for this process show this
+    description.
     say: a function that is called with each message. A message says, for example, which process
     this process waits for.
     Yields the file descriptor of the lock. A child process that inherits the descriptor keeps the

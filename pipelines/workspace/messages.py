@@ -22,8 +22,7 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
 def show_messages(stage: str = "", level: int = NORMAL) -> None:
     """Print messages of `level` and above.
 
-    stage: the name of the stage that runs. If it is not empty, each message begins with this
-    name.
+    stage: the name of the stage that runs. If the name is not empty, each message begins with it.
     """
     handler = _StandardOutput()
     handler.setFormatter(logging.Formatter(f"{stage}: %(message)s" if stage else "%(message)s"))

@@ -1,4 +1,7 @@
-"""A commit → the images and the manifest of this commit, read from git and DVC's cache."""
+"""A commit → the images and the manifest of this commit, read from git and DVC's cache.
+
+The manifest is the table of all images that the stage `ingest` writes.
+"""
 
 import io
 from dataclasses import dataclass
@@ -15,8 +18,8 @@ from pipelines.workspace.git import GitError, git
 TRACKED = "data/raw.dvc"
 LOCK = "dvc.lock"
 RAW = "data/raw"
-# If several commits have the same images, a manifest that was made from these images is searched in
-# at most this many of the commits.
+# At most this many commits with the same images are read to find a manifest that was made from
+# these images.
 COMMITS_SEARCHED = 20
 
 

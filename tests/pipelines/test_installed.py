@@ -28,8 +28,8 @@ def test_another_version_stops_in_one_sentence_that_says_what_to_do(tmp_path: Pa
     with pytest.raises(UserError) as error:
         check_installed(path)
     assert str(error.value) == (
-        f"install the packages that {path} lists, by `make set-up` or "
-        "`uv pip install --no-deps -r requirements.lock`. "
+        "run `make set-up` or `uv pip install --no-deps -r requirements.lock` to install the "
+        f"packages that {path} lists. "
         f"Received: numpy {NUMPY} instead of 1.0"
     )
 

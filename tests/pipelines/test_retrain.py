@@ -289,9 +289,7 @@ def test_ctrl_c_in_a_terminal_ends_the_flow_and_its_temporary_server(
     log, _ = flow.communicate(timeout=30)
     assert time.monotonic() - cancelled < 12, log
     assert flow.returncode == 130
-    assert log.rstrip().endswith(
-        "retraining was interrupted; run `fovea retrain` again to continue"
-    )
+    assert log.rstrip().endswith("was interrupted; run `fovea retrain` again to continue")
     assert "ConnectError" not in log
     assert not group_lives(group)
 
@@ -381,15 +379,9 @@ def test_with_no_commit_the_version_is_written_and_without_from_nothing_is(
 
 def test_options_that_contradict_each_other_are_refused_before_the_flow(tmp_path: Path) -> None:
     for options, sentence in {
-        ("--branch", "warm"): "nothing is committed. Received: --branch alone",
-        ("--no-commit",): "nothing is committed. Received: --no-commit alone",
-        (
-            "--from",
-            "champion",
-            "--branch",
-            "warm",
-            "--no-commit",
-        ): "leave out --branch or --no-commit",
+        ("--branch", "warm"): "without `--from champion`. Received: --branch alone",
+        ("--no-commit",): "without `--from champion`. Received: --no-commit alone",
+        ("--from", "champion", "--branch", "warm", "--no-commit"): "out --branch or --no-commit",
     }.items():
         done = subprocess.run([*FOVEA_RETRAIN, *options], capture_output=True, text=True)
         assert done.returncode == 1
