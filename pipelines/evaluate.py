@@ -67,7 +67,7 @@ def _check_classes(classifier: Classifier, statistics: Mapping[str, Any]) -> Non
     if classifier.class_names != prepared:
         raise UserError(
             "the model must have the classes of the prepared data; run `dvc repro train`. "
-            f"Received: {', '.join(classifier.class_names)} against {', '.join(prepared)}"
+            f"Received: model {', '.join(classifier.class_names)}; data {', '.join(prepared)}"
         )
 
 

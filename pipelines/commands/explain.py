@@ -63,8 +63,7 @@ def _start(version: Version) -> str:
     """Return a text that says from which weights the training started.
 
     The text is `none` (random weights), `imagenet`, `not recorded`, or the sha256 of a .keras file.
-    If the file is the file of a version of the same registered model, the text also names this
-    version.
+    If a version of the same registered model has this file, the text also names this version.
     """
     start = version.tags.get("started_from", MISSING)
     origins = [other for other in versions(version.name) if other.model_id == start]

@@ -1,4 +1,4 @@
-"""A command → its exit status; Ctrl-C reaches only the command, not the servers that it started.
+"""A command → its exit status. Ctrl-C reaches only the command, not its child processes.
 
 After Ctrl-C, a terminal sends SIGINT to all processes that run in its foreground. Without this
 module, Prefect's temporary server would also get SIGINT and end at once. The flow would then try

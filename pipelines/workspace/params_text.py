@@ -51,7 +51,7 @@ def read_tree(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
-        raise UserError(f"{PARAMS} is not valid YAML: {problem}") from None
+        raise UserError(f"{PARAMS} is not valid YAML; correct it. Received: {problem}") from None
 
 
 def _holds(text: str, tree: Any) -> bool:
