@@ -1,8 +1,10 @@
 """What every test may ask for: the demo's params, and the datasets beside it."""
 
 import signal
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +43,28 @@ def _messages() -> None:
 def params() -> Params:
     """The demo's card, whatever the repository's params.yaml says by now."""
     return read_params(DIGITS)
+
+
+@pytest.fixture(scope="module")
+def tiny_backbone() -> Iterator[None]:
+    """Build a network of two convolutions for `compact`, whose thirteen take seconds to compile."""
+    from components.model import backbones
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "_compact", _two_convolutions)
+        yield
+
+
+def _two_convolutions(pixels: Any, width: float) -> Any:
+    from keras import layers
+
+    hidden = pixels
+    for name, filters in (("lower", 24), ("upper", 96)):
+        filters = round(filters * width)
+        hidden = layers.Conv2D(filters, 3, 2, use_bias=False, name=f"{name}_conv")(hidden)
+        hidden = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(hidden)
+        hidden = layers.ReLU(name=f"{name}_relu")(hidden)
+    return layers.GlobalAveragePooling2D(name="pool")(hidden)
 
 
 @pytest.fixture(scope="session")

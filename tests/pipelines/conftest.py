@@ -51,6 +51,7 @@ def prepared(
     params: Params,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    tiny_backbone: None,
 ) -> Hyperparameters:
     """A workspace in which train can run, and hyperparameters small enough for a test."""
     workspace(digits_folder, tmp_path, monkeypatch)

@@ -71,14 +71,15 @@ def test_a_second_search_on_the_same_inputs_trains_nothing(
     three_trials,
     monkeypatch,
 ):
-    search.run(17, prepared.model, prepared.train, three_trials)
+    one_trial = three_trials.model_copy(update={"trials": 1})
+    search.run(17, prepared.model, prepared.train, one_trial)
     first = artifacts.TRIALS.read_bytes()
 
     def never(*arguments):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(search, "train_classifier", never)
-    search.run(17, prepared.model, prepared.train, three_trials)
+    search.run(17, prepared.model, prepared.train, one_trial)
     assert artifacts.TRIALS.read_bytes() == first
 
 

@@ -9,7 +9,7 @@ from tests.components.splits.split_tables import Case, belong, split, tried, unl
 
 def test_folds_hold_together_what_belongs_together() -> None:
     folded = aside = 0
-    for case in map(Case, range(0, 60)):
+    for case in map(Case, range(30)):
         splits = tried(case.after, folds=4)
         if splits is None:
             continue
@@ -22,8 +22,8 @@ def test_folds_hold_together_what_belongs_together() -> None:
         numbers = np.array([fold[image.path] for image in inside])
         assert not (belong(inside) & (numbers[:, None] != numbers)).any(), case.seed
         folded, aside = folded + len(inside), aside + len(case.after) - len(rows)
-    assert folded > 2000
-    assert aside > 100
+    assert folded > 1000
+    assert aside > 50
 
 
 def test_folds_are_even_in_every_class_and_do_not_follow_the_splits() -> None:

@@ -7,6 +7,11 @@ from components.params.hyperparameters import Hyperparameters
 from components.training_set.examples import Balance, Data, Examples
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_backbone(tiny_backbone: None) -> None:
+    """Every training costs the compilation of its network."""
+
+
 @pytest.fixture(scope="session")
 def data() -> Data:
     generator = np.random.default_rng(1)

@@ -275,6 +275,6 @@ def test_freezing_leaves_the_upper_share_trainable(first):
     backbone = read_classifier(first.file).backbone
     freeze(backbone, 0.5, hold_normalization=True)
     trainable = {layer.name: layer.trainable for layer in backbone.layers if layer.weights}
-    assert not trainable["stem"]
-    assert trainable["stage3_block2_conv2"]
-    assert not trainable["last_norm"]
+    assert not trainable["lower_conv"]
+    assert trainable["upper_conv"]
+    assert not trainable["upper_norm"]
