@@ -12,6 +12,7 @@ import pytest
 
 from components.errors import UserError
 from components.files import sha256
+from components.tracking import connection
 from pipelines import artifacts
 from pipelines.evaluate import run
 from pipelines.formats import read_tree, write_table, write_tree
@@ -125,6 +126,7 @@ def test_an_unreachable_mlflow_stops_the_stage_before_any_work(workspace, quick,
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setattr(connection, "REMOTE_LIMIT_S", 1.0)
         start = time.monotonic()
         with pytest.raises(UserError, match=address):
             run(seed=1, evaluate=quick)

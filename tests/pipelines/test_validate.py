@@ -102,6 +102,7 @@ def test_no_label_is_doubted_without_a_backbone(
     assert json.loads(artifacts.VALIDATION_REPORT.read_text())["label_errors"] is None
 
 
+@pytest.mark.slow
 def test_wrong_labels_of_photographs_are_among_the_first_suspects(
     shared: Path, tmp_path: Path
 ) -> None:

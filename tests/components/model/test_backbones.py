@@ -74,6 +74,7 @@ def test_missing_imagenet_weights_name_the_file_looked_for(tmp_path):
     assert f"Looked for: {file}" in run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "width"), [("mobilenet", 0.25), ("mobilenet_v2", 0.35)])
 def test_published_imagenet_weights_have_the_content_that_the_list_names(backbone, width, shared):
     built = run_python(BUILD, backbone, width, keras_home=shared / "keras")
@@ -93,6 +94,7 @@ def test_imagenet_weights_of_other_content_are_refused_by_both_sha256(tmp_path):
     assert str(tmp_path / "models") in sentence
 
 
+@pytest.mark.slow
 def test_imagenet_weights_without_a_known_sha256_are_logged_with_theirs(tmp_path):
     (tmp_path / "models").mkdir()
     file = tmp_path / "models" / "mobilenet_5_0_224_tf_no_top.h5"

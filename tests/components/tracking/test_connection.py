@@ -113,6 +113,7 @@ def test_retries_that_the_user_asked_for_do_not_stretch_the_limit(
 def test_a_password_in_the_address_is_not_shown(
     workspace: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connection, "REMOTE_LIMIT_S", 1.0)
     sentence = failure(f"http://ann:s3cret@127.0.0.1:{closed_port}", monkeypatch)
     assert "s3cret" not in sentence
     assert f"Received: http://127.0.0.1:{closed_port}" in sentence

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from components.registry.versions import register_version
+from components.tracking import connection
 from components.tracking.runs import start_run
 from pipelines import artifacts
 from pipelines.commands.fovea import main
@@ -175,6 +176,7 @@ def test_an_unreachable_mlflow_is_one_sentence(
         taken.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        monkeypatch.setattr(connection, "REMOTE_LIMIT_S", 1.0)
         status, _, err = fovea("review")
     assert status == 1
     assert err.startswith("error: MLflow cannot be used")

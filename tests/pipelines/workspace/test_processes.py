@@ -65,7 +65,15 @@ def test_the_environment_starts_with_this_interpreter() -> None:
     assert said == [str(Path(sys.executable).with_name("python")), "x 1"]
 
 
-def test_an_exception_ends_even_processes_deaf_to_signals(tmp_path: Path) -> None:
+def test_the_signals_leave_two_of_ten_seconds_for_what_is_killed() -> None:
+    assert sum(patience_s for _, patience_s in processes.PATIENCE_S) <= 10 - 2
+
+
+def test_an_exception_ends_even_processes_deaf_to_signals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = ((how, 0.5) for how, _ in processes.PATIENCE_S)
+    monkeypatch.setattr(processes, "PATIENCE_S", tuple(patience))
     script = tmp_path / "stubborn.py"
     script.write_text(STUBBORN)
     groups: list[int] = []
