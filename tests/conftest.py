@@ -21,7 +21,7 @@ show_messages()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# First, because the plugin that shares out the tests reads the groups in a hook of the same name.
+# First, because pytest-xdist reads the groups in a hook of the same name.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the tests out to two workers by file, and the end-to-end tests, which share a
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "end_to_end" not in item.path.parts)
     for item in items:
         together = item.path.parent if "end_to_end" in item.path.parts else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together)))
+        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(ROOT))))
 
 
 @pytest.fixture(autouse=True)

@@ -50,7 +50,9 @@ def test_the_model_is_registered_as_challenger_with_its_lineage(first_generation
 @pytest.mark.parametrize(
     ("file", "stages"),
     [
-        ("components/evaluation/metrics.py", ["evaluate", "register"]),
+        pytest.param(
+            "components/evaluation/metrics.py", ["evaluate", "register"], marks=pytest.mark.slow
+        ),
         ("components/training_set/balance.py", ["balance"]),
     ],
 )
