@@ -49,8 +49,8 @@ class Verdict:
     """The decision of the gate on a challenger, its reasons, and the metrics of the two models.
 
     decision: the decision. reasons: the reasons in words. comparison: one `Comparison` for each
-    metric; none if a probability of the challenger is NaN or infinite. images: the number of test
-    images. confidence: the confidence level of the intervals, such as 0.95.
+    metric; an empty tuple if a probability of the challenger is NaN or infinite. images: the number
+    of test images. confidence: the confidence level of the intervals, such as 0.95.
     """
 
     decision: Decision
@@ -175,7 +175,11 @@ def _possible_drops(rows: Sequence[Comparison], percent: str, limit: float) -> l
 
 
 def _below(difference: Interval | None, *, value: float, high: float) -> bool:
-    """Return True if the difference is below `value` and its whole interval is below `high`."""
+    """Return True if the difference is below a limit and its whole interval is below another limit.
+
+    difference: the difference and its interval. value: the limit for the difference. high: the
+    limit for the upper end of the interval.
+    """
     if difference is None or difference.value is None or difference.high is None:
         return False
     return difference.value < value and difference.high < high
@@ -183,7 +187,7 @@ def _below(difference: Interval | None, *, value: float, high: float) -> bool:
 
 def _classes_without_images(rows: Sequence[Comparison]) -> list[str]:
     names = [row.class_name for row in rows if row.challenger.value is None and row.class_name]
-    text = f"no test image of {', '.join(names)}: the floor of its recall cannot be checked"
+    text = f"no test image of {', '.join(names)}, so the floor for the recall cannot be checked"
     return [text] if names else []
 
 
@@ -194,7 +198,7 @@ def _all_floors_hold(rows: Sequence[Comparison]) -> str:
     recalls = [row for row in rows if row.class_name is not None]
     lowest = min(recalls, key=lambda row: row.challenger.value or 0)
     return (
-        f"no champion to compare with, and every floor holds: {overall}, "
+        f"there is no champion, and no value is below its floor: {overall}, "
         f"lowest recall {lowest.challenger.value:.3f} (class {lowest.class_name})"
     )
 

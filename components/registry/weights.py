@@ -1,4 +1,4 @@
-"""`model.weights` of params.yaml → the path of the .keras file with the first weights of training.
+"""`model.weights` of params.yaml → the path of the .keras file from which training starts.
 
 `model.weights` is `none` (random weights), `imagenet` (ImageNet weights), the path of a .keras
 file, or a version of a registered model in MLflow, such as `models:/digits/3#sha256=…`.

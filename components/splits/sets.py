@@ -4,11 +4,11 @@ Two images are linked if they have the same pixels, if they have the same group 
 the same patient), or if they are near copies. Near copies look nearly the same, for example because
 one image was resized. The sets are used for two purposes:
 
-- If an image is moved into a split that contains no image of its class, all images of its set are
-  moved, too.
+- If a split contains no image of a class, the module `filling` moves images of this class into the
+  split. It moves all images of a set together.
 - If there are folds, all images of a set are in one fold.
 
-The module `placement`, which chooses the split of each image, does not use the sets.
+The module `placement` runs first and chooses a split for each image. It does not use the sets.
 
 Example: `a` and `b` are near copies, and `b` and `c` have the same group. The three images form one
 set, although there is no direct link between `a` and `c`.
@@ -31,9 +31,9 @@ def near_pairs(accepted: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
     other, kind (exact or near) and similarity. Each row is a pair of copies; path and other are the
     paths of the two files. Exact copies are files with the same pixels.
 
-    If several files have the same pixels, the rows with the kind near name only the file whose path
-    sorts first. If this file is not accepted, but an exact copy of it is accepted, the result has
-    the pair. If no file with these pixels is accepted, the result does not have the pair.
+    If several files have the same pixels, the rows with the kind near name only one of these files,
+    the file whose path sorts first. This file represents all of them: its pairs are in the result
+    if at least one file with these pixels is accepted, and otherwise they are left out.
     """
     pixels = accepted.drop_duplicates("path").set_index("path")["pixels_id"]
     exact = links.loc[links["kind"] == "exact", ["path", "other"]]

@@ -14,9 +14,10 @@ from components.splits.placement import ranges
 from components.splits.splits import Splits
 
 EXAMPLES = 5  # maximum number of moves that a log line names
-# An image is set aside (left out of all splits) if a copy of it is in another split. If more than
-# this share of the images of val and test is set aside, a log line says that the images look like
-# series, such as the frames of a video.
+# Each image first gets a split. If a copy of the image is in an earlier split (the order is train,
+# val, test), the image is set aside: it is taken out of its split and is in no split. If more than
+# this share of the images of val and test is set aside, a log line says that the data set may
+# contain series, such as the frames of a video.
 SERIES = 0.1
 
 
@@ -57,7 +58,8 @@ def shares(rows: pd.DataFrame, params: Split) -> pd.DataFrame:
     The columns of the result are:
 
     label: the class.
-    side: the split; the column has this name because the file shares.csv uses it.
+    side: the split. The column is not named `split`, because the file shares.csv has a column
+        `side` since an earlier version.
     images: the number of images of the class in the split.
     share: `images` divided by the number of images of the class in all splits, from 0 to 1.
     asked: the share that params.yaml asks for, from 0 to 1.
@@ -104,11 +106,11 @@ def in_words(splits: Splits, table: pd.DataFrame, where: object) -> Iterator[str
 
 def _moves_in_words(moves: tuple[Move, ...]) -> str:
     images = sum(move.images for move in moves)
-    listed = ", ".join(f"{move.label} in {move.split}" for move in moves[:EXAMPLES])
+    listed = ", ".join(f"{move.label} to {move.split}" for move in moves[:EXAMPLES])
     more = ", …" if len(moves) > EXAMPLES else ""
     return (
-        f"{images} images moved to splits without images of their class ({listed}{more}); these "
-        "images may move back when their class grows"
+        f"{images} images were moved, because a split had no image of their class "
+        f"({listed}{more}); they may move back when the class grows"
     )
 
 
@@ -119,13 +121,16 @@ def _set_aside_in_words(splits: Splits, where: object) -> Iterator[str]:
     held_out = count + int((splits.rows["split"] != "train").sum())
     kinds = splits.set_aside["reason"].value_counts().sort_index()
     listed = ", ".join(f"{kinds[kind]} × {kind}" for kind in kinds.index)
-    yield f"{count} of {held_out} images of val and test set aside ({listed}); {where} lists them"
+    yield (
+        f"{count} of the {held_out} images of val and test were set aside ({listed}); {where} "
+        "lists them"
+    )
     if count > SERIES * held_out:
         yield (
-            "many images that are set aside look like series, such as the frames of a video; make "
-            "each series a group, so that it stays in one split: use a column of the table "
-            "(`ingest.source.columns.group`), or one subfolder for each series "
-            "(`ingest.source.group: subfolder`)"
+            "so many images were set aside that the data set may contain series, such as the "
+            "frames of a video; make each series a group, so that it stays in one split: name a "
+            "column of your label table in `ingest.source.columns.group`, or put each series into "
+            "a subfolder of its class and set `ingest.source.group: subfolder`"
         )
 
 

@@ -33,7 +33,7 @@ def test_without_champion_a_challenger_above_all_floors_is_promoted(register):
     verdict = judge(LABELS, wrong_at(slice(0, 30)), None, NAMES, register, SEED)
     assert verdict.decision == "promote"
     assert verdict.reasons == (
-        "no champion to compare with, and every floor holds: accuracy 0.950, "
+        "there is no champion, and no value is below its floor: accuracy 0.950, "
         "balanced accuracy 0.950, macro F1 0.950, lowest recall 0.950 (class glass)",
     )
     assert all(row.champion is None and row.difference is None for row in verdict.comparison)
@@ -137,7 +137,9 @@ def test_a_class_without_test_images_leaves_the_decision_to_a_person(register):
     some = LABELS < 2
     verdict = judge(LABELS[some], wrong_at(slice(0))[some], None, NAMES, register, SEED)
     assert verdict.decision == "hold"
-    assert reasons(verdict) == "no test image of paper: the floor of its recall cannot be checked"
+    assert (
+        reasons(verdict) == "no test image of paper, so the floor for the recall cannot be checked"
+    )
 
 
 def test_the_same_arguments_give_the_same_verdict(register):

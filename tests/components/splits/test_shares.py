@@ -46,18 +46,20 @@ def test_a_split_tells_its_sizes_and_the_widest_gap() -> None:
 def test_what_was_set_aside_is_reported_and_series_only_where_it_is_much() -> None:
     many = pd.concat([ROWS] * 4)
     assert said(many, aside=2)[2:] == [
-        "2 of 22 images of val and test set aside (2 × near_copy_in_train); "
+        "2 of the 22 images of val and test were set aside (2 × near_copy_in_train); "
         "set_aside.parquet lists them"
     ]
-    assert "3 of 23 images of val and test" in said(many, aside=3)[2]
+    assert "3 of the 23 images of val and test" in said(many, aside=3)[2]
     assert "make each series a group" in said(many, aside=3)[3]
 
 
 def test_moves_are_reported_and_only_the_first_are_named() -> None:
     moves = tuple(Move(f"c{n}", "test", 2, n) for n in range(7))
     (line,) = said(moves=moves)[2:]
-    assert line.startswith("14 images moved to splits without images of their class (c0 in test, ")
-    assert "c4 in test, …" in line
+    assert line.startswith(
+        "14 images were moved, because a split had no image of their class (c0 to test, "
+    )
+    assert "c4 to test, …" in line
     assert "c5" not in line
 
 
