@@ -88,7 +88,7 @@ def test_weights_that_may_move_are_answered_with_the_way_to_write_them(
         "model.weights": ("weights: none", f"weights: {weights}"),
         "search.space": ("    model.dropout:", f"    model.weights: {{ choices: ['{weights}'] }}\n"
                          "    model.dropout:"),
-        "validate.label_errors.weights": ("weights: imagenet, size", f"weights: '{weights}', size"),
+        "validate.label_errors.weights": ("weights: imagenet\n", f"weights: '{weights}'\n"),
     }[key]  # fmt: skip
     assert old in TEXT
     (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
@@ -99,8 +99,9 @@ def test_weights_that_may_move_are_answered_with_the_way_to_write_them(
 
 
 def test_label_errors_are_not_looked_for_with_random_weights(tmp_path):
-    old = "{ backbone: none, width: 0.35, weights: imagenet"
-    new = "{ backbone: mobilenet_v2, width: 0.35, weights: none"
+    old = "backbone: none\n    width: 0.35\n    weights: imagenet"
+    new = "backbone: mobilenet_v2\n    width: 0.35\n    weights: none"
+    assert old in TEXT
     (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
     with pytest.raises(UserError, match=r"validate\.label_errors: weights must not be none"):
         read_params(tmp_path / "params.yaml")

@@ -1,6 +1,7 @@
 """Rules 5 and 7: every value is in params.yaml, once, and nothing of the environment is."""
 
 import re
+import shutil
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,3 +75,43 @@ def test_the_card_kept_for_comparisons_trains_as_the_card_for_photographs_did() 
     assert (model.backbone, model.width, model.weights) == ("mobilenet_v2", 0.35, "imagenet")
     assert (train.finetune.epochs, train.finetune.learning_rate) == (8, 0.0003)
     assert (read_params(KEPT).prepare.size, train.augmentation.horizontal_flip) == (224, 0.5)
+
+
+def other_values(tree: Any, above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the key of every value that `dvc exp run -S` can set, and another value for it."""
+    for name, value in tree.items():
+        key = f"{above}{name}"
+        if isinstance(value, dict):
+            # DVC takes the dots in `model.dropout`, a key of the search space, for other keys.
+            yield from other_values({n: v for n, v in value.items() if "." not in n}, f"{key}.")
+        elif isinstance(value, bool):
+            yield key, str(not value).lower()
+        elif isinstance(value, int | float):
+            yield key, str(value + 0.00001)
+        else:
+            yield key, "[1, 2, 3]" if isinstance(value, list) else "0a"
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", DIGITS, PHOTOS], ids=lambda path: path.name)
+def test_dvc_exp_run_changes_only_the_lines_of_the_values_that_it_sets(
+    path: Path, tmp_path: Path
+) -> None:
+    from dvc.utils.hydra import apply_overrides
+
+    before = path.read_text().splitlines()
+    changed = tmp_path / "params.yaml"
+    shutil.copy(path, changed)
+    apply_overrides(changed, ["train.weight_decay=0.00001"])
+    after = changed.read_text().splitlines()
+    assert len(after) == len(before)
+    assert [line for line, old in zip(after, before, strict=True) if line != old] == [
+        "  weight_decay: 1e-05  # decoupled (Loshchilov and Hutter, 2019)"
+    ]
+
+    values = dict(other_values(yaml.safe_load(path.read_text())))
+    apply_overrides(changed, [f"{key}={value}" for key, value in values.items()])
+    after = changed.read_text().splitlines()
+    for line, old in zip(after, before, strict=True):
+        # What stays in every line: its key, and its comment.
+        assert re.findall(r"^ *[\w.]+: ?|#.*", line) == re.findall(r"^ *[\w.]+: ?|#.*", old)
+    assert len(values) > 90

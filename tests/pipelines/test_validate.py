@@ -110,7 +110,7 @@ def test_wrong_labels_of_photographs_are_among_the_first_suspects(
     shutil.copytree(shared / "keras", keras_home)
     wrong = _photographs_with_wrong_labels(shared / "datasets/trashnet", tmp_path / "data/raw")
     card = DIGITS.read_text()
-    off = "label_errors: { backbone: none"
+    off = "label_errors:\n    backbone: none"
     assert off in card
     (tmp_path / "params.yaml").write_text(card.replace(off, off.replace("none", "mobilenet_v2")))
     for stage in ("ingest", "validate"):  # a process of its own: Keras reads KERAS_HOME once
