@@ -82,6 +82,8 @@ HARMLESS = {
     "psutil": "looks at processes",
     "pydantic": "checks params; the values come from params.yaml",
     "rich": "prints to the terminal",
+    "ruamel-yaml": "reads params.yaml; the values come from params.yaml",
+    "ruamel-yaml-clib": "the parser in C of ruamel-yaml",
     "threadpoolctl": "limits the number of threads",
     "typer": "reads the command line",
 }

@@ -49,7 +49,7 @@ class Hyperparameters(Section):
         try:
             return Hyperparameters.model_validate(tree)
         except ValidationError as error:
-            raise UserError("; ".join(broken_rules(error))) from None
+            raise UserError("; ".join(broken_rules(error, tree))) from None
 
     def value(self, name: str) -> Any:
         """Return the value that has the dotted name `name`, such as train.head.epochs."""

@@ -7,10 +7,10 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from components.errors import UserError, one_line
+from components.errors import UserError
+from components.params import yaml_text
 from components.params.balance import Balance
 from components.params.evaluate import Evaluate
 from components.params.hyperparameters import Hyperparameters
@@ -20,7 +20,7 @@ from components.params.prepare import Prepare
 from components.params.register import Register
 from components.params.search import Search, extremes
 from components.params.section import Section
-from components.params.sentences import broken_rules
+from components.params.sentences import broken_rules, in_yaml
 from components.params.split import Split
 from components.params.train import Train
 from components.params.validate import Validate
@@ -50,7 +50,7 @@ class Params(Section):
         try:
             written = Hyperparameters(model=self.model, train=self.train)
         except ValidationError as error:
-            raise ValueError("; ".join(broken_rules(error))) from None
+            raise ValueError("; ".join(broken_rules(error, {}))) from None
         for name, values in self.search.space.items():
             for value in extremes(values):
                 try:
@@ -84,29 +84,28 @@ def read_params(path: Path) -> Params:
     """Read and check params.yaml.
 
     path: the path of the file.
-    Raises UserError if the file is missing, is not UTF-8 text, is not valid YAML, or breaks a rule.
-    If a rule is broken, the message contains the key, the rule and the received value. If a value
-    is missing, the message contains the key.
+    Raises UserError if the file is missing, is not UTF-8 text, is not valid YAML, has a key twice,
+    or breaks a rule. If a rule is broken, the message contains the key, the rule and the received
+    value. If a value is missing, the message contains the key.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = with_tuples(yaml_text.parse(path.read_text(encoding="utf-8"), path))
     except FileNotFoundError:
         raise UserError(
             f"no params file; run from the repository's root. Received: {path}"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = one_line(error, longest=None)
-        raise UserError(f"{path} is not valid YAML. Received: {problem}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} must be text in UTF-8. Received: {error}") from None
     if not isinstance(tree, dict):
-        raise UserError(f"{path} must have sections such as `train:`. Received: {tree!r}")
+        raise UserError(f"{path} must have sections such as `train:`. Received: {in_yaml(tree)}")
     try:
-        return Params.model_validate(_with_tuples(tree))
+        return Params.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{path}: " + "; ".join(broken_rules(error))) from None
+        raise UserError(f"{path}: " + "; ".join(broken_rules(error, tree))) from None
 
 
-def _with_tuples(node: Any) -> Any:
+def with_tuples(node: Any) -> Any:
     """Replace all lists by tuples, because tuples cannot change. Replace all keys by strings."""
     if isinstance(node, dict):
-        return {str(key): _with_tuples(value) for key, value in node.items()}
-    return tuple(map(_with_tuples, node)) if isinstance(node, list) else node
+        return {str(key): with_tuples(value) for key, value in node.items()}
+    return tuple(map(with_tuples, node)) if isinstance(node, list) else node

@@ -1,39 +1,139 @@
 """A ValidationError of pydantic → sentences with the key, the rule and the received value."""
 
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import ValidationError
 
+# The type of an error of pydantic → the rule. The texts of pydantic for these types
+# contain names of Python's types and of our classes, which are no words of params.yaml.
+EXPECTED = {
+    "int_type": "be a valid integer",
+    "float_type": "be a number",
+    "string_type": "be a text",
+    "bool_type": "be true or false",
+    "tuple_type": "be a list",
+    "dict_type": "be a section with keys and values",
+    "model_type": "be a section with keys and values",
+    "too_short": "have at least one value",
+    "string_too_short": "have at least one character",
+    "string_pattern_mismatch": "use letters, digits, `.`, `_` and `-`, but start with no mark",
+}
+SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"
+# YAML 1.1 reads these texts as booleans; YAML 1.2, which DVC and Fovea read, does not.
+OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
-def broken_rules(error: ValidationError) -> list[str]:
+
+def broken_rules(error: ValidationError, tree: Any) -> list[str]:
     """Return a sentence for each key of params.yaml that breaks a rule.
 
-    If a key breaks several rules, its sentence is about the first of these rules.
-    error: the error that pydantic raised when it checked params.yaml.
+    If a key breaks several rules, its sentence is about the first of these rules. If a value can
+    have one of several types, the sentence is about the type that the value comes closest to. For
+    example, `labels` is `any` or a list of texts: for a list, the sentence is about its items.
+    error: the error that pydantic raised when it checked params.yaml. tree: the checked values.
     """
-    sentences: dict[str, str] = {}
+    places: dict[str, dict[tuple[Any, ...], list[Any]]] = defaultdict(lambda: defaultdict(list))
     for item in error.errors():
-        keys = [str(key) for key in item["loc"]]
-        if keys[:2] == ["search", "space"]:
-            # The fourth key is the tag `range` or `choices`, which pydantic adds. The tag is
-            # removed, because it is no key of params.yaml.
-            del keys[3:4]
-        elif "labels" in keys:
-            # After `labels` pydantic adds the type that it tried, and for a list also a position.
-            # The type and the position are removed, because they are no keys of params.yaml.
-            del keys[keys.index("labels") + 1 :]
-        key = ".".join(keys) or "params"
-        if item["type"] == "extra_forbidden":
-            text = f"{key} is not a known key. Received: {item['input']!r}"
-        elif item["type"] == "missing":
-            text = f"{key} is missing; write it into params.yaml, because there are no defaults"
-        elif item["type"] == "value_error" and not keys:
-            text = str(item["ctx"]["error"])
-        else:
-            rule = item["msg"].removeprefix("Value error, ").removeprefix("Input should ")
-            received = "" if "Received:" in rule else f". Received: {item['input']!r}"
-            text = (
-                f"{key} should {rule}{received}"
-                if rule[:3] == "be "
-                else f"{key}: {rule}{received}"
-            )
-        sentences.setdefault(key, text)
-    return list(sentences.values())
+        place = _place(item, tree)
+        key = ".".join(part for part in place if isinstance(part, str))
+        places[key][place].append(item)
+    return [_sentence(key, max(tried.items(), key=_depth)[1]) for key, tried in places.items()]
+
+
+def _depth(tried: tuple[tuple[Any, ...], list[Any]]) -> int:
+    return len(tried[0])
+
+
+def _place(item: Any, tree: Any) -> tuple[Any, ...]:
+    """Return the place of an error in `tree`: keys, and positions in lists.
+
+    pydantic's place also has names of types, for example of all types that it tried. These names
+    are no keys of `tree`, so they are left out.
+    """
+    place: list[Any] = []
+    node = tree
+    for part in item["loc"]:
+        if isinstance(node, Mapping) and part in node:
+            place.append(str(part))
+            node = node[part]
+        elif isinstance(node, tuple) and isinstance(part, int) and part < len(node):
+            place.append(part)
+            node = node[part]
+    if item["type"] == "missing" and isinstance(item["loc"][-1], str):
+        place.append(item["loc"][-1])
+    return tuple(place)
+
+
+def _sentence(key: str, items: list[Any]) -> str:
+    """Return the sentence for one place. items: the errors of all types that pydantic tried."""
+    item = items[0]
+    if item["type"] == "extra_forbidden":
+        return f"{key} is not a known key. Received: {in_yaml(item['input'])}"
+    if item["type"] == "missing" and isinstance(item["loc"][-1], int):
+        return f"{key} should have more values. Received: {in_yaml(item['input'])}"
+    if item["type"] == "missing":
+        return f"{key} is missing; write it into params.yaml, because there are no defaults"
+    if item["type"] == "value_error" and not key:
+        return str(item["ctx"]["error"])
+    rule = _rule(items)
+    received = "" if "Received:" in rule else f". Received: {in_yaml(item['input'])}"
+    verb = "should " if rule.startswith(("be ", "have ")) else ""
+    return f"{key or 'params'}{' ' if verb else ': '}{verb}{rule}{received}"
+
+
+def _rule(items: list[Any]) -> str:
+    """Return the rule that a value breaks, and what to write instead."""
+    kinds = {item["type"] for item in items}
+    numbers = {"float_type", "finite_number"}
+    # If a value can be an integer or a number, only `number` is named.
+    tried = [item for item in items if item["type"] != "int_type" or not kinds & numbers]
+    rules = list(dict.fromkeys(map(_expected, tried)))
+    return " or ".join(rules).replace(" or be ", " or ") + _advice(kinds, items[0]["input"])
+
+
+def _expected(item: Any) -> str:
+    """Return the rule of one error of pydantic, in the words of params.yaml."""
+    if item["type"] == "model_type" and item["ctx"]["class_name"] == "Choices":
+        return f"be {SPACE_VALUES}"  # an entry of `search.space`
+    if item["type"] == "too_long":
+        return f"have at most {item['ctx']['max_length']} values"
+    if item["type"] in EXPECTED:
+        return EXPECTED[item["type"]]
+    return str(item["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
+
+
+def _advice(kinds: set[str], value: Any) -> str:
+    """Return what to write instead of `value`, or an empty text.
+
+    kinds: the types of pydantic's errors, one for each type that the value could have.
+    """
+    if isinstance(value, str) and kinds & {"int_type", "float_type"}:
+        number = value.strip().replace(",", ".")
+        try:
+            float(number)
+        except ValueError:
+            return "; write a number, such as 10, 0.001 or 1.0e-3"
+        return f"; write {number} without quotes"
+    if isinstance(value, str) and "bool_type" in kinds and value.lower() in OLD_BOOLEANS:
+        return f"; write {OLD_BOOLEANS[value.lower()]}"
+    if isinstance(value, float) and "int_type" in kinds and value.is_integer():
+        return f"; write {int(value)}"
+    if kinds == {"string_type"} and not isinstance(value, tuple | Mapping | None):
+        return "; write it in quotes, because YAML reads it as a number, a boolean or a date"
+    return ""
+
+
+def in_yaml(value: Any) -> str:
+    """Return a value nearly as it is written in params.yaml; texts are in quotes.
+
+    >>> in_yaml({"labels": ("yes", True, None, 3)})
+    "{labels: ['yes', true, null, 3]}"
+    """
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {in_yaml(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(in_yaml, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value) if isinstance(value, str) else str(value)

@@ -4,14 +4,13 @@ A card is a complete params.yaml with comments. The cards are in the folder `car
 This module replaces values of a card and keeps its comments.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from components.errors import UserError
+from components.params import yaml_text
 from components.params.register import Register
 from components.params.sentences import broken_rules
 from pipelines.workspace.params_text import with_value
@@ -20,7 +19,7 @@ FOLDER = Path(__file__).parent / "cards"
 # Values for one GPU: the full width of MobileNetV2, batches that are large enough to use the whole
 # GPU, and 30 epochs. With the data set TrashNet and width 0.35, the macro F1 after 30 epochs is
 # about 0.01 higher than after 8 epochs.
-GPU_SIZES = {"model.width": "1.0", "train.batch_size": "128", "train.finetune.epochs": "30"}
+GPU_SIZES = {"model.width": 1.0, "train.batch_size": 128, "train.finetune.epochs": 30}
 
 
 def card_text(card: str, name: str | None, floors: str, gpu: bool) -> str:
@@ -37,12 +36,10 @@ def card_text(card: str, name: str | None, floors: str, gpu: bool) -> str:
     text = (FOLDER / f"{card}.yaml").read_text(encoding="utf-8")
     given = parse_floors(floors)
     _check_register(text, name, given)
-    values = dict(GPU_SIZES) if gpu else {}
-    values |= {f"register.floors.{key}": str(value) for key, value in given.items()}
+    values: dict[str, str | float] = dict(GPU_SIZES) if gpu else {}
+    values |= {f"register.floors.{key}": value for key, value in given.items()}
     if name is not None:
-        # Without quotes, YAML would read a name such as 2026 as a number.
-        plain = yaml.safe_load(name) == name
-        values["register.name"] = name if plain else json.dumps(name)
+        values["register.name"] = name
     for key, value in values.items():
         text = with_value(text, key.split("."), value)
     return text
@@ -74,10 +71,11 @@ def _check_register(card: str, name: str | None, floors: Mapping[str, float]) ->
 
     card: the text of the card. The message of the error names the wrong keys of params.yaml.
     """
-    section = yaml.safe_load(card)["register"]
+    section = yaml_text.parse(card, FOLDER)["register"]
     section["floors"] |= floors
     section["name"] = section["name"] if name is None else name
     try:
         Register.model_validate(section)
     except ValidationError as error:
-        raise UserError("; ".join(f"register.{rule}" for rule in broken_rules(error))) from None
+        rules = broken_rules(error, section)
+        raise UserError("; ".join(f"register.{rule}" for rule in rules)) from None

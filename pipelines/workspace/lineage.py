@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from components.errors import UserError
+from components.params import yaml_text
 from components.tracking.runs import Origin
 from pipelines import artifacts
 from pipelines.workspace import dvc_files
@@ -37,7 +39,7 @@ def lineage(root: Path = Path()) -> dict[str, str]:
     """
     lock = dvc_files.read_text(root / "dvc.lock")
     statistics = _tree(root / artifacts.STATISTICS)
-    params = _tree(root / "params.yaml")
+    params = _params(root / "params.yaml")
     tags = {
         **_git_tags(root),
         "dvc.data_raw": data_hash(root),
@@ -124,6 +126,15 @@ def _lock_hash(
 
 def _tree(path: Path) -> dict[str, Any]:
     return dvc_files.parse(dvc_files.read_text(path))
+
+
+def _params(path: Path) -> dict[str, Any]:
+    """Return the values in params.yaml, or an empty dict if the file is missing or not valid."""
+    try:
+        tree = yaml_text.parse(dvc_files.read_text(path), path)
+    except UserError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
 
 
 def _canonical(tree: Mapping[str, Any]) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 
 from components.errors import UserError
 from components.files import write_whole
+from components.params import yaml_text
 from components.registry.versions import Version, champion, download
 from components.tracking.connection import connect
-from pipelines.workspace.params_text import PARAMS, read_tree, with_value
+from pipelines.workspace.params_text import PARAMS, with_value
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def write_champion() -> Version | None:
 
 
 def _value(text: str, keys: Sequence[str]) -> Any:
-    node = read_tree(text)
+    node = yaml_text.parse(text, PARAMS)
     for key in keys:
         node = node.get(key) if isinstance(node, dict) else None
     if node is None:

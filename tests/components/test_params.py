@@ -1,10 +1,19 @@
 """params.yaml: every broken rule names the key, the rule and what was received."""
 
+import copy
+import re
+from datetime import date
+from functools import reduce
+from operator import getitem
+
 import pytest
+from pydantic import ValidationError
 
 from components.errors import UserError
+from components.params import yaml_text
 from components.params.hyperparameters import Hyperparameters
-from components.params.reader import read_params
+from components.params.reader import Params, read_params, with_tuples
+from components.params.sentences import broken_rules
 from tests.cards import DIGITS
 
 TEXT = DIGITS.read_text()
@@ -39,6 +48,115 @@ def test_a_broken_rule_is_named(old, new, message, tmp_path):
     assert old in TEXT
     (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
     with pytest.raises(UserError, match=message):
+        read_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "rate: 0.003",
+            "rate: '1e-3'",
+            "rate should be a number; write 1e-3 without quotes",
+        ),
+        ("rate: 0.003", "rate: 0,003", "should be a number; write 0.003 without quotes"),
+        ("rate: 0.003", "rate: fast", "write a number, such as 10, 0.001 or 1.0e-3"),
+        ("epochs: 60", "epochs: 60.0", "train.head.epochs should be a valid integer; write 60. "),
+        ("turned: false", "turned: no", "turned should be true or false; write false. "),
+        (
+            "name: digits",
+            "name: 2026",
+            "name should be a text; write it in quotes, because",
+        ),
+        ("labels: any", "labels: [a, 1]", "labels should be a text; write it in quotes, because"),
+        ("labels: any", "labels: all", "labels should be 'any' or a list. Received: 'all'"),
+        ("low: 0.0005", "low: '1e-5'", "learning_rate.low should be a number; write 1e-5 without"),
+        ("[0.0, 0.2, 0.4]", "[null]", "choices should be a text or a number or true or false. "),
+        ("{choices: [0.0, 0.2, 0.4]}", "5", "model.dropout should be {low: 0.1, high: 0.5, log:"),
+        ("high: 0.01, log", "log", "search.space.train.finetune.learning_rate.high is missing"),
+        ("    - 255\n", "    - 255\n    - 255\n", "background should have at most 3 values"),
+        ("name: digits", "name: a b", "register.name: use letters, digits, "),
+    ],
+)
+def test_a_value_of_another_type_is_answered_with_what_to_write(old, new, message, tmp_path):
+    assert old in TEXT
+    (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
+    with pytest.raises(UserError) as refused:
+        read_params(tmp_path / "params.yaml")
+    assert message in str(refused.value)
+
+
+def values_inside(tree, place=()):
+    """Yield the place of every section and value."""
+    for key, inner in tree.items():
+        yield (*place, key)
+        if isinstance(inner, dict):
+            yield from values_inside(inner, (*place, key))
+
+
+@pytest.mark.parametrize("wrong", [None, "ä", "", (), ("x", 1), {}, {"a": 1}, True, -0.5, date.max])
+def test_no_message_has_the_words_of_the_library_that_checks_the_types(wrong):
+    tree = with_tuples(yaml_text.parse(TEXT, DIGITS))
+    for *place, last in values_inside(tree):
+        changed = copy.deepcopy(tree)
+        above = reduce(getitem, place, changed)
+        above[last] = wrong
+        try:
+            Params.model_validate(changed)
+        except ValidationError as error:
+            rules = broken_rules(error, changed)
+        else:
+            continue
+        words = re.compile(
+            r"Input|String|Tuple|tuple|dictionary|instance|literal\[|range\.|valid str"
+        )
+        assert not words.search("; ".join(rules)), rules
+        assert len({rule.split(" ")[0] for rule in rules}) == len(rules)
+        assert all(last in rule or rule.startswith("search.space: ") for rule in rules), rules
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1e-05", "1e-3", "1.e5", "yes", "off", "017", "0o17", "0x1f", "1_000", "1:30", "'1'", "~"],
+)
+def test_a_text_is_read_as_dvc_reads_it(text):
+    from dvc.utils.serialize import parse_yaml
+
+    ours = yaml_text.parse(f"key: {text}", DIGITS)
+    assert repr(ours) == repr(parse_yaml(f"key: {text}", DIGITS))
+
+
+@pytest.mark.parametrize("rate", ["1e-3", "1.0e-3", "1E-3", "0.001"])
+def test_a_number_with_an_exponent_is_a_number(rate, tmp_path):
+    (tmp_path / "params.yaml").write_text(TEXT.replace("rate: 0.003", f"rate: {rate}"))
+    assert read_params(tmp_path / "params.yaml").train.head.learning_rate == 0.001
+
+
+def test_yes_and_no_are_labels(tmp_path):
+    (tmp_path / "params.yaml").write_text(TEXT.replace("labels: any", "labels: [yes, no]"))
+    params = read_params(tmp_path / "params.yaml")
+    assert params.validate_.label_known.labels == ("yes", "no")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  val: 0.15\n", "  val: 0.15\n  val: 0.5\n", r"key `val` .* {0} and {1}; remove one of "),
+        ("labels: any", "labels: any, labels: []", r"Received: labels: any and labels: …$"),
+        ("seed: 1 ", "seed: 1\nseed: 1 ", r"the key `seed` twice, in lines \d+ and \d+; remove"),
+        (
+            TEXT,
+            "a: [{b: 1}, {c: 1, c: 2}]",
+            r"`c` twice, in lines 1 and 1; .* c: 1 and c: 2$",
+        ),
+        (TEXT, "? [a]\n: 1\n? [a]\n: 2", r"a key twice; remove one of them"),
+    ],
+)
+def test_a_key_that_is_written_twice_is_refused_with_both_lines(old, new, message, tmp_path):
+    assert old in TEXT
+    (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
+    line = TEXT[: TEXT.index(old)].count("\n") + 1
+    with pytest.raises(UserError, match=message.replace("{0} and {1}", f"{line} and {line + 1}")):
         read_params(tmp_path / "params.yaml")
 
 

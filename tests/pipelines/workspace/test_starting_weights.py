@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from dvc.utils.serialize import modify_yaml, parse_yaml
 
 from components.errors import UserError
+from components.params.reader import read_params
 from components.registry.promotion import promote
 from components.registry.versions import find_version, register_version
 from components.tracking.connection import client
@@ -28,15 +29,15 @@ REFERENCE = f"models:/digits/3#sha256={'0123456789abcdef' * 4}"
     [
         (CARD, CARD.replace("\n  weights: none\n", f"\n  weights: {REFERENCE}\n")),
         ("model:\n  weights: 'none'  # why\n", f"model:\n  weights: {REFERENCE}  # why\n"),
-        ("model: {weights: none, x: 1}\n", f"model: {{weights: {REFERENCE}, x: 1}}\n"),
+        ("model: {weights: none, x: 1}\n", f"model: {{weights: '{REFERENCE}', x: 1}}\n"),
         ("a: 1\r\nmodel:\r\n  weights: b\r\n", f"a: 1\r\nmodel:\r\n  weights: {REFERENCE}\r\n"),
-        ('{"model": {"weights": "ü"}}', f'{{"model": {{"weights": {REFERENCE}}}}}'),
+        ('{"model": {"weights": "ü"}}', f'{{"model": {{"weights": \'{REFERENCE}\'}}}}'),
         ("model:\n  weights: models:/digits@champion\n", f"model:\n  weights: {REFERENCE}\n"),
     ],
 )
 def test_one_value_changes_and_comments_and_layout_stay(before: str, after: str) -> None:
     assert with_value(before, WEIGHTS, REFERENCE) == after
-    assert yaml.safe_load(after)["model"]["weights"] == REFERENCE
+    assert parse_yaml(after, "params.yaml")["model"]["weights"] == REFERENCE
 
 
 @pytest.mark.parametrize(
@@ -107,3 +108,30 @@ def test_a_champion_that_cannot_be_loaded_leaves_params_yaml_as_it_is(workspace:
     with pytest.raises(UserError, match="was changed since it was registered"):
         write_champion()
     assert Path("params.yaml").read_text() == CARD
+
+
+@pytest.mark.parametrize("keys", [WEIGHTS, ("register", "name"), ("train", "weight_decay")])
+@pytest.mark.parametrize("value", ["2026", "yes", "1e3", "models:/a/3", 0.00001, 1.0, 128])
+def test_dvc_leaves_a_written_value_as_it_is(
+    keys: tuple[str, str], value: str | float, tmp_path: Path
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(with_value(CARD, keys, value))
+    before = path.read_text()
+    with modify_yaml(path):
+        pass
+    assert path.read_text() == before != CARD
+
+
+def test_dvc_gives_a_value_beyond_its_80_columns_another_line_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(with_value(CARD, WEIGHTS, REFERENCE))
+    before = path.read_text()
+    with modify_yaml(path):
+        pass
+    assert path.read_text() == before.replace(
+        f"weights: {REFERENCE}", f"weights: \n    {REFERENCE}"
+    )
+    assert read_params(path).model.weights == REFERENCE

@@ -1,0 +1,90 @@
+"""The text of params.yaml → nested values, as DVC reads them.
+
+DVC reads YAML 1.2 with ruamel.yaml. PyYAML reads YAML 1.1, in which `1e-05` is a text and `yes` is
+true. So every place that reads params.yaml uses this module. Then a value that DVC has written has
+the same meaning in a stage.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.errors import UserError, one_line
+
+
+def parse(text: str, path: Path) -> Any:
+    """Return the nested values of a YAML text.
+
+    path: the path of the file; only error messages contain it.
+    Raises UserError if the text is not valid YAML, or if a key is written twice.
+
+    >>> parse("{rate: 1e-05, labels: [yes, no]}", Path("params.yaml"))
+    {'rate': 1e-05, 'labels': ['yes', 'no']}
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe").load(text)
+    except DuplicateKeyError:
+        raise UserError(f"{path} has {_repeated_key(text)}") from None
+    except (YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
+        problem = one_line(error, longest=None).replace('in "<unicode string>", ', "in ")
+        raise UserError(f"{path} is not valid YAML. Received: {problem}") from None
+
+
+def scalar(value: str | float) -> str:
+    """Return a value as YAML, in the form in which DVC writes it into params.yaml.
+
+    >>> scalar("2026"), scalar(1e-05), scalar("photos")
+    ("'2026'", '1e-05', 'photos')
+    """
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    stream = StringIO()
+    YAML().dump(value, stream)
+    return stream.getvalue().partition("\n")[0]  # The second line is YAML's mark of the end, `...`.
+
+
+def compose(text: str) -> Any:
+    """Return the root node of a YAML text; the marks of a node are its place in the text."""
+    from ruamel.yaml import YAML
+
+    # The parser in C has no exact marks.
+    return YAML(typ="safe", pure=True).compose(text)
+
+
+def _repeated_key(text: str) -> str:
+    """Return words for the first key that a mapping of the text has twice."""
+    for pairs in _mappings(compose(text)):
+        seen: dict[tuple[str, str], tuple[Any, Any]] = {}
+        for again in pairs:
+            name = (again[0].tag, str(again[0].value))
+            if name in seen:
+                first = seen[name]
+                lines = [pair[0].start_mark.line + 1 for pair in (first, again)]
+                where = "lines {} and {}".format(*lines)
+                return (
+                    f"the key `{again[0].value}` twice, in {where}; remove one of them. "
+                    f"Received: {_in_words(first)} and {_in_words(again)}"
+                )
+            seen[name] = again
+    return "a key twice; remove one of them. Received: two equal keys"
+
+
+def _mappings(node: Any) -> Iterator[list[tuple[Any, Any]]]:
+    """Yield the pairs of key and value of every mapping in a node whose keys are plain values."""
+    if not isinstance(node.value, list):
+        return
+    pairs = [item for item in node.value if isinstance(item, tuple)]
+    yield [pair for pair in pairs if isinstance(pair[0].value, str)]
+    for inner in [pair[1] for pair in pairs] or node.value:
+        yield from _mappings(inner)
+
+
+def _in_words(pair: tuple[Any, Any]) -> str:
+    key, value = pair
+    return f"{key.value}: {'…' if isinstance(value.value, list) else value.value}"
