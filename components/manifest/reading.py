@@ -25,6 +25,7 @@ from components.params.ingest import Decode
 from components.progress import track
 from components.sources.array_files import file_md5
 from components.sources.arrays import array_file
+from components.sources.dvc_cache import linked_object
 from components.sources.listing import Listing
 from components.sources.reading import file_of, read_bytes
 
@@ -97,6 +98,7 @@ def escape_name(name: str) -> str:
 def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[State]:
     """Return the current state (size, modification time, inode) of the file of each picture.
 
+    The state of a link into DVC's cache is the state of the file in the cache.
     The state is UNKNOWN in three cases: the file is missing or is no plain file, its path is not
     UTF-8, or its path leads through a symbolic link to a folder. In the third case the file may be
     outside of `root`.
@@ -123,6 +125,8 @@ def _states(root: Path, paths: Sequence[str], folders: frozenset[str]) -> list[S
 def _state(file: str) -> State:
     try:
         status = os.lstat(file)
+        if stat.S_ISLNK(status.st_mode) and (linked := linked_object(file)):
+            status = os.lstat(linked)
     except (OSError, ValueError):  # the file is missing, or its name has a zero byte
         return UNKNOWN
     if not stat.S_ISREG(status.st_mode):

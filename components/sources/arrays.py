@@ -150,8 +150,9 @@ def _arrays(root: Path, tree: Tree) -> Arrays:
         return {name[:-4]: stored_arrays(root, name)[None] for name in plain}
     except Fault as fault:
         raise UserError(
-            f"the array files in {root} must be plain, readable files, not links; copy the files "
-            f"to this folder. Received: {name_list([*packs, *plain])}: {fault.text}"
+            f"the array files in {root} must be plain, readable files, or links into DVC's cache; "
+            "replace any other link by a file, and make the files readable. "
+            f"Received: {name_list([*packs, *plain])}: {fault.text}"
         ) from None
 
 

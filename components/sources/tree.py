@@ -1,4 +1,7 @@
-"""A folder → the paths below it; a path → the file's bytes. No file outside the folder is read."""
+"""A folder → the paths below it; a path → the file's bytes.
+
+No file outside of the folder is read, except files of DVC's cache (see dvc_cache.py).
+"""
 
 import errno
 import os
@@ -10,10 +13,12 @@ from pathlib import Path
 
 from components.errors import UserError
 from components.images.fault import Fault
+from components.sources.dvc_cache import linked_object
 
 # The flags for opening a folder that is part of a path. With O_PATH, a folder can be opened without
 # the permission to list it. O_PATH exists only on Linux; other systems use O_RDONLY.
 PASS = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # the flags for opening the file of a path
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,8 @@ def open_plain(root: Path, path: str) -> Iterator[int]:
 
     Each folder of the path is opened relative to its parent folder and must not be a link. So the
     file is always below `root`, even if another process replaces a folder by a link at the same
-    time. A pipe is refused immediately; the function does not wait for a process that writes to the
-    pipe.
+    time. The file itself may be a link into DVC's cache; then the file of the cache is opened. A
+    pipe is refused immediately; the function does not wait for a process that writes to the pipe.
 
     Raises Fault with the code `outside`, `missing`, `symlink`, `not_a_file` or `unreadable`. (A
     Fault says why a file cannot be used.) An OSError in the `with` block is converted to a Fault
@@ -141,8 +146,13 @@ def _open(root: Path, path: str) -> int:
             if here is not None:
                 os.close(here)
             here = below
-        where = name if folders else root / name
-        return os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+        try:
+            return os.open(name if folders else root / name, READ, dir_fd=here)
+        except OSError as error:
+            linked = linked_object(root / path) if error.errno == errno.ELOOP else None
+            if linked is None:
+                raise
+            return os.open(linked, READ)
     finally:
         if here is not None:
             os.close(here)

@@ -27,11 +27,12 @@ from components.errors import UserError
 from components.files import sha256, write_whole
 from components.parallel import in_threads
 from components.progress import track
+from components.sources.dvc_cache import cache_folder, linked_object
 from components.sources.listing import is_junk
 from components.sources.tree import scan
 from pipelines.artifacts import RAW
 from pipelines.commands import arrivals
-from pipelines.workspace import dvc_files, locks
+from pipelines.workspace import locks
 from pipelines.workspace.raw_data import check_root, track_with_dvc
 
 log = logging.getLogger(__name__)
@@ -121,8 +122,8 @@ def _existing() -> tuple[str, ...]:
     """Return the paths of the files in data/raw, relative to data/raw; empty if it is missing.
 
     Raises UserError if data/raw is a link or a mount, or if it contains something other than
-    folders and plain files, such as a link. Raises UserError if data/raw has no files although
-    data/raw.dvc exists.
+    folders, plain files and links into DVC's cache. Raises UserError if data/raw has no files
+    although data/raw.dvc exists.
     """
     if RAW.is_symlink() or os.path.ismount(RAW):
         raise UserError(
@@ -130,7 +131,7 @@ def _existing() -> tuple[str, ...]:
             "use a larger disk, put DVC's cache on it (`dvc cache dir`). "
             f"Received: {RAW} is a link or a mount"
         )
-    existing = _plain_files(RAW) if RAW.is_dir() else ()
+    existing = _files(RAW, with_links=True) if RAW.is_dir() else ()
     tracked = Path(f"{RAW}.dvc")
     if not existing and tracked.exists():
         raise UserError(
@@ -140,18 +141,22 @@ def _existing() -> tuple[str, ...]:
     return existing
 
 
-def _plain_files(folder: Path) -> tuple[str, ...]:
+def _files(folder: Path, with_links: bool = False) -> tuple[str, ...]:
     """Return the sorted paths of all files below a folder, relative to the folder.
 
-    Raises UserError if a file is not a plain file, such as a link, or if a folder cannot be read.
+    with_links: accept links into DVC's cache, which DVC makes if `cache.type` is symlink.
+    Raises UserError if a file is neither a plain file nor such a link, or if a folder cannot be
+    read.
     """
     tree = scan(folder)
     for name in sorted([*tree.files, *tree.closed]):
         path = folder / name
-        if path.is_symlink() or not path.is_file():
+        by_dvc = with_links and path.is_symlink() and linked_object(path) is not None
+        if (path.is_symlink() and not by_dvc) or not path.is_file():
+            relink = f"; if DVC made a link, run `dvc checkout --relink {RAW}.dvc`" * with_links
             raise UserError(
                 f"{folder} contains a link, a pipe, a device or a folder that cannot be read; only "
-                "plain files can be added, so replace it by a plain file or remove it. "
+                f"plain files can be added, so replace it by a plain file or remove it{relink}. "
                 f"Received: {path}"
             )
     return tree.files
@@ -160,7 +165,7 @@ def _plain_files(folder: Path) -> tuple[str, ...]:
 def _arrival(source: Path, file_name: str, folder: PurePosixPath, incoming: Path) -> Arrival:
     sums: Mapping[str, str] = {}
     if source.is_dir():
-        names = _plain_files(source)
+        names = _files(source)
         skipped = tuple(filter(is_junk, names))
         files = {name: source / name for name in names if not is_junk(name)}
     elif is_archive(source):
@@ -267,7 +272,7 @@ def _check_space(need: int, folder: Path) -> int:
     need: the size of the new files in bytes. folder: a folder on the disk of data/raw. `dvc add`
     copies the files into DVC's cache. If the cache is on the same disk, each byte is stored twice.
     """
-    cache = next(path for path in _upwards(dvc_files.cache_folder()) if path.exists())
+    cache = next(path for path in _upwards(cache_folder()) if path.exists())
     copies = 2 if cache.stat().st_dev == folder.stat().st_dev else 1
     free = shutil.disk_usage(folder).free
     space = max(0, free - RESERVE) // copies

@@ -20,6 +20,7 @@ changed file: its md5 is not the recorded md5, and DVC sees a change or has neve
     user may have edited the file, so --heal does not overwrite it.
 missing object: an object of data/raw that is not in the cache, or cannot be read.
 missing file: a file of data/raw that is not in the workspace, or cannot be read.
+refused link: a symbolic link in data/raw that does not lead into DVC's cache. It is never read.
 """
 
 import json
@@ -33,6 +34,7 @@ from typing import TypeVar
 from components.errors import UserError, one_line
 from components.parallel import in_threads
 from components.progress import track
+from components.sources.dvc_cache import linked_object
 from pipelines import artifacts
 from pipelines.commands.console import show_lines
 from pipelines.workspace import dvc_files, healing, locks
@@ -68,10 +70,11 @@ class Findings:
     damaged_files: Mapping[str, str]  # path → recorded md5
     changed_files: tuple[str, ...]
     missing_files: tuple[str, ...]  # Only files of data/raw are listed.
+    refused_links: tuple[str, ...]
 
     @property
     def passed(self) -> bool:
-        """Return True if nothing is damaged or missing, and no file of data/raw has changed.
+        """Return True if nothing is damaged, missing or refused, and data/raw is unchanged.
 
         Changed outputs of stages do not matter.
         """
@@ -82,6 +85,7 @@ class Findings:
             or self.missing_objects
             or self.damaged_files
             or self.missing_files
+            or self.refused_links
         )
 
 
@@ -170,7 +174,12 @@ def _findings(tracked: Tracked) -> Findings:
         damaged_files={path: tracked.files[path] for path in differing if path not in changed},
         changed_files=tuple(path for path in differing if path in changed),
         missing_files=tuple(path for path in files if md5_of_file[path] is None and _is_raw(path)),
+        refused_links=tuple(path for path in files if _is_raw(path) and _is_refused(Path(path))),
     )
+
+
+def _is_refused(path: Path) -> bool:
+    return path.is_symlink() and linked_object(path) is None
 
 
 def _md5s(paths: Iterable[Path], what: str, count: int) -> list[str | None]:
@@ -284,6 +293,7 @@ def _show(findings: Findings) -> None:
         "damaged in the workspace (DVC sees no change)": findings.damaged_files,
         "changed since DVC recorded it": findings.changed_files,
         "missing in the workspace, or not readable": findings.missing_files,
+        "a link that does not lead into DVC's cache": findings.refused_links,
     }
     for kind, paths in kinds.items():
         _show_paths(kind, {path: (path,) for path in paths})
@@ -309,8 +319,10 @@ def _show_advice(findings: Findings, heal: bool) -> None:
             "add these files again from where you have them: fovea data add PATH --replace",
             style="red",
         )
+    raw = f"{artifacts.RAW}"
+    if findings.refused_links:
+        show_lines(f"to replace these links by what DVC recorded: dvc checkout --relink {raw}.dvc")
     if findings.changed_files or findings.missing_files:
-        raw = f"{artifacts.RAW}"
         show_lines(
             f"to keep the changes: dvc add {raw}; to undo them: dvc checkout --force {raw}.dvc"
         )

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from components.errors import UserError, one_line
 from components.params.reader import Params, read_params
+from components.sources.dvc_cache import linked_object
 from components.words import size_text
 from pipelines import artifacts
 from pipelines.installed import differences, expected_versions
@@ -131,7 +132,10 @@ def _git(root: Path) -> Check:
 
 
 def _data(root: Path) -> Check:
-    """Check that data/raw has images with labels, no links, and no changes since `dvc add`."""
+    """Check that data/raw has images with labels, and no changes since `dvc add`.
+
+    Links into DVC's cache are images. Other links are not read, so they are a finding.
+    """
     raw = root / artifacts.RAW
     track = f"dvc add {artifacts.RAW}"
     try:
@@ -139,10 +143,14 @@ def _data(root: Path) -> Check:
     except UserError as error:
         return Check("data", "fail", str(error), "fovea sample digits, fovea data add, or dvc pull")
     finding = f"{per_class.total():,} images in {len(per_class)} classes"
-    if links := [path for path in raw.rglob("*") if path.is_symlink()]:
+    if links := [path for path in raw.rglob("*") if path.is_symlink() and not linked_object(path)]:
         first = links[0].relative_to(root)
-        advice = "replace each link by a file; `dvc add` would copy the target of the link"
-        return Check("data", "fail", f"{finding}, and {len(links)} links such as {first}", advice)
+        more = f"{len(links)} links such as {first} that do not lead into DVC's cache"
+        advice = (
+            "replace each link by a file; `dvc add` would copy the target of the link. If DVC made "
+            f"the links, `dvc checkout --relink {artifacts.RAW}.dvc` makes them again"
+        )
+        return Check("data", "fail", f"{finding}, and {more}", advice)
     if not raw.with_name("raw.dvc").is_file():
         return Check("data", "warn", f"{finding}, not tracked by DVC", f"{track} && git add data")
     state = _changed_outs(_dvc_status(root, "data/raw.dvc").get("data/raw.dvc", []))

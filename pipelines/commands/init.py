@@ -26,6 +26,7 @@ import yaml
 
 from components.errors import UserError, one_line
 from components.files import write_whole
+from components.sources.dvc_cache import linked_object
 from components.sources.listing import is_junk
 from pipelines.artifacts import RAW
 from pipelines.commands.card import FOLDER, card_text
@@ -130,7 +131,8 @@ def _other_images() -> str | None:
     files = [path for path in sorted(RAW.rglob("*")) if path.is_symlink() or not path.is_dir()]
     for path in files:
         name = path.relative_to(RAW).as_posix()
-        known = path.is_file() and not path.is_symlink() and name in demo
+        by_dvc = not path.is_symlink() or linked_object(path) is not None
+        known = path.is_file() and by_dvc and name in demo
         if not (known and _md5(path.read_bytes()) == demo[name]) and not is_junk(name):
             return str(path)
     listing = _md5(dvc_files.listing_bytes(demo)) + dvc_files.FOLDER

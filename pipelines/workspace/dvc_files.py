@@ -7,18 +7,17 @@ DVC's cache holds objects. An object is a file whose name is the md5 of its cont
 object that names the files of a folder. The name of a listing is the md5 of its content and `.dir`.
 """
 
-import configparser
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from components.errors import UserError, one_line
+from components.sources.dvc_cache import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -165,30 +164,6 @@ def object_path(name: str) -> Path:
     return cache_folder() / "files/md5" / name[:2] / name[2:]
 
 
-def cache_folder() -> Path:
-    """Return the path of the folder of DVC's cache.
-
-    The default is .dvc/cache. DVC's config files can set another folder. They are read in this
-    order: the files of the system, the user, the repository and this clone. The last file that sets
-    a folder is used. A file that cannot be read is skipped.
-    The command `dvc cache dir` prints the same folder, but takes half a second.
-    """
-    folder = Path(".dvc/cache")
-    for file in _config_files():
-        config = configparser.ConfigParser(
-            interpolation=None, strict=False, inline_comment_prefixes=("#",)
-        )
-        try:
-            lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
-            config.read_string("\n".join(lines))
-        except (OSError, UnicodeError, configparser.Error):
-            continue
-        value = config.get("cache", "dir", fallback="").strip("\"'")
-        if value:
-            folder = file.parent / Path(value).expanduser()
-    return folder
-
-
 def read_text(path: Path) -> str:
     """Return the text of a file, or an empty text if the file is missing or cannot be read.
 
@@ -211,17 +186,6 @@ def parse(text: str) -> dict[str, Any]:
     except yaml.YAMLError:
         return {}
     return tree if isinstance(tree, dict) else {}
-
-
-def _config_files() -> Iterator[Path]:
-    import platformdirs  # DVC finds its config files with the same library.
-
-    system = platformdirs.site_config_dir("dvc", "iterative")
-    user = platformdirs.user_config_dir("dvc", "iterative")
-    yield Path(os.environ.get("DVC_SYSTEM_CONFIG_DIR") or system) / "config"
-    yield Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR") or user) / "config"
-    yield Path(".dvc/config")
-    yield Path(".dvc/config.local")
 
 
 def _stages(text: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from components.sources.dvc_cache import cache_folder
 from pipelines import artifacts
 from pipelines.workspace import dvc_files
 from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_environment
@@ -50,7 +51,7 @@ def undo_unfinished() -> None:
     """
     for path in list(ASIDE.glob("*")):
         _return_object(path.name)
-    for left in [*dvc_files.cache_folder().glob(".healed.*"), *Path("data").glob(".healed.*")]:
+    for left in [*cache_folder().glob(".healed.*"), *Path("data").glob(".healed.*")]:
         left.unlink(missing_ok=True)
 
 
@@ -61,7 +62,7 @@ def replace_object(name: str, intact: Path) -> bool:
     Returns whether the object was replaced. Raises OSError if writing fails.
     """
     path = dvc_files.object_path(name)
-    temporary = dvc_files.cache_folder() / f".healed.{os.getpid()}.part"
+    temporary = cache_folder() / f".healed.{os.getpid()}.part"
     path.parent.mkdir(parents=True, exist_ok=True)
     return _replace(path, intact, temporary, name, READ_ONLY)
 

@@ -19,7 +19,7 @@ FAULTS = {
     "outside": "The path leads to a place outside of the data folder.",
     "palette": "Colours from a palette, which ingest.decode.palette refuses.",
     "sixteen_bit": "16 bits a channel, which ingest.decode.sixteen_bit refuses.",
-    "symlink": "A symbolic link. Fovea never follows links.",
+    "symlink": "A symbolic link. Fovea only follows links into DVC's cache.",
     "too_many_bytes": "More bytes than ingest.decode.max_bytes, so the file was not read.",
     "too_many_parts": "The file has more parts (blocks, chunks) than a real image.",
     "too_many_pixels": "More pixels than ingest.decode.max_pixels, so it was not decoded.",

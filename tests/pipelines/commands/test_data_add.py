@@ -1,5 +1,6 @@
 """`fovea data add` with real git and DVC: everything comes in or nothing, whatever happens."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -389,6 +390,24 @@ def test_with_hard_links_as_dvc_cache_the_cache_keeps_its_content(
     run("git", "stash", "--quiet")
     dvc("checkout", "--quiet", "--force")
     assert read(RAW) == IMAGES
+
+
+def test_images_that_dvc_links_into_its_cache_stay_and_new_ones_come_in(
+    repository: Path, tmp_path: Path
+) -> None:
+    dvc("config", "cache.type", "symlink")
+    dvc("checkout", "--quiet", "--relink")
+    write(tmp_path / "new", {**OWLS, "cat/1.png": b"a new cat"})
+    add_images(tmp_path / "new", replace_others=True)
+    assert read(RAW) == {**IMAGES, **OWLS, "cat/1.png": b"a new cat"}
+    assert all((RAW / name).is_symlink() for name in (*IMAGES, *OWLS))
+    assert dvc_files.recorded_files(RAW) == {
+        name: hashlib.md5(content).hexdigest() for name, content in read(RAW).items()
+    }
+    (RAW / "cat/0.png").unlink()
+    (RAW / "cat/0.png").symlink_to(tmp_path / "new/cat/1.png")
+    with pytest.raises(UserError, match="dvc checkout --relink"):
+        add_images(tmp_path / "new")
 
 
 def test_folders_keep_their_rights_and_empty_ones_stay(

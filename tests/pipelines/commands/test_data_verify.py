@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
+from components.sources.dvc_cache import cache_folder
 from pipelines.artifacts import MANIFEST, RAW, STATE
 from pipelines.commands.data_verify import verify_data
 from pipelines.workspace import dvc_files, healing
@@ -282,7 +283,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_everything_as_it_was(
 ) -> None:
     flip(cached(DOG))
     before = everything()
-    part = dvc_files.cache_folder() / f".healed.{os.getpid()}.part"
+    part = cache_folder() / f".healed.{os.getpid()}.part"
     monkeypatch.setattr(healing, "undo_unfinished", lambda: part.symlink_to("/dev/full"))
     with pytest.raises(UserError, match=r"the repair has stopped.*Received: No space left"):
         verify_data(heal=True)
@@ -297,3 +298,28 @@ def test_without_tracked_images_it_is_one_sentence(
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(UserError, match=r"does not track data/raw.*Received: no data/raw\.dvc"):
         verify_data(heal=False)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_files_that_dvc_links_into_its_cache_are_as_it_recorded_them(
+    kind: str, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dvc("config", "--local", "cache.type", kind)
+    dvc("checkout", "--quiet", "--relink")
+    assert CAT.is_symlink() == (kind == "symlink")
+    assert verify_data(heal=False)
+    assert "every byte is as DVC recorded it" in capsys.readouterr().out
+
+
+def test_a_link_to_another_place_is_named_and_dvc_replaces_it(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    CAT.rename(tmp_path / "cat.png")
+    CAT.symlink_to(tmp_path / "cat.png")  # DVC sees no change, because the bytes are the same
+    assert not verify_data(heal=False)
+    shown = capsys.readouterr().out
+    assert f"a link that does not lead into DVC's cache: {CAT}" in shown
+    assert "dvc checkout --relink data/raw.dvc" in shown
+    dvc("checkout", "--quiet", "--relink", "data/raw.dvc")
+    assert not CAT.is_symlink()
+    assert verify_data(heal=False)

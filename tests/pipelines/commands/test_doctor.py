@@ -92,6 +92,24 @@ def test_links_among_the_images_are_a_failure(patient: Path) -> None:
     assert (check.status, "1 links such as data/raw/0/link.png" in check.finding) == ("fail", True)
 
 
+def test_links_of_dvc_into_its_cache_are_images_and_other_links_are_none(patient: Path) -> None:
+    dvc("config", "--local", "cache.type", "symlink")
+    dvc("checkout", "--quiet", "--relink")
+    assert check_of("data").finding == "200 images in 10 classes, as tracked by DVC"
+    (patient / ".dvc/cache").rename(patient / ".dvc/other cache")
+    shutil.copytree(patient / ".dvc/other cache", patient / ".dvc/cache")
+    link = next((patient / "data/raw").rglob("*.png"))
+    target = Path(str(link.readlink()).replace(".dvc/cache", ".dvc/other cache"))
+    link.unlink()
+    link.symlink_to(target)
+    check = check_of("data")
+    name = link.relative_to(patient)
+    assert f"and 1 links such as {name} that do not lead into DVC's cache" in check.finding
+    assert "dvc checkout --relink data/raw.dvc" in check.advice
+    dvc("checkout", "--quiet", "--relink", "data/raw.dvc")
+    assert check_of("data").status == "ok"
+
+
 def test_a_changed_image_is_a_warning_with_the_command_to_track_it(patient: Path) -> None:
     next((patient / "data/raw").rglob("*.png")).unlink()
     check = check_of("data")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
+from components.sources.dvc_cache import cache_folder
 from pipelines.artifacts import RAW
 from pipelines.workspace import dvc_files
 from tests.pipelines.versioned import IMAGES, dvc, dvc_prints, make_repository, read, write
@@ -105,15 +106,15 @@ def test_the_cache_is_where_dvc_says_it_is(
 ) -> None:
     monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "global"))
     monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
-    places = [dvc_files.cache_folder()]
+    places = [cache_folder()]
     assert places[0].resolve() == cache_dir_of_dvc() == repository / ".dvc/cache"
     for number, options in enumerate((["--system"], ["--global"], [], ["--local"])):
         dvc("cache", "dir", *options, f"../cache {number}")
-        places.append(dvc_files.cache_folder())
+        places.append(cache_folder())
         assert places[-1].resolve() == cache_dir_of_dvc(), options
     assert len(set(places)) == 5
     dvc("config", "--local", "cache.dir", str(tmp_path / "far"))
-    assert dvc_files.cache_folder() == cache_dir_of_dvc() == tmp_path / "far"
+    assert cache_folder() == cache_dir_of_dvc() == tmp_path / "far"
 
 
 def test_a_config_with_comments_quotes_remotes_and_home_is_read_as_dvc_reads_it(
@@ -125,12 +126,12 @@ def test_a_config_with_comments_quotes_remotes_and_home_is_read_as_dvc_reads_it(
         "# ours\n[core]\n    remote = b\n['remote \"b\"']\n    url = s3://x/%y\n"
         '[cache]\n    type = "reflink,copy"\n    dir = "~/the cache" # big disk\n'
     )
-    assert dvc_files.cache_folder() == cache_dir_of_dvc() == tmp_path / "the cache"
+    assert cache_folder() == cache_dir_of_dvc() == tmp_path / "the cache"
 
 
 def test_a_torn_config_is_as_none() -> None:
     Path(".dvc/config.local").write_bytes(b"[cac\xff\n = =")
-    assert dvc_files.cache_folder() == Path(".dvc/cache")
+    assert cache_folder() == Path(".dvc/cache")
 
 
 def test_it_is_read_while_dvc_runs_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
