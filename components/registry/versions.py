@@ -20,7 +20,7 @@ from components.errors import UserError, one_line
 from components.files import sha256
 from components.registry.mlflow_folder import WEIGHTS, log_model
 from components.tracking.connection import address, client, connect
-from components.tracking.runs import Run
+from components.tracking.runs import NO_VALUE, Run
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -88,7 +88,8 @@ def register_version(
     """Register a .keras file as a version, set the version's tags, and return its number.
 
     If the file is registered already (a version has the sha256 of the file), no new version is
-    created. Then the tags of the existing version are updated, and its number is returned.
+    created. Then the tags of the existing version are updated, and its number is returned. A tag
+    whose value is unknown now (it starts with NO_VALUE) does not replace an older value.
 
     The version gets the alias `challenger`, with two exceptions: the version is the champion, or it
     is declined (see Version.declined).
@@ -108,7 +109,10 @@ def register_version(
         number = _create_version(name, logged_id, run, all_tags)
     else:
         number = known.number
-        tag_version(name, number, all_tags)
+        # For example, git does not answer now, but it named the commit when the version was new.
+        unknown = {key for key, value in all_tags.items() if value.startswith(NO_VALUE)}
+        kept = unknown & known.tags.keys()
+        tag_version(name, number, {key: all_tags[key] for key in all_tags if key not in kept})
     version = find_version(name, str(number))
     if CHAMPION not in version.aliases and not version.declined:
         client().set_registered_model_alias(name, CHALLENGER, str(number))

@@ -19,6 +19,7 @@ T = TypeVar("T")
 LONGEST_PARAM = 6_000  # characters
 LONGEST_TAG = 8_000  # characters
 LONGEST_DIGEST = 36  # characters
+NO_VALUE = "none ("  # A tag with an unknown value starts with this text; the reason follows.
 BATCH = 100  # params or tags in one request
 METRIC_BATCH = 1_000  # metrics in one request
 

@@ -70,9 +70,14 @@ def _revision(asked: str | None, now: Revision) -> Revision:
             " (this clone is shallow; `git fetch --unshallow` fetches older commits)"
             * revisions.is_shallow()
         )
-    except GitError as error:
+    except revisions.UnknownRevisionError as error:
         raise UserError(
             f"name a commit, a branch or a tag of this git repository. Received: {error}"
+        ) from None
+    except GitError as error:
+        raise UserError(
+            f"`fovea data diff` reads git's history, and git fails; fix git's error. "
+            f"Received: {error}"
         ) from None
     if then is None:
         raise UserError(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from components.errors import UserError
 from components.params import yaml_text
-from components.tracking.runs import Origin
+from components.tracking.runs import NO_VALUE, Origin
 from pipelines import artifacts
 from pipelines.workspace import dvc_files
 from pipelines.workspace.git import GitError, git, reason
@@ -85,10 +85,10 @@ def _git_tags(root: Path) -> dict[str, str]:
         head = git("rev-parse", "--verify", "HEAD", root=root)
         status = git("status", "--porcelain", "-z", root=root)
     except GitError as error:
-        return {"git.commit": f"none ({error})"}
+        return {"git.commit": f"{NO_VALUE}{error})"}
     if status.returncode:
-        return {"git.commit": f"none ({reason(status)})"}
-    commit = "none (no commit yet)" if head.returncode else head.stdout.strip()
+        return {"git.commit": f"{NO_VALUE}{reason(status)})"}
+    commit = f"{NO_VALUE}no commit yet)" if head.returncode else head.stdout.strip()
     return {"git.commit": commit, "git.dirty": _dirty(status.stdout)}
 
 

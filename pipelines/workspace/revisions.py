@@ -4,6 +4,7 @@ The manifest is the table of all images that the stage `ingest` writes.
 """
 
 import io
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from components.errors import UserError
 from components.manifest.difference import KEYS
 from pipelines import artifacts
 from pipelines.workspace import dvc_files
-from pipelines.workspace.git import GitError, git
+from pipelines.workspace.git import GitError, NoRepositoryError, git, reason
+
+log = logging.getLogger(__name__)
 
 TRACKED = "data/raw.dvc"
 LOCK = "dvc.lock"
@@ -21,6 +24,12 @@ RAW = "data/raw"
 # At most this many commits with the same images are read to find a manifest that was made from
 # these images.
 COMMITS_SEARCHED = 20
+# What git says about a file that a commit does not have.
+NO_FILE = ("does not exist in", "exists on disk, but not in")
+
+
+class UnknownRevisionError(GitError):
+    """git works, but does not know a revision."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,8 @@ def previous_manifest() -> tuple[str, pd.DataFrame] | None:
     Only the columns path, label and image_id are returned, because the manifests of all versions of
     Fovea have these columns.
     Returns None if git does not work here, if no commit has other images, or if the manifest of the
-    commit is damaged or missing in DVC's cache. No error is raised in these cases.
+    commit is damaged or missing in DVC's cache. No error is raised in these cases. If there is a
+    repository and git cannot read it, a warning has git's reason.
     """
     try:
         revision = newest_with_other_images(current())
@@ -58,7 +68,12 @@ def previous_manifest() -> tuple[str, pd.DataFrame] | None:
             return None
         manifest = read_manifest(revision)
         return None if manifest is None else (revision.commit, manifest)
-    except (GitError, UserError, OSError, ValueError):
+    except NoRepositoryError:
+        return None
+    except GitError as error:
+        log.warning(f"the images are not compared with earlier images, because git fails: {error}")
+        return None
+    except (UserError, OSError, ValueError):
         return None
 
 
@@ -69,14 +84,16 @@ def current() -> Revision:
 
 
 def revision_at(revision: str) -> Revision:
-    """Return the md5 values at the commit that `revision` names. Raises GitError if git fails.
+    """Return the md5 values at the commit that `revision` names.
+
+    Raises UnknownRevisionError if there is no such commit, and GitError if git fails.
 
     revision: a name that git knows, such as a tag, a branch or the hash of a commit.
     """
     done = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if done.returncode != 0:
         more = "; this clone is shallow, `git fetch --unshallow` fetches the rest" * is_shallow()
-        raise GitError(f"git knows no revision {revision!r}{more}")
+        raise UnknownRevisionError(f"git knows no revision {revision!r}{more}")
     return _revision_of(done.stdout.strip())
 
 
@@ -150,16 +167,24 @@ def _revision_of(commit: str) -> Revision:
 def _file_at(commit: str, name: str) -> str:
     """Return the text of a file at a commit, or an empty text if the commit has no such file.
 
-    name: the path of the file, relative to the current folder.
+    name: the path of the file, relative to the current folder. Raises GitError if git fails.
     """
-    return git("show", f"{commit}:./{name}").stdout
+    done = git("show", f"{commit}:./{name}")
+    if done.returncode != 0 and not any(text in done.stderr for text in NO_FILE):
+        raise GitError(reason(done))
+    return done.stdout
 
 
 def _commits(until: str, *names: str) -> list[str]:
     """Return the hashes of the commits up to `until` that changed one of the files, newest first.
 
     names: the paths of the files. Without names, the files are data/raw.dvc and dvc.lock.
-    At a merge commit, only the history of the first parent is followed.
+    At a merge commit, only the history of the first parent is followed. Raises GitError if git
+    fails.
     """
     paths = names or (TRACKED, LOCK)
-    return git("log", "--first-parent", "--format=%H", until, "--", *paths).stdout.split()
+    done = git("log", "--first-parent", "--format=%H", until, "--", *paths)
+    # Before the first commit, HEAD names no commit.
+    if done.returncode != 0 and "bad revision" not in done.stderr:
+        raise GitError(reason(done))
+    return done.stdout.split()

@@ -30,12 +30,12 @@ def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 def registered(workspace: Path) -> Callable[..., int]:
     """Register bytes as `register` does; aliases and records care for no real model."""
 
-    def register(content: bytes, verdict: str = "promote") -> int:
+    def register(content: bytes, verdict: str = "promote", **more: str) -> int:
         file = Path("model.keras")
         file.write_bytes(content)
         with start_run("train", ORIGIN, {"stage": "train"}) as run:
             pass
-        tags = {"verdict": verdict, "reasons": "said the test"}
+        tags = {"verdict": verdict, "reasons": "said the test", **more}
         return register_version("digits", file, run, np.zeros((1, 4, 4, 3), np.uint8), 2, tags)
 
     return register

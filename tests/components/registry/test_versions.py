@@ -51,6 +51,15 @@ def test_the_same_file_is_the_same_version_with_newer_tags(registered: Register)
     assert [each.tags["verdict"] for each in versions("digits")] == ["hold", "promote"]
 
 
+def test_what_could_not_be_asked_does_not_replace_what_is_known(registered: Register) -> None:
+    registered(b"one", **{"git.commit": "4711", "verdict": "hold"})
+    registered(b"one", **{"git.commit": "none (git does not answer)", "verdict": "promote"})
+    registered(b"two", **{"git.commit": "none (git does not answer)"})
+    commits = [each.tags["git.commit"] for each in versions("digits")]
+    assert commits == ["4711", "none (git does not answer)"]
+    assert find_version("digits", "1").tags["verdict"] == "promote"
+
+
 def test_the_version_registered_last_is_the_challenger(registered: Register) -> None:
     assert challenger("digits") is None
     registered(b"one")

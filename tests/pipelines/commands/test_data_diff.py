@@ -164,6 +164,24 @@ def test_without_git_it_is_one_sentence(
     assert revisions.previous_manifest() is None
 
 
+def test_a_git_that_fails_is_no_history_without_images(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for revision in (None, "HEAD"):
+        assert "git fails; fix git's error. Received: detected dubious" in sentence(revision)
+    assert revisions.previous_manifest() is None
+    assert "because git fails: detected dubious ownership" in capsys.readouterr().out
+    monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
+    [pack] = [path for path in Path(".git/objects").glob("*/*") if path.name in _tree_of("HEAD")]
+    pack.unlink()
+    assert "git fails" in sentence()
+
+
+def _tree_of(revision: str) -> str:
+    return run("git", "rev-parse", f"{revision}^{{tree}}")
+
+
 def test_without_other_images_it_is_one_sentence(repository: Path) -> None:
     run("git", "checkout", "--quiet", "first")
     assert "no commit has images that differ" in sentence()

@@ -68,3 +68,46 @@ def test_a_git_that_hangs_is_given_up(repository: Path, monkeypatch: pytest.Monk
 def test_a_git_that_fails_gives_its_own_reason_to_lineage(repository: Path) -> None:
     (repository / ".git/index").write_bytes(b"torn")
     assert "index file" in lineage(repository)["git.commit"]
+
+
+def test_the_way_out_of_dubious_ownership_is_named(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    way_out = rf"if you trust it: git config --global --add safe.directory {repository}$"
+    with pytest.raises(GitError, match=way_out):
+        git("status", root=repository)
+
+
+def test_a_repository_that_git_cannot_read_is_not_taken_for_none(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = repository / "below"
+    below.mkdir()
+    (repository / ".git/HEAD").rename(repository / ".git/HEAD.lost")
+    (repository / "moved").mkdir()
+    (repository / "moved/.git").write_text("gitdir: ../nowhere\n")  # a submodule that was copied
+    for root, words in (
+        (below, f"git cannot use {repository}/.git; "),
+        (repository / "moved", "/nowhere"),
+    ):
+        with pytest.raises(GitError, match=words) as caught:
+            git("status", root=root)
+        assert not isinstance(caught.value, NoRepositoryError)
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    with pytest.raises(GitError, match="not a git repository: '/nowhere'") as caught:
+        git("status", root=repository)
+    assert not isinstance(caught.value, NoRepositoryError)
+
+
+def test_a_submodule_has_a_commit(tmp_path: Path) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "protocol.file.allow=always"]
+    for name in ("inner", "outer"):
+        subprocess.run(["git", "init", "--quiet", tmp_path / name], check=True)
+    commit = ["git", *identity, "-C", tmp_path / "inner", "commit", "--quiet", "--allow-empty"]
+    subprocess.run([*commit, "--message", "a"], check=True)
+    add = ["git", *identity, "-C", tmp_path / "outer", "submodule", "--quiet", "add"]
+    subprocess.run([*add, tmp_path / "inner", "workspace"], check=True)
+    tags = lineage(tmp_path / "outer/workspace")
+    assert len(tags["git.commit"]) == 40
+    assert tags["git.dirty"] == "no"
