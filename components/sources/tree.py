@@ -6,7 +6,8 @@ No file outside of the folder is read, except files of DVC's cache (see dvc_cach
 import errno
 import os
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from components.errors import UserError
 from components.images.fault import Fault
 from components.sources.dvc_cache import linked_object
+from components.words import printable
 
 # The flags for opening a folder that is part of a path. With O_PATH, a folder can be opened without
 # the permission to list it. O_PATH exists only on Linux; other systems use O_RDONLY.
@@ -56,7 +58,8 @@ class Tree:
 def scan(root: Path) -> Tree:
     """List everything below `root`; links are not followed.
 
-    Raises UserError if `root` itself cannot be listed.
+    Raises UserError if `root` itself cannot be listed, or if a name has other characters than ASCII
+    and Python does not read names as UTF-8.
     """
     files: list[str] = []
     folders: list[str] = []
@@ -81,7 +84,25 @@ def scan(root: Path) -> Tree:
                     f"Received: {error.strerror}"
                 ) from None
             closed.append(here)
+    _check_encoding((*files, *folders, *closed))
     return Tree(tuple(sorted(files)), tuple(sorted(folders)), tuple(sorted(set(closed))))
+
+
+def _check_encoding(paths: Iterable[str]) -> None:
+    """Raise UserError if names were read in another encoding than UTF-8, and this changes them.
+
+    With the locale C or Latin-1, the same files would have other names than on other machines. So
+    they would have other labels, and the tables of other machines would not name them.
+    """
+    encoding = sys.getfilesystemencoding()
+    if encoding == "utf-8":
+        return
+    if other := next((path for path in paths if not path.isascii()), None):
+        raise UserError(
+            f"Python reads the names of files as {encoding}, because of LC_ALL or LANG, but names "
+            "in data/raw are UTF-8; run `export PYTHONUTF8=1` first. "
+            f"Received: {printable(other)}"
+        )
 
 
 @contextmanager

@@ -1,7 +1,15 @@
-"""Log messages of Fovea's code → lines on standard output."""
+"""Log messages of Fovea's code → lines on standard output.
 
+No output stops a stage. A character that the terminal cannot show, such as `→` in a Latin-1
+terminal, is written as its escape sequence. If standard output cannot be written, the messages are
+lost and the stage goes on.
+"""
+
+import io
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import TextIO
 
 LOGGERS = ("components", "pipelines")
@@ -18,12 +26,25 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stdout
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (a name of logging)
+        """Write no more messages if standard output is closed or its disk is full.
+
+        Python flushes `sys.stdout` once more when it exits. If this failed again, the exit status
+        would be 120. So `sys.stdout` is replaced.
+        """
+        if not isinstance(sys.exc_info()[1], OSError) and sys.stdout is not None:
+            super().handleError(record)
+            return
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (stays open)
+
 
 def show_messages(stage: str = "", level: int = NORMAL) -> None:
     """Print messages of `level` and above.
 
     stage: the name of the stage that runs. If the name is not empty, each message begins with it.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     handler = _StandardOutput()
     handler.setFormatter(logging.Formatter(f"{stage}: %(message)s" if stage else "%(message)s"))
     for name in LOGGERS:

@@ -89,7 +89,7 @@ def capture(
         cwd=root,
         env=stage_environment({}),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         timeout=timeout_s,
     )
@@ -104,10 +104,12 @@ def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
       this interpreter, even if no virtual environment is activated.
     - The variables of QUIET are added if they are not set.
     - PYTHONUNBUFFERED is set, so that Python does not buffer its output.
+    - PYTHONIOENCODING is set, because this module reads the output as UTF-8.
     - The variables in `extra` are added. They replace variables of the same name.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**QUIET, **os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **extra}
+    output = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    return {**QUIET, **os.environ, "PATH": path, **output, **extra}
 
 
 def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.debug) -> None:

@@ -388,3 +388,20 @@ def test_a_class_of_pictures_that_are_refused_is_not_silently_gone(
     listing = open_source(tmp_path, source)
     assert {"bird/1.tif", "bird/2.GIF"} <= set(paths(listing))
     assert "bird/notes.txt" not in paths(listing)
+
+
+@pytest.mark.parametrize(("name", "status"), [("1.png", 0), ("größe.png", 1)])
+def test_in_a_locale_without_utf_8_names_are_right_or_one_sentence(
+    name: str, status: int, tmp_path: Path
+) -> None:
+    fill(tmp_path, f"cat/{name}")
+    program = "from pathlib import Path; from components.sources.tree import scan; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}print(scan(Path({str(tmp_path)!r})).files)"],
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+             "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert ("run `export PYTHONUTF8=1` first. Received: cat/gr" in done.stderr) == bool(status)

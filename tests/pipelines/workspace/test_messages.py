@@ -1,0 +1,47 @@
+"""No terminal, pipe or disk that takes no output stops a stage."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SAY = r"""
+import logging
+from pipelines.workspace.messages import show_messages
+show_messages("balance")
+log = logging.getLogger("pipelines.balance")
+log.info("images 13 \u2192 13, gr\xf6\xdfe, \u732b, \udcff")
+log.info("the end")
+"""
+NARROW = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def say(redirection: str = "", **variables: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["/bin/sh", "-c", f'"{sys.executable}" -c "$SAY" {redirection}'],
+        env={**os.environ, "SAY": SAY, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        (NARROW, rb"images 13 \u2192 13, gr\xf6\xdfe, \u732b, \udcff"),
+        ({"PYTHONIOENCODING": "latin-1"}, b"images 13 \\u2192 13, gr\xf6\xdfe, \\u732b, \\udcff"),
+        ({"PYTHONUTF8": "1"}, "images 13 → 13, größe, 猫, \\udcff".encode()),
+    ],
+)
+def test_what_a_terminal_cannot_show_is_escaped(variables: dict[str, str], line: bytes) -> None:
+    done = say(**variables)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.splitlines() == [b"balance: " + line, b"balance: the end"]
+
+
+@pytest.mark.parametrize("redirection", ["> /dev/full", ">&-", "| true"])
+def test_an_output_that_cannot_be_written_does_not_stop_a_stage(redirection: str) -> None:
+    done = say(redirection)
+    assert (done.returncode, done.stderr) == (0, b"")
