@@ -13,6 +13,7 @@ file and starts at trial 0.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,8 @@ def _open_study(search: Search, storage: Path) -> Any:
     storage.parent.mkdir(parents=True, exist_ok=True)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=search.startup_trials, n_warmup_steps=1)
     return optuna.create_study(
-        storage=f"sqlite:///{storage}",
+        # The path of the current folder may have characters with a meaning in addresses, such as ?.
+        storage=f"sqlite:///{os.path.relpath(storage)}",
         study_name="search",
         direction="maximize",
         pruner=pruner,

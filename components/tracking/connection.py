@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from components.errors import UserError, one_line
 
@@ -40,6 +40,11 @@ SETTINGS = {
 }
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
+# MLflow writes the path of the folder mlruns into its store as an address, without quoting. Then a
+# `%41` in the path of the current folder is read as `A`, and a `'` ends a text of SQL. If the path
+# has such characters, `client` gives MLflow the quoted address in this variable of MLflow's server.
+ARTIFACTS_VARIABLE = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+DEFAULT_ARTIFACTS = Path("mlruns")
 # Several threads can connect at the same time. The function `client` changes MLFLOW_TRACKING_URI
 # for a moment. During this time it holds the lock below. Code that reads MLFLOW_TRACKING_URI also
 # takes the lock. So this code never reads the value that `client` has set for a moment.
@@ -67,6 +72,8 @@ def client() -> "MlflowClient":
     # would be used.
     with _VARIABLE_LOCK:
         by_user, uri = _address_by_user(), tracking_uri()
+        if uri.startswith(SQLITE) and _needs_quoting(Path.cwd()):
+            os.environ[ARTIFACTS_VARIABLE] = DEFAULT_ARTIFACTS.absolute().as_uri()
         mlflow.set_tracking_uri(uri)
         if not by_user:
             os.environ.pop(VARIABLE, None)
@@ -75,8 +82,14 @@ def client() -> "MlflowClient":
 
 
 def tracking_uri() -> str:
-    """Return the value of MLFLOW_TRACKING_URI; if unset, the absolute address of ./mlflow.db."""
-    return _address_by_user() or f"{SQLITE}{DEFAULT_STORE.absolute()}"
+    """Return the value of MLFLOW_TRACKING_URI; if unset, the address of ./mlflow.db.
+
+    The address of ./mlflow.db is absolute. Only if the path of the current folder has characters
+    with a meaning in addresses, such as `?`, the address is relative, because SQLAlchemy does not
+    decode quoted characters in the path of an sqlite file.
+    """
+    store = DEFAULT_STORE if _needs_quoting(Path.cwd()) else DEFAULT_STORE.absolute()
+    return _address_by_user() or f"{SQLITE}{store}"
 
 
 def address() -> str:
@@ -113,6 +126,10 @@ def experiment_id() -> str:
         return _call_within(REMOTE_LIMIT_S, _experiment_id)
     _check_sqlite(Path(tracking_uri().removeprefix(SQLITE).partition("?")[0]))
     return _experiment_id()
+
+
+def _needs_quoting(path: Path) -> bool:
+    return quote(str(path)) != str(path)
 
 
 def _address_by_user() -> str | None:

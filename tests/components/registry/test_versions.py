@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from components.registry.versions import (
     versions,
 )
 from components.registry.weights import resolve_weights
-from components.tracking.connection import client
+from components.tracking.connection import ARTIFACTS_VARIABLE, client
 from components.tracking.runs import start_run
 from tests.components.origins import ORIGIN
 
@@ -212,6 +213,25 @@ def test_bytes_that_are_not_those_of_the_sha256_are_refused(
     stored_file(1).write_bytes(b"onf")
     with pytest.raises(UserError, match="was changed since it was registered"):
         resolved(params, reference)
+
+
+def test_a_workspace_may_have_any_name(
+    workspace: Path, registered: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "we?ird %41 #1 'quoted\" größe 猫 a:b;"  # marks of addresses and of SQL
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, "restored after the test")
+    (workspace / name).mkdir()
+    shutil.copy("mlflow.db", workspace / name)
+    monkeypatch.chdir(workspace / name)
+    assert registered(b"one") == 1
+    version = find_version("digits", "1")
+    assert download(version).read_bytes() == b"one"
+    Path("verdict.json").write_text("{}")
+    version.run.log_files(Path("verdict.json"), folder="register")
+    assert version.run.read_text("register/verdict.json") == "{}"
+    [experiment] = client().search_experiments(filter_string="name = 'fovea'")
+    assert len(list(Path("mlruns", experiment.experiment_id).rglob("model.keras"))) == 1
+    assert sorted(path.name for path in workspace.iterdir()) == sorted(["mlflow.db", name])
 
 
 def test_a_failed_upload_leaves_no_version(

@@ -1,6 +1,7 @@
 """The study: an objective that is a formula, so that only the search is tried."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,16 @@ def test_trial_0_is_what_params_yaml_says(search, written, tmp_path):
         RATE: written.train.finetune.learning_rate,
         "model.dropout": written.model.dropout,
     }
+
+
+def test_a_study_continues_in_a_folder_of_any_name(search, written, tmp_path, monkeypatch):
+    (tmp_path / "we?ird %41 #1 'quoted\"").mkdir()
+    monkeypatch.chdir(tmp_path / "we?ird %41 #1 'quoted\"")
+    search = search.model_copy(update={"trials": 2})
+    first = run_study(search, written, formula, Path(".fovea/s.db"), 7)
+    assert run_study(search, written, None, Path(".fovea/s.db"), 7) == first
+    assert [path.name for path in tmp_path.rglob("*.db")] == ["s.db"]
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_budget_is_counted_exactly_and_the_best_is_the_highest(search, written, tmp_path):
