@@ -22,6 +22,9 @@ CHUNK = 2**20  # the number of bytes that are read at once
 # The maximum number of bytes between the contents of two files of a tar. These bytes are headers
 # and padding. The maximum also limits the memory, because tarfile reads a whole header into memory.
 HEADER_BYTES = 2**17
+# The systems in whose file names a backslash separates folders, as a zip numbers them (APPNOTE.TXT,
+# 4.4.2): MS-DOS (also all Windows programs), OS/2, NTFS and VFAT.
+WINDOWS = frozenset({0, 6, 10, 14})
 TAR_BLOCK = 512  # a tar consists of blocks of this number of bytes
 # The first bytes of a compressed tar → the function that opens it.
 COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -55,15 +58,15 @@ class Member:
 def zip_members(file: IO[bytes]) -> Iterator[Member]:
     """Yield the files and folders of a zip.
 
-    Raises RefusedError for an encrypted file, a link, a device, a NUL in a name, or a compression
-    other than deflate. Raises zipfile.BadZipFile if the zip is damaged, and NotImplementedError if
+    Raises RefusedError for an encrypted file, a link, a device, a NUL in a name, a backslash in a
+    name of an unknown encoding, or a compression other than deflate. Raises zipfile.BadZipFile if the zip is damaged, and NotImplementedError if
     the zip needs a newer version of the format than zipfile supports.
     """
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             name = _zip_name(info)
             _check_zip_member(info, name)
-            yield Member(name, info.file_size, partial(archive.open, info), info.is_dir())
+            yield Member(name, info.file_size, partial(archive.open, info), name.endswith("/"))
 
 
 def _check_zip_member(info: zipfile.ZipInfo, name: str) -> None:
@@ -88,18 +91,29 @@ def _check_zip_member(info: zipfile.ZipInfo, name: str) -> None:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """Return the name of a member, decoded from UTF-8 if possible.
+    """Return the name of a member, decoded from UTF-8 if possible, with slashes between folders.
 
     If the UTF-8 flag of a member is not set, its name is in code page 437 according to the standard
     (APPNOTE.TXT, appendix D). But many programs write UTF-8 without setting the flag. So code page
     437 is only used if the bytes of the name are not valid UTF-8.
+
+    The standard asks for slashes, but older Windows programs write backslashes. No file name of
+    Windows contains a backslash, so it separates folders if the zip was made on Windows.
+
+    Raises RefusedError if a name that is not UTF-8 contains a backslash. In encodings such as
+    Shift-JIS, the byte of the backslash may also be the second half of a letter.
     """
-    if info.flag_bits & 0x800:
-        return info.filename
+    name = info.filename
     try:
-        return info.filename.encode("cp437").decode("utf-8")
+        name = name if info.flag_bits & 0x800 else name.encode("cp437").decode("utf-8")
     except UnicodeError:
-        return info.filename
+        if "\\" in name:
+            raise RefusedError(
+                "it contains a name with a backslash that is not UTF-8, so it is unknown whether "
+                "the backslash separates folders; repack it with a program that writes UTF-8 "
+                f"names. Received: {name!r}"
+            ) from None
+    return name.replace("\\", "/") if info.create_system in WINDOWS else name
 
 
 def tar_members(file: IO[bytes]) -> Iterator[Member]:

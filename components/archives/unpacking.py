@@ -216,7 +216,13 @@ def _write(member: Member, path: Path) -> str:
 def _plain_name(name: str) -> str:
     """Return a name as a relative POSIX path. Raises RefusedError if this is not possible."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or re.match("[A-Za-z]:", name):
+    if "\\" in name:
+        raise RefusedError(
+            "it contains a name with a backslash, which separates folders on Windows, but is part "
+            "of a name on other systems; repack it with slashes between folders. "
+            f"Received: {name!r}"
+        )
+    if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
         raise RefusedError(
             f"it contains a path that may lead out of the folder; repack it. Received: {name!r}"
         )

@@ -11,7 +11,9 @@ from components.sources.listing import SPLITS_BY_WORD, is_image, is_junk
 from components.sources.tree import Tree
 from components.words import name_list
 
-TABLES = (".csv", ".parquet", ".jsonl")
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
+# Files with these endings may contain labels, but are not read. They are named in error messages.
+OTHER_TABLES = (".json", ".txt", ".xlsx", ".xls", ".ods", ".xml", ".yaml", ".yml", ".tab", ".dat")
 ARRAYS = (".npz", ".npy")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
@@ -54,6 +56,20 @@ def only_table(root: Path, tree: Tree) -> str:
             f"Received: {name_list(tables) or 'none'}"
         )
     return tables[0]
+
+
+def table_advice(tree: Tree) -> str:
+    """Return a part of an error message about files that may be tables, but are not read.
+
+    The result is an empty text if no such file is directly in the folder of `tree`.
+    """
+    others = tree.top(*OTHER_TABLES)
+    if not others:
+        return ""
+    return (
+        f"; if the labels are in {name_list(others)}, save them as a table with one row per image, "
+        f"because only {', '.join(TABLES)} are read as tables"
+    )
 
 
 def check_unpacked(root: Path, tree: Tree) -> None:

@@ -13,7 +13,13 @@ from components.params.ingest import Source
 from components.params.split import SPLITS
 from components.sources.arrays import array_entries, array_file
 from components.sources.folders import class_folders, split_folders
-from components.sources.kinds import ARRAYS, check_unpacked, guess_kind, only_table
+from components.sources.kinds import (
+    ARRAYS,
+    check_unpacked,
+    guess_kind,
+    only_table,
+    table_advice,
+)
 from components.sources.listing import (
     EXTENSIONS,
     Entry,
@@ -57,7 +63,8 @@ def open_source(root: Path, params: Source) -> Listing:
 
 
 def _folders(root: Path, tree: Tree, params: Source, kind: str) -> Listing:
-    layout = f"put one folder per class, with its images, into {root}"
+    advice = table_advice(tree)
+    layout = f"put one folder per class, with its images, into {root}{advice}"
     read = split_folders if kind == "split_folders" else class_folders
     entries, tops = read(tree, params.group), tree.top_folders()
     if not tops:
@@ -70,7 +77,7 @@ def _folders(root: Path, tree: Tree, params: Source, kind: str) -> Listing:
             f"there is no image ({kinds}); {layout}. Received: {len(tops)} folders without images"
         )
     if kind == "split_folders":
-        layout = f"put one folder per class, with its images, into {root}/train"
+        layout = f"put one folder per class, with its images, into {root}/train{advice}"
     check_labels(entries, layout)
     images = {entry.path for entry in entries}
     ignored = [path for path in tree.files if path not in images]

@@ -1,7 +1,7 @@
-"""A .csv, .parquet or .jsonl file → the names of its columns, and its rows.
+"""A .csv, .tsv, .parquet or .jsonl file → the names of its columns, and its rows.
 
-If a .csv or .jsonl is malformed, the error message contains the number of the line. The file
-docs/decisions/tables-by-hand.md says why .csv and .jsonl are not read by pyarrow or pandas.
+If a .csv, .tsv or .jsonl is malformed, the error message contains the number of the line. The file
+docs/decisions/tables-by-hand.md says why text files are not read by pyarrow or pandas.
 """
 
 import codecs
@@ -37,11 +37,12 @@ def read_rows(root: Path, name: str, needed: Iterable[str]) -> Rows:
     name: the file name of the table.
     needed: the names of the columns that the table must have.
 
-    A column without a name and the row numbers of pandas are left out of the names. In a .csv, all
-    values are texts, and a missing value is an empty text. In other files, values keep their types.
+    A column without a name and the row numbers of pandas are left out of the names. In a .csv or
+    .tsv, all values are texts, and a missing value is an empty text. In other files, values keep
+    their types.
 
     Raises UserError if the table is malformed, if two columns have the same name, or if a column of
-    `needed` is missing. A malformed row of a .csv is noticed later, when the row is read.
+    `needed` is missing. A malformed row of a .csv or .tsv is noticed later, when the row is read.
     """
     read = READERS[Path(name).suffix.lower()]
     try:
@@ -205,6 +206,7 @@ def _decode_utf8(where: Path, data: bytes) -> str:
 
 READERS: dict[str, Callable[[Path, str, list[str]], Rows]] = {
     ".csv": _csv_rows,
+    ".tsv": _csv_rows,
     ".jsonl": _jsonl_rows,
     ".parquet": _parquet_rows,
 }

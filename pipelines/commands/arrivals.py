@@ -14,7 +14,7 @@ from pipelines.artifacts import RAW
 
 log = logging.getLogger(__name__)
 
-TABLES = frozenset({".csv", ".parquet", ".jsonl", ".npz", ".npy"})
+TABLES = frozenset({".csv", ".tsv", ".parquet", ".jsonl", ".npz", ".npy"})
 SHOWN = 10  # The summary names at most this many classes.
 Parts = tuple[str, ...]
 

@@ -97,7 +97,7 @@ BAD_NAMES = {
     "/tmp/out.png": "lead out",
     "C:/out.png": "lead out",
     "C:out.png": "lead out",
-    "cat\\1.png": "lead out",
+    "cat\\1.png": "with a backslash, which separates folders on Windows",
     f"{'n' * 256}.png": "too long",
     f"{'ü' * 128}/1.png": "too long",
     ".": "empty",
@@ -112,6 +112,48 @@ def test_a_name_that_is_no_plain_path_is_refused(
     suffix = "zip" if make is zipped else "tar"
     archive = make(tmp_path / f"bad.{suffix}", [("cat/0.png", b"fine"), (name, b"not")])
     assert BAD_NAMES[name] in refused(archive, folder)
+
+
+def on_windows(path: Path, names: dict[str, bytes], flags: int = 0x800) -> Path:
+    """Write a zip as Windows programs do: name (as stored) → content."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in names.items():
+            info = zipfile.ZipInfo("x")
+            info.create_system, info.filename, info.flag_bits = 0, name, flags
+            archive.writestr(info, content)
+    return path
+
+
+def test_backslashes_of_windows_separate_folders(tmp_path: Path, folder: Path) -> None:
+    names = {"cat\\": b"", "cat\\1.png": b"one", "dog\\ü\\2.png": b"two", "dog/3.png": b"three"}
+    unpacked = unpack(on_windows(tmp_path / "new.zip", names), folder)
+    assert sorted(unpacked.sums) == ["cat/1.png", "dog/3.png", "dog/ü/2.png"]
+    assert (folder / "dog/ü/2.png").read_bytes() == b"two"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("cat\\..\\..\\out.png", "lead out"),
+        ("\\out.png", "lead out"),
+        ("C:\\out.png", "lead out"),
+        ("cat\\0.png", "same name twice"),
+    ],
+)
+def test_backslashes_of_windows_are_checked_like_slashes(
+    name: str, why: str, tmp_path: Path, folder: Path
+) -> None:
+    assert why in refused(on_windows(tmp_path / "bad.zip", {"cat/0.png": b"", name: b""}), folder)
+
+
+def test_a_backslash_in_half_a_letter_of_shift_jis_is_no_separator(
+    tmp_path: Path, folder: Path
+) -> None:
+    stored = "表.png".encode("shift_jis")  # b"\x95\\.png"
+    archive = on_windows(tmp_path / "new.zip", {"x" * len(stored): b"one"}, flags=0)
+    data = archive.read_bytes().replace(b"x" * len(stored), stored)
+    archive.write_bytes(data)
+    assert "a name with a backslash that is not UTF-8" in refused(archive, folder)
 
 
 def test_a_name_of_255_bytes_and_names_with_odd_signs_round_trip(

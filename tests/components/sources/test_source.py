@@ -64,6 +64,16 @@ def test_class_folders_are_found_and_told(tmp_path: Path, source: Source) -> Non
     assert listing.ignored == ("cat/note.txt",)
 
 
+@pytest.mark.parametrize("name", ["labels.json", "labels.txt", "labels.xlsx"])
+def test_a_file_of_labels_that_is_not_read_is_named(
+    name: str, tmp_path: Path, source: Source
+) -> None:
+    error = refused(fill(tmp_path, "images/1.png", "images/2.png", name), source)
+    assert f"if the labels are in {name}, save them as a table with one row per image" in error
+    assert "only .csv, .tsv, .parquet, .jsonl are read as tables" in error
+    assert name not in refused(fill(tmp_path / "below", f"images/{name}", "images/1.png"), source)
+
+
 def test_split_folders_are_found_under_any_of_their_words(tmp_path: Path, source: Source) -> None:
     fill(tmp_path, "Training/cat/1.png", "valid/cat/2.png", "test/dog/new/3.png")
     listing = open_source(tmp_path, source)
@@ -94,7 +104,7 @@ def test_a_subfolder_is_a_group_of_its_class_whatever_its_split(
     ("names", "kinds"),
     [
         (["labels.csv", "cat/1.png", "dog/1.png"], "table or class_folders"),
-        (["labels.csv", "more.jsonl"], "one .csv, .parquet, .jsonl file"),
+        (["labels.csv", "more.jsonl"], "one .csv, .tsv, .parquet, .jsonl file"),
         (["labels.csv", "data.npz"], "table or arrays"),
         (["data.npz", "cat/1.png"], "arrays or class_folders"),
         (["train/cat/1.png", "test/dog/1.png", "extra/1.png"], "split_folders or class_folders"),
@@ -152,7 +162,7 @@ def test_one_class_may_be_called_like_a_split(tmp_path: Path, source: Source) ->
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("table", r"one \.csv, \.parquet, \.jsonl file .*Received: none"),
+        ("table", r"one \.csv, \.tsv, \.parquet, \.jsonl file .*Received: none"),
         ("arrays", r"one \.npz file.*Received: none"),
         ("split_folders", r"called train, .*Received: cat"),
     ],

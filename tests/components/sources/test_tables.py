@@ -1,4 +1,4 @@
-"""Tables of paths and labels: three formats, one meaning, and a sentence for each mistake."""
+"""Tables of paths and labels: four formats, one meaning, and a sentence for each mistake."""
 
 import json
 from datetime import date
@@ -38,8 +38,8 @@ def raw(tmp_path: Path) -> Path:
 
 def write(raw: Path, suffix: str, rows: list[dict[str, Any]]) -> None:
     path = raw / f"labels{suffix}"
-    if suffix == ".csv":
-        pd.DataFrame(rows).to_csv(path, index=False)
+    if suffix in (".csv", ".tsv"):
+        pd.DataFrame(rows).to_csv(path, index=False, sep="," if suffix == ".csv" else "\t")
     elif suffix == ".parquet":
         pd.DataFrame(rows).to_parquet(path)
     else:
@@ -64,7 +64,7 @@ def labels(listing: Listing) -> dict[str, str]:
     return {entry.path: entry.label for entry in listing.entries}
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl"])
 def test_every_format_says_the_same(suffix: str, raw: Path, source: Source) -> None:
     write(raw, suffix, ROWS)
     listing = open_source(raw, source)
@@ -77,7 +77,7 @@ def test_every_format_says_the_same(suffix: str, raw: Path, source: Source) -> N
     assert listing.notes == (f"table labels{suffix} (3 images, 3 classes, train, val)",)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl"])
 def test_columns_go_by_the_names_in_params(suffix: str, raw: Path, source: Source) -> None:
     write(raw, suffix, [{"file": f"a/{n}.png", "class": "xy"[n % 2], "label": n} for n in (1, 2)])
     error = refused(raw, source)
@@ -198,7 +198,7 @@ def test_a_bad_parquet_ends_in_one_sentence(raw: Path, source: Source) -> None:
     assert "line 1: a label names a class" in refused(raw, source)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl"])
 def test_whole_numbers_become_text_and_are_logged(suffix: str, raw: Path, source: Source) -> None:
     write(raw, suffix, [{"path": f"a/{n}.png", "label": n} for n in (1, 2)])
     listing = open_source(raw, source)
