@@ -59,8 +59,9 @@ def zip_members(file: IO[bytes]) -> Iterator[Member]:
     """Yield the files and folders of a zip.
 
     Raises RefusedError for an encrypted file, a link, a device, a NUL in a name, a backslash in a
-    name of an unknown encoding, or a compression other than deflate. Raises zipfile.BadZipFile if the zip is damaged, and NotImplementedError if
-    the zip needs a newer version of the format than zipfile supports.
+    name of an unknown encoding, or a compression other than deflate. Raises zipfile.BadZipFile if
+    the zip is damaged, and NotImplementedError if the zip needs a newer version of the format than
+    zipfile supports.
     """
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():

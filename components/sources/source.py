@@ -87,8 +87,9 @@ def _folders(root: Path, tree: Tree, params: Source, kind: str) -> Listing:
 
 def _table(root: Path, tree: Tree, params: Source) -> Listing:
     name = only_table(root, tree)
-    table = read_table(root, name, params.columns)
-    listed, files = {entry.path for entry in table.entries}, {*tree.files}
+    files = {*tree.files}
+    table = read_table(root, name, params.columns, files)
+    listed = {entry.path for entry in table.entries}
     check_slashes(root / name, listed, files)
     if not tree.closed and not any(path in files or array_file(path) for path in listed):
         raise UserError(

@@ -1,12 +1,21 @@
-"""A table → the path and label of each image; rows that contradict each other are refused."""
+"""A table → the path and label of each image; rows that contradict each other are refused.
+
+The same letter can be written in two Unicode forms: é is one character (composed), or an e and an
+accent (decomposed). Both look the same. macOS and some archives write file names in the decomposed
+form, and most programs write tables in the composed form. So a path that is not the path of a file
+is compared again in the composed form (NFC). Example: the table lists caf\u00e9.png, and the only
+file is cafe\u0301.png. Then the entry gets the path of this file.
+"""
 
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from components.errors import UserError
 from components.params.ingest import Columns
@@ -32,28 +41,32 @@ class Table:
     notes: list[str]
 
 
-def read_table(root: Path, name: str, columns: Columns) -> Table:
+def read_table(root: Path, name: str, columns: Columns, files: Collection[str] = ()) -> Table:
     """Read a table with one row per image.
 
     root: the folder of the table. The paths in the table are relative to this folder.
     name: the file name of the table.
     columns: the params `ingest.source.columns`. They name the columns with the paths, the labels,
     the groups and the splits.
+    files: the paths of the files below `root`.
 
     This function does not check whether the images exist. A missing image later becomes a row of
     the manifest (the table of all images), and the column `fault` says that the image is missing.
     If several rows of the table have the same path, the first of these rows is used.
 
-    Raises UserError if the table is malformed or has no row, or if two rows with the same path
-    differ in label, group or split.
+    Raises UserError if the table is malformed or has no row, if two rows with the same path differ
+    in label, group or split, or if a path looks the same as the paths of several files.
     """
     header, rows = read_rows(root, name, (columns.path, columns.label))
     _check_optional(root / name, header, columns)
     further = tuple(name for name in header if name not in columns.model_dump().values())
     entries: dict[str, Entry] = {}
-    repeated = 0
+    repeated, alike = 0, _other_forms(files)
     for row in rows:
-        entry = _entry(f"{root / name}, line {row[0]}", row, columns, further)
+        where = f"{root / name}, line {row[0]}"
+        entry = _entry(where, row, columns, further)
+        if alike and entry.path not in files:
+            entry = entry._replace(path=_path_on_disk(where, entry.path, alike))
         first = entries.setdefault(entry.path, entry)
         if first is not entry:
             repeated += 1
@@ -68,6 +81,34 @@ def read_table(root: Path, name: str, columns: Columns) -> Table:
         again = count_text(repeated, f"row of {name} is", f"rows of {name} are")
         notes.append(f"{again} left out, because an earlier row has the same path")
     return Table(sorted(entries.values(), key=lambda entry: entry.path), further, notes)
+
+
+def _other_forms(files: Iterable[str]) -> Mapping[str, list[str]]:
+    """Return the composed form (NFC) of a path → the paths of the files that have this form.
+
+    files: the paths of the files. A path that consists of ASCII characters has only one form, so it
+    is left out.
+    """
+    forms = defaultdict(list)
+    for path in files:
+        if not path.isascii():
+            forms[normalize("NFC", path)].append(path)
+    return forms
+
+
+def _path_on_disk(where: str, path: str, alike: Mapping[str, list[str]]) -> str:
+    """Return the path of the only file that looks the same as `path`; without such a file, `path`.
+
+    Raises UserError if several files look the same as `path`.
+    """
+    files = alike.get(normalize("NFC", path), [path])
+    if len(files) > 1:
+        raise UserError(
+            f"{where}: the names of {len(files)} files look like this path, but consist of other "
+            f"Unicode characters ({' and '.join(map(ascii, sorted(files)))}); rename the files, or "
+            f"write one of the names into the table. Received: {path!a}"
+        )
+    return files[0]
 
 
 def _check_optional(where: Path, header: Sequence[str], columns: Columns) -> None:

@@ -61,7 +61,7 @@ def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
     """
     files = {*arriving, *existing}
     for name in sorted(arriving):
-        if not _is_text(name):
+        if not is_utf8(name):
             raise UserError(f"the name of a file is not UTF-8; rename the file. Received: {name!r}")
         if clash := next((above for above in _folders_of(name) if above in files), None):
             raise UserError(
@@ -158,7 +158,8 @@ def _is_table(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in TABLES
 
 
-def _is_text(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    """Return whether a name consists of UTF-8. The names of other files are escaped by Python."""
     try:
         name.encode()
     except UnicodeError:

@@ -22,8 +22,9 @@ from typing import Any, Literal
 from components.errors import UserError, one_line
 from components.params.reader import Params, read_params
 from components.sources.dvc_cache import linked_object
-from components.words import size_text
+from components.words import count_text, printable, size_text
 from pipelines import artifacts
+from pipelines.commands.arrivals import is_utf8
 from pipelines.installed import differences, expected_versions
 from pipelines.workspace import locks
 from pipelines.workspace.processes import DVC, capture
@@ -132,7 +133,7 @@ def _git(root: Path) -> Check:
 
 
 def _data(root: Path) -> Check:
-    """Check that data/raw has images with labels, and no changes since `dvc add`.
+    """Check that data/raw has images with labels, names in UTF-8, and no changes since `dvc add`.
 
     Links into DVC's cache are images. Other links are not read, so they are a finding.
     """
@@ -143,6 +144,10 @@ def _data(root: Path) -> Check:
     except UserError as error:
         return Check("data", "fail", str(error), "fovea sample digits, fovea data add, or dvc pull")
     finding = f"{per_class.total():,} images in {len(per_class)} classes"
+    if odd := sorted(str(path) for path in raw.rglob("*") if not is_utf8(path.name)):
+        names = count_text(len(odd), "name that is", "names that are")
+        finding = f"{finding}, and {names} not UTF-8, such as {printable(odd[0])}"
+        return Check("data", "fail", finding, "rename these files and folders; DVC cannot add them")
     if links := [path for path in raw.rglob("*") if path.is_symlink() and not linked_object(path)]:
         first = links[0].relative_to(root)
         more = f"{len(links)} links such as {first} that do not lead into DVC's cache"

@@ -240,6 +240,42 @@ def test_images_that_are_not_listed_are_logged(raw: Path, source: Source) -> Non
     assert note in listing.notes
 
 
+COMPOSED, DECOMPOSED = "a/caf\u00e9.png", "a/cafe\u0301.png"
+
+
+@pytest.mark.parametrize(("listed", "stored"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_path_in_another_unicode_form_is_the_file_that_looks_the_same(
+    listed: str, stored: str, raw: Path, source: Source
+) -> None:
+    (raw / stored).touch()
+    listing = open_source(csv(raw, f"path,label\na/1.png,cat\n{listed},dog\n"), source)
+    assert labels(listing) == {"a/1.png": "cat", stored: "dog"}
+    assert "not listed" in listing.notes[-1]
+    assert stored not in listing.notes[-1]
+    both = f"path,label\na/1.png,cat\n{listed},dog\n{stored},cat\n"
+    assert "two rows for" in refused(csv(raw, both), source)
+
+
+def test_each_file_of_two_that_look_the_same_can_be_listed(raw: Path, source: Source) -> None:
+    for name in (COMPOSED, DECOMPOSED):
+        (raw / name).touch()
+    csv(raw, f"path,label\n{COMPOSED},cat\n{DECOMPOSED},dog\n")
+    assert labels(open_source(raw, source)) == {COMPOSED: "cat", DECOMPOSED: "dog"}
+
+
+def test_a_path_that_looks_like_two_files_is_refused_with_its_characters(
+    raw: Path, source: Source
+) -> None:
+    # The two accents of the letter ấ may be in one, two or three characters.
+    stored = ("a/\u1ea5.png", "a/\u00e2\u0301.png")
+    for name in stored:
+        (raw / name).touch()
+    error = refused(csv(raw, "path,label\na/1.png,cat\na/a\u0302\u0301.png,dog\n"), source)
+    assert "'a/\\xe2\\u0301.png' and 'a/\\u1ea5.png'" in error
+    assert "line 3" in error
+    assert error.endswith("Received: 'a/a\\u0302\\u0301.png'")
+
+
 def test_a_backslash_may_belong_to_a_name(raw: Path, source: Source) -> None:
     (raw / "a\\4.png").touch()
     csv(raw, "path,label\na/1.png,cat\na\\4.png,dog\n")

@@ -110,6 +110,15 @@ def test_links_of_dvc_into_its_cache_are_images_and_other_links_are_none(patient
     assert check_of("data").status == "ok"
 
 
+def test_a_name_that_is_not_utf8_is_to_be_renamed_and_not_to_be_added(patient: Path) -> None:
+    (patient / "data/raw.dvc").unlink()
+    (patient / "data/raw/0" / os.fsdecode(b"caf\xe9.png")).touch()
+    check = check_of("data")
+    assert (check.status, "dvc add" in check.advice) == ("fail", False)
+    assert check.finding.endswith("and 1 name that is not UTF-8, such as data/raw/0/caf\\udce9.png")
+    assert check.advice.startswith("rename")
+
+
 def test_a_changed_image_is_a_warning_with_the_command_to_track_it(patient: Path) -> None:
     next((patient / "data/raw").rglob("*.png")).unlink()
     check = check_of("data")
