@@ -7,8 +7,9 @@ can change some of the rules, and can refuse the images of some cases. The cases
 
 - The format is recognised from the first bytes of the file. The file extension is ignored.
 - The EXIF orientation is applied.
-- A 16-bit channel is reduced to its high byte (value >> 8). Pillow always reduces 16-bit colour in
-  this way. Pillow does not reduce 16-bit grey, so this module reduces it.
+- A 16-bit channel is reduced to 8 bits as `sixteen_bit` says; usually it keeps its high byte
+  (value >> 8). Pillow always reduces 16-bit colour in this way, so 16-bit colour is decoded by
+  OpenCV if `sixteen_bit` says otherwise. Pillow does not reduce 16-bit grey.
 - Transparent pixels are blended with the colour `background`. The transparent colours of a palette
   are also blended. With `alpha: drop`, the transparency is ignored and the stored colours are kept.
 - A grey value is copied to all three channels. A pixel of a palette image stores the number of a
@@ -17,6 +18,7 @@ can change some of the rules, and can refuse the images of some cases. The cases
   colours are converted from the profile to sRGB.
 - If a JPEG contains several pictures, the first picture is decoded. (Phones store depth maps and
   gain maps as additional pictures of a JPEG. A JPEG with several pictures is called an MPO.)
+- The first frame of a GIF and the first page of a TIFF are decoded.
 - An animated PNG or WebP raises Fault, because no single frame represents the whole animation.
 """
 
@@ -29,10 +31,19 @@ from typing import Literal
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    ImageCms,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 from PIL import Image as Pillow
 
 from components.images.fault import Facts, Fault
+from components.images.gif import frame_box, read_gif, with_transparent
 from components.images.headers import (
     Header,
     colour_profile,
@@ -44,8 +55,10 @@ from components.images.headers import (
 from components.images.jpeg import is_harmless, read_jpeg, without_metadata
 from components.images.npy import read_npy
 from components.images.refusals import GREY, check_kind, check_size, check_transparency
-from components.images.signatures import describe, name_format
-from components.params.ingest import Decode
+from components.images.signatures import describe, name_format, way_out
+from components.images.sixteen_bit import eight_bit, read_colours
+from components.images.tiff import read_tiff
+from components.params.ingest import Decode, SixteenBit
 
 __all__ = ["Facts", "Fault", "Image", "Pixels", "decode", "resize"]
 
@@ -57,7 +70,19 @@ HEADERS: dict[str, Callable[[bytes], Header]] = {
     "webp": read_webp,
     "bmp": read_bmp,
     "npy": read_npy,
+    "gif": read_gif,
+    "tiff": read_tiff,
 }
+
+
+class _Tiff(TiffImagePlugin.TiffImageFile):
+    """Pillow's reader without its own limit of pixels, because `max_pixels` is checked before."""
+
+    def load_prepare(self) -> None:
+        if self._im is None:
+            self.im = Pillow.new(self.mode, self._tile_size).im
+        super().load_prepare()
+
 
 # The classes of Pillow that read a format. This module calls the classes directly. `Pillow.open` is
 # not used, for two reasons. First, the first call of `Pillow.open` loads these classes, and loading
@@ -67,6 +92,8 @@ READERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
     "png": PngImagePlugin.PngImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+    "tiff": _Tiff,
 }
 
 # The rendering intent of all colour conversions. A rendering intent is a rule for colours that do
@@ -126,8 +153,7 @@ def decode(data: bytes, params: Decode) -> Image:
     if format_name is None:
         raise Fault("not_an_image", describe(data))
     if format_name not in HEADERS:
-        text = f"the format {format_name} is not supported, only {', '.join(HEADERS)}"
-        raise Fault("unsupported_format", text, Facts(format=format_name))
+        raise Fault("unsupported_format", way_out(format_name), Facts(format=format_name))
     facts, cut = Facts(format=format_name), False
     try:
         header = HEADERS[format_name](data)
@@ -175,13 +201,15 @@ def _decode(data: bytes, header: Header, params: Decode) -> Image:
     colours = _colours(header, params)
     pixels = _decode_jpeg(data, header) if facts.format == "jpeg" else None
     if pixels is None or facts.mode == "CMYK" or colours is not None:
-        image = _open(data, header) if pixels is None else _as_pillow(pixels, facts)
+        image = _open(data, header, params) if pixels is None else _as_pillow(pixels, facts)
         facts = replace(facts, mode=facts.mode or image.mode)
         check_kind(facts, params)
         image.load()
         if facts.format == "png" and _ends_black(image) and lacks_rows(data, facts):
             raise Fault("damaged", "rows of its picture are missing")
-        pixels = np.asarray(_rgb(image, facts, colours, params), dtype=np.uint8)
+        if facts.format == "gif" and _lacks_pixels(header.picture):
+            raise Fault("damaged", "pixels of its first frame are missing")
+        pixels = np.asarray(_rgb(image, header, colours, params), dtype=np.uint8)
     if facts.orientation in UPRIGHT:
         pixels = _turn_upright(pixels, facts.orientation)
     height, width = pixels.shape[:2]
@@ -232,7 +260,7 @@ def _as_pillow(pixels: Pixels, facts: Facts) -> Pillow.Image:
     return Pillow.fromarray(pixels[..., 0] if facts.mode == "L" else pixels)
 
 
-def _open(data: bytes, header: Header) -> Pillow.Image:
+def _open(data: bytes, header: Header, params: Decode) -> Pillow.Image:
     """Return the picture as a Pillow image. Pillow decodes the pixels later, in `load`.
 
     The pixels of a .npy file are already decoded. Raises Fault with the code `damaged` if the size
@@ -240,11 +268,11 @@ def _open(data: bytes, header: Header) -> Pillow.Image:
     """
     facts = header.facts
     if header.values is not None:
-        return Pillow.fromarray(header.values)
+        return Pillow.fromarray(_reduce(header.values, params.sixteen_bit))
     if facts.format == "jpeg":
         image: Pillow.Image = JpegImagePlugin.JpegImageFile(io.BytesIO(without_metadata(data)))
     else:
-        image = READERS[facts.format or ""](io.BytesIO(header.picture))
+        image = _open_by_pillow(facts.format or "", header.picture)
     if image.size != (facts.width, facts.height):
         raise Fault("damaged", "the size in its header differs from the size of its picture")
     key = image.info.get("transparency")
@@ -253,6 +281,17 @@ def _open(data: bytes, header: Header) -> Pillow.Image:
         # value that marks transparent pixels, so this grey value is scaled here.
         image.info["transparency"] = key * (255 // (2**facts.bit_depth - 1))
     return image
+
+
+def _open_by_pillow(format_name: str, picture: bytes) -> Pillow.Image:
+    try:
+        return READERS[format_name](io.BytesIO(picture))
+    except SyntaxError as error:
+        if format_name != "tiff":
+            raise
+        # The structure of a TIFF is checked before. So Pillow does not know this kind of TIFF.
+        text = f"this rare kind of TIFF is not supported ({error}); save it as PNG"
+        raise Fault("unsupported_format", text) from None
 
 
 def _ends_black(image: Pillow.Image) -> bool:
@@ -268,14 +307,29 @@ def _ends_black(image: Pillow.Image) -> bool:
     return any(row.getbbox(alpha_only=False) is None for row in rows)
 
 
+def _lacks_pixels(gif: bytes) -> bool:
+    """Return whether the pixel data of the only frame of a GIF ends before its last pixel.
+
+    Pillow does not report this. Pillow fills the picture with the number of the transparent colour,
+    and then writes the pixels of the frame. So the frame is decoded with two transparent colours.
+    If the two results differ inside of the frame, pixels are missing.
+    """
+    box = frame_box(gif)
+    zeroes, ones = (
+        READERS["gif"](io.BytesIO(with_transparent(gif, number))).crop(box).tobytes()
+        for number in (0, 1)
+    )
+    return zeroes != ones
+
+
 def _rgb(
     image: Pillow.Image,
-    facts: Facts,
+    header: Header,
     colours: ImageCms.ImageCmsTransform | None,
     params: Decode,
 ) -> Pillow.Image:
-    if facts.bit_depth == 16:
-        image = _eight_bit(image, params)
+    if header.facts.bit_depth == 16:
+        image = _eight_bit(image, header, params)
     if colours is not None:
         image = _convert_colours(image, colours)
     if params.alpha == "drop":
@@ -290,23 +344,53 @@ def _rgb(
     return canvas.convert("RGB")
 
 
-def _eight_bit(image: Pillow.Image, params: Decode) -> Pillow.Image:
-    """Reduce 16-bit grey to 8 bits, and convert its transparent grey value to an alpha channel.
+def _eight_bit(image: Pillow.Image, header: Header, params: Decode) -> Pillow.Image:
+    """Reduce 16 bits to 8 bits, and convert a transparent grey value to an alpha channel.
 
-    Pillow has already reduced a 16-bit colour picture to 8 bits. If a 16-bit colour picture has a
-    transparent colour, it is no longer known which pixels had exactly this 16-bit colour. So all
-    pixels become opaque. If the params refuse transparency, a 16-bit colour picture with a
+    Pillow has already reduced a 16-bit colour picture to the high bytes. If a 16-bit colour picture
+    has a transparent colour, it is no longer known which pixels had exactly this 16-bit colour. So
+    all pixels become opaque. If the params refuse transparency, a 16-bit colour picture with a
     transparent colour raises Fault with the code `transparent`.
     """
     key = image.info.pop("transparency", None)
     if not image.mode.startswith("I"):
         check_transparency(key is not None, params)
-        return image
-    grey = np.asarray(image).astype(np.int64)
-    high = Pillow.fromarray((grey >> 8).clip(0, 255).astype(np.uint8))
+        if params.sixteen_bit == "high_byte" or header.values is not None:
+            return image
+        values = _stored_values(image, header)
+        return Pillow.fromarray(_reduce(values, params.sixteen_bit))
+    grey = _stored_values(image, header)
+    high = Pillow.fromarray(eight_bit(grey, params.sixteen_bit))
     if isinstance(key, int):
         high.putalpha(Pillow.fromarray(np.where(grey == key, 0, 255).astype(np.uint8)))
     return high
+
+
+def _stored_values(image: Pillow.Image, header: Header) -> NDArray[np.uint16]:
+    """Return the 16-bit values of a picture, uint16 [H, W], [H, W, 3] or [H, W, 4]."""
+    if header.values is not None:
+        return header.values.astype(np.uint16)
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).clip(0, 65535)
+        return np.asarray(65535 - grey if header.inverted else grey, np.uint16)
+    values = read_colours(header.picture)
+    if values.shape[:2] != image.size[::-1]:
+        raise Fault("damaged", "the size in its header differs from the size of its picture")
+    return values if image.mode.endswith("A") else values[..., :3]
+
+
+def _reduce(values: NDArray[np.uint8] | NDArray[np.uint16], rule: SixteenBit) -> Pixels:
+    """Reduce 16-bit values to 8 bits, and keep 8-bit values. An alpha channel keeps its high byte.
+
+    values: uint8 or uint16, [H, W], [H, W, 3] or [H, W, 4]. Returns uint8 of the same shape.
+    """
+    if values.dtype == np.uint8:
+        return values.astype(np.uint8, copy=False)
+    deep = values.astype(np.uint16, copy=False)
+    if deep.shape[2:] != (4,):
+        return eight_bit(deep, rule)
+    alpha = eight_bit(deep[..., 3:], "high_byte")
+    return np.concatenate([eight_bit(deep[..., :3], rule), alpha], axis=-1)
 
 
 def _colours(header: Header, params: Decode) -> ImageCms.ImageCmsTransform | None:

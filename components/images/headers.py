@@ -72,20 +72,23 @@ class Header:
     orientation is applied. The mode is None if only Pillow can determine it.
     picture: the bytes that Pillow decodes. They are the whole file, or only the parts that Pillow
     needs. Empty for JPEG and .npy.
-    values: the pixels of a .npy file, uint8 [H, W], [H, W, 3] or [H, W, 4]. None for other formats.
+    values: the pixels of a .npy file, uint8 or uint16, [H, W], [H, W, 3] or [H, W, 4]. None for
+    other formats.
     icc: the pieces of the colour profile, as stored in the file. Empty if the file has no profile.
     end: the offset in bytes of the EOI marker (end of image) of a JPEG. 0 for other formats.
     cut: whether a BMP is shorter than its header says. False for other formats. The picture may be
     complete even if `cut` is True, so the BMP is decoded. If the decoder then fails, the code of
     the Fault is `truncated`.
+    inverted: whether 0 is white in a TIFF of 16 bits. False for all other files.
     """
 
     facts: Facts
     picture: bytes = b""
-    values: NDArray[np.uint8] | None = None
+    values: NDArray[np.uint8] | NDArray[np.uint16] | None = None
     icc: tuple[memoryview, ...] = ()
     end: int = 0
     cut: bool = False
+    inverted: bool = False
 
 
 def colour_profile(header: Header) -> bytes:

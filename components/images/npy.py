@@ -45,7 +45,7 @@ def read_npy(data: bytes) -> Header:
         frames=1,
         orientation=1,
     )
-    return Header(facts=facts, values=_eight_bit(values))
+    return Header(facts=facts, values=_as_stored(values))
 
 
 def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", int]:
@@ -69,14 +69,14 @@ def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, "np.dtype[Any]", i
     return shape, fortran, dtype, file.tell()
 
 
-def _eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Convert the values to uint8 [H, W], [H, W, 3] or [H, W, 4].
+def _as_stored(values: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Convert the values to uint8 or uint16, [H, W], [H, W, 3] or [H, W, 4].
 
-    A uint16 value is replaced by its high byte. True becomes 255, and False becomes 0.
+    True becomes 255, and False becomes 0. Other values are not changed.
     """
-    if values.dtype.itemsize == 2:
-        values = values >> 8
-    elif values.dtype == np.bool_:
+    if values.dtype == np.bool_:
         values = values * np.uint8(255)
     values = values[..., 0] if values.shape[2:] == (1,) else values
-    return np.ascontiguousarray(values, dtype=np.uint8)
+    if values.dtype.itemsize == 2:
+        return np.ascontiguousarray(values, np.uint16)
+    return np.ascontiguousarray(values, np.uint8)

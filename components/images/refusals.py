@@ -4,12 +4,13 @@ from components.images.fault import Facts, Fault
 from components.params.ingest import Decode
 
 GREY = frozenset({"1", "L", "LA", "I;16"})  # Pillow's modes with one channel of colour
+FIRST = frozenset({"jpeg", "gif", "tiff"})  # only the first picture of such a file is decoded
 
 
 def check_size(facts: Facts, params: Decode) -> None:
     """Raise Fault if an image has no pixels, too many pixels, or several frames.
 
-    A JPEG with several pictures is accepted, because only its first picture is decoded.
+    A file of the formats FIRST with several pictures is accepted.
     """
     width, height, frames = facts.width or 0, facts.height or 0, facts.frames or 0
     if min(width, height) < 1:
@@ -18,7 +19,7 @@ def check_size(facts: Facts, params: Decode) -> None:
         limit = f"ingest.decode.max_pixels = {params.max_pixels}"
         text = f"it has {width} × {height} pixels, more than {limit}"
         raise Fault("too_many_pixels", text)
-    if frames > 1 and facts.format != "jpeg":
+    if frames > 1 and facts.format not in FIRST:
         raise Fault("animated", f"it is animated ({frames} frames); animations are not supported")
 
 

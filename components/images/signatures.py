@@ -7,10 +7,16 @@ SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"BM", "bmp"),
     (b"\x93NUMPY", "npy"),
-    (b"GIF8", "gif"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
     (b"II*\0", "tiff"),
     (b"MM\0*", "tiff"),
     (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
+    (b"IIRO", "camera_raw"),
+    (b"IIRS", "camera_raw"),
+    (b"IIU\0", "camera_raw"),
+    (b"FUJIFILMCCD-RAW", "camera_raw"),
     (b"8BPS", "psd"),
     (b"\0\0\1\0", "ico"),
     (b"\0\0\0\x0cjP  ", "jpeg2000"),
@@ -21,8 +27,38 @@ SIGNATURES = (
     (b"<svg", "svg"),
     (b"%PDF", "pdf"),
 )
+# Position in bytes and content of a mark in the middle of a file → the name of the format.
+MARKS = ((128, b"DICM", "dicom"), (344, b"n+1\0", "nifti"), (344, b"ni1\0", "nifti"))
 # The brand, which is in bytes 8 to 11 of a file of the MP4 family → the name of the format.
-BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heic"}
+BRANDS = {
+    b"avif": "avif",
+    b"avis": "avif",
+    b"heic": "heic",
+    b"heix": "heic",
+    b"hevc": "heic",
+    b"heim": "heic",
+    b"heis": "heic",
+    b"mif1": "heic",
+    b"msf1": "heic",
+    b"crx ": "camera_raw",
+}
+# The name of a format that is not read → what it is, and what the user can do.
+WAYS_OUT = {
+    "heic": "it is a HEIC, the format of iPhones; export it as JPEG (on an iPhone: Settings, "
+    "Camera, Formats, Most Compatible)",
+    "avif": "it is an AVIF; convert it to PNG or JPEG",
+    "dicom": "it is a DICOM file of a medical device; convert it to PNG or TIFF of 16 bits, for "
+    "example by dcm2pnm of DCMTK",
+    "nifti": "it is a NIfTI volume; save its slices as PNG or TIFF of 16 bits",
+    "camera_raw": "it is the raw file of a camera; develop it to JPEG or PNG",
+    "jpeg2000": "it is a JPEG 2000; convert it to PNG or TIFF",
+    "jpeg_xl": "it is a JPEG XL; convert it to PNG or JPEG",
+    "exr": "it is an OpenEXR with floating-point values; convert it to PNG or TIFF of 16 bits",
+    "psd": "it is a Photoshop document; export it as PNG or TIFF",
+    "pdf": "it is a PDF; export its pages or pictures as PNG",
+    "svg": "it is an SVG, which has no pixels; export it as PNG",
+    "ico": "it is an icon file; convert it to PNG",
+}
 
 # The first bytes of a file, in lower case → a description of the file. Files of these kinds are
 # often stored with the file extension of an image by mistake.
@@ -44,6 +80,9 @@ def name_format(data: bytes) -> str | None:
 
     >>> name_format(b"GIF89a"), name_format(b"BM is a text that starts so")
     ('gif', None)
+
+    A DICOM file begins with 128 bytes for any purpose, and then the letters `DICM`. If these 128
+    bytes are the start of another format, the file can also be read as this format.
     """
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
@@ -53,7 +92,19 @@ def name_format(data: bytes) -> str | None:
         return "svg"
     if data.startswith(b"BM") and data[:26].isascii() and data[:26].decode().isprintable():
         return None
-    return next((name for start, name in SIGNATURES if data.startswith(start)), None)
+    found = next((name for start, name in SIGNATURES if data.startswith(start)), None)
+    return found or next((name for at, mark, name in MARKS if data.startswith(mark, at)), None)
+
+
+def way_out(format_name: str) -> str:
+    """Return what a file that is not supported is, and what the user can do.
+
+    format_name: the name of the format, which `name_format` has returned.
+
+    >>> way_out("psd"), way_out("jpeg")
+    ('it is a Photoshop document; export it as PNG or TIFF', 'it is a rare jpeg; save it as PNG')
+    """
+    return WAYS_OUT.get(format_name, f"it is a rare {format_name}; save it as PNG")
 
 
 def describe(data: bytes) -> str:

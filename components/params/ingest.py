@@ -1,10 +1,12 @@
 """Section `ingest`: how images and labels are stored, and how bytes become pixels."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from components.params.section import Byte, Name, Positive, Section
+from components.params.section import Byte, Name, Positive, Section, require
+
+Word = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Columns(Section):
@@ -36,6 +38,35 @@ class Source(Section):
     )
 
 
+class Window(Section):
+    """The values of 16 bits that become 0 (`low`) and 255 (`high`); values between are scaled."""
+
+    low: Word
+    high: Word
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "Window":
+        return require(self, self.low < self.high, "low must be below high")
+
+
+class Windowed(Section):
+    """The value `{ window: { low: …, high: … } }` of the param `ingest.decode.sixteen_bit`."""
+
+    window: Window
+
+
+def _sixteen_bit_kind(value: Any) -> str:
+    """Return the tag of the type that checks a value, so that errors are only about this type."""
+    return "window" if isinstance(value, dict | Windowed) else "word"
+
+
+SixteenBit = Annotated[
+    Annotated[Literal["high_byte", "stretch", "refuse"], Tag("word")]
+    | Annotated[Windowed, Tag("window")],
+    Discriminator(_sixteen_bit_kind),
+]
+
+
 class Decode(Section):
     """How the bytes of a file become RGB pixels, and which files are refused.
 
@@ -47,8 +78,10 @@ class Decode(Section):
 
     max_bytes: Positive = Field(description="a file with more bytes than this is refused")
     max_pixels: Positive = Field(description="an image with more pixels than this is refused")
-    sixteen_bit: Literal["high_byte", "refuse"] = Field(
-        description="images of 16 bits. high_byte: keep the upper 8 bits; refuse: refuse the image"
+    sixteen_bit: SixteenBit = Field(
+        description="images of 16 bits. high_byte: keep the upper 8 bits; stretch: scale the "
+        "values from the lowest to the highest value of each image; { window: { low: 0, high: "
+        "4095 } }: scale the values of all images from low to high; refuse: refuse the image"
     )
     cmyk: Literal["convert", "refuse"]
     grey: Literal["repeat", "refuse"] = Field(

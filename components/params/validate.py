@@ -33,7 +33,9 @@ class TableRule(Section):
 class Format(RowRule):
     """Every file has an allowed format. The format is recognised by the bytes of the file."""
 
-    allowed: tuple[Literal["jpeg", "png", "webp", "bmp", "npy"], ...] = Field(min_length=1)
+    allowed: tuple[Literal["jpeg", "png", "webp", "bmp", "gif", "tiff", "npy"], ...] = Field(
+        min_length=1
+    )
 
 
 class Size(RowRule):

@@ -13,13 +13,13 @@ from unicodedata import category
 from components.errors import UserError
 from components.words import printable
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 # More extensions of image files. The decoder refuses the formats of these files, except JPEG files
 # with the extension .jfif or .jpe. A refused file is also listed. It becomes a row of the manifest
 # (the table of all images), and the column `fault` says why it is refused. If refused files were
 # not listed, a class that has only refused files would be missing, and no report would mention the
 # missing class.
-REFUSED = (".gif", ".tif", ".tiff", ".jfif", ".jpe", ".heic", ".heif", ".avif", ".jp2", ".jxl")
+REFUSED = (".jfif", ".jpe", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 ENDINGS = (*EXTENSIONS, *REFUSED)
 # The name of a split in a folder or table → the name of the split in this project.
 SPLITS_BY_WORD = {

@@ -103,10 +103,11 @@ def _path_on_disk(where: str, path: str, alike: Mapping[str, list[str]]) -> str:
     """
     files = alike.get(normalize("NFC", path), [path])
     if len(files) > 1:
+        names = " and ".join(map(ascii, sorted(files)))
         raise UserError(
             f"{where}: the names of {len(files)} files look like this path, but consist of other "
-            f"Unicode characters ({' and '.join(map(ascii, sorted(files)))}); rename the files, or "
-            f"write one of the names into the table. Received: {path!a}"
+            f"Unicode characters ({names}); rename the files, or write one of the names into the "
+            f"table. Received: {path!a}"
         )
     return files[0]
 

@@ -4,6 +4,7 @@ Giants are refused. What is hidden beside a small picture (metadata, surplus) is
 the picture is read.
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -25,13 +26,14 @@ from tests.components.images.crafted import (
     segment,
     with_segments,
 )
+from tests.components.images.tiff_cases import tiff, tiff_of_parts
 
 MB = 1_000_000
 
 
 def bombs() -> Iterator[Case]:
     """Yield all of them; one is in memory at a time."""
-    for family in (giants, animations, stuffed_jpegs, stuffed_pngs, stuffed_webps):
+    for family in (giants, animations, stuffed_jpegs, stuffed_pngs, stuffed_webps, stuffed_others):
         yield from family()
 
 
@@ -56,6 +58,15 @@ def giants() -> Iterator[Case]:
     for name, size in {"bmp": (2**31 - 1, 2**31 - 1), "bmp_top_down": (2**31 - 1, -1000)}.items():
         info = struct.pack("<IiiHHIIiiII", 40, *size, 1, 24, 0, 0, 0, 0, 0, 0)
         yield giant(name, struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54) + info)
+    screen = b"GIF89a" + b"\xff" * 4 + bytes(3)
+    image = b"\x2c" + bytes(4) + b"\xff" * 4 + b"\0\x02\x02\x4c\x01\0;"
+    yield giant("gif", screen + image)
+    for name, side in {"tiff": 60_000, "tiff_32_bits": 2**32 - 1}.items():
+        rows = zlib.compress(bytes(MB))
+        yield giant(name, tiff_of_parts([rows], (side, side), 1, tags={259: 8}))
+    tile = {273: None, 278: None, 279: None, 322: 2**31, 323: 2**31, 324: 8, 325: 9}
+    bad = tiff_of_parts([bytes(9)], (8, 8), 8, tags=tile)
+    yield Case(name="tiff_giant_tile", data=bad, code="damaged")
     long = struct.pack("<2sIHHII", b"BM", 54, 0, 0, 54, 2**31) + bytes(40)
     yield Case(name="bmp_long_header", data=long, code="damaged")
     text = "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999, 99999999), }"
@@ -70,7 +81,7 @@ def giant(name: str, data: bytes) -> Case:
 def animations() -> Iterator[Case]:
     """Yield 1,000 frames in each format that has frames."""
     frames = [Pillow.new("RGB", (8, 8), (n % 256, n // 256, 0)) for n in range(1000)]
-    for kind, code in {"GIF": "unsupported_format", "PNG": "animated", "WEBP": "animated"}.items():
+    for kind, code in {"GIF": None, "TIFF": None, "PNG": "animated", "WEBP": "animated"}.items():
         data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
         yield Case(name=f"frames_{kind.lower()}", data=data, code=code)
 
@@ -128,6 +139,23 @@ def stuffed_webps() -> Iterator[Case]:
     for name in ("exif", "xmp", "icc_profile"):
         data = saved(pixels, "WEBP", lossless=True, **{name: exif(1) + bytes(30 * MB)})
         yield Case(name=f"webp_much_{name}", data=data, pixels=pixels)
+
+
+def stuffed_others() -> Iterator[Case]:
+    """Yield small GIFs and TIFFs with much metadata, many parts, or much packed data."""
+    pixels = noise(8, 8)
+    gif = saved(pixels, "GIF")
+    shown = np.asarray(Pillow.open(io.BytesIO(gif)).convert("RGB"))
+    comment = b"\x21\xfe" + (b"\xff" + bytes(255)) * (30 * MB // 256) + b"\0"
+    yield Case(name="gif_much_comment", data=gif[:-1] + comment + b";", pixels=shown)
+    parts = gif[:-1] + b"\x21\xfe\0" * MB + b";"
+    yield Case(name="gif_many_blocks", data=parts, code="too_many_parts")
+    much = {700: [7] * (7 * MB), 65000: [8] * 1000}
+    yield Case(name="tiff_much_metadata", data=tiff(pixels, tags=much), pixels=pixels)
+    packed = tiff_of_parts([zeroes_packed(200 * MB)], (8, 8), 8, tags={259: 8})
+    yield Case(name="tiff_much_packed", data=packed, pixels=np.zeros((8, 8, 3), np.uint8))
+    shared = tiff(pixels, tags={273: [8] * 99_999, 279: [30 * MB] * 99_999})
+    yield Case(name="tiff_many_strips_of_one_row", data=shared, code="damaged")
 
 
 def png_of_packed(rows: bytes, size: tuple[int, int], depth: int) -> bytes:

@@ -26,13 +26,15 @@ from tests.components.images.crafted import (
     scene,
     upright,
 )
+from tests.components.images.gif_cases import gifs
 from tests.components.images.jpeg_cases import jpegs
 from tests.components.images.png_cases import pngs
+from tests.components.images.tiff_cases import tiff, tiffs
 
 
 def cases() -> Iterator[Case]:
     """Yield every case but the bombs."""
-    for family in (no_images, cut_files, jpegs, pngs, webps, bmps, arrays):
+    for family in (no_images, cut_files, jpegs, pngs, webps, bmps, gifs, tiffs, arrays):
         yield from family()
 
 
@@ -53,11 +55,13 @@ def no_images() -> Iterator[Case]:
     yield Case(name="zero_bytes", data=b"", code="empty_file")
     for name, data in texts.items():
         yield Case(name=name, data=data, code="not_an_image")
-    others = {kind: saved(square, kind) for kind in ("GIF", "TIFF", "ICO", "AVIF", "JPEG2000")}
-    others["animated_gif"] = saved(square, "GIF", save_all=True, append_images=[noise_image(16)])
+    others = {kind: saved(square, kind) for kind in ("ICO", "AVIF", "JPEG2000")}
     others["heic"] = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     others["svg"] = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'
     others["pdf"] = b"%PDF-1.7\n" + bytes(100)
+    others["dicom"] = bytes(128) + b"DICM" + bytes(100)
+    others["nifti"] = bytes(344) + b"n+1\0" + bytes(100)
+    others["raw"] = b"IIRO" + bytes(100)
     others["psd"] = b"8BPS\0\1" + bytes(100)
     for name, data in others.items():
         yield Case(name=name.lower(), data=data, code="unsupported_format")
@@ -73,6 +77,10 @@ def cut_files() -> Iterator[Case]:
         "webp_lossless": saved(scene(), "WEBP", lossless=True),
         "bmp": saved(scene(), "BMP"),
         "npy": npy(scene()),
+        "gif": saved(scene(), "GIF"),
+        "tiff": saved(scene(), "TIFF"),
+        "tiff_lzw": saved(scene(), "TIFF", compression="tiff_lzw"),
+        "tiff_tiles_behind": tiff(scene(), strips=96),
     }
     for name, data in whole.items():
         for place in (20, len(data) // 3, len(data) // 2, len(data) - 100, len(data) - 2):
@@ -219,6 +227,15 @@ WRITERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("BMP", "L", {}),
     ("BMP", "P", {}),
     ("BMP", "1", {}),
+    ("GIF", "P", {}),
+    ("GIF", "L", {"interlace": 0}),
+    ("TIFF", "RGB", {}),
+    ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+    ("TIFF", "RGBA", {"compression": "tiff_adobe_deflate"}),
+    ("TIFF", "L", {"compression": "packbits"}),
+    ("TIFF", "1", {"compression": "group4"}),
+    ("TIFF", "P", {}),
+    ("TIFF", "I;16", {"compression": "zstd"}),
 )
 
 

@@ -5,6 +5,7 @@ import struct
 import warnings
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import simplejpeg
@@ -13,7 +14,7 @@ from PIL import ImageCms
 
 from components.images.decoder import Fault, decode, resize
 from components.images.png_writer import encode_png
-from components.params.ingest import Decode
+from components.params.ingest import Decode, Window, Windowed
 from components.params.reader import Params
 from tests.components.images.crafted import (
     black_alone,
@@ -169,7 +170,7 @@ def test_a_transparent_colour_of_16_bits_can_only_be_refused(rules: Decode) -> N
     assert decode(data, rules).pixels.max() == 0
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 def test_where_all_is_refused_plain_colour_is_not(kind: str, rules: Decode) -> None:
     assert code_of(saved(noise(), kind), rules, **REFUSING) is None
     assert code_of(npy(noise()), rules, **REFUSING) is None
@@ -186,6 +187,50 @@ def test_sixteen_bits_keep_their_high_byte(rules: Decode) -> None:
     assert image.pixels[0, :, 0].tolist() == [0, 0, 1, 127, 255]
     assert (image.bit_depth, image.mode) == (16, "I;16")
     assert np.array_equal(decode(npy(grey), rules).pixels, image.pixels)
+
+
+def scaled(values: np.ndarray[Any, Any], low: int, high: int) -> list[int]:
+    """Return 255 * (value - low) / (high - low), rounded, cut at 0 and 255."""
+    return [int(max(0, min(255, (int(v) - low) * 255 / (high - low))) + 0.5) for v in values.flat]
+
+
+DEEP = np.array([[[0, 100, 4095], [7, 2000, 5000]]], np.uint16)  # 12 bits, and a few values above
+WINDOW = Windowed(window=Window(low=100, high=4095))
+
+
+@pytest.mark.parametrize("kind", [".png", ".tiff", "npy"])
+@pytest.mark.parametrize("channels", ["grey", "colour", "alpha"])
+def test_sixteen_bits_are_stretched_or_seen_through_a_window(
+    kind: str, channels: str, rules: Decode
+) -> None:
+    values = DEEP[..., 1] if channels == "grey" else DEEP
+    stored = np.dstack([DEEP, np.full((1, 2), 65535, np.uint16)]) if channels == "alpha" else values
+    turned = stored if channels == "grey" else stored[..., [2, 1, 0, 3][: stored.shape[2]]]
+    data = npy(stored) if kind == "npy" else cv2.imencode(kind, turned)[1].tobytes()
+    high, stretched, windowed = (
+        decode(data, rules.model_copy(update={"sixteen_bit": how})).pixels
+        for how in ("high_byte", "stretch", WINDOW)
+    )
+    shape = (1, 2, 1 if channels == "grey" else 3)
+    low, top = int(values.min()), int(values.max())
+    for pixels, expected in (
+        (high, (values >> 8).ravel().tolist()),
+        (stretched, scaled(values, low, top)),
+        (windowed, scaled(values, 100, 4095)),
+    ):
+        assert np.array_equal(pixels, np.broadcast_to(np.reshape(expected, shape), (1, 2, 3)))
+
+
+def test_the_rule_for_16_bits_changes_no_image_of_8_bits(rules: Decode) -> None:
+    for data in (saved(noise(), "PNG"), npy(noise()), saved(noise(), "TIFF")):
+        for how in ("stretch", WINDOW):
+            update = rules.model_copy(update={"sixteen_bit": how})
+            assert np.array_equal(decode(data, update).pixels, noise())
+
+
+def test_stretching_a_picture_of_one_value_gives_black(rules: Decode) -> None:
+    flat = npy(np.full((4, 4), 777, np.uint16))
+    assert decode(flat, rules.model_copy(update={"sixteen_bit": "stretch"})).pixels.max() == 0
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16"])
@@ -285,7 +330,7 @@ def test_too_many_pixels_are_refused_with_what_the_header_says(rules: Decode) ->
 
 
 @pytest.mark.parametrize("pillows_cap", [1_500, 1_000])  # of which it warns, and which it refuses
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF"])
 def test_our_cap_decides_alone_and_pillow_says_nothing(
     kind: str, pillows_cap: int, rules: Decode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +363,7 @@ def test_zeroes_before_the_end_are_a_cameras_padding_and_other_bytes_damage(
     assert code_of(plain[:-2] + bytes(40) + plain[-2:], rules) == "damaged"
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "npy"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "npy", "GIF", "TIFF"])
 def test_no_bytes_make_it_raise_anything_but_a_fault(kind: str, rules: Decode) -> None:
     chance = random.Random(0)
     clean = npy(noise()) if kind == "npy" else saved(noise(), kind)
