@@ -1,6 +1,8 @@
 """metrics.json, verdict.json → rows of a table and a text that Prefect shows."""
 
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +36,73 @@ def _intervals(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     return intervals if all(isinstance(value, list) for value in values) else {}
 
 
-def outcome_markdown(verdict: Mapping[str, Any], report: Path, run: str) -> str:
-    """Return Markdown: the decision, the version, the reasons, and links to report and MLflow run.
+@dataclass(frozen=True)
+class Done:
+    """What a flow run did. ran: the stages that ran. unchanged: the other stages."""
 
-    verdict: the content of verdict.json. report: the path of the report.
-    run: the address of the MLflow run, or words that say how to find the run.
+    ran: tuple[str, ...]
+    unchanged: tuple[str, ...]
+
+    def in_words(self) -> str:
+        """Return one line that says which stages ran.
+
+        >>> Done(("evaluate", "register"), ("ingest", "train")).in_words()
+        '2 of 4 stages ran: evaluate, register'
+        >>> Done((), ("ingest", "train")).in_words()
+        'no stage ran, because nothing has changed'
+        """
+        if not self.ran:
+            return "no stage ran, because nothing has changed"
+        stages = len(self.ran) + len(self.unchanged)
+        return f"{len(self.ran)} of {stages} stages ran: {', '.join(self.ran)}"
+
+
+def outcome_markdown(done: Done, verdict: Mapping[str, Any] | None, links: Sequence[str]) -> str:
+    """Return Markdown that says what a flow run did.
+
+    If the run registered a version, the verdict is the headline. Otherwise the headline is the
+    number of stages that ran, and the version is named as one of an earlier run.
+    verdict: the content of verdict.json, or None if there is none. links: lines of Markdown.
     """
+    unchanged = [f"Unchanged: {', '.join(done.unchanged)}."] if done.unchanged else []
+    if verdict is None:
+        return "\n\n".join([f"# {_capital(done.in_words())}", *unchanged, *links])
     version = verdict.get("version")
-    registered = [f"Version {version}."] if version is not None else []
-    return "\n\n".join(
-        [
-            f"# {verdict['decision']}",
-            *registered,
-            "\n".join(f"- {reason}" for reason in verdict["reasons"]),
-            f"Report: {report.resolve().as_uri()}",
-            f"MLflow run: {run}",
-        ]
+    model = f" of {verdict['name']}" if "name" in verdict else ""
+    if "register" in done.ran:
+        registered = [f"Version {version}{model}."] if version is not None else []
+        reasons = "\n".join(f"- {reason}" for reason in verdict["reasons"])
+        ran = [f"{_capital(done.in_words())}."]
+        parts = [f"# {verdict['decision']}", *registered, reasons, *ran, *unchanged, *links]
+        return "\n\n".join(parts)
+    earlier = (
+        f"This run registered no version. Version {version}{model} is from an earlier run, with "
+        f"the verdict: {verdict['decision']}."
     )
+    return "\n\n".join([f"# {_capital(done.in_words())}", *unchanged, earlier, *links])
+
+
+def links(mlflow: str, page: str, report: Path) -> tuple[str, ...]:
+    """Return lines of Markdown that lead to a run on MLflow's page, and to the report.
+
+    The stage `evaluate` stores the report as an artifact of the run, so the link to the report also
+    works on another machine.
+    mlflow: the address of MLflow. page: the part of the run's address after MLflow's address.
+    report: the path of the report in the workspace.
+    """
+    stored = f"{page}/artifacts/evaluate/{report.name}"
+    if mlflow.startswith("http"):
+        root = mlflow.rstrip("/")
+        return f"[Report]({root}/{stored})", f"[MLflow run]({root}/{page})"
+    host = socket.gethostname()
+    return (
+        f"Report: `{report}` in `{Path.cwd()}` on {host}",
+        f"MLflow run: `{page}` on MLflow's page, which `fovea ui` serves on {host}",
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _number(value: float | None) -> str:

@@ -1,33 +1,50 @@
 """dvc.yaml → the Prefect flow `retrain`, with one task run per stage.
 
 Prefect starts the flow, repeats a failed `dvc pull` or `dvc push`, and shows the task runs. Only
-DVC decides which stages run. The order of the stages comes from dvc.yaml, and Prefect caches
-nothing. So dvc.lock is the same as after `dvc repro`.
+DVC decides which stages run. The flow asks DVC once what has changed. The task run of a stage that
+DVC need not look at ends in the state `Unchanged`; DVC runs the others. The order of the stages
+comes from dvc.yaml, and Prefect caches nothing. So dvc.lock is the same as after `dvc repro`.
 
 The workspace is the folder of dvc.yaml. The champion is the registered model version with the alias
 `champion`.
 """
 
 import logging
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import yaml
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task
 
 from components.errors import UserError
+from components.params.reader import read_params
 from pipelines import artifacts, outcome
 from pipelines.formats import read_tree
-from pipelines.workspace import locks, processes
+from pipelines.workspace import dvc_files, locks, processes
+from pipelines.workspace.addresses import check_server
 from pipelines.workspace.commits import commit_files, prepare_commits
+from pipelines.workspace.dvc_plan import (
+    DVC_YAML,
+    UP_TO_DATE,
+    Plan,
+    plan,
+    read_stages,
+    recorded_outs,
+)
+from pipelines.workspace.environment import quiet_vendors
+from pipelines.workspace.git import GitError, git
 from pipelines.workspace.messages import LOGGERS
 from pipelines.workspace.params_text import PARAMS
 from pipelines.workspace.starting_weights import write_champion
@@ -56,7 +73,24 @@ BUSY_TRIES = 5
 NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
 
 
-@flow(persist_result=False)
+# The name of the state of a stage that did not run.
+UNCHANGED = "Unchanged"
+# The messages of a stage that a signal ended.
+INTERRUPTED = "stopped by Ctrl-C"
+TERMINATED = "stopped by SIGTERM"
+
+
+def _flow_run_name() -> str:
+    """Return the day, and the commit if git can tell it, such as `2026-11-26 4013657`."""
+    day = f"{datetime.now().astimezone():%Y-%m-%d}"
+    try:
+        commit = git("rev-parse", "--short", "--verify", "HEAD").stdout.strip()
+    except GitError:
+        commit = ""
+    return f"{day} {commit}".rstrip()
+
+
+@flow(persist_result=False, flow_run_name=_flow_run_name)
 def retrain(
     pull: bool = False,
     push: bool = False,
@@ -76,13 +110,16 @@ def retrain(
     commit: if true, and if `start_from` is given, commit params.yaml before the stages run, and
     dvc.lock and data/raw.dvc after the stages.
     branch: the name of a new branch for these commits; None means the current branch.
-    Returns the Prefect state Completed or Failed. If a stage failed, the message of Failed is the
-    line of its output that starts with `error: `. Without such a line, the message is the last
-    lines of its output.
+    Returns the Prefect state Completed, Failed or Cancelled. The message of Completed says which
+    stages ran. If a stage failed, the message of Failed is the line of its output that starts with
+    `error: `. Without such a line, the message is the last lines of its output.
     """
+    quiet_vendors()  # A worker of Prefect starts this function without the command `fovea`.
     _log_every_line()
     try:
-        stages = read_stages(Path("dvc.yaml"))
+        # A mistake in params.yaml is reported now, and not by a stage after hours.
+        model = read_params(PARAMS).register_.name
+        stages = read_stages(DVC_YAML)
         with locks.hold(Path(), f"flow run {flow_run.name}") as lock:
             # The next two statements run before the stages, so that an error is reported now and
             # not after hours of training.
@@ -92,31 +129,67 @@ def retrain(
                 _run(transfer, "pull", lock)
             if start_from is not None:
                 _start_from_champion(commits)
-            for stage in stages:
-                _run(repro, stage, lock)
-            show_outcome()
+            _tag(model)
+            ran = walk(plan(stages), stages, lock)
+            _tag(model)  # The walk writes data/raw.dvc if data/raw has changed.
+            done = outcome.Done(ran, tuple(stage for stage in stages if stage not in ran))
+            show_outcome(done)
             if commits:
                 commit_files(RESULTS, "What the stages wrote when they ran again")
             if push and connected:
                 _run(transfer, "push", lock)
     except (UserError, processes.CommandFailedError) as error:
         return Failed(message=str(error))
-    return Completed()
+    except KeyboardInterrupt:
+        return Cancelled(message=INTERRUPTED)
+    return Completed(message=done.in_words())
 
 
-# The tasks `repro` and `transfer` return Failed after an expected failure. If they raised an
-# exception, Prefect would log a long traceback.
+def walk(plan: Plan, stages: tuple[str, ...], lock: int) -> tuple[str, ...]:
+    """Let DVC run the steps of `plan` that may have to run. Return the stages that ran.
+
+    stages: the stages of dvc.yaml. Each of them gets a task run. Another step, such as
+    data/raw.dvc, gets a task run only if it may have to run.
+    lock: the file descriptor of the workspace's lock.
+    Raises UserError if a stage may run, but the MLflow server does not answer. Raises
+    CommandFailedError if a stage fails.
+    """
+    if plan.listed:
+        _check_mlflow()
+    ran: list[str] = []
+    rewritten: set[str] = set()
+    for step in plan.steps:
+        if not plan.may_run(step, rewritten):
+            if step in stages:
+                _run(skip, step, lock)
+            continue
+        before = recorded_outs(step)
+        if _run(repro, step, lock).name == UNCHANGED:
+            continue
+        ran += [step] if step in stages else []
+        outs = recorded_outs(step)
+        if outs is None or outs != before:
+            rewritten.add(step)
+    return tuple(ran)
+
+
+# The tasks return Failed after an expected failure. If they raised an exception, Prefect would log
+# a long traceback. They return Cancelled after a signal. If they raised the signal, Prefect would
+# show the stage as crashed.
 @task(cache_policy=NO_CACHE, persist_result=False)
-def repro(stage: str, lock: int) -> State[None]:
-    """Run `dvc repro` for a stage. DVC first runs earlier stages that are not up to date.
+def repro(step: str, lock: int) -> State[None]:
+    """Run `dvc repro` for one step. DVC does not look at earlier steps.
 
+    The state is Unchanged if DVC finds that the step is up to date.
     lock: the file descriptor of the workspace's lock.
     """
-    try:
-        _dvc("repro", stage, lock=lock)
-    except processes.CommandFailedError as error:
-        return Failed(message=str(error))
-    return Completed()
+    return _end_state(lambda: _dvc("repro", "--single-item", step, lock=lock))
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def skip(stage: str, lock: int) -> State[None]:
+    """Show that a stage is up to date, without starting DVC."""
+    return _unchanged()
 
 
 @task(
@@ -130,25 +203,19 @@ def transfer(direction: str, lock: int) -> State[None]:
 
     direction: `pull` or `push`. lock: the file descriptor of the workspace's lock.
     """
-    try:
-        _dvc(direction, lock=lock)
-    except processes.CommandFailedError as error:
-        return Failed(message=str(error))
-    return Completed()
+    return _end_state(lambda: _dvc(direction, lock=lock))
 
 
-def read_stages(path: Path) -> tuple[str, ...]:
-    """Return the names of the stages in dvc.yaml, in the order of the file.
+def check_prefect() -> None:
+    """Check that Prefect's server answers, if PREFECT_API_URL or Prefect's profile names one.
 
-    Raises UserError if the file is missing, or if it names no stage.
+    Raises UserError if it does not. Without this check, Prefect would wait for two minutes.
     """
-    if not path.is_file():
-        raise UserError(f"no dvc.yaml; run from the repository's root. Received: {Path.cwd()}")
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    stages = tree.get("stages") if isinstance(tree, Mapping) else None
-    if not isinstance(stages, Mapping) or not stages:
-        raise UserError(f"{path} must name stages below `stages:`. Received: {stages!r}")
-    return tuple(stages)
+    advice = (
+        "start it (`prefect server start`), or unset PREFECT_API_URL to start a server for this "
+        "run only"
+    )
+    check_server(PREFECT_API_URL.value() or "", "Prefect's server", advice)
 
 
 def has_remote(lock: int) -> bool:
@@ -170,24 +237,29 @@ def has_remote(lock: int) -> bool:
     return True
 
 
-def show_outcome() -> None:
-    """Create two Prefect artifacts of the flow run: a table of metrics and a text with the verdict.
+def show_outcome(done: outcome.Done) -> None:
+    """Create two Prefect artifacts of the flow run: a text, and a table of metrics.
 
-    The text has links to the report and to the MLflow run. Without verdict.json nothing is created.
-    Raises UserError if metrics.json is missing.
+    The text says which stages ran, and has the verdict and links to the report and the MLflow run.
+    If no stage ran, there are no links and no table, because an earlier flow run has them.
+    Raises UserError if metrics.json is missing although verdict.json exists.
     """
-    if not artifacts.VERDICT.is_file():
-        return  # dvc.yaml may have no stage `register`.
-    metrics = list(outcome.metric_rows(read_tree(artifacts.METRICS)))
-    verdict = read_tree(artifacts.VERDICT)
-    text = outcome.outcome_markdown(verdict, artifacts.REPORT, mlflow_run())
-    create_table_artifact(metrics, key="retrain-metrics", description=text)
+    # dvc.yaml may have no stage `register`.
+    verdict = read_tree(artifacts.VERDICT) if artifacts.VERDICT.is_file() else None
+    links = mlflow_links() if verdict is not None and done.ran else ()
+    text = outcome.outcome_markdown(done, verdict, links)
+    if links:
+        metrics = list(outcome.metric_rows(read_tree(artifacts.METRICS)))
+        create_table_artifact(metrics, key="retrain-metrics", description=text)
     create_markdown_artifact(text, key="retrain-outcome")
     log.info(text)
 
 
-def mlflow_run() -> str:
-    """Return the address of the model's MLflow run, or words that say how to find the run."""
+def mlflow_links() -> tuple[str, ...]:
+    """Return Markdown lines that lead to the model's MLflow run and to the report.
+
+    They are links if MLflow has an http address. Otherwise they say how to find the pages.
+    """
     from components.model.model_file import model_id
     from components.tracking import connection, runs
 
@@ -195,28 +267,68 @@ def mlflow_run() -> str:
         run = runs.run_of_model(model_id(artifacts.MODEL))
         experiment = connection.experiment_id()
     except UserError as error:  # All stages have succeeded, so this error must not fail the flow.
-        return f"unknown, because of an error: {error}"
+        return (f"MLflow run: unknown, because of an error: {error}",)
     if run is None:
-        return f"not found in {connection.address()}"
+        return (f"MLflow run: not found in {connection.address()}",)
     page = f"#/experiments/{experiment}/runs/{run.id}"
-    if connection.address().startswith("http"):
-        return f"{connection.address().rstrip('/')}/{page}"
-    return f"{page} on MLflow's page, which `fovea ui` serves"
+    return outcome.links(connection.address(), page, artifacts.REPORT)
 
 
-def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> None:
-    """Run the task `step`. Raises CommandFailedError if the task failed.
+def _run(step: "Task[[str, int], State[None]]", name: str, lock: int) -> State[Any]:
+    """Run the task `step`, and return its state.
 
     name: the first argument of the task, and the name of the task run.
     lock: the file descriptor of the workspace's lock.
+    Raises CommandFailedError if the task failed. If a signal ended the task, the exception of this
+    signal is raised again.
     """
     state = step.with_options(name=name, task_run_name=name)(name, lock, return_state=True)
+    if state.is_cancelled():
+        raise (
+            TerminationSignal(signal.SIGTERM) if state.message == TERMINATED else KeyboardInterrupt
+        )
     if not state.is_completed():
         raise processes.CommandFailedError(f"{name}: {state.message}")
+    return state
 
 
-def _dvc(*arguments: str, lock: int) -> None:
-    """Run DVC, and log each line that it prints.
+def _end_state(call: Callable[[], bool]) -> State[None]:
+    """Call a function that runs DVC, and return the state in which the task ends."""
+    try:
+        return Completed() if call() else _unchanged()
+    except processes.CommandFailedError as error:
+        return Failed(message=str(error))
+    except KeyboardInterrupt:
+        return Cancelled(message=INTERRUPTED)
+    except TerminationSignal:
+        return Cancelled(message=TERMINATED)
+
+
+def _unchanged() -> State[None]:
+    return Completed(
+        name=UNCHANGED, message="up to date; nothing that this stage reads has changed"
+    )
+
+
+def _tag(model: str) -> None:
+    """Tag the flow run with the model's name, and with the start of DVC's hash of data/raw."""
+    data = dvc_files.added_outs(dvc_files.read_text(artifacts.RAW.with_name("raw.dvc")))
+    tags = [f"model: {model}", *(f"data: {md5[:8]}" for md5 in data.values())]
+    others = [tag for tag in flow_run.tags if not tag.startswith(("model: ", "data: "))]
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, tags=[*others, *tags])
+
+
+def _check_mlflow() -> None:
+    """Raise UserError if MLflow's address is that of a server, and the server does not answer."""
+    from components.tracking.connection import VARIABLE, tracking_uri
+
+    advice = f"start it, or unset {VARIABLE} to use mlflow.db in this folder"
+    check_server(tracking_uri(), "MLflow", advice)
+
+
+def _dvc(*arguments: str, lock: int) -> bool:
+    """Run DVC, and log each line that it prints. Return False if DVC says that all is up to date.
 
     lock: the file descriptor of the workspace's lock. DVC inherits the descriptor, so the workspace
     stays locked until DVC ends.
@@ -230,12 +342,13 @@ def _dvc(*arguments: str, lock: int) -> None:
     for last in [False] * (BUSY_TRIES - 1) + [True]:
         locks.wait_for_dvc(Path())
         try:
-            return processes.run([*DVC, *arguments], environment, keep_open=[lock])
+            last_line = processes.run([*DVC, *arguments], environment, keep_open=[lock])
+            return last_line != UP_TO_DATE
         except processes.CommandFailedError as error:
             if last or BUSY not in str(error):
                 raise
             log.info("another DVC process uses the same files; waiting until it ends")
-    return None
+    raise AssertionError("the last try returns or raises")
 
 
 def _start_from_champion(commits: bool) -> None:

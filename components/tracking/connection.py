@@ -8,18 +8,17 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from components.deadline import call_within
 from components.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-T = TypeVar("T")
 DEFAULT_STORE = Path("mlflow.db")
 DEFAULT_EXPERIMENT = "fovea"
 # If MLflow cannot be used, a command must say so within 15 s. A remote MLflow must answer within
@@ -123,7 +122,10 @@ def experiment_id() -> str:
     if is_remote():
         import mlflow  # noqa: F401 (The slow import is done before the time limit starts.)
 
-        return _call_within(REMOTE_LIMIT_S, _experiment_id)
+        try:
+            return call_within(REMOTE_LIMIT_S, _experiment_id)
+        except TimeoutError as error:
+            raise _unusable(error) from None
     _check_sqlite(Path(tracking_uri().removeprefix(SQLITE).partition("?")[0]))
     return _experiment_id()
 
@@ -174,32 +176,6 @@ def _check_sqlite(path: Path) -> None:
             database.close()
     except (OSError, sqlite3.Error) as error:
         raise _unusable(error) from error
-
-
-def _call_within(limit_s: float, call: Callable[[], T]) -> T:
-    """Return the result of `call`; raise UserError if the call takes longer than `limit_s` seconds.
-
-    The call runs in a separate thread. So the limit holds for the complete call, including the
-    look-up of the host name and all retries. If `call` raises an exception, this function raises
-    the same exception.
-    """
-    values: list[T] = []
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            values.append(call())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    if errors:
-        raise errors[0]
-    if not values:
-        raise _unusable(TimeoutError(f"no answer within {limit_s:.0f} s"))
-    return values[0]
 
 
 def _unusable(error: Exception) -> UserError:

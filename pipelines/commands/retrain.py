@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from components.errors import UserError
+from components.params.reader import read_params
 from pipelines.workspace.foreground import end_with_parent, run_apart
+from pipelines.workspace.params_text import PARAMS
 
 INTERRUPTED = 130
 
@@ -44,10 +46,11 @@ class Options:
 def start_apart(options: Options) -> int:
     """Run the same command line in a new session; return the exit status, 130 if interrupted.
 
-    Raises UserError, before the flow starts, if two options contradict each other, or if an option
-    needs `--from`.
+    Raises UserError, before the flow starts, if two options contradict each other, if an option
+    needs `--from`, or if params.yaml has a mistake.
     """
     options.check()
+    read_params(PARAMS)  # The flow does this too, but Prefect needs many seconds to start.
     again = [sys.executable, "-m", "pipelines.commands.fovea", *sys.argv[1:], "--apart"]
     status = run_apart(again)
     if status == INTERRUPTED:
@@ -58,15 +61,17 @@ def start_apart(options: Options) -> int:
 def start(options: Options) -> int:
     """Run the flow in this process; return the exit status: 0, 1 after a failure, or 130.
 
-    The message of a failure is printed. 130 means that the flow was interrupted.
+    The message of the flow's state is printed. 130 means that the flow was interrupted.
+    Raises UserError if PREFECT_API_URL is set, but Prefect's server does not answer.
     """
     # A process that a shell starts in the background ignores SIGINT. After this line,
     # SIGINT raises KeyboardInterrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent()
     try:
-        from pipelines.retrain import retrain
+        from pipelines.retrain import check_prefect, retrain
 
+        check_prefect()
         state = retrain(
             options.pull,
             options.push,
@@ -77,7 +82,10 @@ def start(options: Options) -> int:
         )
     except KeyboardInterrupt:
         return INTERRUPTED
+    if state.is_cancelled():
+        return INTERRUPTED
     if state.is_completed():
+        print(state.message)  # noqa: T201
         return 0
     print(f"error: {state.message}", file=sys.stderr)  # noqa: T201
     return 1

@@ -1,11 +1,13 @@
 """Environment variables of this process → the same, and variables that switch off telemetry.
 
 Some of the added variables hide unimportant messages of libraries. A variable that is already set
-keeps its value. So a user can switch telemetry on.
+keeps its value. So a user can switch telemetry on. Only NO_PROXY is changed, not replaced: it also
+names this machine, if the variables name a proxy.
 """
 
 import logging
 import os
+from collections.abc import Mapping
 
 QUIET = {
     "DO_NOT_TRACK": "1",  # Prefect's client and MLflow read this variable.
@@ -23,8 +25,37 @@ QUIET = {
 }
 
 
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+# Names of this machine. Servers that listen here, such as Prefect's temporary server, are not
+# behind a proxy.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
 def quiet_vendors() -> None:
-    """Set the variables of QUIET that are not set. Call this before the libraries are imported."""
+    """Set the variables of QUIET that are not set, and the variables of `direct_loopback`.
+
+    Call this before the libraries are imported.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    os.environ.update(direct_loopback(os.environ))
     logging.getLogger("absl").setLevel(logging.ERROR)  # hides Grain's message that JAX is missing
+
+
+def direct_loopback(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return NO_PROXY and no_proxy with the names of this machine, if a proxy is set.
+
+    Libraries read one of the two names, and Python prefers `no_proxy`, so both get the same value.
+    Without a proxy the result is empty. On macOS, Python would otherwise no longer use the proxy of
+    the system settings.
+
+    >>> direct_loopback({"HTTP_PROXY": "http://proxy:8080", "NO_PROXY": "intranet"})["no_proxy"]
+    'intranet,127.0.0.1,localhost,::1'
+    """
+    if not any(environment.get(name) or environment.get(name.upper()) for name in PROXIES):
+        return {}
+    given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = [host for host in map(str.strip, given.split(",")) if host]
+    if "*" not in hosts:
+        hosts += [host for host in LOOPBACK if host not in hosts]
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.workspace.environment import QUIET
+from pipelines.workspace.environment import QUIET, direct_loopback
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ def run(
     environment: Mapping[str, str],
     say: Callable[[str], None] = log.info,
     keep_open: Sequence[int] = (),
-) -> None:
+) -> str:
     """Run `command` in a new process group. Call `say` with each line as soon as it is complete.
 
-    Empty lines are left out.
+    Empty lines are left out. Returns the last line, or an empty text if there is none.
     environment: the environment variables of the command.
     keep_open: file descriptors that the command inherits.
     When the first process of the command has ended, the other processes of the group are ended.
@@ -74,6 +74,7 @@ def run(
         end_group(process, say)
     if status != 0:
         raise CommandFailedError(_reason(command, status, last))
+    return last[-1] if last else ""
 
 
 def capture(
@@ -103,13 +104,15 @@ def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:
     - The folder of this process's Python interpreter is first on PATH. So `python` in dvc.yaml is
       this interpreter, even if no virtual environment is activated.
     - The variables of QUIET are added if they are not set.
+    - If a proxy is set, NO_PROXY also names this machine.
     - PYTHONUNBUFFERED is set, so that Python does not buffer its output.
     - PYTHONIOENCODING is set, because this module reads the output as UTF-8.
     - The variables in `extra` are added. They replace variables of the same name.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     output = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
-    return {**QUIET, **os.environ, "PATH": path, **output, **extra}
+    own = {**os.environ, **direct_loopback(os.environ), "PATH": path, **output}
+    return {**QUIET, **own, **extra}
 
 
 def end_group(process: subprocess.Popen[Any], say: Callable[[str], None] = log.debug) -> None:

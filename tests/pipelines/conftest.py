@@ -38,6 +38,7 @@ def workspace_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
             "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n"
         )
         (tmp_path / "dvc.yaml").write_text(f"stages:\n{stages}")
+        shutil.copy(DIGITS, tmp_path / "params.yaml")
         monkeypatch.chdir(tmp_path)
         return tmp_path
 

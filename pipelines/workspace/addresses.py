@@ -1,0 +1,54 @@
+"""The address of a server → a UserError within some seconds if no server answers there."""
+
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit, urlunsplit
+
+from components.deadline import call_within
+from components.errors import UserError, one_line
+
+# A command must say within 15 s that a server does not answer. The rest of this time is for the
+# start of Python and for the imports of a command.
+LIMIT_S = 6.0
+# A proxy answers with one of these statuses if the server behind it does not answer.
+NOBODY_BEHIND_THE_PROXY = (502, 503, 504)
+
+
+def check_server(url: str, name: str, advice: str) -> None:
+    """Check that a server answers at an address, whatever it answers.
+
+    url: an address that starts with `http://` or `https://`. Every other address is not checked.
+    name: what the server is, for the message. advice: what the user can do, for the message.
+    Raises UserError after at most LIMIT_S seconds if there is no answer.
+    """
+    if not url.startswith(("http://", "https://")):
+        return
+    try:
+        call_within(LIMIT_S, lambda: _ask(url))
+    except (OSError, ValueError) as error:  # urllib's errors and TimeoutError are OSErrors.
+        reason = one_line(getattr(error, "reason", error))
+        raise UserError(
+            f"{name} does not answer ({reason}); {advice}. Received: {without_password(url)}"
+        ) from None
+
+
+def without_password(url: str) -> str:
+    """Return an address without user name and password.
+
+    >>> without_password("http://ann:secret@10.0.0.1:4200/api")
+    'http://10.0.0.1:4200/api'
+    """
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _ask(url: str) -> None:
+    """Ask for `url`/health. Raise OSError without an answer, ValueError if `url` is not valid."""
+    request = urllib.request.Request(f"{without_password(url).rstrip('/')}/health")
+    try:
+        with urllib.request.urlopen(request, timeout=LIMIT_S):
+            pass
+    except urllib.error.HTTPError as answer:
+        # Another status, such as 401 or 404, is also the answer of a server.
+        if answer.code in NOBODY_BEHIND_THE_PROXY:
+            raise
