@@ -305,9 +305,7 @@ def _end_state(call: Callable[[], bool]) -> State[None]:
 
 
 def _unchanged() -> State[None]:
-    return Completed(
-        name=UNCHANGED, message="up to date; nothing that this stage reads has changed"
-    )
+    return Completed(name=UNCHANGED, message="up to date")
 
 
 def _tag(model: str) -> None:

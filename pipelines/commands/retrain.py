@@ -61,7 +61,7 @@ def start_apart(options: Options) -> int:
 def start(options: Options) -> int:
     """Run the flow in this process; return the exit status: 0, 1 after a failure, or 130.
 
-    The message of the flow's state is printed. 130 means that the flow was interrupted.
+    The message of a failure is printed. 130 means that the flow was interrupted.
     Raises UserError if PREFECT_API_URL is set, but Prefect's server does not answer.
     """
     # A process that a shell starts in the background ignores SIGINT. After this line,
@@ -85,7 +85,6 @@ def start(options: Options) -> int:
     if state.is_cancelled():
         return INTERRUPTED
     if state.is_completed():
-        print(state.message)  # noqa: T201
         return 0
     print(f"error: {state.message}", file=sys.stderr)  # noqa: T201
     return 1
