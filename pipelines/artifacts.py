@@ -15,6 +15,7 @@ ACCEPTED = Path("data/validate/accepted.parquet")
 QUARANTINE = Path("data/validate/quarantine.parquet")
 VALIDATION_REPORT = Path("data/validate/report.json")
 DUPLICATES = Path("data/validate/duplicates.parquet")
+LABEL_SCORES = Path("data/validate/label_scores.parquet")
 VALIDATION_PAGE = Path("data/validate/report.html")
 DATA_DOCS = Path("data/validate/docs")
 

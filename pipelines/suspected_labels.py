@@ -1,26 +1,26 @@
-"""accepted rows, data/raw → labels that are probably wrong, found by a classifier.
+"""accepted rows, data/raw → all images, ranked by how well their label fits.
 
-The classifier gets the features of the images. Features are the outputs of a backbone that is
+A label is judged by the features of its image. Features are the outputs of a backbone that is
 already trained. The backbone is frozen, that is, it is not trained further.
 """
 
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from components.files import sha256
-from components.label_errors.suspects import suspects
+from components.label_errors.suspects import LabelErrors, suspects
 from components.model.classifier import Classifier, build_classifier, warm_start_classifier
 from components.model.features import frozen_features
 from components.model.model_file import read_classifier
+from components.params import validate
 from components.params.ingest import Ingest
 from components.params.prepare import Prepare
-from components.params.validate import LabelErrors
 from components.preparation.pixels import prepare_images
 from components.registry.weights import resolve_weights
 from components.splits.sets import near_pairs, row_sets
@@ -37,32 +37,43 @@ RESIZE: Literal["squash"] = "squash"
 
 
 def suspected_labels(
-    accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, params: LabelErrors
-) -> dict[str, Any] | None:
-    """Return the labels that are probably wrong, as nested values.
+    accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, params: validate.LabelErrors
+) -> LabelErrors | None:
+    """Rank the images by how well their label fits, by the backbone that `params` names.
 
-    accepted: the accepted rows of the manifest. links: the table of pairs of copies, from
-    duplicates.parquet. The result is None if `params.backbone` is `none`.
-    The label of an image is predicted by a classifier that was not fitted on copies of the image
-    or on other images of its group.
+    The result is None if `params.backbone` is `none`.
+    accepted, links: see `rank_labels`.
     Raises UserError if the backbone is unknown, or if its weights or an image cannot be read.
     """
     if params.backbone == "none":
         return None
+    ranked = rank_labels(accepted, links, ingest, _classifier(params))
+    log.info(f"{len(ranked.table)} of {ranked.images} labels may be wrong; all images stay")
+    return ranked
+
+
+def rank_labels(
+    accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, classifier: Classifier
+) -> LabelErrors:
+    """Rank the images by how well their label fits, by the features of a classifier.
+
+    accepted: the accepted rows of the manifest. links: the table of pairs of copies, from
+    duplicates.parquet. classifier: its backbone computes the features; its head is not used.
+    The label of an image is predicted by a model that was not fitted on copies of the image or on
+    other images of its group.
+    Raises UserError if an image cannot be read.
+    """
     sets = row_sets(accepted, near_pairs(accepted, links))
-    features = _features(accepted, ingest, params)
-    suspected = suspects(features, accepted["label"].tolist(), sets.tolist())
-    log.info(f"{len(suspected.table)} of {suspected.images} labels may be wrong; all images stay")
-    return suspected.tree(accepted["path"].tolist())
+    features = _features(accepted, ingest, classifier)
+    return suspects(features, accepted["label"].tolist(), sets.tolist())
 
 
-def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArray[np.float32]:
+def _features(rows: pd.DataFrame, ingest: Ingest, classifier: Classifier) -> NDArray[np.float32]:
     """Return the frozen features of the images, float32 [N, D], in the order of `rows`.
 
     The features are cached in `.fovea/features`.
     """
-    classifier = _classifier(params)
-    prepare = Prepare(size=params.size, resize=RESIZE)
+    prepare = Prepare.model_validate({"size": classifier.size, "resize": classifier.resize})
     parts = []
     artifacts.STATE.mkdir(exist_ok=True)
     for start in range(0, len(rows), AT_A_TIME):
@@ -76,7 +87,7 @@ def _features(rows: pd.DataFrame, ingest: Ingest, params: LabelErrors) -> NDArra
     return np.concatenate(parts)
 
 
-def _classifier(params: LabelErrors) -> Classifier:
+def _classifier(params: validate.LabelErrors) -> Classifier:
     """Return a classifier with the backbone that `params` names. Its head is not used."""
     model = params.model()
     file = resolve_weights(model)

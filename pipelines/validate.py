@@ -1,4 +1,4 @@
-"""manifest.parquet → data/validate: accepted and quarantined rows, copies, report, Data Docs.
+"""manifest.parquet → data/validate: accepted and quarantined rows, copies, label scores, report.
 
 A quarantined row is an image that later stages do not use.
 """
@@ -14,6 +14,7 @@ from components.duplicates.links import find_links
 from components.files import write_whole
 from components.images.decoder import Pixels, decode
 from components.images.fault import Fault
+from components.label_errors.suspects import NO_SCORES, LabelErrors
 from components.manifest.difference import difference
 from components.params.ingest import Decode, Ingest
 from components.params.validate import Validate
@@ -47,11 +48,16 @@ def run(ingest: Ingest, validate: Validate) -> None:
     if validation.report.outcome != "stopped":
         label_errors = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
     report = validation.report.tree()
-    report |= {"label_errors": label_errors, "difference": _difference(manifest)}
+    accepted = validation.accepted
+    report |= {
+        "label_errors": label_errors and label_errors.tree(accepted["path"].tolist()),
+        "difference": _difference(manifest),
+    }
 
-    write_table(artifacts.ACCEPTED, validation.accepted)
+    write_table(artifacts.ACCEPTED, accepted)
     write_table(artifacts.QUARANTINE, validation.quarantine)
     write_table(artifacts.DUPLICATES, links)
+    write_table(artifacts.LABEL_SCORES, _label_scores(accepted, label_errors))
     write_tree(artifacts.VALIDATION_REPORT, report)
     pictures = dict(_pictures(picture_paths(report), ingest.decode))
     write_text(artifacts.VALIDATION_PAGE, page(report, pictures))
@@ -61,6 +67,13 @@ def run(ingest: Ingest, validate: Validate) -> None:
             (folder / name).write_text(content, encoding="utf-8")
     _log(validation)
     validation.report.check_may_go_on(artifacts.VALIDATION_REPORT)
+
+
+def _label_scores(accepted: pd.DataFrame, label_errors: LabelErrors | None) -> pd.DataFrame:
+    """Return how well the label of each accepted image fits. Empty if labels were not examined."""
+    if label_errors is None:
+        return NO_SCORES
+    return label_errors.scores(accepted["path"].tolist(), accepted["label"].tolist())
 
 
 def _difference(manifest: pd.DataFrame) -> dict[str, Any]:

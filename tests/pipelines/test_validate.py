@@ -13,6 +13,7 @@ import pytest
 
 from components.duplicates.links import LINK_COLUMNS
 from components.errors import UserError
+from components.label_errors.suspects import SCORES
 from components.params.reader import Params
 from pipelines import artifacts, ingest, validate
 from pipelines.formats import read_table, write_table
@@ -100,6 +101,8 @@ def test_no_label_is_doubted_without_a_backbone(
     workspace(digits_folder, tmp_path, monkeypatch)
     run_validate(params)
     assert json.loads(artifacts.VALIDATION_REPORT.read_text())["label_errors"] is None
+    scores = read_table(artifacts.LABEL_SCORES)
+    assert (list(scores), len(scores)) == (list(SCORES), 0)
 
 
 @pytest.mark.slow
@@ -128,6 +131,10 @@ def test_wrong_labels_of_photographs_are_among_the_first_suspects(
     )
     assert len(wrong & set(ranks[: 3 * len(wrong)])) >= 0.6 * len(wrong)
     assert len(pd.read_parquet(tmp_path / artifacts.ACCEPTED)) == found["images"]
+    scores = pd.read_parquet(tmp_path / artifacts.LABEL_SCORES)
+    assert len(scores) == found["images"]
+    assert scores["path"].head(100).tolist() == [image["path"] for image in found["ranking"]]
+    assert scores["suspected"].sum() == found["suspect_count"]
 
 
 def _photographs_with_wrong_labels(photographs: Path, raw: Path) -> set[str]:

@@ -33,7 +33,8 @@ OUTCOMES = ("stop", "quarantine", "warn", "met")  # outcomes of an expectation, 
 # Each of the next numbers is a maximum number of items on the page.
 LARGEST, SMALLEST = 30, 10  # the largest classes, the smallest classes
 EXAMPLES = 12  # files with one fault, files that fail one expectation, labels spelled alike
-SUSPECTS = SETS = 24  # suspected label errors, sets of copies of one kind
+SETS = 24  # sets of copies of one kind
+RANKED, OPEN = 100, 24  # images in the ranking of labels; of these, shown without a click
 MEMBERS = 6  # images of one set of copies
 ROWS = 40  # rows of a long table
 SHORT_ROWS = 8  # rows of a table beside the histograms
@@ -72,7 +73,7 @@ def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
         histograms=list(histograms(report)),
         copies=copies(report),
         shortcuts=shortcuts(report),
-        suspects=suspects(report),
+        suspects=ranking(report["label_errors"]),
         slips=slips(report),
         difference=difference(report),
     )
@@ -83,7 +84,7 @@ def picture_paths(report: Tree) -> list[str]:
     lists = [
         *(gallery["examples"] for gallery in galleries(report)),
         *(copy["members"] for sets in copies(report).values() for copy in sets["rows"]),
-        suspects(report),
+        ranking(report["label_errors"]),
     ]
     return list(dict.fromkeys(picture["path"] for part in lists for picture in part["rows"]))
 
@@ -339,10 +340,18 @@ def shortcuts(report: Tree) -> dict[str, Any]:
     return {**excerpt(rows, len(rows), ROWS), "offenders": offenders.get("shortcuts", 0)}
 
 
-def suspects(report: Tree) -> dict[str, Any]:
-    """Return an excerpt of the suspected label errors, the most likely error first."""
-    errors = report["label_errors"] or {"suspects": [], "suspect_count": 0}
-    return excerpt(errors["suspects"], errors["suspect_count"], SUSPECTS)
+def ranking(errors: Tree | None) -> dict[str, Any]:
+    """Return an excerpt of the ranking of labels; the label that fits worst is the first.
+
+    The result also has the keys `count`, the number of all suspected labels, and `open`, the number
+    of images that the page shows without a click.
+
+    errors: the key `label_errors` of the report; None if the labels were not examined.
+    """
+    errors = errors or {"ranking": [], "images": 0, "suspect_count": 0}
+    total = errors["images"] if errors["ranking"] else 0
+    rows = excerpt(errors["ranking"], total, RANKED)
+    return {**rows, "count": errors["suspect_count"], "open": OPEN}
 
 
 def slips(report: Tree) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from components.label_errors.suspects import LISTED, suspects
+from components.label_errors.suspects import LISTED, SCORES, suspects
 
 CLASSES = np.array(["cat", "cow", "dog"])
 
@@ -121,3 +121,41 @@ def test_the_tree_names_the_worst_and_counts_all() -> None:
         "suggested": worst["suggested"],
         "quality": worst["quality"],
     }
+
+
+def test_every_image_has_a_rank_and_suspects_are_marked() -> None:
+    features, truth = clouds(120)
+    labels, _ = with_errors(truth, 0.1)
+    labels[:3] = ["emu"] * 3  # too few to be examined
+    paths = [f"{row}.png" for row in range(120)]
+    found = suspects(features, labels, range(120))
+    scores = found.scores(paths, labels)
+    assert scores.dtypes.astype(str).to_dict() == SCORES
+    assert sorted(scores["path"]) == sorted(paths)
+    assert dict(zip(scores["path"], scores["label"], strict=True)) == dict(
+        zip(paths, labels, strict=True)
+    )
+    ranked, rest = scores[:117], scores[117:]
+    assert ranked["rank"].tolist() == list(range(1, 118))
+    assert ranked["quality"].is_monotonic_increasing
+    assert ranked["suspected"].sum() == len(found.table)
+    assert sorted(rest["path"]) == ["0.png", "1.png", "2.png"]
+    assert rest[["suggested", "quality", "rank"]].isna().all(axis=None)
+    assert not rest["suspected"].any()
+    tree = found.tree(paths)
+    assert [image["path"] for image in tree["ranking"]] == scores["path"][:LISTED].tolist()
+    assert tree["ranking"][0]["suspected"] is True
+
+
+def test_a_ranking_says_how_sure_it_is() -> None:
+    """Wrong labels stand in the first tenth as often as the ranking says beforehand."""
+    features, truth = clouds(600)
+    labels, wrong = with_errors(truth, 0.05)
+    found = suspects(features, labels, range(600))
+    first = set(found.ranking["row"][:60])
+    assert found.found == pytest.approx(len(first & wrong) / len(wrong), abs=0.1)
+    assert found.agreement == pytest.approx(0.95, abs=0.06)
+    noise = np.random.default_rng(5).normal(size=features.shape).astype(np.float32)
+    blind = suspects(noise, labels, range(600))
+    assert blind.found < 0.25
+    assert blind.agreement < 0.45

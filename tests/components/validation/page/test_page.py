@@ -69,8 +69,19 @@ def report(raw: Path, params: Params) -> dict:
     rules = params.section("validate")
     links = find_links(manifest, rules.near_duplicates)
     suspect = {"path": "cat/07.png", "label": "cat", "suggested": "dog", "quality": 0.0123}
+    doubtful = suspect | {"path": "cat/08.png", "quality": 0.41, "suspected": False}
+    label_errors = {
+        "images": 70,
+        "skipped": [],
+        "agreement": 0.9,
+        "checked": 7,
+        "found": 0.85,
+        "suspect_count": 1,
+        "suspects": [suspect],
+        "ranking": [suspect | {"suspected": True}, doubtful],
+    }
     tree = validate(manifest, links, rules).report.tree() | {
-        "label_errors": {"images": 70, "skipped": [], "suspect_count": 1, "suspects": [suspect]},
+        "label_errors": label_errors,
         "difference": difference(manifest.iloc[5:], manifest).tree(),
     }
     return json.loads(json.dumps(tree))
@@ -294,6 +305,29 @@ def test_suspected_labels_are_shown_and_said_to_be_kept(outline: Outline) -> Non
     text = outline.section("suspects")
     assert re.search(r"cat → dog probability 0\.012 cat/07\.png", text)
     assert "Nothing is removed" in text
+
+
+def test_the_ranking_marks_suspects_and_says_how_sure_it_is(outline: Outline) -> None:
+    text = outline.section("suspects")
+    assert re.search(
+        r"cat/07\.png suspect cat → dog probability 0\.410 cat/08\.png (?!suspect)", text
+    )
+    assert "1 of 70 labels is suspected" in text
+    assert "agrees with 90.0 % of the labels" in text
+    assert "among the first 7 of the ranking in 85.0 % of the cases" in text
+
+
+def test_a_hundred_of_thousands_are_ranked_and_most_of_them_folded(report: dict) -> None:
+    (image, *_) = report["label_errors"]["ranking"]
+    errors = report["label_errors"] | {"images": 5000, "suspect_count": 2000}
+    errors["ranking"] = [image | {"path": f"{number}.png"} for number in range(100)]
+    outline = Outline(page(report | {"label_errors": errors}, {}))
+    text = outline.section("suspects")
+    assert text.count("probability 0.012") == 100
+    assert "show ranks 25 to 100" in text
+    assert "and 4,900 more" in text
+    assert "2,000 of 5,000 labels are suspected" in text
+    assert outline.tags.count("details") == 1
 
 
 def test_labels_predicted_by_facts_of_the_file_are_flagged(report: dict) -> None:
