@@ -8,21 +8,26 @@ with equal content have equal bytes.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import pyarrow as pa
 import yaml
 
 from components.errors import UserError, one_line
 from components.files import write_whole
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def read_table(path: Path) -> pd.DataFrame:
+
+def read_table(path: Path) -> "pd.DataFrame":
     """Read a CSV or Parquet table.
 
     Raises UserError if the file is missing, or if it is a damaged Parquet file.
     """
+    # `fovea summary` reads a JSON file only, and should not wait for pandas.
+    import pandas as pd
+    import pyarrow as pa
+
     existing = _existing(path)
     if path.suffix == ".csv":
         return pd.read_csv(existing)
@@ -36,7 +41,7 @@ def read_table(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a table without its index, as CSV (suffix `.csv`) or Parquet (all other suffixes)."""
     with write_whole(path) as temporary:
         if path.suffix == ".csv":

@@ -16,6 +16,7 @@ from components.params.prepare import Prepare
 from components.params.register import Register
 from components.registry.contest import Contest, judge_against
 from components.registry.promotion import promote
+from components.registry.snapshot import keep_snapshot
 from components.registry.versions import champion, find_version, register_version
 from components.tracking.connection import connect
 from components.tracking.runs import adopt_model, run_of_model
@@ -77,6 +78,7 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     # and the next run of the stage compares the model with the same champion.
     if register.promote == "auto" and verdict.decision == "promote":
         _promote(number, verdict, register)
+    keep_snapshot(register.name)  # for `fovea review` and `fovea summary`
 
 
 def _promote(number: int, verdict: Verdict, register: Register) -> None:

@@ -148,12 +148,12 @@ def versions(name: str) -> tuple[Version, ...]:
 
 def champion(name: str) -> Version | None:
     """Return the version with the alias `champion`, or None if no version has this alias."""
-    return _version_at(name, CHAMPION)
+    return version_with_alias(versions(name), CHAMPION)
 
 
 def challenger(name: str) -> Version | None:
     """Return the version with the alias `challenger`, or None if there is no challenger."""
-    return _version_at(name, CHALLENGER)
+    return version_with_alias(versions(name), CHALLENGER)
 
 
 def find_version(name: str, wanted: str) -> Version:
@@ -163,12 +163,21 @@ def find_version(name: str, wanted: str) -> Version:
     such as `champion`. Raises UserError if no version has this number or alias; the message lists
     the existing versions.
     """
-    existing = versions(name)
+    return find_version_in(versions(name), name, wanted)
+
+
+def find_version_in(existing: Sequence[Version], name: str, wanted: str) -> Version:
+    """Return the version of `existing` that `find_version` returns, without asking MLflow."""
     number = wanted.strip().lower().removeprefix("v")
     for version in existing:
         if str(version.number) == number or wanted in version.aliases:
             return version
     raise UserError(f"{name} at {address()} has {_in_words(existing)}. Received: {wanted}")
+
+
+def version_with_alias(existing: Sequence[Version], alias: str) -> Version | None:
+    """Return the version of `existing` that has the alias, or None."""
+    return next((version for version in existing if alias in version.aliases), None)
 
 
 def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
@@ -245,11 +254,7 @@ def _pages(name: str) -> Iterator["ModelVersion"]:
         yield from page
 
 
-def _version_at(name: str, alias: str) -> Version | None:
-    return next((version for version in versions(name) if alias in version.aliases), None)
-
-
-def _in_words(existing: tuple[Version, ...]) -> str:
+def _in_words(existing: Sequence[Version]) -> str:
     if not existing:
         return "no version yet; `dvc repro` registers one"
     names = [

@@ -111,6 +111,13 @@ def is_remote() -> bool:
     return not tracking_uri().startswith(SQLITE)
 
 
+def sqlite_file() -> Path | None:
+    """Return the path of the sqlite file, or None if the address of MLflow is not a sqlite file."""
+    if is_remote():
+        return None
+    return Path(tracking_uri().removeprefix(SQLITE).partition("?")[0])
+
+
 def experiment_id() -> str:
     """Return the id of the experiment. If the experiment does not exist, it is created.
 
@@ -119,14 +126,15 @@ def experiment_id() -> str:
     MLflow does not answer or cannot be used, or if the experiment is deleted. The message contains
     the address of MLflow.
     """
-    if is_remote():
+    file = sqlite_file()
+    if file is None:
         import mlflow  # noqa: F401 (The slow import is done before the time limit starts.)
 
         try:
             return call_within(REMOTE_LIMIT_S, _experiment_id)
         except TimeoutError as error:
             raise _unusable(error) from None
-    _check_sqlite(Path(tracking_uri().removeprefix(SQLITE).partition("?")[0]))
+    _check_sqlite(file)
     return _experiment_id()
 
 

@@ -4,15 +4,19 @@ On a terminal, a table is at most as wide as the terminal. In a pipe, a table is
 characters wide.
 """
 
+import logging
+import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from pipelines.commands.doctor import Check
 
 PIPED_WIDTH = 120
+STATUS_WIDTH, NAME_WIDTH = 4, 8  # the longest status and the longest name of doctor's checks
 COLOURS = {
     "promote": "green",
     "hold": "yellow",
@@ -41,6 +45,12 @@ def show_lines(*lines: str, style: str = "") -> None:
         console().print(line, style=style or None, soft_wrap=True)
 
 
+def show_waiting(text: str) -> None:
+    """Print to stderr what the command waits for. A script and --quiet do not get this line."""
+    if sys.stderr.isatty() and logging.getLogger("pipelines").isEnabledFor(logging.INFO):
+        print(text, file=sys.stderr)  # noqa: T201
+
+
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Print a table. A column is aligned to the right if its title starts with `>`."""
     from rich.table import Table
@@ -67,19 +77,33 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
 
 
 def show_checks(checks: "Iterable[Check]") -> bool:
-    """Print checks with their findings and advice. Return True if no check has the status fail."""
+    """Print each check with its finding and advice as soon as the check has ended.
+
+    Return True if no check has the status fail.
+    """
+    passed = True
+    terminal = console()
+    # A terminal shows this text below the checks until the last check has ended. A pipe does not.
+    with terminal.status("other checks still wait, for example for DVC or MLflow"):
+        for check in checks:
+            passed = passed and check.status != "fail"
+            terminal.print(_check_row(check))
+    return passed
+
+
+def _check_row(check: "Check") -> "Table":
+    """Return the row of a check. Its columns have the same widths in every row."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    passed = True
-    for check in checks:
-        passed = passed and check.status != "fail"
-        status = Text(check.status, style=COLOURS[check.status])
-        advice = f"\n→ {check.advice}" if check.advice and check.status != "ok" else ""
-        table.add_row(status, check.name, f"{check.finding}{advice}")
-    console().print(table)
-    return passed
+    row = Table.grid(padding=(0, 2))
+    row.add_column(min_width=STATUS_WIDTH)
+    row.add_column(min_width=NAME_WIDTH)
+    row.add_column(overflow="fold")
+    advice = f"\n→ {check.advice}" if check.advice and check.status != "ok" else ""
+    status = Text(check.status, style=COLOURS[check.status])
+    row.add_row(status, check.name, f"{check.finding}{advice}")
+    return row
 
 
 def interval_text(interval: Any, *, signed: bool = False) -> str:

@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,11 +52,12 @@ class Check:
     advice: str = ""
 
 
-def examine(root: Path = Path()) -> list[Check]:
-    """Check the workspace at `root`; return the results in the order of the output."""
+def examine(root: Path = Path()) -> Iterator[Check]:
+    """Check the workspace at `root`; yield each result as soon as its check has ended."""
     if not any((root / name).is_file() for name in ("params.yaml", "dvc.yaml")):
         finding = f"neither params.yaml nor dvc.yaml in {root.absolute()}"
-        return [Check("folder", "fail", finding, "run from the repository's root")]
+        yield Check("folder", "fail", finding, "run from the repository's root")
+        return
     questions: dict[str, Callable[[Path], Check]] = {
         "packages": _packages,
         "params": _params,
@@ -71,7 +72,9 @@ def examine(root: Path = Path()) -> list[Check]:
     }
     # The checks run in threads, because some of them wait for other processes (DVC, TensorFlow).
     with ThreadPoolExecutor() as threads:
-        return list(threads.map(lambda name: _answer(name, questions[name], root), questions))
+        answers = [threads.submit(_answer, name, questions[name], root) for name in questions]
+        for answer in as_completed(answers):
+            yield answer.result()
 
 
 def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:

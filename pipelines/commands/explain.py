@@ -6,9 +6,10 @@ The lineage of a version is the code, data, params and weights that it was made 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from components.registry.versions import Version, find_version, versions
-from components.tracking.connection import address, connect
-from pipelines.commands.console import show_facts, show_lines
+from components.registry.snapshot import Snapshot, read_snapshot
+from components.registry.versions import Version
+from components.tracking.connection import address
+from pipelines.commands.console import show_facts, show_lines, show_waiting
 
 MISSING = "not recorded"
 # The facts to print: heading → name of a fact below this heading → the tag with its value.
@@ -36,13 +37,13 @@ def show_lineage(name: str, wanted: str) -> None:
     name: the name of the registered model. wanted: the number or an alias of the version.
     Raises UserError if there is no such version, or if MLflow does not answer.
     """
-    connect()
-    version = find_version(name, wanted)
+    registry = read_snapshot(name, show_waiting)
+    version = registry.find(wanted)
     show_facts(f"version {version.number} of {name}", dict(_identity(version)))
     for heading, fields in LINEAGE.items():
         facts = {label: version.tags.get(tag, MISSING) for label, tag in fields.items()}
         show_facts(heading, facts)
-    show_facts("weights", {"started from": _start(version)})
+    show_facts("weights", {"started from": _start(version, registry)})
     show_facts("runs", dict(_runs(version)))
     show_lines("to build it again:", style="bold")
     show_lines(*(f"  {line}" for line in _commands(version)))
@@ -59,14 +60,14 @@ def _identity(version: Version) -> Iterator[tuple[str, str]]:
         yield "review", f"{version.tags['review']}: {version.tags.get('review.reason', '')}"
 
 
-def _start(version: Version) -> str:
+def _start(version: Version, registry: Snapshot) -> str:
     """Return a text that says from which weights the training started.
 
     The text is `none` (random weights), `imagenet`, `not recorded`, or the sha256 of a .keras file.
     If a version of the same registered model has this file, the text also names this version.
     """
     start = version.tags.get("started_from", MISSING)
-    origins = [other for other in versions(version.name) if other.model_id == start]
+    origins = [other for other in registry.versions if other.model_id == start]
     return f"models:/{version.name}/{origins[0].number} ({start})" if origins else start
 
 

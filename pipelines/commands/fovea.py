@@ -255,30 +255,45 @@ def promote(
 ) -> None:
     """Make a version the champion."""
     from components.registry.promotion import promote as decide
+    from components.registry.snapshot import keep_snapshot, waiting_for_mlflow
+    from pipelines.commands.console import show_waiting
     from pipelines.commands.review import show_event
     from pipelines.workspace.lineage import who
 
-    show_event(_model_name(), decide(_model_name(), version, reason, who(), override=override))
+    name = _model_name()
+    show_waiting(waiting_for_mlflow())
+    show_event(name, decide(name, version, reason, who(), override=override))
+    keep_snapshot(name)
 
 
 @app.command(epilog='Example: fovea reject --reason "trained on the old camera"')
 def reject(reason: Reason, version: VersionArgument = None) -> None:
     """Reject a version, so that it is no longer the challenger."""
     from components.registry.promotion import reject as decide
+    from components.registry.snapshot import keep_snapshot, waiting_for_mlflow
+    from pipelines.commands.console import show_waiting
     from pipelines.commands.review import show_event
     from pipelines.workspace.lineage import who
 
-    show_event(_model_name(), decide(_model_name(), version, reason, who()))
+    name = _model_name()
+    show_waiting(waiting_for_mlflow())
+    show_event(name, decide(name, version, reason, who()))
+    keep_snapshot(name)
 
 
 @app.command(epilog='Example: fovea rollback --reason "too many wrong alarms in hall 2"')
 def rollback(reason: Reason) -> None:
     """Make the previous champion the champion again."""
     from components.registry.promotion import rollback as decide
+    from components.registry.snapshot import keep_snapshot, waiting_for_mlflow
+    from pipelines.commands.console import show_waiting
     from pipelines.commands.review import show_event
     from pipelines.workspace.lineage import who
 
-    show_event(_model_name(), decide(_model_name(), reason, who()))
+    name = _model_name()
+    show_waiting(waiting_for_mlflow())
+    show_event(name, decide(name, reason, who()))
+    keep_snapshot(name)
 
 
 @app.command(epilog="Example: fovea history")

@@ -9,11 +9,17 @@ from collections.abc import Iterator, Sequence
 
 from components.evaluation.comparison import Comparison
 from components.evaluation.gate import Verdict
-from components.registry.promotion import history
 from components.registry.record import Event, champions
-from components.registry.versions import Version, challenger, champion
-from components.tracking.connection import address, connect
-from pipelines.commands.console import COLOURS, interval_text, show_lines, show_table
+from components.registry.snapshot import read_snapshot
+from components.registry.versions import Version
+from components.tracking.connection import address
+from pipelines.commands.console import (
+    COLOURS,
+    interval_text,
+    show_lines,
+    show_table,
+    show_waiting,
+)
 
 CLASSES_SHOWN = 30
 
@@ -23,15 +29,15 @@ def show_review(name: str) -> None:
 
     name: the name of the registered model. Raises UserError if MLflow does not answer.
     """
-    connect()
-    proposed, reigning = challenger(name), champion(name)
+    registry = read_snapshot(name, show_waiting)
+    proposed, reigning = registry.challenger, registry.champion
     if proposed is None:
         standing = f"version {reigning.number} is the champion" if reigning else "no champion yet"
         show_lines(
             f"{name} has no challenger; {standing}. `dvc repro` registers the next challenger."
         )
         return
-    text = proposed.run.read_text(f"register/{name}/verdict.json")
+    text = registry.verdict
     verdict = None if text is None else Verdict.from_tree(json.loads(text))
     if verdict is not None:
         _show_comparison(proposed, verdict)
@@ -64,14 +70,14 @@ def show_history(name: str) -> None:
     Also print a warning if the version with the alias `champion` is not the champion after the last
     decision. name: the name of the registered model. Raises UserError if MLflow does not answer.
     """
-    connect()
-    record = history(name)
+    registry = read_snapshot(name, show_waiting)
+    record = registry.record
     if not record:
         show_lines(f"no version of {name} was promoted, rejected or rolled back yet")
         return
     columns = ("when (UTC)", "who", "what", "champion", "why")
     show_table(f"{name} at {address()}", columns, map(_history_row, record))
-    reigning = champion(name)
+    reigning = registry.champion
     by_alias, by_record = reigning.number if reigning else None, champions(record)[-1]
     if by_alias != by_record:
         show_lines(

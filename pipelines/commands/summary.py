@@ -1,9 +1,8 @@
 """metrics.json and verdict.json → the result of the last run, and the next commands to type."""
 
-from components.registry.versions import champion
-from components.tracking.connection import connect
+from components.registry.snapshot import read_snapshot
 from pipelines import artifacts
-from pipelines.commands.console import show_facts, show_lines
+from pipelines.commands.console import show_facts, show_lines, show_waiting
 from pipelines.formats import read_tree
 
 
@@ -25,8 +24,7 @@ def show_summary() -> None:
         "report": str(artifacts.REPORT),
     }
     show_facts("done", facts)
-    connect()
-    reigning = champion(verdict["name"])
+    reigning = read_snapshot(verdict["name"], show_waiting).champion
     promoted = reigning is not None and reigning.number == verdict["version"]
     decided = verdict["decision"] == "reject" or promoted
     command = "explain {}" if decided else 'promote {} --reason "…"'

@@ -18,7 +18,7 @@ from types import FrameType
 from components.errors import UserError
 from components.tracking.connection import address, connect, is_remote, tracking_uri
 from pipelines import artifacts
-from pipelines.commands.console import show_lines
+from pipelines.commands.console import show_lines, show_waiting
 from pipelines.workspace.processes import end_group
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ def serve(port: int) -> None:
     if is_remote():
         show_lines(f"MLflow's page: {address()}")
         return
+    show_waiting(f"waiting for MLflow's server; it takes 10 to 40 s to start, and writes to {LOG}")
     connect()
     page = f"http://{HOST}:{_free_port(port)}"
     try:

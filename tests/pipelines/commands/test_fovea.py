@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from components.registry.versions import register_version
 from components.tracking import connection
 from components.tracking.runs import start_run
 from pipelines import artifacts
+from pipelines.commands.console import show_checks
+from pipelines.commands.doctor import Check
 from pipelines.commands.fovea import main
 from pipelines.formats import write_tree
 from pipelines.workspace.messages import show_messages
@@ -246,6 +248,36 @@ def test_review_shows_both_metric_by_metric_with_intervals(
     assert "has changed since the verdict" not in out
 
 
+def test_what_reads_rows_starts_no_mlflow_unless_the_database_has_changed(
+    fovea: Command, two_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    _, first, waits = fovea("review")
+    assert waits == "waiting for MLflow (sqlite:///mlflow.db); it takes some seconds to start\n"
+    code = (
+        "import sys; from pipelines.commands.review import show_history, show_review; "
+        "from pipelines.commands.explain import show_lineage; import pipelines.commands.summary; "
+        "show_review('digits'); show_history('digits'); show_lineage('digits', '2'); "
+        "print([name for name in ('mlflow', 'pandas', 'sqlalchemy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "challenger: version 2" in done.stdout
+    assert fovea("review") == (0, first, "")
+
+    connection.client().set_registered_model_alias("digits", "challenger", "1")
+    assert "challenger: version 1" in fovea("review")[1]
+
+
+def test_a_decision_is_read_again_without_mlflow(
+    fovea: Command, two_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert "waiting for MLflow" in fovea("promote", "1", "--reason", "better")[2]
+    _, shown, waits = fovea("history")
+    assert ("better" in shown, waits) == (True, "")
+
+
 def test_review_warns_where_the_champion_is_another_one_by_now(
     fovea: Command, two_versions: Path
 ) -> None:
@@ -348,8 +380,6 @@ def test_ui_of_a_remote_server_is_its_address(
 
 
 def test_doctor_fails_where_a_check_fails(fovea: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.commands.doctor import Check
-
     checks = [Check("git", "ok", "clean"), Check("mlflow", "fail", "gone", "start it")]
     monkeypatch.setattr("pipelines.commands.doctor.examine", lambda: checks)
     status, out, _ = fovea("doctor")
@@ -357,3 +387,19 @@ def test_doctor_fails_where_a_check_fails(fovea: Command, monkeypatch: pytest.Mo
     assert "→ start it" in out
     monkeypatch.setattr("pipelines.commands.doctor.examine", lambda: checks[:1])
     assert fovea("doctor")[0] == 0
+
+
+def test_doctor_prints_a_check_while_others_still_run(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def checks() -> Iterator[Check]:
+        yield Check("git", "ok", "clean")
+        shown.append(capsys.readouterr().out)
+        yield Check("mlflow", "fail", "a b c " * 40, "start it")
+
+    shown: list[str] = []
+    assert not show_checks(checks())
+    assert shown[0].rstrip() == "ok    git       clean"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("fail  mlflow    a b c")
+    assert lines[-1].strip() == "→ start it"

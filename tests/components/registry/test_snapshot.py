@@ -1,0 +1,49 @@
+import json
+import sqlite3
+from collections.abc import Callable
+
+import pytest
+
+from components.registry import snapshot
+from components.registry.snapshot import SNAPSHOT, keep_snapshot, read_snapshot
+from components.registry.versions import CHALLENGER
+from components.tracking.connection import client, sqlite_file
+
+NAME = "digits"
+
+
+@pytest.fixture(autouse=True)
+def _one_version(registered: Callable[..., int]) -> None:
+    registered(b"one")
+
+
+def test_a_kept_snapshot_is_what_mlflow_answered() -> None:
+    asked = keep_snapshot(NAME)
+    assert asked.challenger is not None
+    assert read_snapshot(NAME, print) == asked
+
+
+def test_any_change_of_the_database_counts() -> None:
+    before = keep_snapshot(NAME)
+    client().delete_registered_model_alias(NAME, CHALLENGER)
+    assert before.challenger is not None
+    assert read_snapshot(NAME, print).challenger is None
+
+
+def test_another_name_and_a_damaged_file_ask_mlflow() -> None:
+    asked = keep_snapshot(NAME)
+    assert read_snapshot("other", print).versions == ()
+    for text in ("", "{", "[]", json.dumps({"state": "x", "name": NAME})):
+        SNAPSHOT.write_text(text)
+        assert read_snapshot(NAME, print) == asked
+
+
+def test_a_database_in_which_another_process_writes_has_no_state() -> None:
+    database = sqlite3.connect(sqlite_file() or "")
+    before = snapshot._state_of_database()
+    database.execute("CREATE TABLE other (number INTEGER)")
+    database.execute("INSERT INTO other VALUES (1)")
+    assert snapshot._state_of_database() is None
+    database.commit()
+    database.close()
+    assert snapshot._state_of_database() not in (None, before)
