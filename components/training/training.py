@@ -7,6 +7,7 @@ layers. The classifier gets the weights of its best epoch, which can be an epoch
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from components.training_set.examples import Balance, Data, Examples
 
 log = logging.getLogger(__name__)
 
+IN_WORDS = ("phase", "epoch")  # the values of a row that `epoch_line` does not write as a metric
 OnEpoch = Callable[[Row], None]  # a function that takes the metrics of an epoch
 
 
@@ -107,7 +109,6 @@ def _fit(
     history: list[Row] = []
 
     def keep(row: Row) -> None:
-        log.info("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
         history.append(row)
         on_epoch(row)
 
@@ -137,6 +138,7 @@ def _run_phase(
     optimizer = build_optimizer(phase, train.weight_decay, steps)
     phase.model.compile(optimizer, loss, metrics=["accuracy"])
     best.new_phase()
+    started = time.monotonic()
 
     def end_epoch(epoch: int, logs: dict[str, float]) -> None:
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
@@ -145,6 +147,7 @@ def _run_phase(
         row = {"phase": phase.name, "epoch": epoch + 1, **measured}
         _require_number(row)
         phase.model.stop_training = best.update(row)
+        log.info(epoch_line(row, phase.epochs, time.monotonic() - started))
         on_epoch(row)
 
     phase.model.fit(
@@ -195,6 +198,25 @@ def _measure(model: Any, val: Examples, loss: Loss) -> dict[str, float]:
         "val_accuracy": float(np.mean(predicted == val.labels)),
         "val_balanced_accuracy": balanced_accuracy(val.labels, predicted),
     }
+
+
+def epoch_line(row: Row, epochs: int, seconds: float) -> str:
+    """Return an epoch as a line of text, with the seconds that the phase took and may still take.
+
+    row: the metrics of the epoch. epochs: the largest number of epochs of the phase. seconds: the
+    time since the start of the phase. Early stopping can end the phase earlier, so the time that is
+    left is at most the time in the line.
+
+    >>> epoch_line({"phase": "head", "epoch": 3, "loss": 0.51239}, epochs=15, seconds=6.0)
+    'phase head  epoch 3 of 15  loss 0.5124  2.0 s an epoch, at most 24 s left'
+    """
+    epoch = row["epoch"]
+    metrics = [f"{key} {_short(value)}" for key, value in row.items() if key not in IN_WORDS]
+    each = seconds / epoch
+    left = round(each * (epochs - epoch))
+    minutes = f"{left // 60} min {left % 60} s" if left >= 60 else f"{left} s"
+    words = [f"phase {row['phase']}", f"epoch {epoch} of {epochs}", *metrics]
+    return "  ".join([*words, f"{each:.1f} s an epoch, at most {minutes} left"])
 
 
 def _short(value: Any) -> str:
