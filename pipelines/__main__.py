@@ -1,17 +1,26 @@
-"""The name of a stage on the command line → the files that the stage writes."""
+"""The name of a stage on the command line → the files that the stage writes.
+
+DVC runs `python -m pipelines <stage>` with the `python` that is first on PATH. If the virtual
+environment is not active, this is another Python, without the packages. So this module imports only
+the standard library and modules without packages, until `main` has looked for the packages.
+"""
 
 import argparse
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.errors import UserError
-from components.params.reader import Params, read_params
-from pipelines.installed import check_packages_of
-from pipelines.workspace.environment import quiet_vendors
-from pipelines.workspace.messages import show_messages
+
+if TYPE_CHECKING:
+    from components.params.reader import Params
+
+# Every stage needs these packages.
+NEEDED = ("packaging", "pandas", "pydantic", "yaml")
 
 STAGES = (
     "ingest",
@@ -42,6 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("stage", choices=STAGES, help="the stages, in the order in which they run")
     stage = parser.parse_args(arguments).stage
+    if not all(map(importlib.util.find_spec, NEEDED)):
+        print(f"error: {_wrong_python(stage)}", file=sys.stderr)  # noqa: T201
+        return 1
+    from components.params.reader import read_params
+    from pipelines.installed import check_packages_of
+    from pipelines.workspace.environment import quiet_vendors
+    from pipelines.workspace.messages import show_messages
+
     quiet_vendors()
     show_messages(stage)
     try:
@@ -59,7 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_stage(stage: str, params: Params) -> None:
+def _wrong_python(stage: str) -> str:
+    """Return the message for a Python without Fovea's packages.
+
+    DVC has removed the outs of the stage before it started this Python. DVC keeps copies in its
+    cache.
+    """
+    return (
+        "the virtual environment is not active, so DVC has found another Python, without the "
+        "packages; run `. .venv/bin/activate` and then `dvc repro`; `dvc checkout` restores the "
+        f"earlier results of `{stage}`, which DVC has removed. Received: {sys.executable}"
+    )
+
+
+def run_stage(stage: str, params: "Params") -> None:
     """Call the function `run` of the stage.
 
     Each parameter of `run` has the name of a top-level key of params.yaml. Its argument is the
@@ -69,7 +99,7 @@ def run_stage(stage: str, params: Params) -> None:
     run(**{name: params.section(name) for name in inspect.signature(run).parameters})
 
 
-def check_training_can_start(params: Params) -> None:
+def check_training_can_start(params: "Params") -> None:
     """Check the models in params.yaml before the first image is read.
 
     Without this check, the stage `search` or `train` could fail an hour later. These models are

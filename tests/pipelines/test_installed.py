@@ -1,5 +1,8 @@
 """A stage whose packages are not those of the lock stops with one sentence."""
 
+import os
+import subprocess
+import venv
 from importlib import metadata
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from pipelines import installed
 from pipelines.__main__ import main
 from pipelines.installed import Difference, check_installed, differences, expected_versions
 
+ROOT = Path(__file__).parents[2]
 NUMPY = metadata.version("numpy")
 
 
@@ -61,3 +65,17 @@ def test_a_stage_does_not_start_with_other_packages(
     group(tmp_path, "numpy==1.0\n")
     assert main(["ingest"]) == 1
     assert capsys.readouterr().err.endswith(f"Received: numpy {NUMPY} instead of 1.0\n")
+
+
+def test_a_python_without_the_packages_says_that_the_environment_is_not_active(
+    tmp_path: Path,
+) -> None:
+    venv.create(tmp_path / "bare", symlinks=True, with_pip=False)
+    bare = tmp_path / "bare/bin/python"
+    command = [bare, "-m", "pipelines", "split"]
+    environment = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the virtual environment is not active, so DVC has found")
+    assert done.stderr.endswith(f"Received: {bare}\n")
+    assert len(done.stderr.splitlines()) == 1
