@@ -333,6 +333,14 @@ def ui(
     serve(port)
 
 
+@app.command(hidden=True)
+def predict(path: Annotated[Path, typer.Argument()] = Path("photo.jpg")) -> None:
+    """Print the Python code that predicts the class of an image. There is no command for it yet."""
+    from pipelines.commands.predict import explain_prediction
+
+    explain_prediction(path)
+
+
 @app.command(epilog="Example: fovea summary")
 def summary() -> None:
     """Show the results of the last run, and the next commands."""
