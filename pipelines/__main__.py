@@ -64,8 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check_packages_of(stage)
         params = read_params(Path("params.yaml"))
+        # Without this check, the stage `search` or `train` could fail an hour later.
         if stage in READS_IMAGES:
-            check_training_can_start(params)
+            from components.registry.model_checks import check_models
+
+            check_models(params)
         run_stage(stage, params)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
@@ -97,26 +100,6 @@ def run_stage(stage: str, params: "Params") -> None:
     """
     run = importlib.import_module(f"pipelines.{stage}").run
     run(**{name: params.section(name) for name in inspect.signature(run).parameters})
-
-
-def check_training_can_start(params: "Params") -> None:
-    """Check the models in params.yaml before the first image is read.
-
-    Without this check, the stage `search` or `train` could fail an hour later. These models are
-    checked: the model of the section `model`, the models that the stage `search` may try, and the
-    model that finds wrong labels. Raises UserError if a backbone is unknown or does not take images
-    of the configured size, or if weights are missing.
-    """
-    from components.model.backbones import check_backbone
-    from components.registry.weights import resolve_weights
-
-    wanted = [(model, params.prepare.size) for model in params.models_to_try()]
-    label_errors = params.validate_.label_errors
-    if label_errors.backbone != "none":
-        wanted.append((label_errors.model(), label_errors.size))
-    for model, size in wanted:
-        check_backbone(model, size)
-        resolve_weights(model, size)
 
 
 if __name__ == "__main__":

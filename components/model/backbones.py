@@ -42,6 +42,7 @@ class Application:
         number of channels in each layer is multiplied. With random weights other widths are also
         permitted. If `widths` is empty, the only permitted width is 1, because the network has no
         setting for the width.
+    min_width: the minimum width; with a smaller width, a layer would have no channels.
     sizes: the sides of images, in pixels, for which Keras has separate ImageNet weights. Images of
         any other side use the weights for 224 pixels. If `sizes` is empty, Keras has the same
         weights for all sides.
@@ -54,6 +55,7 @@ class Application:
     pixels: PixelScale
     min_size: int = 32
     widths: tuple[float, ...] = ()
+    min_width: float = 0.0
     sizes: tuple[int, ...] = ()
     imagenet: Mapping[tuple[float, int], str] | None = None
 
@@ -67,6 +69,7 @@ APPLICATIONS = {
         "MobileNet",
         "signed",
         widths=(0.25, 0.5, 0.75, 1.0),
+        min_width=1 / 32,  # Its first layer has 32 channels.
         sizes=(128, 160, 192, 224),
         imagenet={
             (0.25, 224): "b4afb8a79babfe44410e03ecb4a4f27c62cb74b4a99e61a49d9f57b3e8d6d237",
@@ -125,20 +128,22 @@ def check_backbone(model: Model, size: int) -> None:
         least = COMPACT_MIN_SIZE
         if model.weights == "imagenet":
             raise UserError(
-                "model.backbone: compact has no ImageNet weights; write `weights: none`, or choose "
-                "another backbone. Received: weights: imagenet"
+                f"{model.place}: the backbone compact has no ImageNet weights; write "
+                f"`{model.without_weights}`, or choose another backbone. "
+                "Received: weights: imagenet"
             )
     elif application := APPLICATIONS.get(model.backbone):
         least = application.min_size
-        _check_width(model, application)
+        _check_width(model)
     else:
         choices = ", ".join(["compact", *APPLICATIONS])
-        raise UserError(f"model.backbone must be one of {choices}. Received: {model.backbone}")
+        raise UserError(
+            f"{model.place}.backbone must be one of {choices}. Received: {model.backbone}"
+        )
     if size < least:
         raise UserError(
             f"{model.backbone} needs images with a side of at least {least} pixels; raise "
-            "prepare.size, or validate.label_errors.size if this backbone is for label errors. "
-            f"Received: {size}"
+            f"{model.size_key}. Received: {size}"
         )
 
 
@@ -177,16 +182,33 @@ def build_backbone(model: Model, size: int) -> Any:
     return keras.Model(images, features, name="backbone")
 
 
-def _check_width(model: Model, application: Application) -> None:
-    imagenet = model.weights == "imagenet"
-    if (application.widths or model.width == 1) and not (
-        imagenet and application.widths and model.width not in application.widths
-    ):
+def listed_widths(model: Model) -> tuple[float, ...]:
+    """Return the only widths that the backbone accepts with its weights. Empty: every width.
+
+    model: the section `model` of params.yaml.
+    """
+    application = APPLICATIONS.get(model.backbone)
+    if application is None:
+        return ()
+    if application.widths and model.weights == "imagenet":
+        return application.widths
+    return () if application.widths else (1.0,)
+
+
+def _check_width(model: Model) -> None:
+    widths = listed_widths(model)
+    least = APPLICATIONS[model.backbone].min_width
+    if not widths and model.width < least:
+        raise UserError(
+            f"{model.place}.width of {model.backbone} must be at least {least}. "
+            f"Received: {model.width}"
+        )
+    if not widths or model.width in widths:
         return
-    choices = ", ".join(map(str, application.widths or (1.0,)))
-    why = " with ImageNet weights" if application.widths else ""
+    why = " with ImageNet weights" if APPLICATIONS[model.backbone].widths else ""
     raise UserError(
-        f"model.width of {model.backbone}{why} must be one of {choices}. Received: {model.width}"
+        f"{model.place}.width of {model.backbone}{why} must be one of "
+        f"{', '.join(map(str, widths))}. Received: {model.width}"
     )
 
 
@@ -205,7 +227,7 @@ def _application(model: Model, application: Application, size: int) -> Any:
     construct = getattr(keras.applications, application.constructor)
     if not arguments["weights"]:
         return construct(**arguments)
-    network = _fetched(construct, arguments)
+    network = _fetched(construct, arguments, model)
     if application.imagenet is not None:
         _check_content(network, model, application, size)
     return network
@@ -251,10 +273,11 @@ def _keras_folder() -> Path:
     return Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
 
 
-def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _fetched(construct: Callable[..., Any], arguments: dict[str, Any], model: Model) -> Any:
     """Build the application with ImageNet weights, from Keras' cache or by a download.
 
-    construct: the function of keras.applications. arguments: its keyword arguments.
+    construct: the function of keras.applications. arguments: its keyword arguments. model: the
+    section of params.yaml that the error message names.
     Raises UserError if the weights are not in the cache and cannot be downloaded.
     """
     import socket
@@ -271,7 +294,8 @@ def _fetched(construct: Callable[..., Any], arguments: dict[str, Any]) -> Any:
             looked_for /= address[1]
         raise UserError(
             f"the ImageNet weights of {construct.__name__} are not in Keras' cache and cannot be "
-            f"downloaded; put their file into the cache, or write `weights: none`. "
+            f"downloaded; put their file into the cache, or write `{model.without_weights}` in the "
+            f"section {model.place}. "
             f"Looked for: {looked_for}"
         ) from None
     finally:

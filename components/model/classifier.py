@@ -142,8 +142,8 @@ def _check_same_architecture(
     kinds = [[type(layer) for layer in leaf_layers(network)] for network in networks]
     if shapes[0] != shapes[1] or (source.size != expected.input_shape[1] and kinds[0] != kinds[1]):
         raise UserError(
-            "the weights in model.weights were trained with another backbone, width or size; write "
-            "the values of that training into params.yaml. "
+            f"the weights in {model.place}.weights were trained with another backbone, width or "
+            "size; write the values of that training into params.yaml. "
             f"Received: weights of {source.model.name} with "
             f"{backbone.count_params()} parameters at {source.size} px for {model.backbone} with "
             f"{expected.count_params()} parameters at {expected.input_shape[1]} px"

@@ -11,6 +11,9 @@ from components.params.section import Section, require
 from components.params.sentences import broken_rules
 from components.params.train import Train
 
+# A rule below is about these hyperparameters together.
+RULED_TOGETHER = ("model.weights", "train.head.epochs", "train.finetune.epochs")
+
 
 class Hyperparameters(Section):
     """The sections `model` and `train` of params.yaml as one object."""

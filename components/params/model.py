@@ -1,7 +1,7 @@
 """Section `model`: the classifier."""
 
 import re
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -59,7 +59,15 @@ Weights = Annotated[str, AfterValidator(check_weights)]
 
 
 class Model(Section):
-    """The classifier: its backbone, the weights at the start of training, and the dropout."""
+    """The classifier: its backbone, the weights at the start of training, and the dropout.
+
+    place: the key of the section in params.yaml. size_key: the key of the side of its images.
+    without_weights: what a user writes if there are no weights. Error messages contain all three.
+    """
+
+    place: ClassVar[str] = "model"
+    size_key: ClassVar[str] = "prepare.size"
+    without_weights: ClassVar[str] = "weights: none"
 
     backbone: str = Field(description="`compact` or a Keras application, such as mobilenet_v2")
     width: Annotated[float, Field(gt=0, le=4)] = Field(

@@ -13,7 +13,7 @@ from components.errors import UserError
 from components.params import yaml_text
 from components.params.balance import Balance
 from components.params.evaluate import Evaluate
-from components.params.hyperparameters import Hyperparameters
+from components.params.hyperparameters import RULED_TOGETHER, Hyperparameters
 from components.params.ingest import Ingest
 from components.params.model import Model
 from components.params.prepare import Prepare
@@ -51,10 +51,14 @@ class Params(Section):
             written = Hyperparameters(model=self.model, train=self.train)
         except ValidationError as error:
             raise ValueError("; ".join(broken_rules(error, {}))) from None
-        for name, values in self.search.space.items():
-            for value in extremes(values):
+        space = self.search.space
+        # Each of the other rules is about one value, so these values are checked one by one.
+        together = [name for name in RULED_TOGETHER if name in space]
+        apart = [[name] for name in space if name not in RULED_TOGETHER]
+        for names in [*apart, together] if together else apart:
+            for values in product(*(extremes(space[name]) for name in names)):
                 try:
-                    written.with_overrides({name: value})
+                    written.with_overrides(dict(zip(names, values, strict=True)))
                 except UserError as error:
                     raise ValueError(f"search.space: {error}") from None
         return self
@@ -64,7 +68,8 @@ class Params(Section):
 
         The caller checks the backbones and the weights of these models. The dropout has no
         influence on this check, so all models have the dropout in params.yaml. For a range of
-        values, only the models with the lowest and the highest value are returned.
+        widths, only the models with the lowest and the highest width are returned. So the caller
+        also checks whether a backbone accepts all widths in between.
         """
         space = self.search.space if self.search.trials else {}
         names = [name for name in space if name.startswith("model.") and name != "model.dropout"]

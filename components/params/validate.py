@@ -5,7 +5,7 @@ must meet. The docstring of a class below says what the rule is. "Facts" are num
 image looks; components/images/facts.py explains them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -180,6 +180,14 @@ class Shortcuts(TableRule):
     )
 
 
+class LabelErrorsModel(Model):
+    """The model that computes the features for the search for wrong labels."""
+
+    place: ClassVar[str] = "validate.label_errors"
+    size_key: ClassVar[str] = "validate.label_errors.size"
+    without_weights: ClassVar[str] = "backbone: none"
+
+
 class LabelErrors(Section):
     """The search for labels that may be wrong.
 
@@ -205,13 +213,15 @@ class LabelErrors(Section):
     def _check_weights(self) -> "LabelErrors":
         rule = (
             "weights must not be none: a backbone with random weights cannot find label errors, so "
-            "write imagenet, a file or a version"
+            "write imagenet, a file or a version, or `backbone: none` to check no labels"
         )
         return require(self, self.backbone == "none" or self.weights != "none", rule)
 
-    def model(self) -> Model:
+    def model(self) -> LabelErrorsModel:
         """Return a section `model` with the backbone, width and weights of this section."""
-        return Model(backbone=self.backbone, width=self.width, weights=self.weights, dropout=0.0)
+        return LabelErrorsModel(
+            backbone=self.backbone, width=self.width, weights=self.weights, dropout=0.0
+        )
 
 
 class Validate(Section):

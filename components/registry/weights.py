@@ -40,38 +40,40 @@ def resolve_weights(model: Model, size: int | None = None) -> Path | None:
     if weights in ("none", "imagenet"):
         return None
     if version := VERSION.fullmatch(weights):
-        return _registered_weights(version)
+        return _registered_weights(version, model)
     path = Path(weights)
     if not path.is_file():
         if path.exists():
-            raise UserError(f"model.weights must name a file. Received: {weights}, a folder")
+            raise UserError(
+                f"{model.place}.weights must name a file. Received: {weights}, a folder"
+            )
         raise UserError(
-            f"the file that model.weights names is missing; copy the file to {path.parent}, or "
-            f"restore it with git or `dvc pull`. Received: {weights}"
+            f"the file that {model.place}.weights names is missing; copy the file to "
+            f"{path.parent}, or restore it with git or `dvc pull`. Received: {weights}"
         )
     return path
 
 
-def _registered_weights(written: Match[str]) -> Path:
+def _registered_weights(written: Match[str], model: Model) -> Path:
     """Return the path of the .keras file of the version that `model.weights` names.
 
     written: a match of the pattern VERSION with `model.weights`; its groups are the name, the
-    number and the sha256. The sha256 is needed, since another MLflow store can have another model
-    with the same name and number.
+    number and the sha256. model: the section of params.yaml that error messages name. The sha256
+    is needed, since another MLflow store can have another model with the same name and number.
     """
     connect()
     version = find_version(written["name"], written["number"])
     if written["sha256"] is None and version.model_id:
         raise UserError(
-            "model.weights must contain the sha256 of the version, since another MLflow store can "
-            f"have another model with the same name and number; write {version.reference}. "
-            f"Received: {written[0]}"
+            f"{model.place}.weights must contain the sha256 of the version, since another MLflow "
+            "store can have another model with the same name and number; write "
+            f"{version.reference}. Received: {written[0]}"
         )
     if version.model_id and version.model_id != written["sha256"]:
         raise UserError(
             f"version {version.number} of {version.name} at {address()} is not the model that "
-            f"model.weights names: its sha256 is {version.model_id}, and should be "
-            f"{written['sha256']}; check MLFLOW_TRACKING_URI, or set model.weights to "
+            f"{model.place}.weights names: its sha256 is {version.model_id}, and should be "
+            f"{written['sha256']}; check MLFLOW_TRACKING_URI, or set {model.place}.weights to "
             f"{version.reference}. Received: {written[0]}"
         )
     return download(version)

@@ -38,6 +38,10 @@ NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")
 MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "databricks")
 
 
+class ParamsError(UserError):
+    """A mistake in params.yaml. Only the check `params` prints it; other checks refer to it."""
+
+
 @dataclass(frozen=True)
 class Check:
     """The result of one check.
@@ -80,6 +84,10 @@ def examine(root: Path = Path()) -> Iterator[Check]:
 def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:
     try:
         return question(root)
+    except ParamsError as error:
+        if name != "params":
+            return Check(name, "fail", "not checked, because params.yaml has a mistake; see params")
+        return Check(name, "fail", str(error))
     except UserError as error:
         return Check(name, "fail", str(error))
     except Exception as error:
@@ -142,8 +150,9 @@ def _data(root: Path) -> Check:
     """
     raw = root / artifacts.RAW
     track = f"dvc add {artifacts.RAW}"
+    params = _read(root)
     try:
-        per_class = _images_per_class(root)
+        per_class = _images_per_class(root, params)
     except UserError as error:
         return Check("data", "fail", str(error), "fovea sample digits, fovea data add, or dvc pull")
     finding = f"{per_class.total():,} images in {len(per_class)} classes"
@@ -170,14 +179,14 @@ def _data(root: Path) -> Check:
     return Check("data", "ok", f"{finding}, as tracked by DVC")
 
 
-def _images_per_class(root: Path) -> Counter[str]:
+def _images_per_class(root: Path, params: Params) -> Counter[str]:
     """Return label → number of images. Images without a label are not counted.
 
     Raises UserError if the images in data/raw cannot be listed.
     """
     from components.sources.source import open_source
 
-    listing = open_source(root / artifacts.RAW, _read(root).ingest.source)
+    listing = open_source(root / artifacts.RAW, params.ingest.source)
     return Counter(entry.label for entry in listing.entries if entry.label.strip())
 
 
@@ -201,6 +210,8 @@ def _dvc_status(root: Path, *targets: str) -> dict[str, Any]:
     done = _run(root, *DVC, "--wait-for-lock", "status", "--json", *targets)
     if done.returncode != 0:
         reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
+        if "params.yaml" in reason:
+            _read(root)  # The reader of params.yaml says it better than DVC.
         raise UserError(f"`dvc status` fails: {reason}")
     status: dict[str, Any] = json.loads(done.stdout)
     return status
@@ -218,7 +229,7 @@ def _changed_outs(changes: list[Any]) -> set[str]:
 def _disk(root: Path) -> Check:
     """Check that the disk has space for the prepared arrays in the workspace and in DVC's cache."""
     params = _read(root)
-    images = _images_per_class(root).total()
+    images = _images_per_class(root, params).total()
     need = 2 * images * params.prepare.size**2 * 3
     free = shutil.disk_usage(root).free
     finding = f"{size_text(free)} free, about {size_text(need)} needed for {images:,} images"
@@ -257,13 +268,15 @@ def _mlflow(root: Path) -> Check:
 
 
 def _weights(root: Path) -> Check:
-    from components.model.backbones import check_backbone
-    from components.registry.weights import resolve_weights
+    from components.registry.model_checks import check_models
 
     params = _read(root)
-    check_backbone(params.model, params.prepare.size)
-    resolve_weights(params.model, params.prepare.size)
-    return Check("weights", "ok", f"{params.model.backbone} starts from `{params.model.weights}`")
+    check_models(params)
+    model, label_errors = params.model, params.validate_.label_errors
+    finding = f"{model.backbone} starts from `{model.weights}`"
+    if label_errors.backbone != "none":
+        finding += f"; {label_errors.backbone} with `{label_errors.weights}` checks the labels"
+    return Check("weights", "ok", finding)
 
 
 def _gpu(root: Path) -> Check:
@@ -282,7 +295,10 @@ def _gpu(root: Path) -> Check:
 
 
 def _read(root: Path) -> Params:
-    return read_params(root / "params.yaml")
+    try:
+        return read_params(root / "params.yaml")
+    except UserError as error:
+        raise ParamsError(str(error)) from None
 
 
 def _run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -41,6 +41,18 @@ TEXT = DIGITS.read_text()
         ("[0.0, 0.2, 0.4]", "[]", r"search\.space\.model\.dropout\.choices"),
         ("  strategy: none", "  strategy: [", r"is not valid YAML"),
         ("epochs: 15", "epochs: 0", r"nothing would be trained: raise train\.finetune"),
+        ("low: 0.0005, high: 0.01, log: true", "low: 0, high: 1, log: false", r"greater than 0"),
+        (
+            "    model.dropout:",
+            "    train.head.epochs: {choices: [0, 9]}\n    model.weights: {choices: [imagenet]}\n"
+            "    train.finetune.epochs: {low: 0, high: 9, log: false}\n    model.dropout:",
+            r"search\.space: nothing would be trained: raise train\.finetune\.epochs",
+        ),
+        (
+            "    model.dropout:",
+            "    train.batch_size: {low: 8.0, high: 64, log: true}\n    model.dropout:",
+            r"train\.batch_size should be a valid integer; write 8\. ",
+        ),
         (TEXT, "- a list", r"must have sections"),
     ],
 )
@@ -130,6 +142,15 @@ def test_a_text_is_read_as_dvc_reads_it(text):
 def test_a_number_with_an_exponent_is_a_number(rate, tmp_path):
     (tmp_path / "params.yaml").write_text(TEXT.replace("rate: 0.003", f"rate: {rate}"))
     assert read_params(tmp_path / "params.yaml").train.head.learning_rate == 0.001
+
+
+def test_rules_about_several_values_are_checked_for_values_that_are_tried_together(tmp_path):
+    old = "    model.dropout:"
+    more = (
+        "    model.weights: {choices: [imagenet]}\n    train.finetune.epochs: {choices: [0, 9]}\n"
+    )
+    (tmp_path / "params.yaml").write_text(TEXT.replace(old, more + old))
+    assert read_params(tmp_path / "params.yaml").search.space["train.finetune.epochs"]
 
 
 def test_yes_and_no_are_labels(tmp_path):

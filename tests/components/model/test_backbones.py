@@ -62,6 +62,21 @@ def test_a_width_without_imagenet_weights_is_refused(params):
         check_backbone(params.model.model_copy(update=update), 224)
 
 
+def test_a_width_that_leaves_a_layer_without_channels_is_refused(params):
+    update = {"backbone": "mobilenet", "width": 0.03, "weights": "none"}
+    with pytest.raises(UserError, match=r"must be at least 0\.03125\. Received: 0\.03"):
+        check_backbone(params.model.model_copy(update=update), 224)
+
+
+def test_a_message_about_label_errors_names_their_keys(params):
+    update = {"backbone": "compact", "weights": "imagenet"}
+    model = params.validate_.label_errors.model_copy(update=update).model()
+    with pytest.raises(UserError, match=r"^validate\.label_errors: .* write `backbone: none`, or"):
+        check_backbone(model, 32)
+    with pytest.raises(UserError, match=r"raise validate\.label_errors\.size\. Received: 8"):
+        check_backbone(model.model_copy(update={"backbone": "xception", "width": 1.0}), 8)
+
+
 def test_compact_has_no_imagenet_weights(params):
     with pytest.raises(UserError, match="compact has no ImageNet weights"):
         check_backbone(params.model.model_copy(update={"weights": "imagenet"}), 32)
@@ -72,6 +87,7 @@ def test_missing_imagenet_weights_name_the_file_looked_for(tmp_path):
     assert "UserError: the ImageNet weights of MobileNet are not in Keras' cache" in run.stderr
     file = tmp_path / "models" / "mobilenet_5_0_224_tf_no_top.h5"
     assert f"Looked for: {file}" in run.stderr
+    assert "or write `weights: none` in the section model." in run.stderr
 
 
 @pytest.mark.slow

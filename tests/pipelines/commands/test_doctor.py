@@ -161,6 +161,36 @@ def test_a_misspelt_key_is_named(patient: Path) -> None:
     assert "train.batchsize is not a known key" in check_of("params").finding
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        ("batch_size:", "batchsize:", "train.batchsize is not a known key"),
+        ("  val: 0.15", "  val: 0.15\n  val: 0.5", "has the key `val` twice, in lines"),
+    ],
+)
+def test_a_mistake_in_params_is_printed_once(
+    patient: Path, old: str, new: str, finding: str
+) -> None:
+    text = (patient / "params.yaml").read_text().replace(old, new)
+    (patient / "params.yaml").write_text(text)
+    checks = list(examine())
+    assert [check.name for check in checks if finding in check.finding] == ["params"]
+    referring = {check.name for check in checks if check.finding.endswith("; see params")}
+    assert {"data", "disk", "weights"} <= referring
+    assert not any("val" in check.finding for check in checks if check.name == "dvc")
+
+
+def test_weights_for_label_errors_that_are_not_there_are_named(patient: Path) -> None:
+    old = "backbone: none\n    width: 0.35\n    weights: imagenet"
+    new = "backbone: vgg16\n    width: 1.0\n    weights: data/weights/old.keras"
+    text = (patient / "params.yaml").read_text()
+    assert old in text
+    (patient / "params.yaml").write_text(text.replace(old, new))
+    check = check_of("weights")
+    assert check.status == "fail"
+    assert "validate.label_errors.weights names is missing" in check.finding
+
+
 def test_a_package_at_another_version_is_named(patient: Path) -> None:
     lock = patient / "requirements.lock"
     lock.write_text(lock.read_text() + "numpy==1.0.0 \\\nno-such-package==2.0 \\\n")
