@@ -1,9 +1,15 @@
 """data/raw → data/ingest/manifest.parquet: one row per image, also for faulty images."""
 
 import logging
+from collections.abc import Iterator
 
+import pandas as pd
+
+from components.images.signatures import way_out
+from components.manifest.sixteen_bit import sixteen_bit_values
 from components.manifest.table import build_manifest
 from components.params.ingest import Ingest
+from components.words import count_text
 from pipelines import artifacts
 from pipelines.formats import write_table
 from pipelines.workspace.dvc_files import recorded_files
@@ -23,3 +29,25 @@ def run(ingest: Ingest) -> None:
     faulty = int(manifest["fault"].notna().sum())
     classes = manifest["label"].str.strip().replace("", None).nunique()
     log.info(f"{len(manifest)} images in {classes} classes, {faulty} with a fault")
+    for note in _unsupported(manifest):
+        log.warning(note)
+    if note := _unused_bits(manifest, ingest):
+        log.warning(note)
+
+
+def _unsupported(manifest: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each format that is not supported: what it is, and what to do."""
+    rows = manifest[manifest["fault"] == "unsupported_format"]
+    for name, files in rows.groupby("format"):
+        first = files["path"].iloc[0]
+        yield f"{count_text(len(files), 'file')} such as {first}: {way_out(str(name))}"
+
+
+def _unused_bits(manifest: pd.DataFrame, ingest: Ingest) -> str:
+    """Return a sentence if `high_byte` leaves only a few levels, otherwise an empty text."""
+    rows = manifest[(manifest["bit_depth"] == 16) & manifest["fault"].isna()]
+    if rows.empty or ingest.decode.sixteen_bit != "high_byte":
+        return ""
+    paths = rows["path"].tolist()
+    values = sixteen_bit_values(artifacts.RAW, paths, ingest.decode, artifacts.STATE)
+    return values.unused_bits() if values else ""

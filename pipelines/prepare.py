@@ -31,5 +31,9 @@ def run(ingest: Ingest, prepare: Prepare) -> None:
         write_table(artifacts.rows(split), rows)
 
     arrays = {split: artifacts.images(split) for split in SPLITS}
-    write_tree(artifacts.STATISTICS, statistics(splits, arrays, prepare))
+    facts = statistics(splits, arrays, prepare)
+    # The stage `train` saves this rule with the model. The default rule is not written.
+    if (rule := ingest.decode.saved_sixteen_bit()) != "high_byte":
+        facts["sixteen_bit"] = rule
+    write_tree(artifacts.STATISTICS, facts)
     log.info(f"{len(splits)} images of {prepare.size} × {prepare.size} pixels, {prepare.resize}")

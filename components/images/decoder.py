@@ -26,7 +26,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import simplejpeg
@@ -60,9 +60,10 @@ from components.images.sixteen_bit import eight_bit, read_colours
 from components.images.tiff import read_tiff
 from components.params.ingest import Decode, SixteenBit
 
-__all__ = ["Facts", "Fault", "Image", "Pixels", "decode", "resize"]
+__all__ = ["Facts", "Fault", "Image", "Pixels", "decode", "resize", "stored_values"]
 
 Pixels = NDArray[np.uint8]
+T = TypeVar("T")
 
 HEADERS: dict[str, Callable[[bytes], Header]] = {
     "jpeg": read_jpeg,
@@ -147,6 +148,22 @@ def decode(data: bytes, params: Decode) -> Image:
     Raises MemoryError if the machine has too little memory. Bad bytes never cause exceptions of
     other types.
     """
+    return _read(data, params, _decode)
+
+
+def stored_values(data: bytes, params: Decode) -> NDArray[np.uint16] | None:
+    """Return the 16-bit values of an image, before they are reduced to 8 bits.
+
+    data, params: as for `decode`. Returns uint16 [H, W] (grey) or [H, W, 3] (RGB), as stored,
+    without alpha. Returns None, and decodes nothing, if the image does not have 16 bits.
+
+    Raises the Faults of `decode` that are about the bytes, and MemoryError.
+    """
+    return _read(data, params, _decode_values)
+
+
+def _read(data: bytes, params: Decode, work: Callable[[bytes, Header, Decode], T]) -> T:
+    """Check the header of an image, and return the result of `work`. Raises only Faults."""
     if not data:
         raise Fault("empty_file", "the file has no bytes")
     format_name = name_format(data)
@@ -159,7 +176,7 @@ def decode(data: bytes, params: Decode) -> Image:
         header = HEADERS[format_name](data)
         facts, cut = header.facts, header.cut
         check_size(facts, params)
-        return _decode(data, header, params)
+        return work(data, header, params)
     except Fault as fault:
         raise Fault(fault.code, fault.text, fault.facts if fault.facts.format else facts) from None
     except MemoryError:  # the image is not the cause, because its size was checked
@@ -214,6 +231,15 @@ def _decode(data: bytes, header: Header, params: Decode) -> Image:
         pixels = _turn_upright(pixels, facts.orientation)
     height, width = pixels.shape[:2]
     return Image(pixels=pixels, **vars(replace(facts, width=width, height=height)))
+
+
+def _decode_values(data: bytes, header: Header, params: Decode) -> NDArray[np.uint16] | None:
+    if header.facts.bit_depth != 16:
+        return None
+    image = _open(data, header, params)
+    image.load()
+    values = _stored_values(image, header)
+    return values if values.ndim == 2 else values[..., :3]
 
 
 def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -96,15 +96,21 @@ def name_format(data: bytes) -> str | None:
     return found or next((name for at, mark, name in MARKS if data.startswith(mark, at)), None)
 
 
+def is_read(format_name: str) -> bool:
+    """Return whether Fovea reads images of a format, which `name_format` has returned."""
+    return format_name not in WAYS_OUT
+
+
 def way_out(format_name: str) -> str:
     """Return what a file that is not supported is, and what the user can do.
 
     format_name: the name of the format, which `name_format` has returned.
 
-    >>> way_out("psd"), way_out("jpeg")
-    ('it is a Photoshop document; export it as PNG or TIFF', 'it is a rare jpeg; save it as PNG')
+    >>> way_out("psd"), way_out("jpeg")  # doctest: +NORMALIZE_WHITESPACE
+    ('it is a Photoshop document; export it as PNG or TIFF',
+     'it is a rare kind of jpeg; save it as PNG')
     """
-    return WAYS_OUT.get(format_name, f"it is a rare {format_name}; save it as PNG")
+    return WAYS_OUT.get(format_name, f"it is a rare kind of {format_name}; save it as PNG")
 
 
 def describe(data: bytes) -> str:

@@ -4,7 +4,7 @@ The network of a classifier has two parts: the backbone maps pixels to features,
 features to probabilities. A classifier also stores its class names and the size of its images.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Classifier:
     started_from: the origin of the weights at the start of training. `none`: the weights were
         random. `imagenet`: the weights were the ImageNet weights. Any other value is the sha256 of
         the model file from which the weights were read.
+    sixteen_bit: how images of 16 bits were reduced to 8 bits for training: the value of the param
+        `ingest.decode.sixteen_bit`. Whoever decodes images for this classifier needs the same rule.
     """
 
     model: Any
@@ -39,6 +41,7 @@ class Classifier:
     size: int
     resize: str
     started_from: str
+    sixteen_bit: str | Mapping[str, Any] = "high_byte"  # also of files from before this field
 
     @property
     def backbone(self) -> Any:

@@ -5,7 +5,7 @@ and memory addresses (shared_object_id), so two files of the same model differ. 
 archive does not contain the class names. So `write_classifier` copies the archive of Keras into a
 new archive. The new archive contains a fixed date, and the numbers 1, 2, 3 … instead of memory
 addresses. The file metadata.json in the new archive contains these fields of `Classifier`:
-class_names, size, resize and started_from.
+class_names, size, resize, started_from and, if it is not `high_byte`, sixteen_bit.
 """
 
 import json
@@ -48,7 +48,8 @@ def read_classifier(path: Path) -> Classifier:
         facts = _read_facts(path)
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         names = tuple(facts["class_names"])
-        return Classifier(model, names, facts["size"], facts["resize"], facts["started_from"])
+        images = (facts["size"], facts["resize"], facts["started_from"])
+        return Classifier(model, names, *images, facts.get("sixteen_bit", "high_byte"))
 
 
 def read_started_from(path: Path) -> str:
@@ -90,12 +91,15 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 
 def _facts(classifier: Classifier) -> dict[str, Any]:
-    return {
+    facts = {
         "class_names": list(classifier.class_names),
         "size": classifier.size,
         "resize": classifier.resize,
         "started_from": classifier.started_from,
     }
+    if classifier.sixteen_bit != "high_byte":
+        facts["sixteen_bit"] = classifier.sixteen_bit
+    return facts
 
 
 def _rewrite(saved: Path, destination: Path, facts: dict[str, Any]) -> None:

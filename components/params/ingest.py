@@ -1,5 +1,6 @@
 """Section `ingest`: how images and labels are stored, and how bytes become pixels."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -99,6 +100,20 @@ class Decode(Section):
         description="images with an embedded ICC profile. ignore: keep the colour values; srgb: "
         "convert the colours to sRGB; refuse: refuse the image if its profile is not sRGB"
     )
+
+    def saved_sixteen_bit(self) -> str | dict[str, Any]:
+        """Return `sixteen_bit` as it is saved with a model, which needs the same rule later.
+
+        `refuse` is saved as `high_byte`: the model was trained without images of 16 bits.
+        """
+        rule: str | dict[str, Any] = self.model_dump()["sixteen_bit"]
+        return "high_byte" if rule == "refuse" else rule
+
+    def with_sixteen_bit(self, saved: str | Mapping[str, Any]) -> "Decode":
+        """Return a copy with the rule of a saved model, unless the copy would mean the same."""
+        if saved == self.saved_sixteen_bit():
+            return self
+        return Decode.model_validate(self.model_dump() | {"sixteen_bit": saved})
 
 
 class Ingest(Section):

@@ -35,8 +35,8 @@ class Contest:
     """The test images on which the challenger and the champion are compared.
 
     "Prepared" means decoded and resized. The challenger gets the images in the field `prepared`. If
-    the champion needs another image size or another way of resizing, the image files are prepared
-    again for the champion.
+    the champion needs another image size, way of resizing or rule for 16 bits, the image files are
+    prepared again for the champion.
 
     rows: a table with one row for each of the N test images, with the columns path, image_id and
     label_index. prepared: uint8 [N, size, size, 3], the images in the order of `rows`, prepared
@@ -119,14 +119,18 @@ def _predictions(classifier: Classifier, contest: Contest) -> NDArray[np.float32
     """Return float32 [N, K]: the classifier's probabilities for the test images.
 
     K is the number of the classifier's own classes. If the classifier was not trained with the
-    image size and the way of resizing of contest.prepare, the images are prepared again.
+    image size and the way of resizing of contest.prepare, or with the rule for 16 bits of
+    contest.ingest, the images are prepared again.
     """
-    if (classifier.size, classifier.resize) == (contest.prepare.size, contest.prepare.resize):
+    decode = contest.ingest.decode.with_sixteen_bit(classifier.sixteen_bit)
+    ingest = contest.ingest.model_copy(update={"decode": decode})
+    sizes = (classifier.size, classifier.resize) == (contest.prepare.size, contest.prepare.resize)
+    if sizes and ingest == contest.ingest:
         return predict(classifier, contest.prepared)
     theirs = Prepare.model_validate({"size": classifier.size, "resize": classifier.resize})
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "champion.images.npy"
-        prepare_images(contest.root, contest.rows, contest.ingest, theirs, again, Path(folder))
+        prepare_images(contest.root, contest.rows, ingest, theirs, again, Path(folder))
         return predict(classifier, read_images(again))
 
 

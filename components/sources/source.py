@@ -4,11 +4,15 @@ The folder is called the source. There are four kinds of sources: class_folders,
 table and arrays.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from components.errors import UserError
+from components.images.fault import Fault
+from components.images.signatures import is_read, name_format, way_out
 from components.params.ingest import Source
 from components.params.split import SPLITS
 from components.sources.arrays import array_entries, array_file
@@ -29,8 +33,10 @@ from components.sources.listing import (
     is_junk,
 )
 from components.sources.tables import check_slashes, read_table
-from components.sources.tree import Tree, scan
+from components.sources.tree import Tree, open_plain, scan
 from components.words import count_text, name_list, printable
+
+PEEKED = 20  # the maximum number of ignored files whose first bytes are read
 
 
 def open_source(root: Path, params: Source) -> Listing:
@@ -71,17 +77,19 @@ def _folders(root: Path, tree: Tree, params: Source, kind: str) -> Listing:
         raise UserError(
             f"there is no class folder; {layout}. Received: {len(entries)} images, 0 folders"
         )
+    images = {entry.path for entry in entries}
+    ignored = [path for path in tree.files if path not in images]
+    hidden = _hidden_images(root, ignored)
     if not entries:
         kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
+        advice = hidden[0] if hidden else layout
         raise UserError(
-            f"there is no image ({kinds}); {layout}. Received: {len(tops)} folders without images"
+            f"there is no image ({kinds}); {advice}. Received: {len(tops)} folders without images"
         )
     if kind == "split_folders":
         layout = f"put one folder per class, with its images, into {root}/train{advice}"
     check_labels(entries, layout)
-    images = {entry.path for entry in entries}
-    ignored = [path for path in tree.files if path not in images]
-    notes = [_summary(kind.replace("_", " "), entries), *_ignored_notes(ignored)]
+    notes = [_summary(kind.replace("_", " "), entries), *_ignored_notes(ignored), *hidden]
     return _listing(kind, tree, entries, ignored, notes)
 
 
@@ -135,6 +143,25 @@ def _summary(kind: str, entries: Sequence[Entry]) -> str:
     given = "".join(f", {split}" for split in SPLITS if split in splits)
     classes = count_text(len(labels), "class", "classes")
     return f"{kind} ({count_text(len(entries), 'image')}, {classes}{given})"
+
+
+def _hidden_images(root: Path, names: Sequence[str]) -> list[str]:
+    """Return a line for each format of images among the ignored files: what it is, what to do.
+
+    names: the paths of the files that are not listed as pictures. The first PEEKED files in class
+    folders are opened. Example: the files of medical devices often have no file extension.
+    """
+    first: dict[str, str] = {}
+    for name in [name for name in names if "/" in name and not is_junk(name)][:PEEKED]:
+        with suppress(Fault), open_plain(root, name) as file:
+            found = name_format(os.read(file, 512))
+            if found is not None and found != "npy":
+                first.setdefault(found, name)
+    ending = "it is an image; let its name end with"
+    return [
+        f"{printable(name)} is ignored: {f'{ending} .{kind}' if is_read(kind) else way_out(kind)}"
+        for kind, name in first.items()
+    ]
 
 
 def _ignored_notes(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ def train_classifier(
         classifier = warm_start_classifier(model, *images, source, model_id(weights))
     else:
         classifier = build_classifier(model, *images)
+    classifier = replace(classifier, sixteen_bit=data.sixteen_bit)
     # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
     # skipped, and the phase `finetune` also trains the layers of batch normalisation.
     pretrained = model.weights != "none"

@@ -62,6 +62,7 @@ class Data:
     classes; label n means the class class_names[n]. size: the side of the images in pixels. resize:
     the method by which the images were resized (squash, crop or pad). content: a sha256 (hex) that
     is different for different images; the names of files with stored features contain a hash of it.
+    sixteen_bit: how images of 16 bits were reduced to 8 bits, as in `Classifier`.
     """
 
     train: Examples
@@ -71,3 +72,4 @@ class Data:
     size: int
     resize: str
     content: str
+    sixteen_bit: str | Mapping[str, Any] = "high_byte"

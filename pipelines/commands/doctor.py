@@ -67,6 +67,7 @@ def examine(root: Path = Path()) -> Iterator[Check]:
         "params": _params,
         "git": _git,
         "data": _data,
+        "16 bits": _sixteen_bit,
         "dvc": _dvc,
         "disk": _disk,
         "locks": _locks,
@@ -177,6 +178,24 @@ def _data(root: Path) -> Check:
         advice = "dvc pull, or dvc add data/raw to track the current files"
         return Check("data", "fail", f"{finding}, but DVC reports: {', '.join(state)}", advice)
     return Check("data", "ok", f"{finding}, as tracked by DVC")
+
+
+def _sixteen_bit(root: Path) -> Check:
+    """Check that the rule for images of 16 bits fits their values, and propose a window."""
+    from components.manifest.sixteen_bit import READ, sixteen_bit_values
+    from components.sources.source import open_source
+
+    params = _read(root).ingest
+    raw = root / artifacts.RAW
+    paths = [entry.path for entry in open_source(raw, params.source).entries]
+    values = sixteen_bit_values(raw, paths, params.decode, root / artifacts.STATE)
+    if values is None:
+        return Check("16 bits", "ok", f"no image of 16 bits among {min(READ, len(paths))} images")
+    rule = params.decode.sixteen_bit
+    if rule == "high_byte" and (finding := values.unused_bits()):
+        return Check("16 bits", "warn", finding)
+    finding = f"{count_text(values.images, 'image')}; the window {values.window} would fit"
+    return Check("16 bits", "ok", finding)
 
 
 def _images_per_class(root: Path, params: Params) -> Counter[str]:

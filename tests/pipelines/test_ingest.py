@@ -1,6 +1,7 @@
 """The stage `ingest`, on real files in a folder of its own."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,8 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from components.errors import UserError
 from components.params.reader import Params
@@ -31,6 +34,67 @@ def test_ingest_writes_one_row_per_image(
     assert len(manifest) == 201
     assert manifest["path"].is_monotonic_increasing
     assert manifest.loc[manifest["fault"].notna(), "path"].tolist() == ["3/cut.png"]
+
+
+def microscope(root: Path, bits: int = 12) -> None:
+    """Write TIFFs of 16 bits per channel, of which only the lower bits are used."""
+    chance = np.random.default_rng(0)
+    for name in ("cell", "debris"):
+        (root / name).mkdir(parents=True)
+        for number in range(5):
+            values = chance.integers(0, 2**bits, (24, 24), dtype=np.uint16)
+            Image.fromarray(values).save(root / name / f"{number}.tif")
+
+
+def test_unused_bits_are_a_warning_with_the_window_to_set(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    params: Params,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    microscope(artifacts.RAW)
+    ingest.run(params.ingest)
+    said = capsys.readouterr()
+    warned = re.search(r"the values of 10 images of 16 bits are .*", said.out + said.err)
+    assert warned
+    assert "(12 bits), so `high_byte` leaves 16 of 256 levels; set" in warned[0]
+    advised = re.search(r"{ window: { low: (\d+), high: (\d+) } }", warned[0])
+    assert advised
+    low, high = map(int, advised.groups())
+    assert 0 <= low < 20
+    assert 4070 < high <= 4095
+    dark = pd.read_parquet(artifacts.MANIFEST)
+
+    # Another setting gives other pixels, so no row of the cache is used.
+    time.sleep(0.1)
+    ingest.run(params.ingest)
+    decode = params.ingest.decode.with_sixteen_bit({"window": {"low": low, "high": high}})
+    ingest.run(params.ingest.model_copy(update={"decode": decode}))
+    assert "leaves" not in capsys.readouterr().out.splitlines()[-1]
+    bright = pd.read_parquet(artifacts.MANIFEST)
+    assert (bright["brightness"] > 5 * dark["brightness"]).all()
+    assert (bright["image_id"] == dark["image_id"]).all()
+    assert (bright["pixels_id"] != dark["pixels_id"]).all()
+
+
+def test_files_of_formats_that_are_not_read_are_logged_with_the_way_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    params: Params,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    microscope(artifacts.RAW, bits=16)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    for number in range(2):
+        (artifacts.RAW / f"cell/photo{number}.heic").write_bytes(heic)
+    ingest.run(params.ingest)
+    said = capsys.readouterr()
+    assert "2 files such as cell/photo0.heic: it is a HEIC, the format of iPhones; export it" in (
+        said.out + said.err
+    )
+    assert "leaves" not in said.out + said.err
 
 
 def test_a_second_run_reads_nothing_and_writes_the_same_bytes(

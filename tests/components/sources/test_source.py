@@ -74,6 +74,25 @@ def test_a_file_of_labels_that_is_not_read_is_named(
     assert name not in refused(fill(tmp_path / "below", f"images/{name}", "images/1.png"), source)
 
 
+DICOM = bytes(128) + b"DICM" + bytes(50)
+
+
+def test_images_without_the_ending_of_an_image_are_named_with_what_to_do(
+    tmp_path: Path, source: Source
+) -> None:
+    fill(tmp_path, "cat/notes.txt")
+    (tmp_path / "cat/IM0001").write_bytes(DICOM)
+    error = refused(tmp_path, source)
+    assert "cat/IM0001 is ignored: it is a DICOM file of a medical device; convert it" in error
+    fill(tmp_path, "cat/1.png", "dog/1.png")
+    (tmp_path / "dog/2.dat").write_bytes(b"\xff\xd8\xff\xe0")
+    assert open_source(tmp_path, source).notes[-2:] == (
+        "cat/IM0001 is ignored: it is a DICOM file of a medical device; convert it to PNG or TIFF "
+        "of 16 bits, for example by dcm2pnm of DCMTK",
+        "dog/2.dat is ignored: it is an image; let its name end with .jpeg",
+    )
+
+
 def test_split_folders_are_found_under_any_of_their_words(tmp_path: Path, source: Source) -> None:
     fill(tmp_path, "Training/cat/1.png", "valid/cat/2.png", "test/dog/new/3.png")
     listing = open_source(tmp_path, source)
