@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from components.errors import UserError
 from components.files import sha256
@@ -18,7 +19,7 @@ from components.registry.versions import champion, find_version, versions
 from components.tracking.connection import client
 from components.tracking.runs import run_of_model
 from pipelines import artifacts, register
-from pipelines.formats import read_table, write_table, write_tree
+from pipelines.formats import read_table, read_tree, write_table, write_tree
 from tests.components.origins import ORIGIN
 from tests.pipelines.versioned import flip
 
@@ -27,7 +28,12 @@ SIZE = 8
 IMAGES = 60
 
 
-def write_model(slope: float, names: Sequence[str] = NAMES, size: int = SIZE) -> None:
+def write_model(
+    slope: float,
+    names: Sequence[str] = NAMES,
+    size: int = SIZE,
+    sixteen_bit: str | dict[str, dict[str, int]] = "high_byte",
+) -> None:
     """Write a classifier that calls images bright above grey; it is right where slope > 0."""
     import keras
 
@@ -40,7 +46,8 @@ def write_model(slope: float, names: Sequence[str] = NAMES, size: int = SIZE) ->
     model = keras.Model(pixels, head(hidden))
     signs = np.array([{"bright": 1, "dark": -1}.get(name, 0) for name in names])
     head.set_weights([np.tile(slope * signs, (3, 1)), np.zeros(len(names))])
-    write_classifier(artifacts.MODEL, Classifier(model, tuple(names), size, "squash", "none"))
+    classifier = Classifier(model, tuple(names), size, "squash", "none", sixteen_bit)
+    write_classifier(artifacts.MODEL, classifier)
 
 
 def evaluate() -> None:
@@ -216,6 +223,27 @@ def test_a_champion_of_another_shape_is_scored_on_the_same_images(
     accuracy = verdict["comparison"][0]  # type: ignore[index]
     assert (accuracy["metric"], accuracy["champion"]["value"]) == ("accuracy", 1.0)
     assert verdict["decision"] == "hold"
+
+
+def test_a_champion_sees_images_of_16_bits_by_its_own_rule(workspace: Path, params: Params) -> None:
+    rows = read_table(artifacts.rows("test"))
+    for path in rows["path"]:  # the same pictures, in the lower 8 of 16 bits
+        values = np.asarray(Image.open(artifacts.RAW / path))[..., 0].astype(np.uint16)
+        Image.fromarray(values).save(artifacts.RAW / path)
+    rows["image_id"] = [sha256(artifacts.RAW / path) for path in rows["path"]]
+    write_table(artifacts.rows("test"), rows)
+    # The rule of params.yaml is high_byte, so these pictures are black for the challenger.
+    np.save(artifacts.images("test"), np.zeros((IMAGES, SIZE, SIZE, 3), np.uint8))
+    statistics = read_tree(artifacts.STATISTICS)
+    statistics["pixels"]["test"] = sha256(artifacts.images("test"))
+    write_tree(artifacts.STATISTICS, statistics)
+    write_model(4.0, sixteen_bit={"window": {"low": 0, "high": 255}})
+    promote("digits", str(register_as_it_is(params, 2, SIZE)), "with a window", "Ann")
+    write_model(5.0)
+    verdict = run(params)
+    accuracy = verdict["comparison"][0]  # type: ignore[index]
+    assert (accuracy["metric"], accuracy["champion"]["value"]) == ("accuracy", 1.0)
+    assert accuracy["challenger"]["value"] == 0.5
 
 
 def register_as_it_is(params: Params, classes: int, size: int) -> int:

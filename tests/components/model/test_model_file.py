@@ -1,6 +1,7 @@
 """The saved model: whole, equal for equal weights, and telling what it is."""
 
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,16 @@ def test_a_classifier_comes_back_as_it_was(classifier, tmp_path):
     assert (read.class_names, read.size, read.resize) == (("cat", "dög", "<b>"), 16, "crop")
     assert read.started_from == "none"
     np.testing.assert_array_equal(predict(read, IMAGES), predict(classifier, IMAGES))
+
+
+@pytest.mark.parametrize("rule", ["stretch", {"window": {"low": 0, "high": 4095}}])
+def test_the_rule_for_16_bits_comes_back_and_the_default_is_not_written(rule, classifier, tmp_path):
+    write_classifier(tmp_path / "m.keras", replace(classifier, sixteen_bit=rule))
+    assert read_classifier(tmp_path / "m.keras").sixteen_bit == rule
+    write_classifier(tmp_path / "m.keras", classifier)
+    assert read_classifier(tmp_path / "m.keras").sixteen_bit == "high_byte"
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        assert b"sixteen_bit" not in archive.read("metadata.json")
 
 
 def test_equal_weights_give_equal_bytes(classifier, params, tmp_path):

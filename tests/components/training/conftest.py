@@ -22,7 +22,8 @@ def data() -> Data:
         np.bincount(labels[:24]), np.ones(3, np.float32), np.log(np.full(3, 1 / 3, np.float32))
     )
     train, val = Examples(images[:24], labels[:24]), Examples(images[24:], labels[24:])
-    return Data(train, val, balance, ("blue", "green", "red"), 8, "squash", "36 images")
+    names = ("blue", "green", "red")
+    return Data(train, val, balance, names, 8, "squash", "36 images", sixteen_bit="stretch")
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,10 @@ def test_the_same_seed_gives_the_same_bytes(hyperparameters, train_here, first, 
     assert (tmp_path / "second.keras").read_bytes() == first.file.read_bytes()
 
 
+def test_the_rule_for_16_bits_is_part_of_the_classifier(first, data):
+    assert read_classifier(first.file).sixteen_bit == data.sixteen_bit == "stretch"
+
+
 def test_another_seed_gives_other_weights(hyperparameters, train_here, first, data):
     one, two = read_classifier(first.file), train_here(hyperparameters, seed=8).classifier
     assert not np.array_equal(predict(one, data.val.inputs), predict(two, data.val.inputs))

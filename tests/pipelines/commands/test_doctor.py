@@ -1,12 +1,15 @@
 """The doctor → one finding for each thing that would stop a run, whatever state it meets."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipelines.commands import doctor
 from pipelines.commands.doctor import Check, examine
@@ -117,6 +120,21 @@ def test_a_name_that_is_not_utf8_is_to_be_renamed_and_not_to_be_added(patient: P
     assert (check.status, "dvc add" in check.advice) == ("fail", False)
     assert check.finding.endswith("and 1 name that is not UTF-8, such as data/raw/0/caf\\udce9.png")
     assert check.advice.startswith("rename")
+
+
+def test_images_of_12_in_16_bits_are_a_warning_with_a_window(patient: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (24, 24), dtype=np.uint16)
+    for file in list((patient / "data/raw").rglob("*.png")):
+        Image.fromarray(values).save(file)
+    check = check_of("16 bits")
+    assert check.status == "warn"
+    assert "(12 bits), so `high_byte` leaves 16 of 256 levels" in check.finding
+    found = re.search(r"to ({ window: { low: \d+, high: \d+ } })", check.finding)
+    assert found
+    card = Path("params.yaml")
+    card.write_text(card.read_text().replace("sixteen_bit: high_byte", f"sixteen_bit: {found[1]}"))
+    check = check_of("16 bits")
+    assert (check.status, found[1] in check.finding) == ("ok", True)
 
 
 def test_a_changed_image_is_a_warning_with_the_command_to_track_it(patient: Path) -> None:
