@@ -10,6 +10,7 @@ The workspace is the folder of dvc.yaml. The champion is the registered model ve
 """
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from components.params.reader import read_params
 from pipelines import artifacts, outcome
 from pipelines.formats import read_tree
 from pipelines.workspace import dvc_files, locks, processes
-from pipelines.workspace.addresses import check_server
+from pipelines.workspace.addresses import check_server, check_servers
 from pipelines.workspace.commits import commit_files, prepare_commits
 from pipelines.workspace.dvc_plan import (
     DVC_YAML,
@@ -117,8 +118,9 @@ def retrain(
     quiet_vendors()  # A worker of Prefect starts this function without the command `fovea`.
     _log_every_line()
     try:
-        # A mistake in params.yaml is reported now, and not by a stage after hours.
+        # A mistake is reported now, and not by a stage after hours.
         model = read_params(PARAMS).register_.name
+        check_servers(os.environ)
         stages = read_stages(DVC_YAML)
         with locks.hold(Path(), f"flow run {flow_run.name}") as lock:
             # The next two statements run before the stages, so that an error is reported now and
@@ -151,11 +153,8 @@ def walk(plan: Plan, stages: tuple[str, ...], lock: int) -> tuple[str, ...]:
     stages: the stages of dvc.yaml. Each of them gets a task run. Another step, such as
     data/raw.dvc, gets a task run only if it may have to run.
     lock: the file descriptor of the workspace's lock.
-    Raises UserError if a stage may run, but the MLflow server does not answer. Raises
-    CommandFailedError if a stage fails.
+    Raises CommandFailedError if a stage fails.
     """
-    if plan.listed:
-        _check_mlflow()
     ran: list[str] = []
     rewritten: set[str] = set()
     for step in plan.steps:
@@ -211,11 +210,7 @@ def check_prefect() -> None:
 
     Raises UserError if it does not. Without this check, Prefect would wait for two minutes.
     """
-    advice = (
-        "start it (`prefect server start`), or unset PREFECT_API_URL to start a server for this "
-        "run only"
-    )
-    check_server(PREFECT_API_URL.value() or "", "Prefect's server", advice)
+    check_server("PREFECT_API_URL", PREFECT_API_URL.value() or "")
 
 
 def has_remote(lock: int) -> bool:
@@ -315,14 +310,6 @@ def _tag(model: str) -> None:
     others = [tag for tag in flow_run.tags if not tag.startswith(("model: ", "data: "))]
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, tags=[*others, *tags])
-
-
-def _check_mlflow() -> None:
-    """Raise UserError if MLflow's address is that of a server, and the server does not answer."""
-    from components.tracking.connection import VARIABLE, tracking_uri
-
-    advice = f"start it, or unset {VARIABLE} to use mlflow.db in this folder"
-    check_server(tracking_uri(), "MLflow", advice)
 
 
 def _dvc(*arguments: str, lock: int) -> bool:

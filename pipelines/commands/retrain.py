@@ -5,6 +5,7 @@ does not reach this session, so Prefect's temporary server keeps running. The pr
 sends SIGINT only to the process of the flow. So the flow can still report its end to the server.
 """
 
+import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Literal
 
 from components.errors import UserError
 from components.params.reader import read_params
+from pipelines.workspace.addresses import check_servers
 from pipelines.workspace.foreground import end_with_parent, run_apart
 from pipelines.workspace.params_text import PARAMS
 
@@ -47,10 +49,13 @@ def start_apart(options: Options) -> int:
     """Run the same command line in a new session; return the exit status, 130 if interrupted.
 
     Raises UserError, before the flow starts, if two options contradict each other, if an option
-    needs `--from`, or if params.yaml has a mistake.
+    needs `--from`, if params.yaml has a mistake, or if a server of the environment variables does
+    not answer.
     """
     options.check()
-    read_params(PARAMS)  # The flow does this too, but Prefect needs many seconds to start.
+    # The flow checks both too, but Prefect needs many seconds to start.
+    read_params(PARAMS)
+    check_servers(os.environ)
     again = [sys.executable, "-m", "pipelines.commands.fovea", *sys.argv[1:], "--apart"]
     status = run_apart(again)
     if status == INTERRUPTED:
@@ -62,7 +67,7 @@ def start(options: Options) -> int:
     """Run the flow in this process; return the exit status: 0, 1 after a failure, or 130.
 
     The message of a failure is printed. 130 means that the flow was interrupted.
-    Raises UserError if PREFECT_API_URL is set, but Prefect's server does not answer.
+    Raises UserError if Prefect's profile names a server that does not answer.
     """
     # A process that a shell starts in the background ignores SIGINT. After this line,
     # SIGINT raises KeyboardInterrupt.

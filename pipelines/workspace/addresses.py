@@ -2,6 +2,7 @@
 
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 from components.deadline import call_within
@@ -10,15 +11,29 @@ from components.errors import UserError, one_line
 # A command must say within 15 s that a server does not answer. The rest of this time is for the
 # start of Python and for the imports of a command.
 LIMIT_S = 6.0
+# Environment variable → the server at its address, and what is used if the variable is not set.
+SERVERS = {
+    "PREFECT_API_URL": ("Prefect's server", "a server for this run only"),
+    "MLFLOW_TRACKING_URI": ("MLflow's server", "mlflow.db in this folder"),
+}
 # A proxy answers with one of these statuses if the server behind it does not answer.
 NOBODY_BEHIND_THE_PROXY = (502, 503, 504)
 
 
-def check_server(url: str, name: str, advice: str) -> None:
+def check_servers(environment: Mapping[str, str]) -> None:
+    """Check that a server answers at each address in the environment variables of SERVERS.
+
+    Raises UserError after at most LIMIT_S seconds if one of them does not answer.
+    """
+    for variable in SERVERS:
+        check_server(variable, environment.get(variable) or "")
+
+
+def check_server(variable: str, url: str) -> None:
     """Check that a server answers at an address, whatever it answers.
 
-    url: an address that starts with `http://` or `https://`. Every other address is not checked.
-    name: what the server is, for the message. advice: what the user can do, for the message.
+    variable: the environment variable for the address, a key of SERVERS.
+    url: the address. If it does not start with `http://` or `https://`, it is not checked.
     Raises UserError after at most LIMIT_S seconds if there is no answer.
     """
     if not url.startswith(("http://", "https://")):
@@ -27,8 +42,10 @@ def check_server(url: str, name: str, advice: str) -> None:
         call_within(LIMIT_S, lambda: _ask(url))
     except (OSError, ValueError) as error:  # urllib's errors and TimeoutError are OSErrors.
         reason = one_line(getattr(error, "reason", error))
+        name, instead = SERVERS[variable]
         raise UserError(
-            f"{name} does not answer ({reason}); {advice}. Received: {without_password(url)}"
+            f"{name} does not answer ({reason}); start it, correct {variable}, or unset "
+            f"{variable} to use {instead}. Received: {without_password(url)}"
         ) from None
 
 

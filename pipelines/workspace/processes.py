@@ -34,8 +34,8 @@ class CommandFailedError(Exception):
     """A command failed. The message says why.
 
     The message comes from the last LAST_LINES lines of the output. It is the rest of the last line
-    that starts with `error: `. If no line starts with `error: `, the message has the command, the
-    exit status and these lines.
+    that starts with `error: `. If no line starts with `error: `, it is DVC's reason, if DVC itself
+    failed. Otherwise the message has the command, the exit status and these lines.
     """
 
 
@@ -196,4 +196,9 @@ def _reason(command: Sequence[str], status: int, last: Sequence[str]) -> str:
     errors = [line.removeprefix("error: ") for line in last if line.startswith("error: ")]
     if errors:
         return errors[-1]
+    # DVC says that it fails, and why. If a stage has failed, DVC repeats only the stage's command,
+    # and the reason is in the lines before.
+    by_dvc = [line.removeprefix("ERROR: ") for line in last if line.startswith("ERROR: ")]
+    if by_dvc and "failed to run: " not in by_dvc[-1]:
+        return f"DVC: {by_dvc[-1]}"
     return "\n".join([f"`{' '.join(command)}` exited with {status}:", *last])

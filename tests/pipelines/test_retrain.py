@@ -45,6 +45,19 @@ WITH_OUTCOME = """
   evaluate: {cmd: "cp given/metrics.json data/evaluate/", outs: [data/evaluate/metrics.json]}
   register: {cmd: "cp given/verdict.json data/register/", outs: [data/register/verdict.json]}
 """
+# Every kind of stage that DVC treats in its own way, and not in the order in which they run.
+KINDS = """
+  last: {cmd: cat same never always parts/b > last, deps: [same, never, always, parts/b], outs: [last]}
+  same: {cmd: head -c 1 raw/one > same, deps: [raw], outs: [same]}
+  never: {cmd: cp raw/one never, deps: [raw], outs: [never]}
+  always: {cmd: echo 1 > always, outs: [always], always_changed: true}
+  below: {cmd: cp same below, deps: [same], outs: [below]}
+  parts:
+    foreach: [b, a]
+    do: {cmd: "mkdir -p parts && cp raw/one 'parts/${item}'", deps: [raw], outs: ["parts/${item}"]}
+  apart: {cmd: cp params.yaml apart, params: [seed], outs: [apart]}
+  restored: {cmd: echo 2 > restored, outs: [restored]}
+"""  # noqa: E501
 SLOW = """
   train:
     cmd: python -c "import os, pathlib, time; pathlib.Path('group').write_text(str(os.getpgrp())); time.sleep(600)"
@@ -101,6 +114,47 @@ def test_the_flow_and_dvc_repro_leave_the_same_lock_file(workspace_of: Make) -> 
         (root / made).unlink()
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "--no-run-cache"], check=True)
     assert (root / "dvc.lock").read_bytes() == by_flow
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_partly_changed_pipeline_has_the_lock_file_of_dvc_repro_and_shows_what_did_not_run(
+    workspace_of: Make, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = workspace_of(KINDS)
+    (root / "raw").mkdir()
+    (root / "raw/one").write_text("1 first")
+    dvc_run("add", "raw", "-q")
+    dvc_run("repro", "-q")
+    dvc_run("freeze", "never")
+    (root / "raw/one").write_text("1 second")  # `same` reads one letter, so its out stays the same
+    (root / "restored").unlink()
+    twin = shutil.copytree(root, tmp_path_factory.mktemp("twin") / "workspace")
+    by_dvc = subprocess.Popen([*processes.DVC, "repro", "-q"], cwd=twin)
+
+    state = run_flow()
+    assert by_dvc.wait() == 0
+    for name in ("dvc.lock", "raw.dvc", "last", "restored"):
+        assert (root / name).read_bytes() == (twin / name).read_bytes(), name
+    states = {name: run.state.name for name, run in task_runs(state).items()}
+    assert states == {
+        "raw.dvc": "Completed",
+        "same": "Completed",
+        "never": "Unchanged",
+        "always": "Completed",
+        "parts": "Completed",
+        "last": "Completed",
+        "below": "Unchanged",
+        "apart": "Unchanged",
+        "restored": "Completed",
+    }
+    assert state.message == "5 of 8 stages ran: same, always, parts, last, restored"
+
+    assert run_flow().message == "1 of 8 stages ran: always"
+    assert (root / "dvc.lock").read_bytes() == (twin / "dvc.lock").read_bytes()
+
+
+def dvc_run(*arguments: str) -> None:
+    subprocess.run([*processes.DVC, *arguments], check=True)
 
 
 @pytest.mark.usefixtures("prefect_api")
