@@ -25,6 +25,7 @@ from components.sources.dvc_cache import linked_object
 from components.words import count_text, printable, size_text
 from pipelines import artifacts
 from pipelines.commands.arrivals import is_utf8
+from pipelines.commands.variables import DEVICES, other_variables, prefect_server
 from pipelines.installed import differences, expected_versions
 from pipelines.workspace import locks
 from pipelines.workspace.processes import DVC, capture
@@ -72,6 +73,8 @@ def examine(root: Path = Path()) -> Iterator[Check]:
         "disk": _disk,
         "locks": _locks,
         "mlflow": _mlflow,
+        "prefect": lambda root: Check("prefect", "ok", prefect_server()),
+        "variables": lambda root: Check("variables", "ok", other_variables()),
         "weights": _weights,
         "gpu": _gpu,
     }
@@ -309,6 +312,9 @@ def _gpu(root: Path) -> Check:
     words = _run(root, sys.executable, "-c", COUNT_GPUS).stdout.split()
     if words and words[-1] != "0":
         return Check("gpu", "ok", f"number of GPUs that TensorFlow sees: {words[-1]}")
+    if os.environ.get(DEVICES) is not None:
+        chosen = f"{DEVICES}={os.environ[DEVICES]}"
+        return Check("gpu", "warn", f"{chosen}, and TensorFlow sees no GPU", f"unset {DEVICES}")
     advice = "pip install 'fovea[gpu]', and check that the driver supports TensorFlow's CUDA"
     return Check("gpu", "warn", "an NVIDIA driver, but TensorFlow sees no GPU", advice)
 

@@ -179,16 +179,17 @@ def test_dvc_reports_nothing_and_asks_for_no_newer_version() -> None:
     assert config["core"]["check_update"] == "false"
 
 
-def test_prefect_reports_nothing_whoever_starts_it() -> None:
+def test_prefect_reports_nothing_and_its_page_asks_its_own_address_whoever_starts_it() -> None:
     code = (
-        "from prefect.settings import get_current_settings as settings\n"
-        "print(settings().server.analytics_enabled)"
+        "from prefect.settings import get_current_settings\n"
+        "server = get_current_settings().server\n"
+        "print(server.analytics_enabled, server.ui.api_url, server.ui.show_promotional_content)"
     )
     quiet = {name: value for name, value in os.environ.items() if name not in QUIET}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=quiet, capture_output=True, text=True
     )
-    assert done.stdout == "False\n", done.stderr
+    assert done.stdout == "False /api False\n", done.stderr
 
 
 COMMANDS = ["make check", "make test", "make slow"]

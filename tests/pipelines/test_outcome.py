@@ -1,6 +1,10 @@
-"""metrics.json → the rows of the flow's table."""
+"""metrics.json, verdict.json, what ran → the rows of the flow's table, and its text."""
 
-from pipelines.outcome import metric_rows
+from pathlib import Path
+
+from pipelines.outcome import Done, links, metric_rows, outcome_markdown
+
+VERDICT = {"decision": "promote", "reasons": ["no champion"], "version": 1, "name": "digits"}
 
 
 def test_a_class_named_intervals_has_its_rows_like_every_other() -> None:
@@ -18,3 +22,34 @@ def test_a_class_named_intervals_has_its_rows_like_every_other() -> None:
         ("classes.intervals.recall", "0.5000", "0.4000 – –"),
         ("classes.intervals.support", "4", ""),
     ]
+
+
+def test_a_verdict_is_the_headline_only_of_the_run_that_registered_the_version() -> None:
+    registered = outcome_markdown(Done(("train", "register"), ("ingest",)), VERDICT, ["link"])
+    assert registered == (
+        "# promote\n\nVersion 1 of digits.\n\n- no champion\n\n2 of 3 stages ran: train, register."
+        "\n\nUnchanged: ingest.\n\nlink"
+    )
+    earlier = "This run registered no version. Version 1 of digits is from an earlier run, with the"
+    for ran, headline in {
+        (): "# No stage ran, because nothing has changed",
+        ("ingest",): "# 1 of 3 stages ran: ingest",
+    }.items():
+        unchanged = tuple(name for name in ("ingest", "train", "register") if name not in ran)
+        text = outcome_markdown(Done(ran, unchanged), VERDICT, [])
+        assert text.splitlines()[0] == headline
+        assert text.endswith(f"\n\n{earlier} verdict: promote.")
+    assert "version" not in outcome_markdown(Done(("ingest",), ()), None, [])
+
+
+def test_links_lead_to_mlflow_if_it_has_a_page_and_are_words_otherwise() -> None:
+    page, report = "#/experiments/1/runs/abc", Path("data/evaluate/report.html")
+    assert links("http://10.0.0.1:5000/", page, report) == (
+        "[Report](http://10.0.0.1:5000/#/experiments/1/runs/abc/artifacts/evaluate/report.html)",
+        "[MLflow run](http://10.0.0.1:5000/#/experiments/1/runs/abc)",
+    )
+    text = " ".join(links("sqlite:///mlflow.db", page, report))
+    assert "`fovea ui` serves" in text
+    assert str(report) in text
+    assert "](" not in text
+    assert "file:" not in text

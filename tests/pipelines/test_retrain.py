@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -77,6 +78,13 @@ def run_flow(**parameters: bool | str) -> Any:
     return retrain(**parameters, return_state=True)
 
 
+def flow_run_of(state: Any) -> Any:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(state.state_details.flow_run_id)
+
+
 def task_runs(state: Any) -> dict[str, Any]:
     """Task runs of a flow run by name, in the order in which they started."""
     from prefect.client.orchestration import get_client
@@ -94,15 +102,32 @@ def task_runs(state: Any) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("prefect_api")
-def test_every_stage_is_one_task_run_named_after_it_in_the_order_of_dvc_yaml(
+def test_every_stage_is_one_task_run_in_the_order_of_dvc_yaml_and_its_output_is_the_log(
     workspace_of: Make,
 ) -> None:
     root = workspace_of(THREE)
     state = run_flow()
     assert state.is_completed()
-    assert list(task_runs(state)) == ["ingest", "split", "train"]
+    runs = task_runs(state)
+    assert list(runs) == ["ingest", "split", "train"]
     assert (root / "c").read_text() == (root / "dvc.yaml").read_text()
     assert locks.holder(root) is None
+    assert "reading" in log_of(runs["ingest"], "reading")
+
+
+def log_of(run: Any, awaited: str) -> list[str]:
+    """The messages of a task run, as soon as one is `awaited`, or after ten seconds."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import LogFilter, LogFilterTaskRunId
+
+    wanted = LogFilter(task_run_id=LogFilterTaskRunId(any_=[run.id]))
+    deadline = time.monotonic() + 10
+    messages: list[str] = []
+    with get_client(sync_client=True) as client:
+        while awaited not in messages and time.monotonic() < deadline:
+            messages = [log.message for log in client.read_logs(wanted)]
+            time.sleep(0.2)
+    return messages
 
 
 @pytest.mark.usefixtures("prefect_api")
@@ -110,12 +135,17 @@ def test_the_flow_and_dvc_repro_leave_the_same_lock_file(workspace_of: Make) -> 
     root = workspace_of(THREE)
     assert run_flow().is_completed()
     by_flow = (root / "dvc.lock").read_bytes()
+    again = run_flow()
+    assert again.message == "no stage ran, because nothing has changed"
+    assert {run.state.name for run in task_runs(again).values()} == {"Unchanged"}
+    assert (root / "dvc.lock").read_bytes() == by_flow
     for made in ("a", "b", "c", "dvc.lock"):
         (root / made).unlink()
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "--no-run-cache"], check=True)
     assert (root / "dvc.lock").read_bytes() == by_flow
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 def test_a_partly_changed_pipeline_has_the_lock_file_of_dvc_repro_and_shows_what_did_not_run(
     workspace_of: Make, tmp_path_factory: pytest.TempPathFactory
@@ -163,27 +193,11 @@ def test_a_failing_stage_fails_the_flow_in_its_own_words(workspace_of: Make) -> 
     state = run_flow()
     assert state.is_failed()
     assert state.message == "split: only one class. Received: cats"
+    assert flow_run_of(state).tags == ["model: digits"]  # without data, there is no tag for them
     runs = task_runs(state)
     assert list(runs) == ["ingest", "split"]
     assert runs["split"].state.message == "only one class. Received: cats"
     assert runs["split"].run_count == 1
-
-
-@pytest.mark.usefixtures("prefect_api")
-def test_stage_output_streams_into_the_log_of_its_task_run(workspace_of: Make) -> None:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import LogFilter, LogFilterTaskRunId
-
-    workspace_of(THREE)
-    run = task_runs(run_flow())["ingest"]
-    wanted = LogFilter(task_run_id=LogFilterTaskRunId(any_=[run.id]))
-    deadline = time.monotonic() + 10
-    messages: list[str] = []
-    with get_client(sync_client=True) as client:
-        while "reading" not in messages and time.monotonic() < deadline:
-            messages = [log.message for log in client.read_logs(wanted)]
-            time.sleep(0.2)
-    assert "reading" in messages
 
 
 def test_pull_and_push_without_a_remote_are_skipped_and_the_log_says_so(
@@ -241,7 +255,10 @@ def test_metrics_verdict_report_and_mlflow_run_are_artifacts_of_the_flow_run(
     model.write_bytes(b"weights")
     with runs.start_run("train", ORIGIN, {"model_id": sha256(model)}) as run:
         pass
-    assert run_flow().is_completed()
+    (root / "data/raw.dvc").write_text(f"outs:\n- {{md5: {'ab' * 16}.dir, path: raw}}\n")
+    state = run_flow()
+    assert state.message == "2 of 2 stages ran: evaluate, register"
+    assert sorted(flow_run_of(state).tags) == ["data: abababab", "model: digits"]
     table = Artifact.get("retrain-metrics")
     assert table is not None
     assert json.loads(str(table.data)) == [
@@ -396,12 +413,57 @@ def git(*arguments: str) -> str:
 
 
 @pytest.mark.usefixtures("prefect_api")
+def test_a_mistake_in_params_yaml_is_one_sentence_before_any_stage(workspace_of: Make) -> None:
+    root = workspace_of(THREE)
+    (root / "params.yaml").write_text(CARD.replace("\nbalance:", "\nbalanse:"))
+    state = run_flow()
+    assert state.is_failed()
+    assert "balanse" in state.message
+    assert "\n" not in state.message
+    assert not (root / "dvc.lock").exists()
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_stage_that_ctrl_c_stops_is_cancelled_and_so_is_its_flow_run(workspace_of: Make) -> None:
+    root = workspace_of(f"  train: {{cmd: 'kill -INT {os.getpid()} && sleep 600', outs: [model]}}")
+    state = run_flow()
+    assert (state.name, state.message) == ("Cancelled", "stopped by Ctrl-C")
+    stages = {name: run.state.name for name, run in task_runs(state).items()}
+    assert stages == {"train": "Cancelled"}
+    assert locks.holder(root) is None
+
+
+@pytest.mark.parametrize("variable", ["PREFECT_API_URL", "MLFLOW_TRACKING_URI"])
+def test_a_server_that_is_not_there_is_one_sentence_within_15_s(
+    workspace_of: Make, variable: str
+) -> None:
+    workspace_of(THREE)
+    started = time.monotonic()
+    done = subprocess.run(
+        FOVEA_RETRAIN,
+        env=processes.stage_environment(
+            {variable: "http://127.0.0.1:9/api", "PYTHONPATH": str(SOURCE)}
+        ),
+        capture_output=True,
+        text=True,
+    )
+    assert time.monotonic() - started < 15
+    assert done.returncode == 1
+    (sentence,) = (done.stdout + done.stderr).splitlines()
+    assert "server does not answer" in sentence
+    assert sentence.endswith("Received: http://127.0.0.1:9/api")
+
+
+@pytest.mark.usefixtures("prefect_api")
 def test_from_champion_is_committed_before_the_stages_run_and_dvc_lock_after_them(
     champion: tuple[Path, str],
 ) -> None:
     root, reference = champion
     (root / "half.py").write_text("not ready\n")
-    assert run_flow(start_from="champion", branch="warm").is_completed()
+    before = git("rev-parse", "--short", "HEAD").strip()
+    state = run_flow(start_from="champion", branch="warm")
+    assert state.is_completed()
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d {before}", flow_run_of(state).name)
     first = "Training starts from version 1 of digits, the champion"
     assert (root / "model").read_text() == f"{first}\n?? half.py\n"
     assert (root / "params.yaml").read_text() == CARD.replace(

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.errors import UserError
 from pipelines.commands import doctor
 from pipelines.commands.doctor import Check, examine
+from pipelines.commands.variables import DEVICES, FOLDERS, other_variables, prefect_server
 from pipelines.workspace import locks
+from pipelines.workspace.addresses import SERVERS
+from pipelines.workspace.environment import PROXIES
 from tests.cards import DIGITS
 from tests.pipelines.versioned import dvc
 
@@ -245,6 +249,41 @@ def test_an_mlflow_server_that_is_not_there_is_named(
     assert time.monotonic() - started < 15
     assert check.status == "fail"
     assert "http://127.0.0.1:9" in check.finding
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("PREFECT_API_URL", "http://ann:secret@127.0.0.1:9/api", "server does not answer"),
+        ("PREFECT_API_URL", "127.0.0.1:4200/api", "must start with http:// or https://"),
+        ("PREFECT_HOME", "/dev/null/prefect", "PREFECT_HOME must name a folder"),
+        ("KERAS_HOME", "/dev/null", "KERAS_HOME must name a folder"),
+        ("CUDA_VISIBLE_DEVICES", "first", "must be numbers of GPUs such as 0,1"),
+        ("https_proxy", "127.0.0.1:9", "no proxy answers at https_proxy"),
+        ("ALL_PROXY", "http://ann:secret@127.0.0.1:9", "no proxy answers at ALL_PROXY"),
+    ],
+)
+def test_a_variable_of_the_environment_that_cannot_be_used_is_named(
+    variable: str, value: str, sentence: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        prefect_server({variable: value})
+        other_variables({variable: value})
+    assert sentence in str(caught.value)
+    assert str(caught.value).endswith(f"Received: {value.replace('ann:secret@', '')}")
+
+
+@pytest.mark.parametrize("devices", ["", "-1", "0", "0, 1", "GPU-8932f937-d72c,MIG-GPU-8932/1/2"])
+def test_every_form_of_cuda_visible_devices_is_accepted(devices: str, tmp_path: Path) -> None:
+    homes = {"PREFECT_HOME": str(tmp_path / "new/one"), "KERAS_HOME": str(tmp_path)}
+    assert "can be used" in other_variables({"CUDA_VISIBLE_DEVICES": devices, **homes})
+
+
+def test_the_doctor_looks_at_every_variable_in_the_table_of_infra() -> None:
+    text = (ROOT / "infra/README.md").read_text()
+    named = set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE))
+    proxies = {name.upper() for name in PROXIES}
+    assert {*FOLDERS, *SERVERS, DEVICES, "MLFLOW_EXPERIMENT_NAME", *proxies, "NO_PROXY"} == named
 
 
 def test_weights_that_are_not_there_are_named(patient: Path) -> None:
