@@ -4,7 +4,7 @@ A quarantined row is an image that later stages do not use.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,7 @@ from components.validation.page.page import page, picture_paths
 from components.validation.page.thumbnails import thumbnail
 from components.validation.validation import Validation
 from components.validation.validation import validate as check
+from components.words import count_text
 from pipelines import artifacts
 from pipelines.formats import read_table, write_table, write_text, write_tree
 from pipelines.suspected_labels import suspected_labels
@@ -59,7 +60,7 @@ def run(ingest: Ingest, validate: Validate) -> None:
     write_table(artifacts.DUPLICATES, links)
     write_table(artifacts.LABEL_SCORES, _label_scores(accepted, label_errors))
     write_tree(artifacts.VALIDATION_REPORT, report)
-    pictures = dict(_pictures(picture_paths(report), ingest.decode))
+    pictures = dict(thumbnails(picture_paths(report), ingest.decode))
     write_text(artifacts.VALIDATION_PAGE, page(report, pictures))
     with write_whole(artifacts.DATA_DOCS) as folder:
         for name, content in validation.docs.items():
@@ -93,7 +94,7 @@ def _difference(manifest: pd.DataFrame) -> dict[str, Any]:
     return {"revision": commit, "notes": [], **difference(old, manifest).tree()}
 
 
-def _pictures(paths: list[str], params: Decode) -> Iterator[tuple[str, Pixels]]:
+def thumbnails(paths: list[str], params: Decode) -> Iterator[tuple[str, Pixels]]:
     """Yield the path and the thumbnail of each image. Images that cannot be read are left out."""
     for path in paths:
         with suppress(Fault):
@@ -105,6 +106,19 @@ def _log(validation: Validation) -> None:
     for finding in validation.report.findings:
         if not finding.passed:
             log.info(f"{finding.name} failed ({finding.on_fail}): {finding.observed}")
+    if copies := _copies_text(validation.report.copies):
+        log.info(copies)
     accepted, quarantined = len(validation.accepted), len(validation.quarantine)
     log.info(f"{validation.report.outcome}; {accepted} accepted, {quarantined} quarantined")
     log.info(f"report: {artifacts.VALIDATION_PAGE}")
+
+
+def _copies_text(copies: Mapping[str, Any]) -> str:
+    """Return a sentence about copies; it is empty if there is no copy."""
+    exact, near = copies["exact_copy_count"], copies["near_link_count"]
+    if not exact + near:
+        return ""
+    across = copies["across_splits_count"]
+    where = f"; {count_text(across, 'pair')} across the given splits" if across else ""
+    pairs = count_text(near, "pair of near copies", "pairs of near copies")
+    return f"{count_text(exact, 'exact copy', 'exact copies')}, {pairs}{where}"

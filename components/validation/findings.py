@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from components.validation.rules import SHARES, Rule
+from components.words import name_list
 
 # An offender is a file or a class that does not meet an expectation. For each expectation, the
 # report names at most this many offenders.
@@ -24,7 +25,24 @@ EXAMPLES = 20
 # `decodes` is not named here.
 ALWAYS_QUARANTINES = "label_filled"
 
+# If more than this share of the pictures of the data set, or of a class, have the same fault, the
+# fault is shared: it is one finding about the data set or the class. The pictures are not listed.
+MOST = 0.5
+
 Example = tuple[str, float | None]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A fault that most pictures of the data set, or of a class, have.
+
+    label: the class; None if most pictures of the data set have the fault. files: the number of
+    files with the fault. of: the number of decoded files of the data set or of the class.
+    """
+
+    label: str | None
+    files: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,9 @@ class Finding:
     examples: at most EXAMPLES offenders, as (path or label, measured value). If the expectation
     limits one measured value, the examples are the offenders whose values are furthest outside the
     limits. Otherwise the examples are the first offenders, and the value of each example is None.
+    The files that `shared` counts are no examples.
+
+    shared: see `_shared_faults`.
     """
 
     name: str
@@ -51,6 +72,7 @@ class Finding:
     observed: str
     offenders: tuple[str, ...]
     examples: tuple[Example, ...]
+    shared: tuple[Shared, ...]
 
     @property
     def stops(self) -> bool:
@@ -88,6 +110,12 @@ def build_finding(rule: Rule, results: Sequence[Any], key: str, table: pd.DataFr
         offenders = table.loc[sorted(failing)]
         kind = "classes" if key == "label" else "files"
         observed = f"{len(offenders)} of {len(table)} {kind} fail"
+    shared = _shared_faults(rule, offenders, table)
+    labels = [fault.label for fault in shared if fault.label is not None]
+    listed = offenders[~offenders["label"].isin(labels)]
+    if shared:
+        observed += f": most of {name_list(labels) or 'the data set'}"
+        listed = listed if labels else listed.head(0)
     return Finding(
         name=rule.name,
         rule=rule.words,
@@ -95,8 +123,37 @@ def build_finding(rule: Rule, results: Sequence[Any], key: str, table: pd.DataFr
         passed=all(result.success for result in results),
         observed=observed,
         offenders=tuple(offenders[key]),
-        examples=_examples(rule, offenders, key),
+        examples=_examples(rule, listed, key),
+        shared=shared,
     )
+
+
+def _shared_faults(rule: Rule, offenders: pd.DataFrame, table: pd.DataFrame) -> tuple[Shared, ...]:
+    """Return the fault of a rule that is shared by the data set, or by some classes.
+
+    A fault is shared by the data set if more than the share MOST of its decoded files have it.
+    Otherwise, it is shared by a class if more than MOST of the decoded files of the class have it.
+    A fault that only EXAMPLES files have is not shared, because the report can list these files. If
+    a rule quarantines or stops, its faults are never shared, because the user needs every file.
+
+    Example: 90 of 100 pictures of `cat` and 3 of 200 pictures of `dog` are blurred. The class `cat`
+    shares the fault. The 3 pictures of `dog` are listed.
+    """
+    if rule.on_fail != "warn" or not rule.is_on_pictures:
+        return ()
+    decoded = table[table["pixels_id"].notna()]
+    failing = decoded.index.intersection(offenders.index)
+    whole = Shared(None, len(failing), len(decoded))
+    if _is_shared(whole):
+        return (whole,)
+    counts = decoded.loc[failing, "label"].value_counts().sort_index()
+    sizes = decoded["label"].value_counts()
+    classes = (Shared(str(label), int(files), int(sizes[label])) for label, files in counts.items())
+    return tuple(filter(_is_shared, classes))
+
+
+def _is_shared(fault: Shared) -> bool:
+    return fault.files > max(EXAMPLES, MOST * fault.of)
 
 
 def _examples(rule: Rule, offenders: pd.DataFrame, key: str) -> tuple[Example, ...]:

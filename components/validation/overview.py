@@ -74,6 +74,9 @@ def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
     near_clusters: sets of near copies (images that look nearly the same).
     near_conflicts: the sets of near copies that have several labels.
 
+    exact_copy_count is the number of files with the same pixels as an earlier file.
+    across_splits_count is the number of links between two files with different given splits.
+
     The list near_links has the links between near copies, but not all of them. A link is listed if
     it is among the LISTED links with the highest similarity, or if each of its two images is listed
     in a set of near copies.
@@ -95,7 +98,19 @@ def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
     is_listed |= np.arange(len(near)) < LISTED
     columns = ["path", "other", "similarity", "degrees", "mirrored"]
     near_links = near.loc[is_listed, columns].to_dict("records")
-    return {**sets, "near_link_count": len(near), "near_links": near_links}
+    return {
+        **sets,
+        "exact_copy_count": int((links["kind"] == "exact").sum()),
+        "across_splits_count": _across_splits(table, links),
+        "near_link_count": len(near),
+        "near_links": near_links,
+    }
+
+
+def _across_splits(table: pd.DataFrame, links: pd.DataFrame) -> int:
+    splits = table.drop_duplicates("path").set_index("path")["given_split"]
+    first, second = links["path"].map(splits), links["other"].map(splits)
+    return int((first.notna() & second.notna() & (first != second)).sum())
 
 
 def value_counts(values: pd.Series, also: Iterable[str] = ()) -> dict[str, int]:

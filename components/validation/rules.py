@@ -6,7 +6,7 @@ Expectations.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.params.validate import Validate
@@ -25,12 +25,14 @@ class Rule:
     name: the key of the expectation in the section `validate`. words: what the expectation demands,
     as a sentence. on_fail: what happens if the expectation fails: quarantine, stop or warn. checks:
     one or two checks, as (name of a class of Great Expectations, arguments of the class).
+    is_on_pictures: True if the rule limits the format, the size or the looks of each picture.
     """
 
     name: str
     words: str
     on_fail: str
     checks: tuple[Check, ...]
+    is_on_pictures: bool = False
 
 
 def image_rules(params: Validate) -> list[Rule]:
@@ -71,8 +73,12 @@ def _file_rules(params: Validate) -> list[Rule]:
     sound = ("ExpectColumnValuesToBeNull", {"column": "fault"})
     rules = [
         _rule(params, "decodes", "every file decodes to an image", sound),
-        _rule(params, "format", f"formats are {', '.join(allowed)}", _among("format", allowed)),
-        _rule(params, "size", f"sides measure {size.min_px} to {size.max_px} pixels", *sides),
+        _on_pictures(
+            _rule(params, "format", f"formats are {', '.join(allowed)}", _among("format", allowed))
+        ),
+        _on_pictures(
+            _rule(params, "size", f"sides measure {size.min_px} to {size.max_px} pixels", *sides)
+        ),
         _rule(params, "label_filled", "every image has a label", filled),
     ]
     if params.label_known.labels != "any":
@@ -118,7 +124,7 @@ def _picture_rules(params: Validate) -> list[Rule]:
             _between("border_share", None, frame),
         ),
     ]
-    return [_rule(params, name, words, check) for name, words, check in checks]
+    return [_on_pictures(_rule(params, name, words, check)) for name, words, check in checks]
 
 
 def _copy_rules(params: Validate) -> list[Rule]:
@@ -154,6 +160,10 @@ def _copy_rules(params: Validate) -> list[Rule]:
 
 def _rule(params: Validate, name: str, words: str, *checks: Check) -> Rule:
     return Rule(name, words, getattr(params, name).on_fail, checks)
+
+
+def _on_pictures(rule: Rule) -> Rule:
+    return replace(rule, is_on_pictures=True)
 
 
 def _among(column: str, values: Sequence[str]) -> Check:

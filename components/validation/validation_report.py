@@ -4,11 +4,12 @@ A finding is the result of one expectation, which is an entry of the section `va
 params.yaml.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.errors import UserError
+from components.params.validate import RowRule, Validate
 from components.validation.findings import Finding
 from components.validation.shortcuts import Shortcuts
 
@@ -92,7 +93,8 @@ class ValidationReport:
             raise UserError(
                 f"{len(stops)} of {len(self.findings)} expectations stop the run; correct data/raw "
                 f"or change {', '.join(f'validate.{finding.name}' for finding in stops)} in "
-                f"params.yaml ({where} has more examples). Received: {received}"
+                f"params.yaml{_quarantine_advice(stops)} ({where} has more examples). "
+                f"Received: {received}"
             )
         if len(self._classes_left) < 2:
             raise UserError(
@@ -106,3 +108,16 @@ class ValidationReport:
         if finding.name == "images_per_class":
             names = tuple(f"{name} has {self.after[name]}" for name in names)
         return f"{finding.name}: {finding.rule}, but {finding.observed} ({', '.join(names)})"
+
+
+def _quarantine_advice(stops: Sequence[Finding]) -> str:
+    """Return the advice to quarantine images instead, for the expectations that can do this."""
+    kinds = {name: field.annotation for name, field in Validate.model_fields.items()}
+    names = [
+        f"validate.{finding.name}"
+        for finding in stops
+        if isinstance(kind := kinds[finding.name], type) and issubclass(kind, RowRule)
+    ]
+    if not names:
+        return ""
+    return f"; `on_fail: quarantine` in {', '.join(names)} leaves these images out"

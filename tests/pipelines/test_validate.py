@@ -16,7 +16,7 @@ from components.errors import UserError
 from components.label_errors.suspects import SCORES
 from components.params.reader import Params
 from pipelines import artifacts, ingest, validate
-from pipelines.formats import read_table, write_table
+from pipelines.formats import read_table, read_tree, write_table
 from tests.cards import DIGITS
 from tests.pipelines.stages import ROOT, sums, workspace
 
@@ -38,6 +38,7 @@ def test_the_report_is_written_before_the_stage_fails(
         path.unlink()
     with pytest.raises(UserError, match=r"images_per_class.*\(7 has 3\)") as caught:
         run_validate(params)
+    assert "`on_fail: quarantine` in validate.images_per_class" in str(caught.value)
     assert str(artifacts.VALIDATION_REPORT) in str(caught.value)
     report = json.loads(artifacts.VALIDATION_REPORT.read_text())
     assert report["classes"]["7"] == {"before": 3, "after": 3}
@@ -103,6 +104,33 @@ def test_no_label_is_doubted_without_a_backbone(
     assert json.loads(artifacts.VALIDATION_REPORT.read_text())["label_errors"] is None
     scores = read_table(artifacts.LABEL_SCORES)
     assert (list(scores), len(scores)) == (list(SCORES), 0)
+
+
+def test_copies_are_said_on_the_console(
+    digits_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    params: Params,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Three copies of one picture, one of them in the other split: two links, one across."""
+    for split, labels in (("train", "0123"), ("test", "0123")):
+        for label in labels:
+            folder = tmp_path / "data/raw" / split / label
+            folder.mkdir(parents=True)
+            paths = sorted((digits_folder / label).iterdir())[split == "test" :: 2]
+            for path in paths:
+                shutil.copy(path, folder)
+    first = min((tmp_path / "data/raw/train/1").iterdir())
+    shutil.copy(first, tmp_path / "data/raw/train/1/copy.png")
+    shutil.copy(first, tmp_path / "data/raw/test/1/copy.png")
+    monkeypatch.chdir(tmp_path)
+    run_validate(params)
+    assert "2 exact copies, 0 pairs of near copies; 1 pair across the given splits" in (
+        "".join(capfd.readouterr())
+    )
+    report = read_tree(artifacts.VALIDATION_REPORT)
+    assert (report["exact_copy_count"], report["across_splits_count"]) == (2, 1)
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
     return render(
         TEMPLATE,
         report=report,
-        thumbnails={path: (picture_uri(image), is_tiny(image)) for path, image in pictures.items()},
+        thumbnails=pictured(pictures),
         words=wording,
         outcome=outcome,
         verdict=verdict(report),
@@ -69,6 +69,7 @@ def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
         },
         classes=classes(report),
         galleries=galleries(report),
+        shared=shared_faults(report),
         tables=tables(report),
         histograms=list(histograms(report)),
         copies=copies(report),
@@ -77,6 +78,11 @@ def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
         slips=slips(report),
         difference=difference(report),
     )
+
+
+def pictured(pictures: Mapping[str, Pixels]) -> dict[str, tuple[str, bool]]:
+    """Return path → (data URI of the thumbnail, whether the picture is tiny), for a template."""
+    return {path: (picture_uri(image), is_tiny(image)) for path, image in pictures.items()}
 
 
 def picture_paths(report: Tree) -> list[str]:
@@ -219,12 +225,12 @@ def classes(report: Tree) -> dict[str, Any]:
 
 
 def galleries(report: Tree) -> list[dict[str, Any]]:
-    """Return a gallery for each expectation on single pictures that at least one file fails.
+    """Return a gallery for each expectation on single pictures with at least one example.
 
     A gallery has the keys of the expectation in report.json, with two changes: the key `title` is
     added, and `examples` becomes an excerpt of the files that fail the expectation.
     """
-    rules = [rule for rule in report["expectations"] if rule["offenders"]]
+    rules = [rule for rule in report["expectations"] if rule["examples"]]
     return [_gallery(rule) for rule in rules if rule["name"] in wording.GALLERIES]
 
 
@@ -234,7 +240,21 @@ def _gallery(rule: Tree) -> dict[str, Any]:
         {"path": name, "value": "" if value is None else words.format(value)}
         for name, value in map(itemgetter("name", "value"), rule["examples"])
     ]
-    return {**rule, "title": title, "examples": excerpt(pictures, rule["offenders"], EXAMPLES)}
+    total = rule["offenders"] - sum(fault["files"] for fault in rule["shared"])
+    return {**rule, "title": title, "examples": excerpt(pictures, total, EXAMPLES)}
+
+
+def shared_faults(report: Tree) -> list[dict[str, Any]]:
+    """Return the faults that most pictures of the data set, or of a class, have.
+
+    A fault has the keys of `shared` in report.json, the keys `rule` and `on_fail` of its
+    expectation, and `title`, the title of the gallery of the expectation.
+    """
+    return [
+        {**fault, **rule, "title": wording.GALLERIES[rule["name"]][0]}
+        for rule in report["expectations"]
+        for fault in rule["shared"]
+    ]
 
 
 def tables(report: Tree) -> dict[str, dict[str, Any]]:

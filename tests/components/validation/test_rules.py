@@ -1,6 +1,7 @@
 """Expectations on how pictures look, on near copies and on labels."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -242,3 +243,46 @@ def test_a_label_that_is_darker_than_others_breaks_no_rule(
     shortcut = validation.report.tree()["shortcuts"]["labels"][0]
     assert (shortcut["picture_fact"], shortcut["picture_auc"]) == ("brightness", 1.0)
     assert finding(validation, "shortcuts").passed
+
+
+def soft(number: int, label: str, sharpness: float = 0.05) -> dict[str, Any]:
+    return image(number, label, sharpness=sharpness)
+
+
+def test_a_fault_of_most_of_the_set_is_one_finding(params: Params) -> None:
+    rows = [soft(number, "cat" if number % 2 else "dog") for number in range(50)]
+    rows += [image(100 + number, "cow") for number in range(10)]
+    found = finding(checked(rows, rules(params)), "blurry")
+    assert [asdict(fault) for fault in found.shared] == [{"label": None, "files": 50, "of": 60}]
+    assert found.examples == ()
+    assert found.observed == "50 of 60 files fail: most of the data set"
+    assert found.tree()["offenders"] == 50
+
+
+def test_a_fault_of_most_of_a_class_is_one_finding_and_other_files_are_listed(
+    params: Params,
+) -> None:
+    rows = [soft(number, "cat") for number in range(30)]
+    rows += [image(100 + number, "cat") for number in range(5)]
+    rows += [image(200 + number, "dog") for number in range(60)]
+    rows += [soft(300 + number, "dog", 0.1) for number in range(3)]
+    found = finding(checked(rows, rules(params)), "blurry")
+    assert [asdict(fault) for fault in found.shared] == [{"label": "cat", "files": 30, "of": 35}]
+    assert [path for path, _ in found.examples] == [f"dog/{300 + n}.png" for n in range(3)]
+    assert found.observed == "33 of 98 files fail: most of cat"
+
+
+def test_a_shared_fault_that_quarantines_keeps_its_rows(params: Params) -> None:
+    rows = [soft(number, "cat" if number % 2 else "dog") for number in range(50)]
+    rows += [image(100 + number, "cat" if number % 2 else "dog") for number in range(30)]
+    validation = checked(rows, rules(params, blurry={"on_fail": "quarantine"}))
+    found = finding(validation, "blurry")
+    assert found.shared == ()
+    assert len(found.examples) == 20
+    assert validation.report.reasons == {"blurry": 50}
+
+
+def test_a_fault_of_few_files_is_listed_though_they_are_the_whole_set(params: Params) -> None:
+    found = finding(checked([soft(number, "cat") for number in range(20)], rules(params)), "blurry")
+    assert found.shared == ()
+    assert len(found.examples) == 20

@@ -251,6 +251,30 @@ def test_each_failed_expectation_on_pictures_shows_what_was_measured(
         assert f"brightest 1 %: {example['value']:.3f}" in quality
 
 
+def test_a_shared_fault_is_one_line_without_pictures(report: dict) -> None:
+    fault = {"label": None, "files": 4248, "of": 4317}
+    of_a_class = {"label": "cat", "files": 30, "of": 35}
+    shared = {"blurry": [fault], "low_information": [of_a_class]}
+    tree = report | {
+        "expectations": [
+            found | {"passed": False, "offenders": 4248, "examples": [], "shared": shared[name]}
+            if (name := found["name"]) in shared
+            else found
+            for found in report["expectations"]
+        ]
+    }
+    quality = Outline(page(tree, {})).section("quality")
+    assert re.search(r"Blurry warns\s+4,248 of 4,317 files \(98\.4 %\); expected: ", quality)
+    assert re.search(r"Low information warns\s+cat:\s+30 of 35 files \(85\.7 %\)", quality)
+    assert quality.count("Blurry") == quality.count("Low information") == 1
+    assert len(picture_paths(tree)) == len(picture_paths(report))
+
+
+def test_copies_across_given_splits_are_counted(report: dict) -> None:
+    text = Outline(page(report | {"across_splits_count": 8}, {})).section("copies")
+    assert "8 pairs of copies are in different splits" in text
+
+
 def test_classes_are_counted_before_and_after_quarantine(outline: Outline, report: dict) -> None:
     text = outline.section("classes")
     for label, found in report["classes"].items():
