@@ -233,6 +233,19 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: fovea labels")
+def labels() -> None:
+    """Rank all images by how well their label fits, judged by the trained model.
+
+    Run it after `dvc repro`, to find wrong labels that the report of the stage
+    `validate` does not show. It reads every image once and trains nothing again.
+    It writes .fovea/labels/label_scores.csv and .fovea/labels/report.html.
+    """
+    from pipelines.commands.labels import write_ranking
+
+    write_ranking()
+
+
 @app.command(epilog="Example: fovea review")
 def review() -> None:
     """Show the metrics of challenger and champion, and the verdict."""

@@ -33,6 +33,7 @@ COMMANDS = [
     "init",
     "sample",
     "doctor",
+    "labels",
     "review",
     "promote",
     "reject",
