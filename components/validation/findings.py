@@ -114,7 +114,7 @@ def build_finding(rule: Rule, results: Sequence[Any], key: str, table: pd.DataFr
     labels = [fault.label for fault in shared if fault.label is not None]
     listed = offenders[~offenders["label"].isin(labels)]
     if shared:
-        observed += f": most of {name_list(labels) or 'the data set'}"
+        observed += f": most of {_place(labels)}"
         listed = listed if labels else listed.head(0)
     return Finding(
         name=rule.name,
@@ -150,6 +150,12 @@ def _shared_faults(rule: Rule, offenders: pd.DataFrame, table: pd.DataFrame) -> 
     sizes = decoded["label"].value_counts()
     classes = (Shared(str(label), int(files), int(sizes[label])) for label, files in counts.items())
     return tuple(filter(_is_shared, classes))
+
+
+def _place(labels: Sequence[str]) -> str:
+    if not labels:
+        return "the data set"
+    return f"{'class' if len(labels) == 1 else 'classes'} {name_list(labels)}"
 
 
 def _is_shared(fault: Shared) -> bool:

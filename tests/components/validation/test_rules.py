@@ -269,7 +269,7 @@ def test_a_fault_of_most_of_a_class_is_one_finding_and_other_files_are_listed(
     found = finding(checked(rows, rules(params)), "blurry")
     assert [asdict(fault) for fault in found.shared] == [{"label": "cat", "files": 30, "of": 35}]
     assert [path for path, _ in found.examples] == [f"dog/{300 + n}.png" for n in range(3)]
-    assert found.observed == "33 of 98 files fail: most of cat"
+    assert found.observed == "33 of 98 files fail: most of class cat"
 
 
 def test_a_shared_fault_that_quarantines_keeps_its_rows(params: Params) -> None:
