@@ -22,6 +22,12 @@ from pipelines.commands.console import (
 )
 
 CLASSES_SHOWN = 30
+# A second clone has the model, but an empty registry. There `dvc repro` runs nothing.
+NO_VERSION = (
+    "{name} has no challenger; no champion yet, because {address} has no version of it. If your "
+    "team has an MLflow server, set MLFLOW_TRACKING_URI to its address. Otherwise `dvc repro` "
+    "registers the first version, or after `dvc pull`: `dvc repro --force --single-item register`."
+)
 
 
 def show_review(name: str) -> None:
@@ -32,6 +38,9 @@ def show_review(name: str) -> None:
     registry = read_snapshot(name, show_waiting)
     proposed, reigning = registry.challenger, registry.champion
     if proposed is None:
+        if not registry.versions:
+            show_lines(NO_VERSION.format(name=name, address=address()))
+            return
         standing = f"version {reigning.number} is the champion" if reigning else "no champion yet"
         show_lines(
             f"{name} has no challenger; {standing}. `dvc repro` registers the next challenger."
