@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from components.params.section import Byte, Name, Positive, Section, require
 
@@ -61,6 +61,7 @@ def _sixteen_bit_kind(value: Any) -> str:
     return "window" if isinstance(value, dict | Windowed) else "word"
 
 
+SIXTEEN_BIT_WORDS = ("high_byte", "stretch", "refuse")
 SixteenBit = Annotated[
     Annotated[Literal["high_byte", "stretch", "refuse"], Tag("word")]
     | Annotated[Windowed, Tag("window")],
@@ -100,6 +101,14 @@ class Decode(Section):
         description="images with an embedded ICC profile. ignore: keep the colour values; srgb: "
         "convert the colours to sRGB; refuse: refuse the image if its profile is not sRGB"
     )
+
+    @field_validator("sixteen_bit", mode="before")
+    @classmethod
+    def _check_word(cls, value: Any) -> Any:
+        if _sixteen_bit_kind(value) == "word" and value not in SIXTEEN_BIT_WORDS:
+            words = ", ".join(SIXTEEN_BIT_WORDS)
+            raise ValueError(f"be {words} or {{ window: {{ low: 0, high: 4095 }} }}")
+        return value
 
     def saved_sixteen_bit(self) -> str | dict[str, Any]:
         """Return `sixteen_bit` as it is saved with a model, which needs the same rule later.

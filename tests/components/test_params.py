@@ -98,6 +98,25 @@ def test_a_value_of_another_type_is_answered_with_what_to_write(old, new, messag
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("windo", "sixteen_bit should be high_byte, stretch, refuse or { window: { low: 0, high"),
+        ("16", "sixteen_bit should be high_byte, stretch, refuse or { window: { low: 0, high"),
+        ("{ window: { low: 9, high: 9 } }", "sixteen_bit.window: low must be below high"),
+        ("{ window: { low: 9 } }", "sixteen_bit.window.high is missing"),
+        ("{ window: { low: 9, high: 70000 } }", "sixteen_bit.window.high should be less than"),
+    ],
+)
+def test_a_rule_for_16_bits_is_a_word_or_a_window(value, message, tmp_path):
+    text = DIGITS.read_text()
+    assert text.count("sixteen_bit: high_byte") == 1
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("sixteen_bit: high_byte", f"sixteen_bit: {value}"))
+    with pytest.raises(UserError, match=re.escape(f"ingest.decode.{message}")):
+        read_params(path)
+
+
 def values_inside(tree, place=()):
     """Yield the place of every section and value."""
     for key, inner in tree.items():
