@@ -27,7 +27,7 @@ FAULTS = {
     "truncated": "The end of the file is missing, for example after an interrupted upload.",
     "unreadable": "The operating system does not allow Fovea to read the file.",
     "unreadable_name": "The name of the file is not UTF-8; rename the file.",
-    "unsupported_format": "An image in a format that Fovea does not read.",
+    "unsupported_format": "A format that Fovea does not read; the log of ingest says what to do.",
 }
 
 # Name of an expectation on single pictures → the title of its gallery (the pictures that fail the
