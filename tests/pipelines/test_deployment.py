@@ -78,6 +78,11 @@ def flow_runs(state: str) -> list[str]:
     return [run["id"] for run in json.loads(listed or "[]")]
 
 
+def task_runs(state: str) -> list[str]:
+    listed = prefect("task-run", "ls", "--state", state, "--output", "json").stdout
+    return [run["name"] for run in json.loads(listed or "[]")]
+
+
 def test_the_schedule_plans_runs_and_a_cancelled_run_leaves_no_process(deployed: Path) -> None:
     assert until(lambda: flow_runs("SCHEDULED")), "the scheduler plans no run"
     prefect("deployment", "run", "retrain/weekly")
@@ -90,6 +95,7 @@ def test_the_schedule_plans_runs_and_a_cancelled_run_leaves_no_process(deployed:
     until(lambda: not group_lives(group), within_s=20)
     assert time.monotonic() - cancelled < 12  # the command itself takes two of them to start
     assert until(lambda: running in flow_runs("CANCELLED"))
+    assert until(lambda: task_runs("CANCELLED")) == ["train"]
 
 
 def read(path: Path) -> str:

@@ -58,6 +58,17 @@ def test_a_command_that_fails_without_a_sentence_is_quoted_by_its_last_lines() -
         run_python("1 / 0", [])
 
 
+def test_dvc_is_quoted_by_its_own_sentence_only_if_dvc_itself_failed() -> None:
+    missing = "failed to reproduce 'ingest': [Errno 2] No such file or directory: 'data/raw'"
+    with pytest.raises(processes.CommandFailedError) as caught:
+        run_python(f"""import sys; print("ERROR: {missing}"); sys.exit(255)""", [])
+    assert str(caught.value) == f"DVC: {missing}"
+    stage = "failed to reproduce 'train': failed to run: python -m pipelines train, exited with 1"
+    code = f"""import sys; print("MemoryError"); print("ERROR: {stage}"); sys.exit(255)"""
+    with pytest.raises(processes.CommandFailedError, match="MemoryError"):
+        run_python(code, [])
+
+
 def test_the_environment_starts_with_this_interpreter() -> None:
     said: list[str] = []
     command = ["sh", "-c", "command -v python; echo $EXTRA $DO_NOT_TRACK"]
