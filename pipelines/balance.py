@@ -2,6 +2,8 @@
 
 import logging
 
+import pandas as pd
+
 from components.params.balance import Balance
 from components.training_set.balance import counts_table, plan
 from pipelines import artifacts
@@ -23,5 +25,17 @@ def run(balance: Balance) -> None:
     counts = counts_table(balance_plan)
     write_tree(artifacts.PLAN, balance_plan)
     write_table(artifacts.COUNTS, counts)
-    listed = ", ".join(f"{name} {before} → {after}" for name, before, after in counts.to_numpy())
-    log.info(f"strategy {balance.strategy}; images per class → images per epoch: {listed}")
+    log.info(f"strategy {balance.strategy}: {_in_words(counts)}")
+
+
+def _in_words(counts: pd.DataFrame) -> str:
+    """Return in words how many images of each class an epoch uses.
+
+    counts: the table with the columns class, before and after.
+    """
+    before, after = counts["before"], counts["after"]
+    if before.equals(after):
+        sizes = " to ".join(f"{size:,}" for size in sorted({before.min(), before.max()}))
+        return f"an epoch uses all {before.sum():,} images once, {sizes} of each class"
+    listed = ", ".join(f"{name} {old} → {new}" for name, old, new in counts.to_numpy())
+    return f"images of each class → images that an epoch uses: {listed}"

@@ -23,7 +23,7 @@ from components.validation.page.page import page, picture_paths
 from components.validation.page.thumbnails import thumbnail
 from components.validation.validation import Validation
 from components.validation.validation import validate as check
-from components.words import count_text
+from components.words import count_text, number_text
 from pipelines import artifacts
 from pipelines.formats import read_table, write_table, write_text, write_tree
 from pipelines.suspected_labels import suspected_labels
@@ -109,7 +109,7 @@ def _log(validation: Validation) -> None:
     if copies := _copies_text(validation.report.copies):
         log.info(copies)
     accepted, quarantined = len(validation.accepted), len(validation.quarantine)
-    log.info(f"{validation.report.outcome}; {accepted} accepted, {quarantined} quarantined")
+    log.info(f"{count_text(accepted, 'file')} accepted, {number_text(quarantined)} quarantined")
     log.info(f"report: {artifacts.VALIDATION_PAGE}")
 
 

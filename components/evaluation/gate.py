@@ -204,8 +204,18 @@ def _all_floors_hold(rows: Sequence[Comparison]) -> str:
 
 
 def _no_difference(rows: Sequence[Comparison], percent: str) -> str:
-    overall = "; ".join(_figures(row, percent) for row in rows if row.class_name is None)
-    return f"no significant difference from the champion: {overall}"
+    overall = [row for row in rows if row.class_name is None]
+    same = [row for row in overall if _is_zero(row.difference)]
+    figures = [_figures(row, percent) for row in overall if row not in same]
+    if same:
+        values = ", ".join(f"{row.title} {row.challenger.value:.3f}" for row in same)
+        figures.insert(0, f"{values}, exactly as the champion")
+    return f"no significant difference from the champion: {'; '.join(figures)}"
+
+
+def _is_zero(difference: Interval | None) -> bool:
+    """Return True if the difference and its whole interval are 0, as for equal predictions."""
+    return difference is not None and difference.value == difference.low == difference.high == 0
 
 
 def _figures(row: Comparison, percent: str) -> str:

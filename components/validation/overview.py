@@ -14,6 +14,7 @@ import pandas as pd
 # (links between near copies) with the highest similarity; these links are always in report.json.
 LISTED = 100
 MEMBERS = 20  # maximum number of images of one set, and of example files for one fault
+PICTURES = 5  # maximum number of example images of each class
 COMMON = 20  # maximum number of image sizes; the most common sizes are listed
 
 SHARE = np.linspace(0, 1, 21)
@@ -36,6 +37,18 @@ EDGES = {
     "sharpness": np.linspace(0, 2.5, 26),
     "border_share": SHARE,
 }
+
+
+def class_examples(accepted: pd.DataFrame) -> dict[str, Any]:
+    """Return `class_examples`: class → the paths of at most PICTURES accepted images.
+
+    accepted: the accepted rows of the manifest. The images with the smallest image_id are chosen.
+    An image_id is a hash, so neighbours in a folder are not preferred, and most examples stay the
+    same when images are added.
+    """
+    ordered = accepted.sort_values(["image_id", "path"])
+    examples = ordered.groupby("label", sort=True)["path"].apply(lambda path: list(path[:PICTURES]))
+    return {"class_examples": {str(label): paths for label, paths in examples.items()}}
 
 
 def overview(manifest: pd.DataFrame) -> dict[str, Any]:

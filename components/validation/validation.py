@@ -11,7 +11,7 @@ import pandas as pd
 from components.params.validate import Validate
 from components.validation.expectations import check_table, data_docs
 from components.validation.measures import add_measures
-from components.validation.overview import copies, overview, value_counts
+from components.validation.overview import class_examples, copies, overview, value_counts
 from components.validation.quarantine import quarantine_reasons, split_rows
 from components.validation.rules import class_rules, image_rules, shortcut_rule
 from components.validation.shortcuts import find_shortcuts
@@ -70,7 +70,7 @@ def validate(manifest: pd.DataFrame, links: pd.DataFrame, params: Validate) -> V
         reasons=value_counts(quarantine["reason"]),
         slips=label_slips(class_table["label"]),
         shortcuts=shortcuts,
-        figures=overview(manifest),
+        figures=class_examples(accepted) | overview(manifest),
         copies=copies(table, links),
     )
     return Validation(report, accepted, quarantine, data_docs([images, classes, facts]))

@@ -25,7 +25,7 @@ class ValidationReport:
     column `reason` → the number of quarantined rows with this text. slips: sets of labels that are
     spelled alike, from `components.validation.spellings`. shortcuts: how well each label can be
     predicted without looking at what a picture shows, from `components.validation.shortcuts`.
-    figures, copies: the results of the functions `overview` and `copies` in
+    figures, copies: the results of the functions `class_examples`, `overview` and `copies` in
     components.validation.overview.
     """
 

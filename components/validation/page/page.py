@@ -68,6 +68,7 @@ def page(report: Tree, pictures: Mapping[str, Pixels]) -> str:
             for code, examples in report["faults"].items()
         },
         classes=classes(report),
+        class_pictures=class_pictures(report),
         galleries=galleries(report),
         shared=shared_faults(report),
         tables=tables(report),
@@ -92,7 +93,9 @@ def picture_paths(report: Tree) -> list[str]:
         *(copy["members"] for sets in copies(report).values() for copy in sets["rows"]),
         ranking(report["label_errors"]),
     ]
-    return list(dict.fromkeys(picture["path"] for part in lists for picture in part["rows"]))
+    examples = [path for paths in class_pictures(report).values() for path in paths]
+    listed = [picture["path"] for part in lists for picture in part["rows"]]
+    return list(dict.fromkeys([*examples, *listed]))
 
 
 def excerpt(items: Sequence[Any], total: int, most: int) -> dict[str, Any]:
@@ -222,6 +225,14 @@ def classes(report: Tree) -> dict[str, Any]:
         "most": max([1, *(row["before"] for row in rows)]),
         "ratio": rows[0]["after"] / least if least else None,
     }
+
+
+def class_pictures(report: Tree) -> dict[str, list[str]]:
+    """Return label → the paths of its example images, for the classes that the page lists."""
+    listed = classes(report)
+    labels = [row["label"] for row in (*listed["largest"], *listed["smallest"])]
+    examples = report["class_examples"]
+    return {label: examples[label] for label in labels if label in examples}
 
 
 def galleries(report: Tree) -> list[dict[str, Any]]:

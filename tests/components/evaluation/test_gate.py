@@ -69,6 +69,7 @@ def test_equal_models_cannot_be_told_apart(register):
     assert verdict.decision == "hold"
     expected = "no significant difference from the champion: accuracy 0.950"
     assert reasons(verdict).startswith(expected)
+    assert reasons(verdict).endswith(", exactly as the champion")
 
 
 def test_a_few_images_more_are_chance(register):

@@ -442,3 +442,19 @@ def test_the_page_stays_small_however_much_is_found(report: dict) -> None:
     html = page(tree, dict.fromkeys(shown, picture))
     assert len(html) < 5_000_000
     assert "and 89,988 more" in html
+
+
+def test_pictures_of_every_class_come_first(report: dict, html: str, raw: Path) -> None:
+    examples = report["class_examples"]
+    assert {label: len(paths) for label, paths in examples.items()} == {
+        label: min(counts["after"], 5) for label, counts in report["classes"].items()
+    }
+    assert all(path.startswith(f"{label}/") for label, paths in examples.items() for path in paths)
+    first = picture_paths(report)[: sum(map(len, examples.values()))]
+    assert sorted(first) == sorted(path for paths in examples.values() for path in paths)
+    assert html.index('id="pictures"') < html.index('id="classes"')
+
+
+def test_a_report_without_accepted_images_has_no_pictures(report: dict) -> None:
+    outline = Outline(page(report | {"class_examples": {}}, {}))
+    assert outline.section("pictures").endswith("No image is accepted.")
