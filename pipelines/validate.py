@@ -21,6 +21,7 @@ from components.params.validate import Validate
 from components.sources.reading import read_bytes
 from components.validation.page.page import page, picture_paths
 from components.validation.page.thumbnails import thumbnail
+from components.validation.page.wording import OUTCOMES
 from components.validation.validation import Validation
 from components.validation.validation import validate as check
 from components.words import count_text, number_text
@@ -86,8 +87,8 @@ def _difference(manifest: pd.DataFrame) -> dict[str, Any]:
     if previous is None:
         return {
             "notes": [
-                "nothing to compare with: no earlier manifest with different images is both in "
-                "git's history and in DVC's cache"
+                "Nothing to compare with: git's history and DVC's cache have no other version of "
+                "the images."
             ]
         }
     commit, old = previous
@@ -105,7 +106,8 @@ def thumbnails(paths: list[str], params: Decode) -> Iterator[tuple[str, Pixels]]
 def _log(validation: Validation) -> None:
     for finding in validation.report.findings:
         if not finding.passed:
-            log.info(f"{finding.name} failed ({finding.on_fail}): {finding.observed}")
+            consequence = OUTCOMES[finding.on_fail][1]
+            log.info(f"{finding.name}: {finding.rule}; {finding.observed} ({consequence})")
     if copies := _copies_text(validation.report.copies):
         log.info(copies)
     accepted, quarantined = len(validation.accepted), len(validation.quarantine)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,13 +51,20 @@ def test_the_report_is_written_before_the_stage_fails(
 
 
 def test_accepted_and_quarantined_are_all_rows(
-    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params
+    digits_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    params: Params,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     workspace(digits_folder, tmp_path, monkeypatch)
     twin = next((artifacts.RAW / "1").iterdir())
     (artifacts.RAW / "2/twin.png").write_bytes(twin.read_bytes())
     (artifacts.RAW / "2/empty.png").touch()
     run_validate(params)
+    said = capsys.readouterr().out
+    assert "label_conflicts: the same pixels have one label; 2 of" in said
+    assert re.search(r"\d+ files accepted, 3 quarantined\n", said)
     tables = [pd.read_parquet(path) for path in (artifacts.ACCEPTED, artifacts.QUARANTINE)]
     manifest = pd.read_parquet(artifacts.MANIFEST)
     assert sorted(pd.concat(tables)["path"]) == manifest["path"].tolist()
