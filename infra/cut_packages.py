@@ -75,6 +75,7 @@ GROUPS: dict[str, dict[str, str]] = {
 # Package → what Fovea uses it for. Fovea imports these packages, but they are in no group, because
 # they cannot change the files that a stage writes.
 HARMLESS = {
+    "configobj": "reads DVC's config files",
     "mlflow": "records runs, in a store that is not an out of a stage",
     "packaging": "compares versions",
     "platformdirs": "finds the folders of caches and config files",

@@ -8,7 +8,6 @@ For example, if DVC's cache is /big/cache, the link `cat/1.png` → /big/cache/f
 read. The links → /etc/passwd and → /copy/of/.dvc/cache/files/md5/0a/4f… are not read.
 """
 
-import configparser
 import os
 import re
 from collections.abc import Iterator
@@ -41,18 +40,17 @@ def cache_folder(root: Path = Path()) -> Path:
     a folder is used. A file that cannot be read is skipped.
     The command `dvc cache dir` prints the same folder, but takes half a second.
     """
+    from configobj import ConfigObj, ConfigObjError  # DVC reads its config files with it.
+
     folder = root / ".dvc/cache"
     for file in _config_files(root):
-        config = configparser.ConfigParser(
-            interpolation=None, strict=False, inline_comment_prefixes=("#",)
-        )
         try:
-            lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
-            config.read_string("\n".join(lines))
-        except (OSError, UnicodeError, configparser.Error):
+            config = ConfigObj(file.read_text(encoding="utf-8").splitlines(), interpolation=False)
+        except (OSError, UnicodeError, ConfigObjError):
             continue
-        value = config.get("cache", "dir", fallback="").strip("\"'")
-        if value:
+        section = config.get("cache")
+        value = section.get("dir") if isinstance(section, dict) else None
+        if isinstance(value, str) and value:
             folder = file.parent / Path(value).expanduser()
     return folder
 

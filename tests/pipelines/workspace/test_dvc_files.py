@@ -113,8 +113,9 @@ def test_the_cache_is_where_dvc_says_it_is(
         places.append(cache_folder())
         assert places[-1].resolve() == cache_dir_of_dvc(), options
     assert len(set(places)) == 5
-    dvc("config", "--local", "cache.dir", str(tmp_path / "far"))
-    assert cache_folder() == cache_dir_of_dvc() == tmp_path / "far"
+    for far in (tmp_path / "far", tmp_path / "we?ird %41 #1 'quoted\""):
+        dvc("config", "--local", "cache.dir", str(far))
+        assert cache_folder() == cache_dir_of_dvc() == far
 
 
 def test_a_config_with_comments_quotes_remotes_and_home_is_read_as_dvc_reads_it(
