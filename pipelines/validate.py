@@ -121,6 +121,7 @@ def _copies_text(copies: Mapping[str, Any]) -> str:
     if not exact + near:
         return ""
     across = copies["across_splits_count"]
-    where = f"; {count_text(across, 'pair')} across the given splits" if across else ""
+    sets = count_text(across, "set of copies is", "sets of copies are")
+    where = f"; {sets} in several of the given splits" if across else ""
     pairs = count_text(near, "pair of near copies", "pairs of near copies")
     return f"{count_text(exact, 'exact copy', 'exact copies')}, {pairs}{where}"

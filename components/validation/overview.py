@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.validation.measures import ENDS
+
 # The maximum number of sets of copies of one kind in report.json. Also the number of near links
 # (links between near copies) with the highest similarity; these links are always in report.json.
 LISTED = 100
@@ -88,7 +90,7 @@ def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
     near_conflicts: the sets of near copies that have several labels.
 
     exact_copy_count is the number of files with the same pixels as an earlier file.
-    across_splits_count is the number of links between two files with different given splits.
+    across_splits_count is the number of sets of linked copies that are in several given splits.
 
     The list near_links has the links between near copies, but not all of them. A link is listed if
     it is among the LISTED links with the highest similarity, or if each of its two images is listed
@@ -122,8 +124,10 @@ def copies(table: pd.DataFrame, links: pd.DataFrame) -> dict[str, Any]:
 
 def _across_splits(table: pd.DataFrame, links: pd.DataFrame) -> int:
     splits = table.drop_duplicates("path").set_index("path")["given_split"]
-    first, second = links["path"].map(splits), links["other"].map(splits)
-    return int((first.notna() & second.notna() & (first != second)).sum())
+    ends = [links[[end, "cluster"]].set_axis(["path", "cluster"], axis=1) for end in ENDS]
+    members = pd.concat(ends)
+    given = members["path"].map(splits).groupby(members["cluster"]).nunique()
+    return int((given > 1).sum())
 
 
 def value_counts(values: pd.Series, also: Iterable[str] = ()) -> dict[str, int]:

@@ -121,7 +121,7 @@ def test_copies_are_said_on_the_console(
     params: Params,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Three copies of one picture, one of them in the other split: two links, one across."""
+    """Three files have the same pixels, and one of them is in the other split."""
     for split, labels in (("train", "0123"), ("test", "0123")):
         for label in labels:
             folder = tmp_path / "data/raw" / split / label
@@ -134,8 +134,9 @@ def test_copies_are_said_on_the_console(
     shutil.copy(first, tmp_path / "data/raw/test/1/copy.png")
     monkeypatch.chdir(tmp_path)
     run_validate(params)
-    assert "2 exact copies, 0 pairs of near copies; 1 pair across the given splits" in (
-        "".join(capfd.readouterr())
+    assert (
+        "2 exact copies, 0 pairs of near copies; 1 set of copies is in several of the given splits"
+        in "".join(capfd.readouterr())
     )
     report = read_tree(artifacts.VALIDATION_REPORT)
     assert (report["exact_copy_count"], report["across_splits_count"]) == (2, 1)

@@ -272,7 +272,7 @@ def test_a_shared_fault_is_one_line_without_pictures(report: dict) -> None:
 
 def test_copies_across_given_splits_are_counted(report: dict) -> None:
     text = Outline(page(report | {"across_splits_count": 8}, {})).section("copies")
-    assert "8 pairs of copies are in different splits" in text
+    assert "8 sets of copies are in several of the given splits" in text
 
 
 def test_classes_are_counted_before_and_after_quarantine(outline: Outline, report: dict) -> None:
