@@ -156,7 +156,7 @@ def test_surplus_copies_can_be_taken_out_and_one_of_each_is_left(
     rows: list[dict[str, Any]], params: Params
 ) -> None:
     # The first two copies of dog 100 go for reasons of their own; the third must then be left.
-    others = [{"format": "gif"}, {"label": "", "path": "root.png"}, {}, {}]
+    others = [{"format": "heic"}, {"label": "", "path": "root.png"}, {}, {}]
     dogs = [
         image(100 + number, **{"label": "dog"} | facts, pixels_id="d" * 64)
         for number, facts in enumerate(others)
