@@ -36,6 +36,10 @@ GIB = 2**30
 COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 # The tag `git.commit` has one of these values if there is no repository or no commit.
 NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")
+NO_IMAGES = (
+    "run `fovea sample digits` (example images), `fovea data add` (your own images) or `dvc pull` "
+    "(images that DVC tracks)"
+)
 MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "databricks")
 
 
@@ -96,7 +100,12 @@ def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:
         return Check(name, "fail", str(error))
     except Exception as error:
         finding = f"this check failed: {type(error).__name__}: {error}"
-        return Check(name, "warn", finding, "read this error; the other checks are complete")
+        return Check(
+            name,
+            "warn",
+            finding,
+            "read this error for the reason; it did not stop the other checks",
+        )
 
 
 def _packages(root: Path) -> Check:
@@ -130,7 +139,9 @@ def _git(root: Path) -> Check:
 
     tags = lineage(root)
     commit, dirty = tags["git.commit"], tags.get("git.dirty", "no")
-    advice = "runs work, but their tag git.dirty names the uncommitted files"
+    advice = (
+        "you can start a run without a commit; its tag git.dirty then names the uncommitted files"
+    )
     if commit.startswith("none") and commit not in NO_COMMIT:
         advice = (
             "fix the error that `git status` prints; until then, runs have no commit in their tags"
@@ -158,7 +169,7 @@ def _data(root: Path) -> Check:
     try:
         per_class = _images_per_class(root, params)
     except UserError as error:
-        return Check("data", "fail", str(error), "fovea sample digits, fovea data add, or dvc pull")
+        return Check("data", "fail", str(error), NO_IMAGES)
     finding = f"{per_class.total():,} images in {len(per_class)} classes"
     if odd := sorted(str(path) for path in raw.rglob("*") if not is_utf8(path.name)):
         names = count_text(len(odd), "name that is", "names that are")
@@ -257,7 +268,7 @@ def _disk(root: Path) -> Check:
     finding = f"{size_text(free)} free, about {size_text(need)} needed for {images:,} images"
     if free > need + GIB:
         return Check("disk", "ok", finding)
-    advice = "free space (`dvc gc --workspace` removes old results), or make prepare.size smaller"
+    advice = "delete files (`dvc gc --workspace` removes old results), or make prepare.size smaller"
     return Check("disk", "fail" if free < need else "warn", finding, advice)
 
 

@@ -33,8 +33,8 @@ POLL_S = 0.2
 def serve(port: int) -> None:
     """Serve MLflow's page on 127.0.0.1 until Ctrl-C or SIGTERM.
 
-    If MLFLOW_TRACKING_URI does not name an sqlite file, no page is served, and only the address of
-    MLflow is printed.
+    If MLFLOW_TRACKING_URI is the address of a server, no page is served, and only this address is
+    printed. If the variable is unset, the page of ./mlflow.db is served.
 
     port: the first port to try; if this port is in use, the next ports are tried. Raises
     UserError if no port is free, if the page does not start, or if the server ends by itself.
@@ -109,7 +109,10 @@ def _free_port(first: int) -> int:
             except OSError:
                 continue
             return port
-    raise UserError(f"no port is free; choose another port with --port. Received: {first}")
+    raise UserError(
+        f"all {PORTS_TRIED} ports that were tried are in use; choose another first port with "
+        f"--port. Received: {first}"
+    )
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
