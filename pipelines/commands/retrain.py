@@ -14,6 +14,7 @@ from typing import Literal
 from components.errors import UserError
 from components.params.reader import read_params
 from pipelines.workspace.addresses import check_servers
+from pipelines.workspace.environment import check_prefect_home
 from pipelines.workspace.foreground import end_with_parent, run_apart
 from pipelines.workspace.params_text import PARAMS
 
@@ -49,13 +50,14 @@ def start_apart(options: Options) -> int:
     """Run the same command line in a new session; return the exit status, 130 if interrupted.
 
     Raises UserError, before the flow starts, if two options contradict each other, if an option
-    needs `--from`, if params.yaml has a mistake, or if a server of the environment variables does
-    not answer.
+    needs `--from`, if params.yaml has a mistake, if a server of the environment variables does not
+    answer, or if Prefect cannot write its database.
     """
     options.check()
-    # The flow checks both too, but Prefect needs many seconds to start.
+    # The flow checks the next two as well, but Prefect needs many seconds to start.
     read_params(PARAMS)
     check_servers(os.environ)
+    check_prefect_home()
     again = [sys.executable, "-m", "pipelines.commands.fovea", *sys.argv[1:], "--apart"]
     status = run_apart(again)
     if status == INTERRUPTED:

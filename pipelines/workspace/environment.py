@@ -8,6 +8,9 @@ names this machine, if the variables name a proxy.
 import logging
 import os
 from collections.abc import Mapping
+from pathlib import Path
+
+from components.errors import UserError
 
 QUIET = {
     "DO_NOT_TRACK": "1",  # Prefect's client and MLflow read this variable.
@@ -59,3 +62,22 @@ def direct_loopback(environment: Mapping[str, str]) -> dict[str, str]:
     if "*" not in hosts:
         hosts += [host for host in LOOPBACK if host not in hosts]
     return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))
+
+
+def check_prefect_home() -> None:
+    """Raise UserError if Prefect would start a temporary server and cannot write its database.
+
+    Without this check, Prefect waits for its server for a minute and then raises an error without
+    the reason. The usual cause is a home folder that is read-only, as in many containers.
+    """
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    profiles = home / "profiles.toml"  # it may name the address of a server
+    named = profiles.is_file() and "PREFECT_API_URL" in profiles.read_text(encoding="utf-8")
+    if os.environ.get("PREFECT_API_URL") or named:
+        return
+    existing = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise UserError(
+            "Prefect cannot write its database; set PREFECT_HOME to a folder that you can write, "
+            f"or PREFECT_API_URL to a server. Received: {home}"
+        )
