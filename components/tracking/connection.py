@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from components.deadline import call_within
@@ -36,6 +36,8 @@ SETTINGS = {
     # MLflow's defaults show a progress bar for each file and a log line for each database table.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # With a server, MLflow would print two lines with emojis at the end of each run.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -61,10 +63,7 @@ def connect() -> None:
 
 def client() -> "MlflowClient":
     """Return MLflow's client for `tracking_uri()`, without the check that `connect` makes."""
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import mlflow
-
+    mlflow = _import_mlflow()
     # set_tracking_uri also writes the address to MLFLOW_TRACKING_URI. If the user has not set this
     # variable, the variable is removed again, because the default address depends on the current
     # folder. If the variable stayed and the current folder changed, the address of the old folder
@@ -77,7 +76,8 @@ def client() -> "MlflowClient":
         if not by_user:
             os.environ.pop(VARIABLE, None)
     # The lock is released before this call, since the call may wait for a slow database.
-    return mlflow.MlflowClient(uri)
+    made: MlflowClient = mlflow.MlflowClient(uri)
+    return made
 
 
 def tracking_uri() -> str:
@@ -128,8 +128,7 @@ def experiment_id() -> str:
     """
     file = sqlite_file()
     if file is None:
-        import mlflow  # noqa: F401 (The slow import is done before the time limit starts.)
-
+        _import_mlflow()  # The import is slow, so it is done before the time limit starts.
         try:
             return call_within(REMOTE_LIMIT_S, _experiment_id)
         except TimeoutError as error:
@@ -140,6 +139,15 @@ def experiment_id() -> str:
 
 def _needs_quoting(path: Path) -> bool:
     return quote(str(path)) != str(path)
+
+
+def _import_mlflow() -> Any:
+    """Import and return the package mlflow, which reads some of SETTINGS when it is imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    return mlflow
 
 
 def _address_by_user() -> str | None:

@@ -292,8 +292,11 @@ def server(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     process.wait(timeout=20)
 
 
-def test_a_server_is_as_good_as_a_file(server: str, registered: Register) -> None:
+def test_a_server_is_as_good_as_a_file(
+    server: str, registered: Register, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert (registered(b"one"), registered(b"two"), registered(b"one")) == (1, 2, 1)
+    assert capsys.readouterr().out == ""
     promote("digits", "1", "first", "Ann")
     promote("digits", "2", "second", "Ann")
     start = time.monotonic()
