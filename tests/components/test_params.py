@@ -101,7 +101,7 @@ def test_a_value_of_another_type_is_answered_with_what_to_write(old, new, messag
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("windo", "sixteen_bit should be high_byte, stretch, refuse or { window: { low: 0, high"),
+        ("view", "sixteen_bit should be high_byte, stretch, refuse or { window: { low: 0, high"),
         ("16", "sixteen_bit should be high_byte, stretch, refuse or { window: { low: 0, high"),
         ("{ window: { low: 9, high: 9 } }", "sixteen_bit.window: low must be below high"),
         ("{ window: { low: 9 } }", "sixteen_bit.window.high is missing"),
