@@ -327,5 +327,9 @@ def test_a_driver_without_a_usable_gpu_is_a_warning(
     monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     check = check_of("gpu")
+    assert (check.status, check.advice) == ("warn", "unset CUDA_VISIBLE_DEVICES")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(doctor, "COUNT_GPUS", "print(0)")
+    check = check_of("gpu")
     assert check.status == "warn"
     assert "fovea[gpu]" in check.advice
