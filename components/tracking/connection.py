@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from components.deadline import call_within
 from components.errors import UserError, one_line
@@ -98,12 +98,16 @@ def address() -> str:
     is unset, the result is the relative address of mlflow.db.
     """
     by_user = _address_by_user()
-    if not by_user:
-        return f"{SQLITE}{DEFAULT_STORE}"
-    parts = urlsplit(by_user)
-    if "@" not in parts.netloc:
-        return by_user
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return without_password(by_user) if by_user else f"{SQLITE}{DEFAULT_STORE}"
+
+
+def without_password(url: str) -> str:
+    """Return an address without user name and password.
+
+    >>> without_password("http://ann:secret@10.0.0.1:4200/api")
+    'http://10.0.0.1:4200/api'
+    """
+    return re.sub(r"^([\w+.-]*:)?//[^/\s]*@", r"\1//", url)
 
 
 def is_remote() -> bool:

@@ -171,11 +171,12 @@ def _data(root: Path) -> Check:
     except UserError as error:
         return Check("data", "fail", str(error), NO_IMAGES)
     finding = f"{per_class.total():,} images in {len(per_class)} classes"
-    if odd := sorted(str(path) for path in raw.rglob("*") if not is_utf8(path.name)):
+    inside = list(raw.rglob("*"))
+    if odd := sorted(str(path) for path in inside if not is_utf8(path.name)):
         names = count_text(len(odd), "name that is", "names that are")
         finding = f"{finding}, and {names} not UTF-8, such as {printable(odd[0])}"
         return Check("data", "fail", finding, "rename these files and folders; DVC cannot add them")
-    if links := [path for path in raw.rglob("*") if path.is_symlink() and not linked_object(path)]:
+    if links := [path for path in inside if path.is_symlink() and not linked_object(path)]:
         first = links[0].relative_to(root)
         more = f"{len(links)} links such as {first} that do not lead into DVC's cache"
         advice = (

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from components.deadline import call_within
 from components.errors import UserError, one_line
-from pipelines.workspace.addresses import LIMIT_S, check_server, without_password
-from pipelines.workspace.environment import PROXIES
+from components.tracking.connection import without_password
+from pipelines.workspace.addresses import LIMIT_S, check_server
+from pipelines.workspace.environment import PROXIES, can_write
 
 # Environment variable → the folder that is used if the variable is not set.
 FOLDERS = {"PREFECT_HOME": Path("~/.prefect"), "KERAS_HOME": Path("~/.keras")}
@@ -50,8 +51,7 @@ def other_variables(environment: Mapping[str, str] = os.environ) -> str:
 
 def _check_folder(variable: str, folder: Path) -> None:
     """Raise UserError if the folder is not writable, or if it is missing and cannot be created."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    if not can_write(folder):
         raise UserError(
             f"{variable} must name a folder in which you may write; set it to another folder, or "
             f"correct the rights. Received: {folder}"

@@ -1,12 +1,12 @@
 """The address of a server → a UserError within some seconds if no server answers there."""
 
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 
 from components.deadline import call_within
 from components.errors import UserError, one_line
+from components.tracking.connection import without_password
 
 # A command must say within 15 s that a server does not answer. The rest of this time is for the
 # start of Python and for the imports of a command.
@@ -47,15 +47,6 @@ def check_server(variable: str, url: str) -> None:
             f"{name} does not answer ({reason}); start it, correct {variable}, or unset "
             f"{variable} to use {instead}. Received: {without_password(url)}"
         ) from None
-
-
-def without_password(url: str) -> str:
-    """Return an address without user name and password.
-
-    >>> without_password("http://ann:secret@10.0.0.1:4200/api")
-    'http://10.0.0.1:4200/api'
-    """
-    return re.sub(r"//[^/\s]*@", "//", url)
 
 
 def _ask(url: str) -> None:

@@ -146,9 +146,7 @@ def _in_order(stages: Sequence[str], before: Mapping[str, frozenset[str]]) -> It
     def visit(step: str) -> Iterator[str]:
         if step not in seen:
             seen.add(step)
-            for earlier in sorted(
-                before.get(step, ()), key=lambda name: (positions.get(name, -1), name)
-            ):
+            for earlier in sorted(before.get(step, ()), key=position):
                 yield from visit(earlier)
             yield step
 

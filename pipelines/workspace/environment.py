@@ -75,9 +75,14 @@ def check_prefect_home() -> None:
     named = profiles.is_file() and "PREFECT_API_URL" in profiles.read_text(encoding="utf-8")
     if os.environ.get("PREFECT_API_URL") or named:
         return
-    existing = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+    if not can_write(home):
         raise UserError(
             "Prefect cannot write its database; set PREFECT_HOME to a folder that you can write, "
             f"or PREFECT_API_URL to a server. Received: {home}"
         )
+
+
+def can_write(folder: Path) -> bool:
+    """Return whether files can be written into a folder; a missing folder must be creatable."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
