@@ -39,7 +39,10 @@ def test_wrong_labels_come_first_and_no_file_of_a_stage_changes(
     tiny_backbone: None,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    from keras.utils import set_random_seed
+
     digits = [str(digit) for digit in range(10)]
+    set_random_seed(1)
     classifier = build_classifier(params.model, digits, params.prepare.size, params.prepare.resize)
     write_classifier(artifacts.MODEL, classifier)
     before = sums(Path("data"))
