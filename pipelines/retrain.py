@@ -65,10 +65,6 @@ DVC = (*processes.DVC, "--wait-for-lock")
 # `dvc remote default` prints this text if no default remote is set. The exit status does not show
 # the reason, because it is also 1 after other errors.
 NO_REMOTE = "No default remote set"
-# DVC prints this text and fails if it needs a file that another DVC process uses. The option
-# `--wait-for-lock` does not help in this case.
-BUSY = "is being blocked by"
-BUSY_TRIES = 5
 # Only `dvc pull` and `dvc push` are repeated, because the network may work again later. A failed
 # stage would fail again.
 NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
@@ -317,23 +313,14 @@ def _dvc(*arguments: str, lock: int) -> bool:
 
     lock: the file descriptor of the workspace's lock. DVC inherits the descriptor, so the workspace
     stays locked until DVC ends.
-    A `dvc repro` that a user starts in a terminal does not take this lock. So this function waits
-    until no such `dvc repro` runs, and then starts DVC. If a user starts `dvc repro` between these
-    two steps, DVC fails and prints the text BUSY. Then this function waits again. It starts DVC at
-    most BUSY_TRIES times. Raises CommandFailedError if DVC fails for another reason, or if the last
-    try fails.
+    Raises CommandFailedError if DVC fails, see `locks.when_dvc_is_free`.
     """
     environment = processes.stage_environment({"FOVEA_FLOW_RUN_ID": str(flow_run.id)})
-    for last in [False] * (BUSY_TRIES - 1) + [True]:
-        locks.wait_for_dvc(Path())
-        try:
-            last_line = processes.run([*DVC, *arguments], environment, keep_open=[lock])
-            return last_line != UP_TO_DATE
-        except processes.CommandFailedError as error:
-            if last or BUSY not in str(error):
-                raise
-            log.info("another DVC process uses the same files; waiting until it ends")
-    raise AssertionError("the last try returns or raises")
+    command = [*DVC, *arguments]
+    last_line = locks.when_dvc_is_free(
+        Path(), lambda: processes.run(command, environment, keep_open=[lock])
+    )
+    return last_line != UP_TO_DATE
 
 
 def _start_from_champion(commits: bool) -> None:

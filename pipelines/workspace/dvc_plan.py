@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from components.errors import UserError, one_line
-from pipelines.workspace import dvc_files
+from pipelines.workspace import dvc_files, locks
 from pipelines.workspace.processes import DVC, CommandFailedError, capture
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ class Plan:
 def plan(stages: Sequence[str]) -> Plan:
     """Ask DVC which stages have changed, and what they read from each other.
 
-    stages: the names of the stages in dvc.yaml. No DVC process may run a stage meanwhile.
+    stages: the names of the stages in dvc.yaml. If another DVC process runs a stage, this function
+    waits until it ends.
     Raises CommandFailedError with DVC's reason if DVC fails. For example, dvc.yaml is not valid.
     """
     with ThreadPoolExecutor() as threads:  # Each of the two processes needs a second to start.
@@ -99,11 +100,15 @@ def recorded_outs(step: str) -> object:
 
 def _dvc(*arguments: str) -> str:
     """Run DVC and return what it prints. Raises CommandFailedError with DVC's reason."""
-    done: subprocess.CompletedProcess[str] = capture(*DVC, "--wait-for-lock", *arguments)
-    if done.returncode:
-        reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
-        raise CommandFailedError(f"`dvc {arguments[0]}` fails: {reason}")
-    return done.stdout
+
+    def run_dvc() -> str:
+        done: subprocess.CompletedProcess[str] = capture(*DVC, "--wait-for-lock", *arguments)
+        if done.returncode:
+            reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
+            raise CommandFailedError(f"`dvc {arguments[0]}` fails: {reason}")
+        return done.stdout
+
+    return locks.when_dvc_is_free(Path(), run_dvc)
 
 
 def _step(name: str) -> str:

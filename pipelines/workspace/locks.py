@@ -20,13 +20,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from components.files import is_alive
+from pipelines.workspace.processes import CommandFailedError
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 LOCK = Path(".fovea/workspace.lock")
 DVC_LOCKS = Path(".dvc/tmp")
@@ -34,6 +36,10 @@ POLL_S = 0.5
 # psutil's start time of a process can be wrong by this many seconds. The kernel counts the start
 # time from the boot of the machine, and gives the boot time in whole seconds.
 CLOCK_S = 2.0
+# DVC prints this text and fails if it needs a file that another DVC process uses. The option
+# `--wait-for-lock` does not help in this case.
+BUSY = "is being blocked by"
+BUSY_TRIES = 5
 REMIND_S = 300.0
 
 
@@ -90,6 +96,27 @@ def wait_for_dvc(root: Path, say: Callable[[str], None] = log.info) -> None:
     say: a function that is called with a message that names the DVC process.
     """
     _wait(lambda: dvc_holder(root), say)
+
+
+def when_dvc_is_free(root: Path, run_dvc: Callable[[], Result]) -> Result:
+    """Run DVC as soon as no other DVC process runs a stage, and return what `run_dvc` returns.
+
+    A `dvc repro` that a user starts in a terminal does not take the workspace's lock. So this
+    function waits until no such `dvc repro` runs, and then calls `run_dvc`. If a user starts
+    `dvc repro` between these two steps, DVC fails and prints the text BUSY. Then this function
+    waits again. It calls `run_dvc` at most BUSY_TRIES times.
+    run_dvc: a function that runs DVC and raises CommandFailedError, with DVC's text, if DVC fails.
+    Raises CommandFailedError if DVC fails for another reason, or if the last try fails.
+    """
+    for last in [False] * (BUSY_TRIES - 1) + [True]:
+        wait_for_dvc(root)
+        try:
+            return run_dvc()
+        except CommandFailedError as error:
+            if last or BUSY not in str(error):
+                raise
+            log.info("another DVC process uses the same files; waiting until it ends")
+    raise AssertionError("the last try returns or raises")
 
 
 def dvc_holder(root: Path) -> str | None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from pipelines.workspace import locks
+from pipelines.workspace.processes import CommandFailedError
 
 HOLD = """
 import sys, time
@@ -201,3 +202,21 @@ def write_rwlock(root: Path, content: str) -> Path:
 def test_the_lock_is_not_inherited_by_chance(tmp_path: Path) -> None:
     with locks.hold(tmp_path, "a run", print) as lock:
         assert not os.get_inheritable(lock)
+
+
+def test_a_busy_dvc_is_tried_again_and_another_failure_is_not(tmp_path: Path) -> None:
+    answers = ["'a' is busy, it is being blocked by:", "'b' is busy, it is being blocked by:", ""]
+
+    def run_dvc() -> str:
+        if answer := answers.pop(0):
+            raise CommandFailedError(answer)
+        return "done"
+
+    assert locks.when_dvc_is_free(tmp_path, run_dvc) == "done"
+    answers[:] = ["dvc.yaml is not valid", ""]
+    with pytest.raises(CommandFailedError, match="not valid"):
+        locks.when_dvc_is_free(tmp_path, run_dvc)
+    answers[:] = ["it is being blocked by:"] * (locks.BUSY_TRIES + 1)
+    with pytest.raises(CommandFailedError, match="blocked"):
+        locks.when_dvc_is_free(tmp_path, run_dvc)
+    assert len(answers) == 1
