@@ -48,6 +48,7 @@ from pipelines.workspace.environment import quiet_vendors
 from pipelines.workspace.git import GitError, git
 from pipelines.workspace.messages import LOGGERS
 from pipelines.workspace.params_text import PARAMS
+from pipelines.workspace.remote import ask_remote, default_remote
 from pipelines.workspace.starting_weights import write_champion
 
 # `__name__` is not used here, because Prefect may load this file as a module with another name.
@@ -62,9 +63,6 @@ RESULTS = (Path("dvc.lock"), Path("data/raw.dvc"))
 # With `--wait-for-lock`, DVC waits if another DVC process holds DVC's lock. Without this option,
 # DVC would fail after 3 s.
 DVC = (*processes.DVC, "--wait-for-lock")
-# `dvc remote default` prints this text if no default remote is set. The exit status does not show
-# the reason, because it is also 1 after other errors.
-NO_REMOTE = "No default remote set"
 # Only `dvc pull` and `dvc push` are repeated, because the network may work again later. A failed
 # stage would fail again.
 NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
@@ -121,7 +119,7 @@ def retrain(
         with locks.hold(Path(), f"flow run {flow_run.name}") as lock:
             # The next two statements run before the stages, so that an error is reported now and
             # not after hours of training.
-            connected = (pull or push) and has_remote(lock)
+            connected = (pull or push) and has_remote()
             commits = commit and start_from is not None and prepare_commits(PARAMS, branch)
             if pull and connected:
                 _run(transfer, "pull", lock)
@@ -209,22 +207,19 @@ def check_prefect() -> None:
     check_server("PREFECT_API_URL", PREFECT_API_URL.value() or "")
 
 
-def has_remote(lock: int) -> bool:
+def has_remote() -> bool:
     """Return whether a default DVC remote is set. If no default remote is set, log a warning.
 
-    lock: the file descriptor of the workspace's lock.
-    Raises CommandFailedError if DVC fails for another reason than a missing default remote.
+    Raises UserError within 15 s if a default remote is set, but cannot be used.
     """
-    try:
-        _dvc("remote", "default", lock=lock)
-    except processes.CommandFailedError as error:
-        if NO_REMOTE not in str(error):
-            raise
+    name = default_remote()
+    if not name:
         log.warning(
             "pull and push are skipped, because no default DVC remote is set; "
             "`dvc remote add --default NAME URL` sets one"
         )
         return False
+    ask_remote(name)
     return True
 
 

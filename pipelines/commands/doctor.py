@@ -29,6 +29,7 @@ from pipelines.commands.variables import DEVICES, other_variables, prefect_serve
 from pipelines.installed import differences, expected_versions
 from pipelines.workspace import locks
 from pipelines.workspace.processes import DVC, capture
+from pipelines.workspace.remote import ask_remote, default_remote
 
 Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
@@ -74,6 +75,7 @@ def examine(root: Path = Path()) -> Iterator[Check]:
         "data": _data,
         "16 bits": _sixteen_bit,
         "dvc": _dvc,
+        "remote": _remote,
         "disk": _disk,
         "locks": _locks,
         "mlflow": _mlflow,
@@ -234,6 +236,23 @@ def _dvc(root: Path) -> Check:
     if stages:
         return Check("dvc", "ok", f"`dvc repro` will run {', '.join(stages)}")
     return Check("dvc", "ok", "every stage is up to date")
+
+
+def _remote(root: Path) -> Check:
+    """Check that DVC's default remote answers, if one is set."""
+    if not (root / ".dvc").is_dir():
+        return Check("remote", "warn", "not checked, because there is no .dvc folder; see dvc")
+    name = default_remote(root)
+    if not name:
+        return Check("remote", "ok", "no default DVC remote is set, so `dvc push` needs a name")
+    if ask_remote(name, root):
+        return Check("remote", "ok", f"{name} answers")
+    finding = f"the folder of the DVC remote {name} does not exist"
+    advice = (
+        "if it should exist, mount its disk, or correct the address with `dvc remote modify "
+        f"{name} url URL`; `dvc push` creates a new folder"
+    )
+    return Check("remote", "warn", finding, advice)
 
 
 def _dvc_status(root: Path, *targets: str) -> dict[str, Any]:

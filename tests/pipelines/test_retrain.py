@@ -222,6 +222,18 @@ def test_a_remote_that_cannot_be_asked_for_is_no_missing_remote(workspace_of: Ma
 
 
 @pytest.mark.usefixtures("prefect_api")
+def test_a_remote_that_cannot_be_used_is_one_sentence_before_any_stage(workspace_of: Make) -> None:
+    root = workspace_of(THREE)
+    add = ["remote", "add", "-q", "--default", "store", "http://127.0.0.1:9/store"]
+    subprocess.run([sys.executable, "-m", "dvc", *add], check=True)
+    started = time.monotonic()
+    state = run_flow(push=True)
+    assert time.monotonic() - started < 15
+    assert state.message.startswith("the DVC remote cannot be used (")
+    assert not (root / "a").exists()
+
+
+@pytest.mark.usefixtures("prefect_api")
 def test_push_fills_the_remote_and_pull_restores_from_it(
     workspace_of: Make, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

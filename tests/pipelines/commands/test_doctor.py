@@ -286,6 +286,20 @@ def test_the_doctor_looks_at_every_variable_in_the_table_of_infra() -> None:
     assert {*FOLDERS, *SERVERS, DEVICES, "MLFLOW_EXPERIMENT_NAME", *proxies, "NO_PROXY"} == named
 
 
+@pytest.mark.parametrize(
+    ("url", "status", "sentence"),
+    [
+        ("/dev/null/backup", "fail", "the DVC remote cannot be used"),
+        ("{here}/missing", "warn", "the folder of the DVC remote backup does not exist"),
+        ("{here}/data", "ok", "backup answers"),
+    ],
+)
+def test_the_dvc_remote_is_asked(patient: Path, url: str, status: str, sentence: str) -> None:
+    dvc("remote", "add", "--default", "backup", url.format(here=patient))
+    check = check_of("remote")
+    assert (check.status, sentence in check.finding) == (status, True), check
+
+
 def test_weights_that_are_not_there_are_named(patient: Path) -> None:
     text = (patient / "params.yaml").read_text()
     (patient / "params.yaml").write_text(

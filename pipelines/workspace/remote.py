@@ -1,0 +1,80 @@
+"""DVC's default remote → whether `dvc pull` and `dvc push` can use it, or a UserError within 15 s.
+
+DVC itself asks the remote, because only DVC knows how to reach each kind of remote.
+"""
+
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from components.errors import UserError, one_line
+from pipelines.workspace.processes import DVC, capture
+
+# A remote must answer within this time. DVC's own limits are minutes. The rest of the 15 s is for
+# the start of DVC.
+LIMIT_S = 10.0
+# `dvc remote default` prints this text if no default remote is set. The exit status does not show
+# the reason, because it is also 1 after other errors.
+NO_REMOTE = "No default remote set"
+# What DVC prints if the library for this kind of remote, such as S3, is not installed.
+NEEDS_PACKAGE = re.compile(r"requires 'dvc-(\w+)' to be installed")
+NOT_THERE = "does not exist: "
+# For a remote with http, DVC also prints NOT_THERE if no server answers, and if the server has no
+# page for the folder itself. Then its files can still be read.
+HTTP_NOT_THERE = re.compile(NOT_THERE + "https?://")
+NO_SERVER = "Cannot connect to host"
+
+
+def default_remote(root: Path = Path()) -> str:
+    """Return the name of the default remote of the repository at `root`; empty if none is set.
+
+    Raises UserError if DVC fails, for example because its config file is not valid.
+    """
+    done = capture(*DVC, "remote", "default", root=root)
+    if done.returncode == 0:
+        return done.stdout.strip()
+    if NO_REMOTE in done.stdout + done.stderr:
+        return ""
+    raise UserError(f"`dvc remote default` fails: {_reason(done.stderr)}")
+
+
+def ask_remote(name: str, root: Path = Path()) -> bool:
+    """Ask a remote for the names in its folder. Return False if the folder does not exist.
+
+    `dvc push` creates a missing folder.
+    name: the name of the remote in DVC's config.
+    Raises UserError after at most LIMIT_S seconds if the remote does not answer, or if the package
+    for this kind of remote is not installed.
+    """
+    try:
+        done = capture(*DVC, "list-url", f"remote://{name}", root=root, timeout_s=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise _unusable(name, f"no answer within {LIMIT_S:.0f} s") from None
+    reason = _reason(done.stderr)
+    if done.returncode == 0 or (HTTP_NOT_THERE.search(reason) and NO_SERVER not in reason):
+        return True
+    if NOT_THERE in reason and NO_SERVER not in reason:
+        return False
+    raise _unusable(name, reason)
+
+
+def _unusable(name: str, reason: str) -> UserError:
+    if package := NEEDS_PACKAGE.search(reason):
+        command = f"pip install 'dvc[{package[1]}]=={version('dvc')}'"
+        return UserError(
+            f"the DVC remote needs a package that is not installed; run `{command}`. "
+            f"Received: {name}, and {reason}"
+        )
+    return UserError(
+        f"the DVC remote cannot be used ({reason}); start its server, or correct the address with "
+        f"`dvc remote modify {name} url URL`. Received: {name}"
+    )
+
+
+def _reason(output: str) -> str:
+    """Return DVC's error message on one line, without the password of an address."""
+    errors = [line for line in output.splitlines() if line.startswith("ERROR: ")] or [output]
+    reason = one_line(errors[-1], longest=None)
+    reason = re.sub(r"^ERROR: (unexpected error - )?", "", reason)
+    return re.sub(r"//[^/@\s]+@", "//", reason)
