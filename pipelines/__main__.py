@@ -56,12 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     from components.params.reader import read_params
     from pipelines.installed import check_packages_of
-    from pipelines.workspace.environment import quiet_vendors
+    from pipelines.workspace.environment import check_encoding, quiet_vendors
     from pipelines.workspace.messages import show_messages
 
     quiet_vendors()
     show_messages(stage)
     try:
+        check_encoding()
         check_packages_of(stage)
         params = read_params(Path("params.yaml"))
         # Without this check, the stage `search` or `train` could fail an hour later.

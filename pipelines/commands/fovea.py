@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import typer
 
 from components.errors import UserError
-from pipelines.workspace.environment import quiet_vendors
+from pipelines.workspace.environment import check_encoding, quiet_vendors
 from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, show_messages
 
 app = typer.Typer(
@@ -72,6 +72,7 @@ def set_messages(
     if quiet and verbose:
         raise typer.BadParameter("give only one of --quiet and --verbose. Received: both")
     show_messages(level=QUIET if quiet else VERBOSE if verbose else NORMAL)
+    check_encoding()
 
 
 class Card(StrEnum):

@@ -7,10 +7,12 @@ names this machine, if the variables name a proxy.
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from components.errors import UserError
+from components.words import printable
 
 QUIET = {
     "DO_NOT_TRACK": "1",  # Prefect's client and MLflow read this variable.
@@ -62,6 +64,21 @@ def direct_loopback(environment: Mapping[str, str]) -> dict[str, str]:
     if "*" not in hosts:
         hosts += [host for host in LOOPBACK if host not in hosts]
     return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))
+
+
+def check_encoding() -> None:
+    """Raise UserError if the current folder has a path that MLflow would write in two encodings.
+
+    With the locale C or Latin-1, Python reads names of files in this encoding. MLflow writes paths
+    into its store as UTF-8. So artifacts below a path such as `/home/jörg` would not be found.
+    """
+    encoding, here = sys.getfilesystemencoding(), str(Path.cwd())
+    if encoding != "utf-8" and not here.isascii():
+        raise UserError(
+            f"Python reads the names of files as {encoding}, because of LC_ALL or LANG, but the "
+            "path of this folder is UTF-8; run `export PYTHONUTF8=1` first. "
+            f"Received: {printable(here)}"
+        )
 
 
 def check_prefect_home() -> None:

@@ -1,11 +1,16 @@
-"""A home in which nothing can be written → one sentence before Prefect waits for its server."""
+"""A home or a locale in which work cannot start → one sentence before it does."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from components.errors import UserError
 from pipelines.workspace.environment import check_prefect_home
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_home_without_the_right_to_write_is_one_sentence(
@@ -21,3 +26,27 @@ def test_a_home_without_the_right_to_write_is_one_sentence(
     monkeypatch.setenv("PREFECT_HOME", "/dev/null/x")
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     check_prefect_home()
+
+
+@pytest.mark.parametrize(
+    "command", [["pipelines.commands.fovea", "history"], ["pipelines", "split"]]
+)
+@pytest.mark.parametrize(
+    ("utf8", "sentence"), [("0", "run `export PYTHONUTF8=1`"), ("1", "params")]
+)
+def test_in_a_locale_without_utf_8_the_path_of_a_workspace_must_be_ascii(
+    command: list[str], utf8: str, sentence: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "größe"
+    folder.mkdir()
+    narrow = {"LC_ALL": "C", "PYTHONUTF8": utf8, "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env={**os.environ, **narrow, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert sentence in done.stderr
