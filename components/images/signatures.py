@@ -38,17 +38,17 @@ BRANDS = {
     b"hevc": "heic",
     b"heim": "heic",
     b"heis": "heic",
-    b"mif1": "heic",
-    b"msf1": "heic",
     b"crx ": "camera_raw",
 }
+# These brands are common to both formats. The format is one of the other brands in the box.
+COMMON_BRANDS = (b"mif1", b"msf1")
 # The name of a format that is not read → what it is, and what the user can do.
 WAYS_OUT = {
     "heic": "it is a HEIC, the format of iPhones; export it as JPEG (on an iPhone: Settings, "
     "Camera, Formats, Most Compatible)",
     "avif": "it is an AVIF; convert it to PNG or JPEG",
-    "dicom": "it is a DICOM file of a medical device; convert it to PNG or TIFF of 16 bits, for "
-    "example by dcm2pnm of DCMTK",
+    "dicom": "it is a DICOM file of a medical device; convert it to PNG of 16 bits, for example by "
+    "`dcmj2pnm +on2 IN.dcm OUT.png` of DCMTK",
     "nifti": "it is a NIfTI volume; save its slices as PNG or TIFF of 16 bits",
     "camera_raw": "it is the raw file of a camera; develop it to JPEG or PNG",
     "jpeg2000": "it is a JPEG 2000; convert it to PNG or TIFF",
@@ -80,6 +80,8 @@ def name_format(data: bytes) -> str | None:
 
     >>> name_format(b"GIF89a"), name_format(b"BM is a text that starts so")
     ('gif', None)
+    >>> name_format(b"\\0\\0\\0\\x1cftypmif1\\0\\0\\0\\0mif1avifmiaf")
+    'avif'
 
     A DICOM file begins with 128 bytes for any purpose, and then the letters `DICM`. If these 128
     bytes are the start of another format, the file can also be read as this format.
@@ -87,7 +89,8 @@ def name_format(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     if data[4:8] == b"ftyp":
-        return BRANDS.get(data[8:12])
+        common = "avif" if b"avi" in data[16 : data[3]] else "heic"
+        return common if data[8:12] in COMMON_BRANDS else BRANDS.get(data[8:12])
     if data.startswith(b"<?xml") and b"<svg" in data[:1000]:
         return "svg"
     if data.startswith(b"BM") and data[:26].isascii() and data[:26].decode().isprintable():
