@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from components.params.reader import read_params
     from pipelines.installed import check_packages_of
     from pipelines.workspace.environment import check_encoding, quiet_vendors
-    from pipelines.workspace.messages import show_messages
+    from pipelines.workspace.messages import full_disk, show_messages
 
     quiet_vendors()
     show_messages(stage)
@@ -73,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run_stage(stage, params)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except OSError as error:
+        print(f"error: {full_disk(error)}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
         print(f"{stage} was interrupted; `dvc repro` runs it again", file=sys.stderr)  # noqa: T201

@@ -17,7 +17,7 @@ import typer
 
 from components.errors import UserError
 from pipelines.workspace.environment import check_encoding, quiet_vendors
-from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, show_messages
+from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, full_disk, show_messages
 
 app = typer.Typer(
     name="fovea",
@@ -56,6 +56,9 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except OSError as error:
+        print(f"error: {full_disk(error)}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
 
 

@@ -5,10 +5,12 @@ terminal, is written as its escape sequence. If standard output cannot be writte
 lost and the stage goes on.
 """
 
+import errno
 import io
 import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TextIO
 
@@ -35,7 +37,7 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
         if not isinstance(sys.exc_info()[1], OSError) and sys.stdout is not None:
             super().handleError(record)
             return
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (stays open)
+        drop_output()
 
 
 def show_messages(stage: str = "", level: int = NORMAL) -> None:
@@ -52,3 +54,24 @@ def show_messages(stage: str = "", level: int = NORMAL) -> None:
         logger.handlers[:] = [handler]
         logger.setLevel(level)
         logger.propagate = False
+
+
+def drop_output() -> None:
+    """Write nothing more to standard output, also when Python exits."""
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (stays open)
+
+
+def full_disk(error: OSError) -> str:
+    """Return one sentence about a disk without space. Standard output is dropped.
+
+    Raises `error` again if it has another reason. It rarely names the file, so the sentence names
+    the folders and the output that a command writes.
+    """
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    drop_output()
+    return (
+        f"there is no space left for a file in {Path.cwd()}, for a temporary file in "
+        f"{tempfile.gettempdir()} (TMPDIR), or for the output; delete files, or set TMPDIR to "
+        f"another folder. Received: {error}"
+    )

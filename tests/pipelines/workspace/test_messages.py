@@ -1,11 +1,14 @@
-"""No terminal, pipe or disk that takes no output stops a stage."""
+"""No terminal, pipe or disk that takes no output stops a stage; a command says that it is full."""
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from pipelines.workspace.messages import full_disk
 
 ROOT = Path(__file__).parents[3]
 SAY = r"""
@@ -45,3 +48,34 @@ def test_what_a_terminal_cannot_show_is_escaped(variables: dict[str, str], line:
 def test_an_output_that_cannot_be_written_does_not_stop_a_stage(redirection: str) -> None:
     done = say(redirection)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "error"),
+    [
+        ("", ""),
+        ("| cat", ""),
+        ("| true", ""),
+        (">&-", ""),
+        ("> /dev/full", "there is no space left"),
+    ],
+)
+def test_a_command_ends_without_a_traceback_whatever_takes_its_output(
+    redirection: str, error: str, tmp_path: Path
+) -> None:
+    """The doctor prints an arrow, which the terminal has not, and fails outside of a repository."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"{sys.executable}" -m pipelines.commands.fovea doctor {redirection}'],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **NARROW},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.startswith(f"error: {error}" if error else "")
+    assert (done.stderr.count("\n"), "Traceback" in done.stderr) == (bool(error), False)
+    assert (r"\u2192 run from" in done.stdout) == (redirection in ("", "| cat"))
+
+
+def test_another_error_of_the_system_is_no_full_disk() -> None:
+    with pytest.raises(PermissionError):
+        full_disk(PermissionError(errno.EACCES, "Permission denied", "a.png"))

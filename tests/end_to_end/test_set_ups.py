@@ -1,0 +1,126 @@
+"""Set-ups that people really have → the dvc.lock of a plain clone; no command has a traceback."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import edit_params, run, stages_run
+
+pytestmark = pytest.mark.slow
+
+ODD = """it's 100%41 "odd" #1 ?x=1&y;[z] größe"""
+NOBODY = 65534  # the number of the user without rights on Linux
+AS_NOBODY = f"setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups"
+
+
+def test_a_path_of_odd_characters_a_closed_umask_and_no_home(clone, first_generation, tmp_path):
+    folder = shutil.copytree(clone("plain"), tmp_path / ODD, symlinks=True)
+    run(folder, "umask 077 && dvc repro", HOME="/dev/null")
+    assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
+    # The model's file is read again from MLflow, below a path that MLflow writes as an address.
+    assert "is now the champion" in run(folder, "fovea promote 1 --reason good", HOME="/dev/null")
+    assert "version 1" in run(folder, "fovea history")
+
+
+def test_a_submodule_whose_images_are_links_into_a_cache_on_another_disk(
+    repository, first_generation, tmp_path, request
+):
+    shared_memory = Path("/dev/shm")
+    if not shared_memory.is_dir() or shared_memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system at /dev/shm")
+    cache = tempfile.mkdtemp(dir=shared_memory)
+    request.addfinalizer(lambda: shutil.rmtree(cache))
+    add = "git -c protocol.file.allow=always submodule --quiet add"
+    run(tmp_path, f"git init -q . && {add} {repository} models/digits")
+    folder = tmp_path / "models/digits"
+    run(folder, f"cp -r {repository}/.dvc/cache/. {cache} && dvc cache dir --local {cache}")
+    run(folder, "dvc config --local cache.type symlink && dvc checkout -q data/raw.dvc")
+    assert all(path.is_symlink() for path in (folder / "data/raw").rglob("*.png"))
+    run(folder, "dvc repro")
+    assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
+    assert (folder / "data/train/model.keras").is_symlink()
+    assert run(folder, "git rev-parse HEAD").strip() in run(folder, "fovea explain 1")
+    assert "fail" not in run(folder, "fovea doctor").lower()
+
+
+def test_hard_links_into_the_cache_are_replaced_and_never_written_through(clone, first_generation):
+    folder = clone("hard")
+    run(folder, "dvc config --local cache.type hardlink && dvc checkout -q --relink data/raw.dvc")
+    assert all(path.stat().st_nlink > 1 for path in (folder / "data/raw").rglob("*.png"))
+    run(folder, "dvc repro")
+    assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
+    edit_params(folder, {"train": {"finetune": {"epochs": 1}}})
+    assert stages_run(run(folder, "dvc repro"))[-3:] == ["train", "evaluate", "register"]
+    run(folder, "fovea data verify")  # fails if a file of the cache has changed
+    run(folder, "git checkout -q params.yaml && dvc checkout -q")
+
+
+def test_a_user_without_rights_but_in_the_workspace(clone, first_generation, tmp_path):
+    """As in a container: no home, images that are read-only, a small TMPDIR without programs."""
+    folder, temporary = clone("container"), tmp_path / "tmp"
+    _let_everybody_in(folder)
+    temporary.mkdir()
+    run(folder, f"chown -R {NOBODY}:{NOBODY} . && chown -R 0:0 data/raw && chmod -R a=rX data/raw")
+    mount = f"mount -t tmpfs -o noexec,size=1m,mode=1777 tmpfs {temporary}"
+    start = f"unshare -m sh -c '{mount} && exec {AS_NOBODY} dvc repro'"
+    run(folder, start, TMPDIR=str(temporary), HOME="/nonexistent")
+    assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["fovea review", "fovea history", "fovea explain 1", "fovea summary", "fovea doctor",
+     "fovea data verify", "fovea data diff", "fovea promote 1 --reason good", "dvc repro"],
+)  # fmt: skip
+def test_a_user_who_may_only_read_gets_an_answer_or_a_sentence(command, first_generation):
+    _let_everybody_in(first_generation)
+    run(first_generation, f"chmod -R a+rX {first_generation}")
+    printed = run(first_generation, f"{AS_NOBODY} {command}", expect=None, HOME="/nonexistent")
+    assert "Traceback" not in printed
+    assert printed.strip()
+
+
+def test_repro_with_pull_fetches_results_and_runs_nothing(continued, tmp_path):
+    run(continued, f"dvc remote add -d backup {tmp_path}/remote && dvc push -q")
+    run(continued, "git add -A && git commit -qm 'first model'")
+    elsewhere = tmp_path / "elsewhere"
+    run(tmp_path, f"git clone -q {continued} {elsewhere}")
+    assert stages_run(run(elsewhere, "dvc repro --pull")) == []
+    assert (elsewhere / "data/train/model.keras").is_file()
+    assert "up to date" in run(elsewhere, "dvc status")
+
+
+def test_after_gc_nothing_runs_again_and_what_is_lost_is_one_sentence(continued):
+    run(continued, "git add -A && git commit -qm 'first model'")
+    edit_params(continued, {"evaluate": {"resamples": 100}})
+    run(continued, "dvc repro evaluate && git add -A && git commit -qm 'fewer resamples'")
+    run(continued, "dvc gc --workspace --force --quiet")
+    assert stages_run(run(continued, "dvc repro evaluate")) == []
+    run(continued, "fovea data verify")
+    run(continued, "git checkout -q HEAD~1")
+    assert "Traceback" not in run(continued, "dvc checkout -q", expect=None)
+    assert stages_run(run(continued, "dvc repro evaluate")) == ["evaluate"]
+
+
+def test_queued_experiments_run_and_can_be_applied(continued):
+    run(continued, "git add -A && git commit -qm 'first model'")
+    model = (continued / "data/train/model.keras").read_bytes()
+    run(continued, "dvc exp run --queue -S train.finetune.epochs=1 --name short")
+    printed = run(continued, "dvc exp run --run-all")
+    assert "short" in printed, printed
+    run(continued, "dvc exp apply short")
+    assert (continued / "data/train/model.keras").read_bytes() != model
+    assert "epochs: 1" in run(continued, "git diff params.yaml")
+
+
+def _let_everybody_in(folder: Path) -> None:
+    """Open the folders above `folder`; skip the test if root cannot become another user here."""
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv, to become a user without rights")
+    for above in (folder, *folder.parents):
+        if above.name.startswith(("pytest-", "popen-", "clones")):
+            above.chmod(0o755)
+    run(folder, f"{AS_NOBODY} python -c 'import pandas' && {AS_NOBODY} ls . >/dev/null")
