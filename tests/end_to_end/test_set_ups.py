@@ -1,30 +1,39 @@
 """Set-ups that people really have → the dvc.lock of a plain clone; no command has a traceback."""
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import edit_params, run, stages_run
-
-pytestmark = pytest.mark.slow
+from tests.end_to_end.conftest import ROOT, edit_params, run, stages_run
 
 ODD = """it's 100%41 "odd" #1 ?x=1&y;[z] größe"""
 NOBODY = 65534  # the number of the user without rights on Linux
 AS_NOBODY = f"setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups"
 
 
-def test_a_path_of_odd_characters_a_closed_umask_and_no_home(clone, first_generation, tmp_path):
+@pytest.mark.slow
+def test_a_flow_below_odd_characters_with_a_closed_umask_and_no_home(
+    clone, first_generation, tmp_path
+):
     folder = shutil.copytree(clone("plain"), tmp_path / ODD, symlinks=True)
-    run(folder, "umask 077 && dvc repro", HOME="/dev/null")
+    places = {"HOME": "/dev/null", "PREFECT_HOME": str(tmp_path / "prefect")}
+    run(folder, "umask 077 && fovea retrain", **places)
     assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
+    again = run(folder, "fovea retrain", **places)
+    assert ("Running stage" in again, "no stage" in again.lower()) == (False, True), again
+    # infra/README.md says `COLUMNS=200 prefect flow-run ls`, because ids are cut in fewer columns.
+    assert len(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+                          run(folder, "prefect flow-run ls", **places))) == 2  # fmt: skip
     # The model's file is read again from MLflow, below a path that MLflow writes as an address.
     assert "is now the champion" in run(folder, "fovea promote 1 --reason good", HOME="/dev/null")
-    assert "version 1" in run(folder, "fovea history")
+    assert "promote" in run(folder, "fovea history")
 
 
+@pytest.mark.slow
 def test_a_submodule_whose_images_are_links_into_a_cache_on_another_disk(
     repository, first_generation, tmp_path, request
 ):
@@ -46,6 +55,7 @@ def test_a_submodule_whose_images_are_links_into_a_cache_on_another_disk(
     assert "fail" not in run(folder, "fovea doctor").lower()
 
 
+@pytest.mark.slow
 def test_hard_links_into_the_cache_are_replaced_and_never_written_through(clone, first_generation):
     folder = clone("hard")
     run(folder, "dvc config --local cache.type hardlink && dvc checkout -q --relink data/raw.dvc")
@@ -58,6 +68,7 @@ def test_hard_links_into_the_cache_are_replaced_and_never_written_through(clone,
     run(folder, "git checkout -q params.yaml && dvc checkout -q")
 
 
+@pytest.mark.slow
 def test_a_user_without_rights_but_in_the_workspace(clone, first_generation, tmp_path):
     """As in a container: no home, images that are read-only, a small TMPDIR without programs."""
     folder, temporary = clone("container"), tmp_path / "tmp"
@@ -70,6 +81,7 @@ def test_a_user_without_rights_but_in_the_workspace(clone, first_generation, tmp
     assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     ["fovea review", "fovea history", "fovea explain 1", "fovea summary", "fovea doctor",
@@ -83,6 +95,7 @@ def test_a_user_who_may_only_read_gets_an_answer_or_a_sentence(command, first_ge
     assert printed.strip()
 
 
+@pytest.mark.slow
 def test_repro_with_pull_fetches_results_and_runs_nothing(continued, tmp_path):
     run(continued, f"dvc remote add -d backup {tmp_path}/remote && dvc push -q")
     run(continued, "git add -A && git commit -qm 'first model'")
@@ -91,8 +104,13 @@ def test_repro_with_pull_fetches_results_and_runs_nothing(continued, tmp_path):
     assert stages_run(run(elsewhere, "dvc repro --pull")) == []
     assert (elsewhere / "data/train/model.keras").is_file()
     assert "up to date" in run(elsewhere, "dvc status")
+    # The registry is neither in git nor in DVC.
+    assert "set MLFLOW_TRACKING_URI to its address" in run(elsewhere, "fovea review")
+    run(elsewhere, "dvc repro --force --single-item register")
+    assert "version 1" in run(elsewhere, "fovea review")
 
 
+@pytest.mark.slow
 def test_after_gc_nothing_runs_again_and_what_is_lost_is_one_sentence(continued):
     run(continued, "git add -A && git commit -qm 'first model'")
     edit_params(continued, {"evaluate": {"resamples": 100}})
@@ -105,6 +123,7 @@ def test_after_gc_nothing_runs_again_and_what_is_lost_is_one_sentence(continued)
     assert stages_run(run(continued, "dvc repro evaluate")) == ["evaluate"]
 
 
+@pytest.mark.slow
 def test_queued_experiments_run_and_can_be_applied(continued):
     run(continued, "git add -A && git commit -qm 'first model'")
     model = (continued / "data/train/model.keras").read_bytes()
@@ -114,6 +133,19 @@ def test_queued_experiments_run_and_can_be_applied(continued):
     run(continued, "dvc exp apply short")
     assert (continued / "data/train/model.keras").read_bytes() != model
     assert "epochs: 1" in run(continued, "git diff params.yaml")
+    command = re.search(r"dvc exp show --only-changed \S.*'", (ROOT / "README.md").read_text())
+    table = run(continued, f"{command[0]} --csv").splitlines()
+    assert "accuracy" in table[0]
+    assert table[0].count(",") < 20
+
+
+def test_images_and_params_committed_before_a_run_give_a_clean_lineage(first_generation):
+    """The fixture commits first, as README says."""
+    readme = (ROOT / "README.md").read_text()
+    order = ("`fovea data add FOLDER", "`git add -A && git commit`: images", "6. `dvc repro`")
+    steps = [readme.index(step) for step in order]
+    assert steps == sorted(steps)
+    assert re.search(r"uncommitted changes\s+no\b", run(first_generation, "fovea explain 1"))
 
 
 def _let_everybody_in(folder: Path) -> None:
