@@ -81,17 +81,24 @@ def check_encoding() -> None:
         )
 
 
-def check_prefect_home() -> None:
+def check_prefect_home(environment: Mapping[str, str] = os.environ) -> None:
     """Raise UserError if Prefect would start a temporary server and cannot write its database.
 
     Without this check, Prefect waits for its server for a minute and then raises an error without
-    the reason. The usual cause is a home folder that is read-only, as in many containers.
+    the reason. The usual cause is a home folder that is read-only, as in many containers. Prefect
+    writes the path into an address without quoting, so a `?` would cut the path: a database at
+    another place would be used.
     """
-    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
     profiles = home / "profiles.toml"  # it may name the address of a server
     named = profiles.is_file() and "PREFECT_API_URL" in profiles.read_text(encoding="utf-8")
-    if os.environ.get("PREFECT_API_URL") or named:
+    if environment.get("PREFECT_API_URL") or named:
         return
+    if "?" in str(home):
+        raise UserError(
+            "Prefect cannot use a path with `?` for its database; set PREFECT_HOME to another "
+            f"folder. Received: {home}"
+        )
     if not can_write(home):
         raise UserError(
             "Prefect cannot write its database; set PREFECT_HOME to a folder that you can write, "

@@ -257,6 +257,7 @@ def test_an_mlflow_server_that_is_not_there_is_named(
         ("PREFECT_API_URL", "http://ann:secret@127.0.0.1:9/api", "server does not answer"),
         ("PREFECT_API_URL", "127.0.0.1:4200/api", "must start with http:// or https://"),
         ("PREFECT_HOME", "/dev/null/prefect", "PREFECT_HOME must name a folder"),
+        ("PREFECT_HOME", "/tmp/what?", "a path with `?` for its database; set PREFECT_HOME"),
         ("KERAS_HOME", "/dev/null", "KERAS_HOME must name a folder"),
         ("CUDA_VISIBLE_DEVICES", "first", "must be numbers of GPUs such as 0,1"),
         ("https_proxy", "127.0.0.1:9", "no proxy answers at https_proxy"),

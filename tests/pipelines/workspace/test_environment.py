@@ -23,6 +23,9 @@ def test_a_home_without_the_right_to_write_is_one_sentence(
         check_prefect_home()
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "new"))
     check_prefect_home()
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "what?"))
+    with pytest.raises(UserError, match=r"path with `\?` .*Received: .*/what\?$"):
+        check_prefect_home()
     monkeypatch.setenv("PREFECT_HOME", "/dev/null/x")
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     check_prefect_home()
