@@ -89,7 +89,7 @@ def check_prefect_home(environment: Mapping[str, str] = os.environ) -> None:
     writes the path into an address without quoting, so a `?` would cut the path: a database at
     another place would be used.
     """
-    home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    home = expand_home(environment.get("PREFECT_HOME") or "~/.prefect")
     profiles = home / "profiles.toml"  # it may name the address of a server
     named = profiles.is_file() and "PREFECT_API_URL" in profiles.read_text(encoding="utf-8")
     if environment.get("PREFECT_API_URL") or named:
@@ -104,6 +104,20 @@ def check_prefect_home(environment: Mapping[str, str] = os.environ) -> None:
             "Prefect cannot write its database; set PREFECT_HOME to a folder that you can write, "
             f"or PREFECT_API_URL to a server. Received: {home}"
         )
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return a path in which `~` is replaced by the home folder.
+
+    Raises UserError if there is none. In a container, a user may have a number without a name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(
+            "this user has no home folder; set HOME to a folder that you can write. "
+            f"Received: user {os.getuid()}, who has no name, and no HOME"
+        ) from None
 
 
 def can_write(folder: Path) -> bool:

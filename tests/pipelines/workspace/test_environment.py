@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
-from pipelines.workspace.environment import check_prefect_home
+from pipelines.workspace.environment import check_prefect_home, expand_home
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,6 +29,12 @@ def test_a_home_without_the_right_to_write_is_one_sentence(
     monkeypatch.setenv("PREFECT_HOME", "/dev/null/x")
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     check_prefect_home()
+
+
+def test_a_user_without_name_and_home_is_one_sentence() -> None:
+    """`~nobody-has-this-name` has no home folder, like `~` of a user without name and HOME."""
+    with pytest.raises(UserError, match="this user has no home folder; set HOME"):
+        expand_home("~nobody-has-this-name/.prefect")
 
 
 @pytest.mark.parametrize(
