@@ -20,6 +20,7 @@ from pipelines.workspace import revisions
 from pipelines.workspace.git import GitError
 from pipelines.workspace.processes import DVC, capture
 from pipelines.workspace.raw_data import check_root
+from pipelines.workspace.remote import check_default_remote
 from pipelines.workspace.revisions import Revision
 
 CLASSES_SHOWN = 30
@@ -98,11 +99,12 @@ def _manifest(revision: Revision) -> pd.DataFrame:
     """Return the manifest of a revision, from DVC's cache or, if it is not there, from the remote.
 
     The table has the columns path, label and image_id. Raises UserError if neither the cache nor
-    the remote has the manifest.
+    the remote has the manifest, or if the remote does not answer.
     """
     manifest = revisions.read_manifest(revision)
     if manifest is not None:
         return manifest
+    check_default_remote()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "manifest.parquet"
         source = ["--rev", str(revision.commit), "--config", ".dvc/config", "."]

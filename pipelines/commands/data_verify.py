@@ -62,7 +62,8 @@ class Findings:
     """The differences from what DVC recorded.
 
     The keys of `damaged_objects` and `missing_objects` are names of objects. The values are the
-    paths of the files that should have the content of the object.
+    paths of the files that should have the content of the object. `remote_error` says why the
+    remote could not be asked for intact copies; it is empty if the remote was asked, or not needed.
     """
 
     damaged_objects: Mapping[str, tuple[str, ...]]
@@ -71,6 +72,7 @@ class Findings:
     changed_files: tuple[str, ...]
     missing_files: tuple[str, ...]  # Only files of data/raw are listed.
     refused_links: tuple[str, ...]
+    remote_error: str = ""
 
     @property
     def passed(self) -> bool:
@@ -213,7 +215,7 @@ def _heal_listings(tracked: Tracked) -> bool:
         wanted = path == str(artifacts.RAW) or dvc_files.object_path(name).exists()
         if is_listing and wanted and not healing.is_intact(name):
             rebuilt = healing.rebuild_listing(name, Path(path))
-            if rebuilt or healing.fetch_objects([name], _targets(tracked, [name])):
+            if rebuilt or _fetch(tracked, [name])[0]:
                 repaired = True
                 _log_healed([path], "the workspace" if rebuilt else "the remote")
     return repaired
@@ -225,7 +227,7 @@ def _heal(tracked: Tracked, findings: Findings) -> Findings:
     copied = {name for name, paths in objects.items() if _replace_object(name, paths)}
     _log_healed([path for name in copied for path in objects[name]], "the workspace")
     rest = sorted(set(objects) - copied)
-    fetched = healing.fetch_objects(rest, _targets(tracked, rest)) if rest else set()
+    fetched, remote_error = _fetch(tracked, rest) if rest else (set(), "")
     _log_healed([path for name in fetched for path in objects[name]], "the remote")
     files = findings.damaged_files
     restored = {path for path, md5 in files.items() if healing.restore_file(Path(path), md5)}
@@ -237,7 +239,19 @@ def _heal(tracked: Tracked, findings: Findings) -> Findings:
         damaged_objects=_without(findings.damaged_objects, healed),
         missing_objects=_without(findings.missing_objects, healed),
         damaged_files=_without(files, restored),
+        remote_error=remote_error,
     )
+
+
+def _fetch(tracked: Tracked, names: Collection[str]) -> tuple[set[str], str]:
+    """Fetch objects from the remote. Return the names of those that are intact now.
+
+    The second value says why the remote cannot be asked; it is empty if it was asked.
+    """
+    try:
+        return healing.fetch_objects(names, _targets(tracked, names)), ""
+    except UserError as error:
+        return set(), str(error)
 
 
 @contextmanager
@@ -312,7 +326,14 @@ def _show_advice(findings: Findings, heal: bool) -> None:
     repairable = findings.damaged_objects or findings.missing_objects or findings.damaged_files
     if repairable and not heal:
         show_lines("next: fovea data verify --heal, which repairs damage from intact copies")
-    if repairable and heal:
+    if repairable and findings.remote_error:
+        show_lines(
+            f"there is no intact copy here of: {', '.join(sorted(_paths_left(findings)))}; "
+            "run `fovea data verify --heal` again if the remote can be used",
+            f"error: {findings.remote_error}",
+            style="red",
+        )
+    elif repairable and heal:
         show_lines(
             "there is no intact copy, neither here nor in the remote, of: "
             f"{', '.join(sorted(_paths_left(findings)))}; "

@@ -20,6 +20,7 @@ from components.sources.dvc_cache import cache_folder
 from pipelines import artifacts
 from pipelines.workspace import dvc_files
 from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_environment
+from pipelines.workspace.remote import check_default_remote
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,9 @@ def fetch_objects(names: Collection[str], targets: Sequence[str]) -> set[str]:
     and the outs of stages that contain these objects.
     DVC fetches only objects that are missing. So damaged objects are first moved to the folder
     ASIDE. If the remote has no intact copy of an object, the damaged object is moved back.
+    Raises UserError within 15 s if the default remote does not answer. Nothing is moved then.
     """
+    check_default_remote()
     ASIDE.mkdir(parents=True, exist_ok=True)
     try:
         for name in names:

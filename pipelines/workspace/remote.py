@@ -59,6 +59,12 @@ def ask_remote(name: str, root: Path = Path()) -> bool:
     raise _unusable(name, reason)
 
 
+def check_default_remote() -> None:
+    """Ask the default remote, if one is set. Raises UserError within 15 s if it cannot be used."""
+    if name := default_remote():
+        ask_remote(name)
+
+
 def _unusable(name: str, reason: str) -> UserError:
     if package := NEEDS_PACKAGE.search(reason):
         command = f"pip install 'dvc[{package[1]}]=={version('dvc')}'"

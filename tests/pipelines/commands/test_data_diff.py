@@ -142,6 +142,12 @@ def test_a_manifest_that_is_lost_is_one_sentence(repository: Path) -> None:
     assert sentence("first").endswith(f"dvc repro ingest). Received: {commit_id}")
 
 
+def test_a_remote_that_does_not_answer_is_no_remote_without_the_manifest(repository: Path) -> None:
+    dvc("remote", "add", "--quiet", "--local", "--default", "backup", "http://127.0.0.1:9/fovea")
+    object_of("first").unlink()
+    assert sentence("first").startswith("the DVC remote cannot be used (")
+
+
 @pytest.mark.parametrize("revision", ["nowhere", "", "--help", "HEAD~99", "first:data", "a b"])
 def test_an_unknown_revision_is_one_sentence(revision: str, repository: Path) -> None:
     assert f"git knows no revision {revision!r}" in sentence(revision)

@@ -175,6 +175,21 @@ def test_what_no_one_has_any_more_stays_as_it_is_and_named(
     assert everything() == before
 
 
+def test_a_remote_that_does_not_answer_is_no_remote_without_a_copy(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dvc("config", "--local", "remote.backup.url", "http://127.0.0.1:9/fovea")
+    for path in (cached(DOG), DOG, CAT):
+        flip(path)
+    before = cached(DOG).read_bytes()
+    assert not verify_data(heal=True)
+    out = capsys.readouterr().out
+    assert "there is no intact copy here of: data/raw/dog/2.png; run `fovea data verify" in out
+    assert "error: the DVC remote cannot be used (" in out
+    assert "data add PATH --replace" not in out
+    assert (cached(DOG).read_bytes(), CAT.read_bytes()) == (before, IMAGES["cat/1.png"])
+
+
 def test_a_missing_object_is_healed_and_a_missing_file_is_reported(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
