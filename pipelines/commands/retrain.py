@@ -17,6 +17,7 @@ from pipelines.workspace.addresses import check_servers
 from pipelines.workspace.environment import check_prefect_home
 from pipelines.workspace.foreground import end_with_parent, run_apart
 from pipelines.workspace.params_text import PARAMS
+from pipelines.workspace.remote import check_default_remote
 
 INTERRUPTED = 130
 
@@ -50,13 +51,15 @@ def start_apart(options: Options) -> int:
     """Run the same command line in a new session; return the exit status, 130 if interrupted.
 
     Raises UserError, before the flow starts, if two options contradict each other, if an option
-    needs `--from`, if params.yaml has a mistake, if a server of the environment variables does not
-    answer, or if Prefect cannot write its database.
+    needs `--from`, if params.yaml has a mistake, if a server of the environment variables or the
+    DVC remote for `--pull` and `--push` does not answer, or if Prefect cannot write its database.
     """
     options.check()
-    # The flow checks the next two as well, but Prefect needs many seconds to start.
+    # The flow checks the next three as well, but Prefect needs many seconds to start.
     read_params(PARAMS)
     check_servers(os.environ)
+    if options.pull or options.push:
+        check_default_remote()
     check_prefect_home()
     again = [sys.executable, "-m", "pipelines.commands.fovea", *sys.argv[1:], "--apart"]
     status = run_apart(again)
