@@ -52,9 +52,10 @@ def ask_remote(name: str, root: Path = Path()) -> bool:
     except subprocess.TimeoutExpired:
         raise _unusable(name, f"no answer within {LIMIT_S:.0f} s") from None
     reason = _reason(done.stderr)
-    if done.returncode == 0 or (HTTP_NOT_THERE.search(reason) and NO_SERVER not in reason):
+    answered = NO_SERVER not in reason
+    if done.returncode == 0 or (answered and HTTP_NOT_THERE.search(reason)):
         return True
-    if NOT_THERE in reason and NO_SERVER not in reason:
+    if answered and NOT_THERE in reason:
         return False
     raise _unusable(name, reason)
 
@@ -73,8 +74,8 @@ def _unusable(name: str, reason: str) -> UserError:
             f"Received: {name}, and {reason}"
         )
     return UserError(
-        f"the DVC remote cannot be used ({reason}); start its server, or correct the address with "
-        f"`dvc remote modify {name} url URL`. Received: {name}"
+        f"the DVC remote cannot be used ({reason}); start its server, or correct its address or "
+        f"credentials with `dvc remote modify {name}`. Received: {name}"
     )
 
 

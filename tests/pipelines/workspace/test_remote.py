@@ -77,7 +77,7 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password(config:
         ask_remote("backup")
     message = str(caught.value)
     assert "Cannot connect to host 127.0.0.1:9" in message
-    assert message.endswith("with `dvc remote modify backup url URL`. Received: backup")
+    assert message.endswith("credentials with `dvc remote modify backup`. Received: backup")
     assert ("secret" in message, "\n" in message) == (False, False)
 
 
