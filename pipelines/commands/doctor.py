@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from components.errors import UserError, one_line
+from components.errors import UserError
 from components.params.reader import Params, read_params
 from components.sources.dvc_cache import linked_object
 from components.words import count_text, printable, size_text
@@ -28,7 +28,7 @@ from pipelines.commands.arrivals import is_utf8
 from pipelines.commands.variables import DEVICES, other_variables, prefect_server
 from pipelines.installed import differences, expected_versions
 from pipelines.workspace import locks
-from pipelines.workspace.processes import DVC, capture
+from pipelines.workspace.processes import DVC, capture, dvc_error
 from pipelines.workspace.remote import ask_remote, default_remote
 
 Status = Literal["ok", "warn", "fail"]
@@ -262,7 +262,7 @@ def _dvc_status(root: Path, *targets: str) -> dict[str, Any]:
     """
     done = _run(root, *DVC, "--wait-for-lock", "status", "--json", *targets)
     if done.returncode != 0:
-        reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
+        reason = dvc_error(done.stderr)
         if "params.yaml" in reason:
             _read(root)  # The reader of params.yaml says it better than DVC.
         raise UserError(f"`dvc status` fails: {reason}")

@@ -14,7 +14,13 @@ from components.deadline import call_within
 from components.errors import UserError, one_line
 from components.tracking.connection import without_password
 from pipelines.workspace.addresses import LIMIT_S, check_server
-from pipelines.workspace.environment import PROXIES, can_write, check_prefect_home, expand_home
+from pipelines.workspace.environment import (
+    PROXIES,
+    can_write,
+    check_prefect_home,
+    check_user_name,
+    expand_home,
+)
 
 # Environment variable → the folder that is used if the variable is not set.
 FOLDERS = {"PREFECT_HOME": Path("~/.prefect"), "KERAS_HOME": Path("~/.keras")}
@@ -40,6 +46,7 @@ def prefect_server(environment: Mapping[str, str] = os.environ) -> str:
 
 def other_variables(environment: Mapping[str, str] = os.environ) -> str:
     """Return that folders, devices and proxies can be used. Raise UserError for the first fault."""
+    check_user_name()
     for variable, default in FOLDERS.items():
         _check_folder(variable, expand_home(environment.get(variable) or default))
     check_prefect_home(environment)

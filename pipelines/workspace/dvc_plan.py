@@ -22,9 +22,9 @@ from typing import Any
 
 import yaml
 
-from components.errors import UserError, one_line
+from components.errors import UserError
 from pipelines.workspace import dvc_files, locks
-from pipelines.workspace.processes import DVC, CommandFailedError, capture
+from pipelines.workspace.processes import DVC, CommandFailedError, capture, dvc_error
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +104,7 @@ def _dvc(*arguments: str) -> str:
     def run_dvc() -> str:
         done: subprocess.CompletedProcess[str] = capture(*DVC, "--wait-for-lock", *arguments)
         if done.returncode:
-            reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
-            raise CommandFailedError(f"`dvc {arguments[0]}` fails: {reason}")
+            raise CommandFailedError(f"`dvc {arguments[0]}` fails: {dvc_error(done.stderr)}")
         return done.stdout
 
     return locks.when_dvc_is_free(Path(), run_dvc)

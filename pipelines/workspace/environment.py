@@ -5,6 +5,7 @@ keeps its value. So a user can switch telemetry on. Only NO_PROXY is changed, no
 names this machine, if the variables name a proxy.
 """
 
+import getpass
 import logging
 import os
 import sys
@@ -104,6 +105,20 @@ def check_prefect_home(environment: Mapping[str, str] = os.environ) -> None:
             "Prefect cannot write its database; set PREFECT_HOME to a folder that you can write, "
             f"or PREFECT_API_URL to a server. Received: {home}"
         )
+
+
+def check_user_name() -> None:
+    """Raise UserError if the user has no name. DVC needs one, and does not say so when it fails.
+
+    In a container, a user may have a number without a name.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        raise UserError(
+            "this user has a number without a name, and DVC needs a name; run `export USER=fovea` "
+            f"first. Received: user {os.getuid()}"
+        ) from None
 
 
 def expand_home(path: str | Path) -> Path:

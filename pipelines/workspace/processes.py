@@ -4,6 +4,7 @@ import codecs
 import io
 import logging
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.errors import one_line
 from pipelines.workspace.environment import QUIET, direct_loopback
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,10 @@ POLL_S = 0.05
 GRACE_S = 1.0
 CHUNK = 65_536  # bytes
 LAST_LINES = 12
+# DVC ends the message of an error that it does not know with this question and a link.
+SUPPORT = "Having any troubles?"
+# DVC keeps an index of files here. In many containers, this folder is read-only.
+SITE_CACHE = "/var/tmp/dvc"
 
 
 class CommandFailedError(Exception):
@@ -94,6 +100,22 @@ def capture(
         errors="replace",
         timeout=timeout_s,
     )
+
+
+def dvc_error(stderr: str) -> str:
+    r"""Return why DVC failed, on one line, without the password of an address.
+
+    stderr: the text that DVC wrote to stderr.
+
+    >>> dvc_error("WARNING: old\nERROR: unexpected error - disk full\n\nHaving any troubles? …")
+    'disk full'
+    """
+    text = one_line(stderr, longest=None).partition(SUPPORT)[0].rstrip()
+    reason = re.sub(r"^.*?ERROR: (unexpected error - )?", "", text)
+    reason = re.sub(r"//[^/@\s]+@", "//", reason)
+    if SITE_CACHE not in reason:
+        return reason
+    return f"{reason}; set DVC_SITE_CACHE_DIR to a folder that you can write"
 
 
 def stage_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -8,8 +8,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from components.errors import UserError, one_line
-from pipelines.workspace.processes import DVC, capture
+from components.errors import UserError
+from pipelines.workspace.processes import DVC, capture, dvc_error
 
 # A remote must answer within this time. DVC's own limits are minutes. The rest of the 15 s is for
 # the start of DVC.
@@ -36,7 +36,7 @@ def default_remote(root: Path = Path()) -> str:
         return done.stdout.strip()
     if NO_REMOTE in done.stdout + done.stderr:
         return ""
-    raise UserError(f"`dvc remote default` fails: {_reason(done.stderr)}")
+    raise UserError(f"`dvc remote default` fails: {dvc_error(done.stderr)}")
 
 
 def ask_remote(name: str, root: Path = Path()) -> bool:
@@ -51,7 +51,7 @@ def ask_remote(name: str, root: Path = Path()) -> bool:
         done = capture(*DVC, "list-url", f"remote://{name}", root=root, timeout_s=LIMIT_S)
     except subprocess.TimeoutExpired:
         raise _unusable(name, f"no answer within {LIMIT_S:.0f} s") from None
-    reason = _reason(done.stderr)
+    reason = dvc_error(done.stderr)
     answered = NO_SERVER not in reason
     if done.returncode == 0 or (answered and HTTP_NOT_THERE.search(reason)):
         return True
@@ -77,11 +77,3 @@ def _unusable(name: str, reason: str) -> UserError:
         f"the DVC remote cannot be used ({reason}); start its server, or correct its address or "
         f"credentials with `dvc remote modify {name}`. Received: {name}"
     )
-
-
-def _reason(output: str) -> str:
-    """Return DVC's error message on one line, without the password of an address."""
-    errors = [line for line in output.splitlines() if line.startswith("ERROR: ")] or [output]
-    reason = one_line(errors[-1], longest=None)
-    reason = re.sub(r"^ERROR: (unexpected error - )?", "", reason)
-    return re.sub(r"//[^/@\s]+@", "//", reason)

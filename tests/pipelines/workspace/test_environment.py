@@ -37,6 +37,24 @@ def test_a_user_without_name_and_home_is_one_sentence() -> None:
         expand_home("~nobody-has-this-name/.prefect")
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_user_without_a_name_is_one_sentence() -> None:
+    """As in `docker run --user 54321`. The variables could give a name."""
+    program = (
+        "import os; from pipelines.workspace.environment import check_user_name; import pwd; "
+        "[os.environ.pop(name, None) for name in ('LOGNAME', 'USER', 'LNAME', 'USERNAME')]; "
+        "check_user_name(); os.setuid(54321); check_user_name()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    last = done.stderr.splitlines()[-1]
+    assert "run `export USER=fovea` first. Received: user 54321" in last
+
+
 @pytest.mark.parametrize(
     "command", [["pipelines.commands.fovea", "history"], ["pipelines", "split"]]
 )

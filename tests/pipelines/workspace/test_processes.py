@@ -149,3 +149,13 @@ def test_carriage_returns_end_lines_and_broken_signs_are_replaced() -> None:
     said: list[str] = []
     run_python(r"import os; os.write(1, b'1 %\r2 %\r\nM\xc3\xbcll\n\xff')", said)
     assert said == ["1 %", "2 %", "M\u00fcll", "\ufffd"]
+
+
+def test_a_folder_of_dvc_that_is_read_only_is_answered_with_the_variable_that_names_another() -> (
+    None
+):
+    said = "ERROR: unexpected error - [Errno 30] Read-only file system: '/var/tmp/dvc'\n"
+    assert processes.dvc_error(said) == (
+        "[Errno 30] Read-only file system: '/var/tmp/dvc'; set DVC_SITE_CACHE_DIR to a folder that "
+        "you can write"
+    )
