@@ -220,7 +220,7 @@ def _reason(command: Sequence[str], status: int, last: Sequence[str]) -> str:
         return errors[-1]
     # DVC says that it fails, and why. If a stage has failed, DVC repeats only the stage's command,
     # and the reason is in the lines before.
-    by_dvc = [line.removeprefix("ERROR: ") for line in last if line.startswith("ERROR: ")]
+    by_dvc = [line for line in last if line.startswith("ERROR: ")]
     if by_dvc and "failed to run: " not in by_dvc[-1]:
-        return f"DVC: {by_dvc[-1]}"
+        return f"DVC: {dvc_error(by_dvc[-1])}"
     return "\n".join([f"`{' '.join(command)}` exited with {status}:", *last])
