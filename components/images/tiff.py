@@ -235,8 +235,26 @@ def _check_kind(page: _Page, photometric: int, bits: tuple[int, ...], channels: 
     )
     if not right:
         values = "signed or floating-point" if signs != {1} else "unsigned"
-        what = f"{channels} channels of {bits[0]} bits, {values}, colour space {photometric}"
+        what = f"channels: {channels}, bits: {bits[0]}, {values}, colour space: {photometric}"
         raise Fault("unsupported_format", f"this kind of TIFF is not supported ({what}); {WAY_OUT}")
+    if page.number(PLANES, 1) == 2 and channels > 1:
+        _check_planes(page, photometric, bits[0], channels)
+
+
+def _check_planes(page: _Page, photometric: int, bits: int, channels: int) -> None:
+    """Raise Fault if the channels are stored one after the other and the decoders cannot join them.
+
+    With 16 bits, OpenCV and Pillow return noise without an error. With 8 bits, Pillow joins only
+    the channels of RGB, RGBA and CMYK.
+    """
+    mode, colours, _ = KINDS[photometric]
+    alpha = mode == "RGB" and channels == 4 and page.number(EXTRA, 2) in (1, 2)
+    if bits != 8 or colours < 3 or (channels != colours and not alpha):
+        text = (
+            f"its {channels} channels of {bits} bits are stored one after the other; save it with "
+            "the channels of a pixel side by side, or as PNG"
+        )
+        raise Fault("unsupported_format", text)
 
 
 def _check_pixels(page: _Page, width: int, height: int, bits: int, channels: int) -> None:

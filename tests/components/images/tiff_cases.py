@@ -195,6 +195,15 @@ def _faulty() -> Iterator[Case]:
         "dng": tiff(pixels, tags={50706: 1}),
         "grey_and_alpha_16": tiff(pixels[..., :2].astype(np.uint16), tags={338: 2}),
     }
+    # OpenCV and Pillow return noise for planes of 16 bits, without an error.
+    for order in "<>":
+        deep = pixels.astype(f"{order}u2")
+        parts = [deep[..., plane].tobytes() for plane in range(3)]
+        others[f"planes_16_{order}"] = tiff_of_parts(parts, pixels.shape, 16, order, tags={284: 2})
+    halves = [pixels[..., plane].tobytes() for plane in (0, 1)]
+    others["planes_of_two_channels"] = tiff_of_parts(halves, (40, 60, 2), 8, tags={284: 2})
+    spare = [pixels[..., plane].tobytes() for plane in (0, 1, 2, 0)]
+    others["planes_and_a_spare"] = tiff_of_parts(spare, (40, 60, 4), 8, tags={284: 2, 338: 0})
     for name, data in others.items():
         yield Case(name=f"tiff_{name}", data=data, code="unsupported_format")
 
