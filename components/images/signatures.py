@@ -24,24 +24,27 @@ SIGNATURES = (
     (b"\xff\x0a", "jpeg_xl"),
     (b"\0\0\0\x0cJXL ", "jpeg_xl"),
     (b"v/1\x01", "exr"),
+    *((b"P%d%c" % (number, blank), "netpbm") for number in range(1, 8) for blank in b"\n\r\t "),
+    (b"\x89HDF\r\n\x1a\n", "hdf5"),
+    (b"MATLAB 5.0 MAT-file", "mat"),
+    (b"SIMPLE  =", "fits"),
+    (b"ZISRAWFILE", "czi"),
+    (b"NRRD000", "nrrd"),
     (b"<svg", "svg"),
     (b"%PDF", "pdf"),
 )
 # Position in bytes and content of a mark in the middle of a file → the name of the format.
 MARKS = ((128, b"DICM", "dicom"), (344, b"n+1\0", "nifti"), (344, b"ni1\0", "nifti"))
-# The brand, which is in bytes 8 to 11 of a file of the MP4 family → the name of the format.
+# A brand of a file of the MP4 family → the name of the format.
 BRANDS = {
     b"avif": "avif",
     b"avis": "avif",
-    b"heic": "heic",
-    b"heix": "heic",
-    b"hevc": "heic",
-    b"heim": "heic",
-    b"heis": "heic",
     b"crx ": "camera_raw",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis"), "heic"),
+    **dict.fromkeys((b"hevc", b"hevx", b"hevm", b"hevs"), "heic"),
 }
-# These brands are common to both formats. The format is one of the other brands in the box.
-COMMON_BRANDS = (b"mif1", b"msf1")
+# Brands of pictures in general. HEIC and AVIF files also have them.
+PICTURE_BRANDS = {b"mif1", b"msf1", b"miaf", b"heif"}
 # The name of a format that is not read → what it is, and what the user can do.
 WAYS_OUT = {
     "heic": "it is a HEIC, the format of iPhones; export it as JPEG (on an iPhone: Settings, "
@@ -54,6 +57,12 @@ WAYS_OUT = {
     "jpeg2000": "it is a JPEG 2000; convert it to PNG or TIFF",
     "jpeg_xl": "it is a JPEG XL; convert it to PNG or JPEG",
     "exr": "it is an OpenEXR with floating-point values; convert it to PNG or TIFF of 16 bits",
+    "netpbm": "it is a PGM, PPM or PBM; convert it to PNG",
+    "hdf5": "it is an HDF5 file; save its pictures as PNG, or as arrays in an .npz",
+    "mat": "it is a MATLAB file; save its pictures as PNG, or as arrays in an .npz",
+    "fits": "it is a FITS file; convert it to PNG or TIFF of 16 bits",
+    "czi": "it is a microscope file of Zeiss; export it as PNG or TIFF of 16 bits",
+    "nrrd": "it is an NRRD volume; save its slices as PNG or TIFF of 16 bits",
     "psd": "it is a Photoshop document; export it as PNG or TIFF",
     "pdf": "it is a PDF; export its pages or pictures as PNG",
     "svg": "it is an SVG, which has no pixels; export it as PNG",
@@ -89,14 +98,26 @@ def name_format(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     if data[4:8] == b"ftyp":
-        common = "avif" if b"avi" in data[16 : data[3]] else "heic"
-        return common if data[8:12] in COMMON_BRANDS else BRANDS.get(data[8:12])
+        return _name_brand(data)
     if data.startswith(b"<?xml") and b"<svg" in data[:1000]:
         return "svg"
     if data.startswith(b"BM") and data[:26].isascii() and data[:26].decode().isprintable():
         return None
     found = next((name for start, name in SIGNATURES if data.startswith(start)), None)
     return found or next((name for at, mark, name in MARKS if data.startswith(mark, at)), None)
+
+
+def _name_brand(data: bytes) -> str | None:
+    """Return the name of the format of a file of the MP4 family. None if it is no picture.
+
+    Bytes 8 to 11 are the major brand. From byte 16 to the end of the first box, there are more
+    brands. Example: an AVIF may have the major brand `mif1`, which means any picture, and then the
+    brand `avif`.
+    """
+    end = min(int.from_bytes(data[:4]), len(data))
+    brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
+    named = next((BRANDS[brand] for brand in brands if brand in BRANDS), None)
+    return named or ("heic" if PICTURE_BRANDS & {*brands} else None)
 
 
 def is_read(format_name: str) -> bool:

@@ -4,6 +4,7 @@ A source is a folder with images and their labels. The kind says how the labels 
 kinds are possible, the user must choose one.
 """
 
+from collections import defaultdict
 from pathlib import Path
 
 from components.errors import UserError
@@ -89,6 +90,11 @@ def _kind_of_folders(root: Path, tree: Tree) -> str:
     nested = {path.split("/")[0] for path in tree.folders if "/" in path and not is_junk(path)}
     if tops and splits == tops and set(tops) <= nested:
         return "split_folders"
+    # If train and another folder have the same folders in them, both are probably splits. Example:
+    # train/cat, train/dog, holdout/cat and holdout/dog.
+    if len(splits) == 1 and (same := _twins(tree, splits[0])):
+        received = f"{name_list([*splits, *same])} with the same folders in them"
+        raise _ambiguity(root, ("split_folders", "class_folders"), received)
     # Folders such as train and test are probably splits, even if they contain no class folders, or
     # if there are other folders beside them. But they may also be classes. So the user must choose.
     if len({SPLITS_BY_WORD[name.lower()] for name in splits}) > 1:
@@ -96,6 +102,18 @@ def _kind_of_folders(root: Path, tree: Tree) -> str:
         received = f"{name_list(splits)}; folders that are no split or have no classes: {others}"
         raise _ambiguity(root, ("split_folders", "class_folders"), received)
     return "class_folders"
+
+
+def _twins(tree: Tree, split: str) -> list[str]:
+    """Return the folders at the top that have two or more folders with the same names as `split`.
+
+    split: the name of a folder at the top.
+    """
+    inner: dict[str, set[str]] = defaultdict(set)
+    for top, name in (path.split("/") for path in tree.folders if path.count("/") == 1):
+        inner[top].add(name)
+    own = inner.pop(split, set())
+    return [top for top, names in inner.items() if len(names & own) > 1]
 
 
 def _ambiguity(root: Path, kinds: tuple[str, str], received: str) -> UserError:

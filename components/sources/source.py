@@ -73,13 +73,16 @@ def _folders(root: Path, tree: Tree, params: Source, kind: str) -> Listing:
     layout = f"put one folder per class, with its images, into {root}{advice}"
     read = split_folders if kind == "split_folders" else class_folders
     entries, tops = read(tree, params.group), tree.top_folders()
-    if not tops:
-        raise UserError(
-            f"there is no class folder; {layout}. Received: {len(entries)} images, 0 folders"
-        )
     images = {entry.path for entry in entries}
     ignored = [path for path in tree.files if path not in images]
-    hidden = _hidden_images(root, ignored)
+    if not tops:
+        others = [path for path in ignored if not is_junk(path)]
+        named = f", and {name_list(others)}" if others else ""
+        raise UserError(
+            f"there is no class folder; {'; '.join([layout, *_hidden_images(root, others)])}. "
+            f"Received: {len(entries)} images, 0 folders{named}"
+        )
+    hidden = _hidden_images(root, [path for path in ignored if "/" in path])
     if not entries:
         kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
         advice = hidden[0] if hidden else layout
@@ -88,9 +91,21 @@ def _folders(root: Path, tree: Tree, params: Source, kind: str) -> Listing:
         )
     if kind == "split_folders":
         layout = f"put one folder per class, with its images, into {root}/train{advice}"
-    check_labels(entries, layout)
+    check_labels(entries, layout + _inner_folders(tree, tops))
     notes = [_summary(kind.replace("_", " "), entries), *_ignored_notes(ignored), *hidden]
     return _listing(kind, tree, entries, ignored, notes)
+
+
+def _inner_folders(tree: Tree, tops: Sequence[str]) -> str:
+    """Return a part of an error message if the only folder at the top may hold the class folders.
+
+    Example: the images are in data/raw/photos/cat and data/raw/photos/dog. Then photos counts as
+    the only class.
+    """
+    inner = [path for path in tree.folders if path.count("/") == 1 and not is_junk(path)]
+    if len(tops) != 1 or not inner:
+        return ""
+    return f"; if the classes are {name_list(inner)}, move these folders to the top"
 
 
 def _table(root: Path, tree: Tree, params: Source) -> Listing:
@@ -148,11 +163,11 @@ def _summary(kind: str, entries: Sequence[Entry]) -> str:
 def _hidden_images(root: Path, names: Sequence[str]) -> list[str]:
     """Return a line for each format of images among the ignored files: what it is, what to do.
 
-    names: the paths of the files that are not listed as pictures. The first PEEKED files in class
-    folders are opened. Example: the files of medical devices often have no file extension.
+    names: the paths of files that are not listed as pictures. The first PEEKED of them are opened.
+    Example: the files of medical devices often have no file extension.
     """
     first: dict[str, str] = {}
-    for name in [name for name in names if "/" in name and not is_junk(name)][:PEEKED]:
+    for name in [name for name in names if not is_junk(name)][:PEEKED]:
         with suppress(Fault), open_plain(root, name) as file:
             found = name_format(os.read(file, 512))
             if found is not None and found != "npy":

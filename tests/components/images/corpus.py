@@ -57,6 +57,8 @@ def no_images() -> Iterator[Case]:
         yield Case(name=name, data=data, code="not_an_image")
     others = {kind: saved(square, kind) for kind in ("ICO", "AVIF", "JPEG2000")}
     others["heic"] = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    others["pgm"] = b"P5\n16 16\n255\n" + bytes(256)
+    others["hdf5"] = b"\x89HDF\r\n\x1a\n" + bytes(100)
     others["svg"] = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'
     others["pdf"] = b"%PDF-1.7\n" + bytes(100)
     others["dicom"] = bytes(128) + b"DICM" + bytes(100)

@@ -93,6 +93,21 @@ def test_images_without_the_ending_of_an_image_are_named_with_what_to_do(
     )
 
 
+def test_class_folders_inside_of_the_only_folder_are_named(tmp_path: Path, source: Source) -> None:
+    error = refused(fill(tmp_path, "photos/cat/1.png", "photos/dog/1.png"), source)
+    assert "if the classes are photos/cat, photos/dog, move these folders to the top" in error
+    assert "move these" not in refused(fill(tmp_path / "flat", "photos/1.png"), source)
+
+
+def test_without_class_folders_the_files_that_are_there_are_named(
+    tmp_path: Path, source: Source
+) -> None:
+    (tmp_path / "train_32x32.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(100))
+    error = refused(fill(tmp_path, "notes.md"), source)
+    assert "train_32x32.mat is ignored: it is a MATLAB file; save its pictures as PNG" in error
+    assert error.endswith("Received: 0 images, 0 folders, and notes.md, train_32x32.mat")
+
+
 def test_split_folders_are_found_under_any_of_their_words(tmp_path: Path, source: Source) -> None:
     fill(tmp_path, "Training/cat/1.png", "valid/cat/2.png", "test/dog/new/3.png")
     listing = open_source(tmp_path, source)
@@ -129,6 +144,10 @@ def test_a_subfolder_is_a_group_of_its_class_whatever_its_split(
         (["train/cat/1.png", "test/dog/1.png", "extra/1.png"], "split_folders or class_folders"),
         (["train/cat/1.png", "test/1.png"], "split_folders or class_folders"),
         (["train/1.png", "test/1.png"], "split_folders or class_folders"),
+        (
+            [f"{top}/{label}/1.png" for top in ("train", "validate") for label in ("cat", "dog")],
+            "split_folders or class_folders",
+        ),
     ],
 )
 def test_what_can_be_two_things_is_left_to_a_person(
