@@ -58,7 +58,8 @@ class Windowed(Section):
 
 def _sixteen_bit_kind(value: Any) -> str:
     """Return the tag of the type that checks a value, so that errors are only about this type."""
-    return "window" if isinstance(value, dict | Windowed) else "word"
+    given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return "window" if "window" in given else "word"
 
 
 SIXTEEN_BIT_WORDS = ("high_byte", "stretch", "refuse")

@@ -102,7 +102,11 @@ def read_params(path: Path) -> Params:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} must be text in UTF-8. Received: {error}") from None
     if not isinstance(tree, dict):
-        raise UserError(f"{path} must have sections such as `train:`. Received: {in_yaml(tree)}")
+        received = "an empty file" if tree is None else in_yaml(tree)
+        raise UserError(
+            f"{path} must have sections such as `train:`; `fovea init` writes a complete file. "
+            f"Received: {received}"
+        )
     try:
         return Params.model_validate(tree)
     except ValidationError as error:

@@ -55,7 +55,9 @@ class Size(RowRule):
 class LabelKnown(RowRule):
     """Every label is one of the allowed labels."""
 
-    labels: Literal["any"] | tuple[str, ...] = Field(description="`any`, or the list of labels")
+    labels: Literal["any"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="`any`, or the list of labels"
+    )
 
 
 class ImagesPerClass(RowRule):

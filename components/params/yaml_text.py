@@ -16,7 +16,8 @@ def parse(text: str, path: Path) -> Any:
     """Return the nested values of a YAML text.
 
     path: the path of the file; only error messages contain it.
-    Raises UserError if the text is not valid YAML, or if a key is written twice.
+    Raises UserError if the text is not valid YAML, if a key is written twice, or if a value
+    contains itself.
 
     >>> parse("{rate: 1e-05, labels: [yes, no]}", Path("params.yaml"))
     {'rate': 1e-05, 'labels': ['yes', 'no']}
@@ -26,12 +27,21 @@ def parse(text: str, path: Path) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
-        return YAML(typ="safe").load(text)
+        tree = YAML(typ="safe").load(text)
     except DuplicateKeyError:
         raise UserError(f"{path} has {_repeated_key(text)}") from None
     except (YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
         problem = one_line(error, longest=None).replace('in "<unicode string>", ', "in ")
-        raise UserError(f"{path} is not valid YAML. Received: {problem}") from None
+        mark = getattr(error, "problem_mark", None)
+        # The parser may notice a mistake only in the line after it.
+        where = f"; correct line {mark.line + 1} or a line shortly before it" if mark else ""
+        raise UserError(f"{path} is not valid YAML{where}. Received: {problem}") from None
+    if _contains_itself(tree):
+        raise UserError(
+            f"{path} has an alias (such as `*name`) inside of its own anchor (`&name`); write the "
+            "value instead of the alias. Received: a value that contains itself"
+        )
+    return tree
 
 
 def scalar(value: str | float) -> str:
@@ -55,6 +65,18 @@ def compose(text: str) -> Any:
 
     # The parser in C has no exact marks.
     return YAML(typ="safe", pure=True).compose(text)
+
+
+def _contains_itself(node: Any, above: tuple[int, ...] = ()) -> bool:
+    """Return whether a list or mapping is one of its own values, at any depth.
+
+    above: the ids of the lists and mappings that contain `node`.
+    """
+    if not isinstance(node, dict | list):
+        return False
+    inner = node.values() if isinstance(node, dict) else node
+    inside = (*above, id(node))
+    return id(node) in above or any(_contains_itself(value, inside) for value in inner)
 
 
 def _repeated_key(text: str) -> str:

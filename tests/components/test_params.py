@@ -39,7 +39,9 @@ TEXT = DIGITS.read_text()
         ("low: 0.00001,", "low: 0,", r"low must be above 0 if log is true"),
         ("[0.0, 0.2, 0.4]", "[0.0, 7]", r"model\.dropout should be less than 1\. Received: 7"),
         ("[0.0, 0.2, 0.4]", "[]", r"search\.space\.model\.dropout\.choices"),
-        ("  strategy: none", "  strategy: [", r"is not valid YAML"),
+        ("  strategy: none", "  strategy: [", r"is not valid YAML; correct line 8\d or a line sho"),
+        ("seed: 1 ", "seed: &a [*a] ", r"inside of its own anchor .*; write the value"),
+        (TEXT, "# a comment", r"must have sections .*Received: an empty file"),
         ("epochs: 15", "epochs: 0", r"nothing would be trained: raise train\.finetune"),
         ("low: 0.0005, high: 0.01, log: true", "low: 0, high: 1, log: false", r"greater than 0"),
         (
@@ -81,6 +83,7 @@ def test_a_broken_rule_is_named(old, new, message, tmp_path):
             "name should be a text; write it in quotes, because",
         ),
         ("labels: any", "labels: [a, 1]", "labels should be a text; write it in quotes, because"),
+        ("labels: any", "labels: []", "labels should be 'any' or have at least one value. Rec"),
         ("labels: any", "labels: all", "labels should be 'any' or a list. Received: 'all'"),
         ("low: 0.0005", "low: '1e-5'", "learning_rate.low should be a number; write 1e-5 without"),
         ("[0.0, 0.2, 0.4]", "[null]", "choices should be a text or a number or true or false. "),
@@ -103,6 +106,7 @@ def test_a_value_of_another_type_is_answered_with_what_to_write(old, new, messag
     [
         ("view", "sixteen_bit should be high_byte, stretch, refuse or { window: { low: 0, high"),
         ("16", "sixteen_bit should be high_byte, stretch, refuse or { window: { low: 0, high"),
+        ("{ low: 0, high: 4095 }", "sixteen_bit should be high_byte, stretch, refuse or { window:"),
         ("{ window: { low: 9, high: 9 } }", "sixteen_bit.window: low must be below high"),
         ("{ window: { low: 9 } }", "sixteen_bit.window.high is missing"),
         ("{ window: { low: 9, high: 70000 } }", "sixteen_bit.window.high should be less than"),
