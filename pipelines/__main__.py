@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import UserError
+from components.errors import UserError, disk_errors
 
 if TYPE_CHECKING:
     from components.params.reader import Params
@@ -41,7 +41,8 @@ READS_IMAGES = ("ingest", "prepare")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage. Return the exit status: 0, or 1 after a UserError, or 130 after Ctrl-C.
 
-    The message of a UserError is printed to stderr. Every other exception is raised.
+    The message of a UserError, or of an error of a disk or of rights, is printed to stderr. Every
+    other exception is raised.
     arguments: the arguments of the command line; None means the arguments of this process.
     """
     parser = argparse.ArgumentParser(
@@ -57,25 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from components.params.reader import read_params
     from pipelines.installed import check_packages_of
     from pipelines.workspace.environment import check_encoding, quiet_vendors
-    from pipelines.workspace.messages import full_disk, show_messages
+    from pipelines.workspace.messages import end_output, show_messages
 
     quiet_vendors()
     show_messages(stage)
     try:
-        check_encoding()
-        check_packages_of(stage)
-        params = read_params(Path("params.yaml"))
-        # Without this check, the stage `search` or `train` could fail an hour later.
-        if stage in READS_IMAGES:
-            from components.registry.model_checks import check_models
+        with disk_errors():
+            check_encoding()
+            check_packages_of(stage)
+            params = read_params(Path("params.yaml"))
+            # Without this check, the stage `search` or `train` could fail an hour later.
+            if stage in READS_IMAGES:
+                from components.registry.model_checks import check_models
 
-            check_models(params)
-        run_stage(stage, params)
+                check_models(params)
+            run_stage(stage, params)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    except OSError as error:
-        print(f"error: {full_disk(error)}", file=sys.stderr)  # noqa: T201
+        end_output()
         return 1
     except KeyboardInterrupt:
         print(f"{stage} was interrupted; `dvc repro` runs it again", file=sys.stderr)  # noqa: T201

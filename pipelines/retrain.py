@@ -29,7 +29,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task
 
-from components.errors import UserError
+from components.errors import UserError, disk_errors
 from components.params.reader import read_params
 from pipelines import artifacts, outcome
 from pipelines.formats import read_tree
@@ -116,7 +116,7 @@ def retrain(
         model = read_params(PARAMS).register_.name
         check_servers(os.environ)
         stages = read_stages(DVC_YAML)
-        with locks.hold(Path(), f"flow run {flow_run.name}") as lock:
+        with disk_errors(), locks.hold(Path(), f"flow run {flow_run.name}") as lock:
             # The next two statements run before the stages, so that an error is reported now and
             # not after hours of training.
             connected = (pull or push) and has_remote()

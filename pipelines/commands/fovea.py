@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from components.errors import UserError
+from components.errors import UserError, disk_errors
 from pipelines.workspace.environment import check_encoding, quiet_vendors
-from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, full_disk, show_messages
+from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, end_output, show_messages
 
 app = typer.Typer(
     name="fovea",
@@ -49,16 +49,19 @@ class Sample(StrEnum):
 
 
 def main() -> None:
-    """Run the command line. A UserError is printed as one sentence, and the exit status is 1."""
+    """Run the command line.
+
+    A UserError, or an error of a disk or of rights, is printed as one sentence, and the exit status
+    is 1.
+    """
     quiet_vendors()
     show_messages()
     try:
-        app()
+        with disk_errors():
+            app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
-    except OSError as error:
-        print(f"error: {full_disk(error)}", file=sys.stderr)  # noqa: T201
+        end_output()
         sys.exit(1)
 
 

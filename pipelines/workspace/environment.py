@@ -85,6 +85,8 @@ def check_encoding() -> None:
 def check_prefect_home(environment: Mapping[str, str] = os.environ) -> None:
     """Raise UserError if Prefect would start a temporary server and cannot write its database.
 
+    Also raises UserError if this user has no home folder and PREFECT_HOME is not set.
+
     Without this check, Prefect waits for its server for a minute and then raises an error without
     the reason. The usual cause is a home folder that is read-only, as in many containers. Prefect
     writes the path into an address without quoting, so a `?` would cut the path: a database at
@@ -92,7 +94,7 @@ def check_prefect_home(environment: Mapping[str, str] = os.environ) -> None:
     """
     home = expand_home(environment.get("PREFECT_HOME") or "~/.prefect")
     profiles = home / "profiles.toml"  # it may name the address of a server
-    named = profiles.is_file() and "PREFECT_API_URL" in profiles.read_text(encoding="utf-8")
+    named = os.access(profiles, os.R_OK) and "PREFECT_API_URL" in profiles.read_text("utf-8")
     if environment.get("PREFECT_API_URL") or named:
         return
     if "?" in str(home):
@@ -137,5 +139,7 @@ def expand_home(path: str | Path) -> Path:
 
 def can_write(folder: Path) -> bool:
     """Return whether files can be written into a folder; a missing folder must be creatable."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    # Path.exists would raise PermissionError for a path below a folder of another user.
+    above = (folder, *folder.absolute().parents)
+    existing = next(path for path in above if os.access(path, os.F_OK))
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)

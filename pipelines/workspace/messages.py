@@ -5,12 +5,10 @@ terminal, is written as its escape sequence. If standard output cannot be writte
 lost and the stage goes on.
 """
 
-import errno
 import io
 import logging
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TextIO
 
@@ -61,17 +59,12 @@ def drop_output() -> None:
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (stays open)
 
 
-def full_disk(error: OSError) -> str:
-    """Return one sentence about a disk without space. Standard output is dropped.
+def end_output() -> None:
+    """Write what standard output still holds. If this fails, write nothing more.
 
-    Raises `error` again if it has another reason. It rarely names the file, so the sentence names
-    the folders and the output that a command writes.
+    Without this function, the exit status would be 120 if standard output is a full disk.
     """
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        raise error
-    drop_output()
-    return (
-        f"there is no space left for a file in {Path.cwd()}, for a temporary file in "
-        f"{tempfile.gettempdir()} (TMPDIR), or for the output; delete files, or set TMPDIR to "
-        f"another folder. Received: {error}"
-    )
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_output()

@@ -1,6 +1,7 @@
 """A home or a locale in which work cannot start → one sentence before it does."""
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
-from pipelines.workspace.environment import check_prefect_home, expand_home
+from pipelines.commands.variables import other_variables
+from pipelines.workspace.environment import can_write, check_prefect_home, expand_home
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,3 +79,32 @@ def test_in_a_locale_without_utf_8_the_path_of_a_workspace_must_be_ascii(
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert sentence in done.stderr
+
+
+def test_a_user_without_a_home_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(f"uid not found: {number}")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
+    monkeypatch.setenv("USER", "ann")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for check in (check_prefect_home, other_variables):
+        with pytest.raises(UserError, match=r"^this user has no home folder; set HOME .*Received"):
+            check()
+
+
+def test_a_folder_below_a_folder_of_another_user_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = Path.stat
+
+    def refuse(path: Path, **options: bool) -> os.stat_result:  # as for /root/.prefect
+        if path.name == ".prefect":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    (tmp_path / "closed").touch()
+    assert not can_write(tmp_path / "closed/.prefect")
+    assert can_write(tmp_path / ".prefect")
