@@ -1,5 +1,7 @@
 """A mistake that the user can fix → one sentence, without a traceback."""
 
+from __future__ import annotations
+
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -2,8 +2,11 @@
 
 DVC runs `python -m pipelines <stage>` with the `python` that is first on PATH. If the virtual
 environment is not active, this is another Python, without the packages. So this module imports only
-the standard library and modules without packages, until `main` has looked for the packages.
+the standard library and modules without packages, until `main` has looked for the packages. The
+other Python may also be older: the import of `annotations` lets Python 3.8 read `int | None`.
 """
+
+from __future__ import annotations
 
 import argparse
 import importlib
@@ -96,7 +99,7 @@ def _wrong_python(stage: str) -> str:
     )
 
 
-def run_stage(stage: str, params: "Params") -> None:
+def run_stage(stage: str, params: Params) -> None:
     """Call the function `run` of the stage.
 
     Each parameter of `run` has the name of a top-level key of params.yaml. Its argument is the

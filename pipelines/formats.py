@@ -22,23 +22,21 @@ if TYPE_CHECKING:
 def read_table(path: Path) -> "pd.DataFrame":
     """Read a CSV or Parquet table.
 
-    Raises UserError if the file is missing, or if it is a damaged Parquet file.
+    Raises UserError if the file is missing or damaged.
     """
     # `fovea summary` reads a JSON file only, and should not wait for pandas.
     import pandas as pd
     import pyarrow as pa
 
     existing = _existing(path)
-    if path.suffix == ".csv":
-        return pd.read_csv(existing)
     try:
+        if path.suffix == ".csv":
+            return pd.read_csv(existing)
         return pd.read_parquet(existing, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        stage = path.parts[1]
-        raise UserError(
-            f"{path} is damaged; `fovea data verify --heal` repairs it, or "
-            f"`dvc repro -f {stage}` writes it again. Received: {one_line(error)}"
-        ) from None
+    except PermissionError:  # the bytes may be good
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damaged(path, error) from None
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
@@ -51,10 +49,14 @@ def write_table(path: Path, table: "pd.DataFrame") -> None:
 
 
 def read_tree(path: Path) -> Any:
-    """Read a JSON or YAML file. Raises UserError if the file is missing."""
-    text = _existing(path).read_text(encoding="utf-8")
-    # JSON is not read as YAML, because YAML 1.1 reads the number 1e-05 as a string.
-    return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    """Read a JSON or YAML file. Raises UserError if the file is missing or damaged."""
+    existing = _existing(path)
+    try:
+        text = existing.read_text(encoding="utf-8")
+        # JSON is not read as YAML, because YAML 1.1 reads the number 1e-05 as a string.
+        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise _damaged(path, error) from None
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
@@ -77,3 +79,10 @@ def _existing(path: Path) -> Path:
         stage = path.parts[1]
         raise UserError(f"run `dvc repro {stage}` first to write this file. Received: no {path}")
     return path
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} is damaged or was edited; `fovea data verify --heal` repairs it, or "
+        f"`dvc repro -f {path.parts[1]}` writes it again. Received: {one_line(error)}"
+    )

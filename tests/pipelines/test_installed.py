@@ -1,5 +1,6 @@
 """A stage whose packages are not those of the lock stops with one sentence."""
 
+import ast
 import os
 import subprocess
 import venv
@@ -79,3 +80,12 @@ def test_a_python_without_the_packages_says_that_the_environment_is_not_active(
     assert done.stderr.startswith("error: the virtual environment is not active, so DVC has found")
     assert done.stderr.endswith(f"Received: {bare}\n")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_python_that_is_too_old_can_read_what_says_so() -> None:
+    for module in ("pipelines/__init__", "pipelines/__main__", "components/errors"):
+        text = (ROOT / f"{module}.py").read_text()
+        ast.parse(text, feature_version=(3, 8))
+        # Python 3.9 and older cannot compute `int | None`, so annotations must stay texts.
+        assert " | None" not in text or "from __future__ import annotations" in text
+    assert (ROOT / "components/__init__.py").read_text().strip().count("\n") == 0
