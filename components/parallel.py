@@ -17,6 +17,7 @@ wait `c` is computed.
 
 import os
 import signal
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +27,7 @@ from functools import partial
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from components.errors import UserError
 
@@ -39,6 +40,9 @@ AHEAD = 3  # maximum number of handfuls per core; a larger number needs more mem
 TO_THREAD, TO_PROCESS = 4, 32
 # The time in seconds that worker processes need to start. Shorter work is done without processes.
 START_S = 0.3
+# The maximum length of the path of a socket, in bytes: 107 on Linux, 103 on macOS. Then the length
+# of the name that multiprocessing gives to a socket, such as /pymp-0123abcd/listener-0123abcd.
+SOCKET_PATH_BYTES, SOCKET_NAME_BYTES = 103, 32
 # In a worker process: the event by which the parent asks the worker to stop. An event cannot be
 # sent as an argument of a task, so `_start_worker` stores it here.
 _stop: Any = Event()
@@ -81,9 +85,7 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
             break
     else:
         return
-    # The start method "fork" is not used. A fork also copies the locks that other threads hold at
-    # the moment of the fork. Nothing in the new process would release the copied locks.
-    context = get_context("forkserver")
+    context = get_context(_start_method())
     context.set_forkserver_preload([_module_of(function)])
     stop = context.Event()
     pool = ProcessPoolExecutor(cores(), context, initializer=_start_worker, initargs=(stop,))
@@ -101,6 +103,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux; a container may have only some of the cores
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _start_method() -> Literal["forkserver", "spawn"]:
+    """Return how worker processes are started.
+
+    The start method "fork" is not used. A fork also copies the locks that other threads hold at the
+    moment of the fork. Nothing in the new process would release the copied locks. The forkserver
+    is quicker than "spawn", but needs a socket in the folder of temporary files, and the path of a
+    socket is short. On clusters, TMPDIR may be longer.
+    """
+    folder = os.fsencode(tempfile.gettempdir())
+    return "forkserver" if len(folder) + SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES else "spawn"
 
 
 def _module_of(function: Callable[..., object]) -> str:

@@ -21,13 +21,14 @@ from typing import Any, Literal
 
 from components.errors import UserError
 from components.params.reader import Params, read_params
-from components.sources.dvc_cache import linked_object
+from components.sources.dvc_cache import cache_folder, linked_object
 from components.words import count_text, printable, size_text
 from pipelines import artifacts
 from pipelines.commands.arrivals import is_utf8
 from pipelines.commands.variables import DEVICES, other_variables, prefect_server
 from pipelines.installed import differences, expected_versions
 from pipelines.workspace import locks
+from pipelines.workspace.environment import can_write
 from pipelines.workspace.processes import DVC, capture, dvc_error
 from pipelines.workspace.remote import ask_remote, default_remote
 
@@ -280,7 +281,14 @@ def _changed_outs(changes: list[Any]) -> set[str]:
 
 
 def _disk(root: Path) -> Check:
-    """Check that the disk has space for the prepared arrays in the workspace and in DVC's cache."""
+    """Check that the workspace can be written, and has space for the prepared arrays.
+
+    The arrays are stored twice: in the workspace and in DVC's cache.
+    """
+    for folder in (root, root / "data", root / artifacts.STATE, root / ".dvc", cache_folder(root)):
+        if not can_write(folder):
+            advice = "correct the owner and the rights of this folder, or run as its owner"
+            return Check("disk", "fail", f"you may not write into {folder.absolute()}", advice)
     params = _read(root)
     images = _images_per_class(root, params).total()
     need = 2 * images * params.prepare.size**2 * 3

@@ -46,6 +46,19 @@ def test_processes_keep_the_order(at_once: None) -> None:
     assert list(in_processes(operator.neg, range(1000))) == [-x for x in range(1000)]
 
 
+def test_processes_start_although_the_path_of_temporary_files_is_long(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 100)  # longer than the path of a socket may be
+    folder.mkdir()
+    code = (
+        "import operator; from components import parallel; parallel.START_S = 0; "
+        "parallel.cores = lambda: 2; print(sum(parallel.in_processes(operator.neg, range(100))))"
+    )
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("-4950\n", "")
+
+
 def test_work_is_done_by_others_and_little_work_here(at_once: None) -> None:
     parents = list(in_processes(eval, ["__import__('os').getpid()"] * 300))
     assert parents[0] == os.getpid()

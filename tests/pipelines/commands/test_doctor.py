@@ -222,6 +222,19 @@ def test_a_package_at_another_version_is_named(patient: Path) -> None:
     assert "no-such-package missing instead of 2.0" in check.finding
 
 
+@pytest.mark.parametrize("folder", ["data", ".dvc", "elsewhere/cache"])
+def test_a_folder_that_cannot_be_written_is_a_failure(
+    folder: str, patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (patient / ".dvc/config.local").write_text("[cache]\n    dir = ../elsewhere/cache\n")
+    closed = patient / folder  # root may write everywhere, so the answer is given here
+    monkeypatch.setattr(doctor, "can_write", lambda path: path.resolve() != closed)
+    check = doctor._disk(patient)  # without the other checks, which take seconds
+    assert check.status == "fail"
+    assert check.finding.startswith("you may not write into ")
+    assert "run as its owner" in check.advice
+
+
 def test_a_disk_too_small_for_the_prepared_images_is_a_failure(
     patient: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
