@@ -9,6 +9,7 @@ link, a device, an encrypted file, or headers that would fill the memory.
 import bz2
 import gzip
 import io
+import logging
 import lzma
 import stat
 import tarfile
@@ -18,6 +19,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
+from components.words import count_text, printable
+
+log = logging.getLogger(__name__)
+
 CHUNK = 2**20  # the number of bytes that are read at once
 # The maximum number of bytes between the contents of two files of a tar. These bytes are headers
 # and padding. The maximum also limits the memory, because tarfile reads a whole header into memory.
@@ -25,6 +30,7 @@ HEADER_BYTES = 2**17
 # The systems in whose file names a backslash separates folders, as a zip numbers them (APPNOTE.TXT,
 # 4.4.2): MS-DOS (also all Windows programs), OS/2, NTFS and VFAT.
 WINDOWS = frozenset({0, 6, 10, 14})
+UTF8_FLAG = 0x800  # the flag of a member whose name is in UTF-8 (APPNOTE.TXT, 4.4.4)
 TAR_BLOCK = 512  # a tar consists of blocks of this number of bytes
 # The first bytes of a compressed tar → the function that opens it.
 COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -64,10 +70,18 @@ def zip_members(file: IO[bytes]) -> Iterator[Member]:
     zipfile supports.
     """
     with zipfile.ZipFile(file) as archive:
+        guessed: list[str] = []
         for info in archive.infolist():
             name = _zip_name(info)
             _check_zip_member(info, name)
+            guessed += [name] * (not _is_utf8(info))
             yield Member(name, info.file_size, partial(archive.open, info), name.endswith("/"))
+    if guessed:
+        log.warning(
+            f"{count_text(len(guessed), 'name of the zip is', 'names of the zip are')} not in "
+            f"UTF-8 and may look wrong, such as {printable(guessed[0])}; if so, remove these files "
+            "from data/raw, and add them from a zip with names in UTF-8"
+        )
 
 
 def _check_zip_member(info: zipfile.ZipInfo, name: str) -> None:
@@ -105,16 +119,26 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
     Shift-JIS, the byte of the backslash may also be the second half of a letter.
     """
     name = info.filename
-    try:
-        name = name if info.flag_bits & 0x800 else name.encode("cp437").decode("utf-8")
-    except UnicodeError:
+    if not _is_utf8(info):
         if "\\" in name:
             raise RefusedError(
                 "it contains a name with a backslash that is not UTF-8, so it is unknown whether "
                 "the backslash separates folders; repack it with a program that writes UTF-8 "
                 f"names. Received: {name!r}"
-            ) from None
+            )
+    elif not info.flag_bits & UTF8_FLAG:
+        name = name.encode("cp437").decode("utf-8")
     return name.replace("\\", "/") if info.create_system in WINDOWS else name
+
+
+def _is_utf8(info: zipfile.ZipInfo) -> bool:
+    """Return whether the bytes of a member's name are valid UTF-8, with or without the flag."""
+    if not info.flag_bits & UTF8_FLAG:
+        try:
+            info.filename.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            return False
+    return True
 
 
 def tar_members(file: IO[bytes]) -> Iterator[Member]:

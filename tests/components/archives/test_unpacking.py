@@ -178,12 +178,15 @@ def test_a_zip_name_that_ends_early_at_a_nul_is_refused(tmp_path: Path, folder: 
 
 
 def test_utf_8_names_of_a_zip_are_read_without_the_flag_and_others_as_code_page_437(
-    tmp_path: Path, folder: Path
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive = zipped(tmp_path / "names.zip", [("cat/uuuu.png", b"1"), ("dog/uu.png", b"2")])
     content = archive.read_bytes().replace(b"uuuu", "üß".encode())
     archive.write_bytes(content.replace(b"uu.", "üß.".encode("cp437")))
     assert list(unpack(archive, folder).sums) == ["cat/üß.png", "dog/üß.png"]
+    # The same bytes could be other letters, such as those of Japanese Windows, so the user looks.
+    warning = "1 name of the zip is not in UTF-8 and may look wrong, such as dog/üß.png; if so, "
+    assert warning in capsys.readouterr().out
 
 
 def test_a_tar_name_that_is_not_utf_8_is_refused(tmp_path: Path, folder: Path) -> None:
