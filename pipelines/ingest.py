@@ -9,7 +9,7 @@ from components.images.signatures import way_out
 from components.manifest.sixteen_bit import sixteen_bit_values
 from components.manifest.table import build_manifest
 from components.params.ingest import Ingest
-from components.words import count_text
+from components.words import count_text, printable
 from pipelines import artifacts
 from pipelines.formats import write_table
 from pipelines.workspace.dvc_files import recorded_files
@@ -31,16 +31,33 @@ def run(ingest: Ingest) -> None:
     log.info(f"{len(manifest)} images in {classes} classes, {faulty} with a fault")
     for note in _unsupported(manifest):
         log.warning(note)
-    if note := _unused_bits(manifest, ingest):
-        log.warning(note)
+    for note in (_further_pages(manifest), _unused_bits(manifest, ingest)):
+        if note:
+            log.warning(note)
 
 
 def _unsupported(manifest: pd.DataFrame) -> Iterator[str]:
     """Yield a sentence for each format that is not supported: what it is, and what to do."""
     rows = manifest[manifest["fault"] == "unsupported_format"]
     for name, files in rows.groupby("format"):
-        first = files["path"].iloc[0]
+        first = printable(files["path"].iloc[0])
         yield f"{count_text(len(files), 'file')} such as {first}: {way_out(str(name))}"
+
+
+def _further_pages(manifest: pd.DataFrame) -> str:
+    """Return a sentence if there are TIFFs or GIFs with further pictures, otherwise an empty text.
+
+    Other formats with several pictures are faults, or are photos with a depth map.
+    """
+    several = manifest["format"].isin(("tiff", "gif")) & (manifest["frames"].fillna(1) > 1)
+    files = manifest.loc[several & manifest["fault"].isna(), "path"]
+    if files.empty:
+        return ""
+    return (
+        f"{count_text(len(files), 'file has', 'files have')} several pages or frames, such as "
+        f"{printable(files.iloc[0])}, and only the first is used; to use the others, save each "
+        "as a file"
+    )
 
 
 def _unused_bits(manifest: pd.DataFrame, ingest: Ingest) -> str:

@@ -97,6 +97,22 @@ def test_files_of_formats_that_are_not_read_are_logged_with_the_way_out(
     assert "leaves" not in said.out + said.err
 
 
+def test_pages_that_are_not_used_are_logged(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    params: Params,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    microscope(artifacts.RAW, bits=16)
+    page = Image.new("L", (20, 20))
+    page.save(artifacts.RAW / "cell/stack.tif", save_all=True, append_images=[page])
+    page.save(artifacts.RAW / "cell/single.tif")
+    ingest.run(params.ingest)
+    out = capsys.readouterr().out
+    assert "1 file has several pages or frames, such as cell/stack.tif, and only the first" in out
+
+
 def test_a_second_run_reads_nothing_and_writes_the_same_bytes(
     digits_folder: Path,
     tmp_path: Path,
