@@ -60,9 +60,13 @@ def check_names(arriving: Iterable[str], existing: Iterable[str]) -> None:
     data/raw has already.
     """
     files = {*arriving, *existing}
-    for name in sorted(arriving):
+    for name in sorted(files):
         if not is_utf8(name):
-            raise UserError(f"the name of a file is not UTF-8; rename the file. Received: {name!r}")
+            raise UserError(
+                "the name of a file is not UTF-8, so DVC cannot add it; rename the file. "
+                f"Received: {name!r}"
+            )
+    for name in sorted(arriving):
         if clash := next((above for above in _folders_of(name) if above in files), None):
             raise UserError(
                 "a file and a folder cannot have the same name; rename the file. "

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from pipelines.workspace.git import GitError, NoRepositoryError, git
 from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_environment
 
@@ -25,18 +25,17 @@ def track_with_dvc(folder: Path, keep_open: Sequence[int] = ()) -> None:
     Outside of a git repository, DVC's setting core.no_scm is first set to true.
     keep_open: file descriptors that DVC inherits, such as the descriptor of the workspace's lock.
     """
-    lines: list[str] = []
-    command = [*DVC, "add", "--quiet", str(folder)]
+    # With the option --quiet, DVC would not print why it fails.
+    command = [*DVC, "add", str(folder)]
     try:
         if not _in_git():  # DVC does not run outside of git without the setting core.no_scm.
             run([*DVC, "config", "--local", "core.no_scm", "true"], stage_environment({}))
             log.info("this is no git repository, so DVC is set to work without git (core.no_scm)")
-        run(command, stage_environment({}), lines.append, keep_open)
-    except CommandFailedError:
-        problem = " ".join(lines) or "no message"
+        run(command, stage_environment({}), log.debug, keep_open)
+    except CommandFailedError as error:
         raise UserError(
             f"the images are in {folder}, but DVC does not track them; fix DVC's error, then run "
-            f"`dvc add {folder}`. Received: {problem}"
+            f"`dvc add {folder}`. Received: {one_line(error, longest=None)}"
         ) from None
 
 

@@ -190,8 +190,18 @@ def test_a_link_to_what_is_added_is_followed_since_the_user_named_it(
 
 def test_a_name_that_is_not_utf_8_is_refused(repository: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "new", OWLS)
-    (source / os.fsdecode(b"owl/\xff.png")).write_bytes(b"x")
+    name = os.fsdecode(b"owl/\xff.png")
+    (source / name).write_bytes(b"x")
     assert "not UTF-8" in refused(source)
+    (source / name).unlink()
+    write(RAW, {name: b"x"})  # copied by hand, beside what is tracked
+    assert "not UTF-8" in refused(source)
+
+
+def test_the_reason_of_a_dvc_that_fails_is_named(repository: Path, tmp_path: Path) -> None:
+    run("git", "add", "--force", f"{RAW}/cat/1.png")  # DVC tracks no file that git tracks
+    with pytest.raises(UserError, match=r"`dvc add data/raw`\. Received: DVC: .*tracked by SCM"):
+        add_images(write(tmp_path / "new", OWLS))
 
 
 @pytest.mark.parametrize("name", ["cat", "cat/1.png/deeper.png"])
