@@ -51,7 +51,8 @@ def open_source(root: Path, params: Source) -> Listing:
     """
     if not root.is_dir():
         raise UserError(
-            f"the folder {root} for the images is missing; create it with one folder per class, or "
+            f"the folder {root} for the images is missing; if there is a file {root}.dvc, run "
+            "`dvc checkout` or `dvc pull`; if not, create the folder with one folder per class, or "
             f"try `fovea sample digits`. Received: {root} does not exist"
         )
     tree = scan(root)

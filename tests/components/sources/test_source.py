@@ -108,6 +108,13 @@ def test_without_class_folders_the_files_that_are_there_are_named(
     assert error.endswith("Received: 0 images, 0 folders, and notes.md, train_32x32.mat")
 
 
+def test_a_missing_folder_of_images_is_answered_with_the_ways_to_get_it(
+    tmp_path: Path, source: Source
+) -> None:
+    error = refused(tmp_path / "raw", source)
+    assert f"a file {tmp_path / 'raw'}.dvc, run `dvc checkout` or `dvc pull`; if not, " in error
+
+
 def test_split_folders_are_found_under_any_of_their_words(tmp_path: Path, source: Source) -> None:
     fill(tmp_path, "Training/cat/1.png", "valid/cat/2.png", "test/dog/new/3.png")
     listing = open_source(tmp_path, source)
