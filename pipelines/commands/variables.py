@@ -35,11 +35,6 @@ def prefect_server(environment: Mapping[str, str] = os.environ) -> str:
     url = environment.get("PREFECT_API_URL") or ""
     if not url:
         return "PREFECT_API_URL is not set, so each run starts a server of its own"
-    if not url.startswith(("http://", "https://")):
-        raise UserError(
-            "PREFECT_API_URL must start with http:// or https://; correct it, or unset it. "
-            f"Received: {url}"
-        )
     check_server("PREFECT_API_URL", url)
     return f"{without_password(url)} answers"
 

@@ -33,13 +33,20 @@ def check_server(variable: str, url: str) -> None:
     """Check that a server answers at an address, whatever it answers.
 
     variable: the environment variable for the address, a key of SERVERS.
-    url: the address. If it does not start with `http://` or `https://`, it is not checked.
-    Raises UserError after at most LIMIT_S seconds if there is no answer.
+    url: the address. If it does not start with `http://` or `https://`, it is not checked, because
+    MLflow's records may also be in a file or a database. Prefect's address must start so.
+    Raises UserError after at most LIMIT_S seconds if there is no answer, or if a web page answers
+    instead of Prefect.
     """
-    if not url.startswith(("http://", "https://")):
+    if not url.lower().startswith(("http://", "https://")):
+        if url and variable == "PREFECT_API_URL":
+            raise UserError(
+                f"{variable} must start with http:// or https://; correct it, or unset it. "
+                f"Received: {url}"
+            )
         return
     try:
-        call_within(LIMIT_S, lambda: _ask(url))
+        kind = call_within(LIMIT_S, lambda: _ask(url))
     except (OSError, ValueError) as error:  # urllib's errors and TimeoutError are OSErrors.
         reason = one_line(getattr(error, "reason", error))
         name, instead = SERVERS[variable]
@@ -48,14 +55,25 @@ def check_server(variable: str, url: str) -> None:
             f"{variable} to use {instead}. Received: {without_password(url)}"
         ) from None
 
+    # Without `/api`, Prefect's server answers every address with its page.
+    if variable == "PREFECT_API_URL" and kind == "text/html":
+        raise UserError(
+            f"a web page answers at {variable}, and not Prefect's server; the address usually ends "
+            f"with /api, such as http://127.0.0.1:4200/api. Received: {without_password(url)}"
+        )
 
-def _ask(url: str) -> None:
-    """Ask for `url`/health. Raise OSError without an answer, ValueError if `url` is not valid."""
+
+def _ask(url: str) -> str:
+    """Ask for `url`/health, and return the content type of the answer; "" after an error status.
+
+    Raises OSError without an answer, and ValueError if `url` is not valid.
+    """
     request = urllib.request.Request(f"{without_password(url).rstrip('/')}/health")
     try:
-        with urllib.request.urlopen(request, timeout=LIMIT_S):
-            pass
-    except urllib.error.HTTPError as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+            return str(answer.headers.get_content_type())
+    except urllib.error.HTTPError as error:
         # Another status, such as 401 or 404, is also the answer of a server.
-        if answer.code in NOBODY_BEHIND_THE_PROXY:
+        if error.code in NOBODY_BEHIND_THE_PROXY:
             raise
+        return ""

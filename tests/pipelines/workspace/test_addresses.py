@@ -33,10 +33,12 @@ for host in ("127.0.0.1", "localhost"):
 
 class Answer(http.server.BaseHTTPRequestHandler):
     status = 200
+    kind = "application/json"
 
     def do_GET(self) -> None:
         self.send_response(self.status if self.path.endswith("/health") else 500)
         self.send_header("Content-Length", "0")
+        self.send_header("Content-Type", self.kind)
         self.end_headers()
 
     def log_message(self, *arguments: object) -> None:
@@ -94,6 +96,21 @@ def test_the_answer_of_a_proxy_with_nobody_behind_it_is_none(
     monkeypatch.setattr(Answer, "status", 502)
     with pytest.raises(UserError, match="does not answer"):
         check_server("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+
+
+def test_prefects_address_without_api_is_not_prefects_server(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answer, "kind", "text/html; charset=utf-8")
+    address = f"http://127.0.0.1:{port}"
+    with pytest.raises(UserError, match=rf"usually ends with /api.* Received: {address}$"):
+        check_server("PREFECT_API_URL", address)
+    check_server("MLFLOW_TRACKING_URI", address)
+
+
+def test_prefects_address_must_be_a_web_address() -> None:
+    with pytest.raises(UserError, match=r"must start with http.* Received: 127\.0\.0\.1:4200/api"):
+        check_server("PREFECT_API_URL", "127.0.0.1:4200/api")
 
 
 @pytest.mark.parametrize("address", ["", "sqlite:///mlflow.db", "postgresql://db/mlflow"])
