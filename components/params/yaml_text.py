@@ -32,10 +32,9 @@ def parse(text: str, path: Path) -> Any:
         raise UserError(f"{path} has {_repeated_key(text)}") from None
     except (YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
         problem = one_line(error, longest=None).replace('in "<unicode string>", ', "in ")
-        mark = getattr(error, "problem_mark", None)
-        # The parser may notice a mistake only in the line after it.
-        where = f"; correct line {mark.line + 1} or a line shortly before it" if mark else ""
-        raise UserError(f"{path} is not valid YAML{where}. Received: {problem}") from None
+        raise UserError(
+            f"{path} is not valid YAML{_what_to_correct(text, error)}. Received: {problem}"
+        ) from None
     if _contains_itself(tree):
         raise UserError(
             f"{path} has an alias (such as `*name`) inside of its own anchor (`&name`); write the "
@@ -65,6 +64,16 @@ def compose(text: str) -> Any:
 
     # The parser in C has no exact marks.
     return YAML(typ="safe", pure=True).compose(text)
+
+
+def _what_to_correct(text: str, error: Exception) -> str:
+    """Return a part of an error message: which line to correct. It is empty if this is unknown."""
+    lines = enumerate(text.splitlines(), start=1)
+    if conflict := next((number for number, line in lines if line.startswith("<<<<<<< ")), None):
+        return f"; it has a conflict of git in line {conflict}: keep one of the two versions"
+    mark = getattr(error, "problem_mark", None)
+    # The parser may notice a mistake only in the line after it.
+    return f"; correct line {mark.line + 1} or a line shortly before it" if mark else ""
 
 
 def _contains_itself(node: Any, above: tuple[int, ...] = ()) -> bool:

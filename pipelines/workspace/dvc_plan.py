@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.errors import UserError
+from components.params import yaml_text
 from pipelines.workspace import dvc_files, locks
 from pipelines.workspace.processes import DVC, CommandFailedError, capture, dvc_error
 
@@ -75,11 +74,11 @@ def plan(stages: Sequence[str]) -> Plan:
 def read_stages(path: Path) -> tuple[str, ...]:
     """Return the names of the stages in dvc.yaml, in the order of the file.
 
-    Raises UserError if the file is missing, or if it names no stage.
+    Raises UserError if the file is missing or no valid YAML, or if it names no stage.
     """
     if not path.is_file():
         raise UserError(f"no dvc.yaml; run from the repository's root. Received: {Path.cwd()}")
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tree = yaml_text.parse(path.read_text(encoding="utf-8"), path)
     stages = tree.get("stages") if isinstance(tree, Mapping) else None
     if not isinstance(stages, Mapping) or not stages:
         raise UserError(f"{path} must name stages below `stages:`. Received: {stages!r}")

@@ -40,6 +40,11 @@ TEXT = DIGITS.read_text()
         ("[0.0, 0.2, 0.4]", "[0.0, 7]", r"model\.dropout should be less than 1\. Received: 7"),
         ("[0.0, 0.2, 0.4]", "[]", r"search\.space\.model\.dropout\.choices"),
         ("  strategy: none", "  strategy: [", r"is not valid YAML; correct line 8\d or a line sho"),
+        (
+            "  strategy: none",
+            "<<<<<<< HEAD\n  strategy: none\n=======\n  strategy: oversample\n>>>>>>> theirs",
+            r"has a conflict of git in line 78: keep one of the two versions\. Received",
+        ),
         ("seed: 1 ", "seed: &a [*a] ", r"inside of its own anchor .*; write the value"),
         (TEXT, "# a comment", r"must have sections .*Received: an empty file"),
         ("epochs: 15", "epochs: 0", r"nothing would be trained: raise train\.finetune"),
