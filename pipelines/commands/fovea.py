@@ -112,8 +112,8 @@ def init(
     """Start with your own images: write params.yaml for them, and remove the demo's data.
 
     Only the demo's digits and their results are removed. The command lists
-    them and asks first. If there are other images than the demo's, nothing is
-    changed. If params.yaml has uncommitted changes, it is first copied to
+    them and asks first. If there are results of other images than the demo's,
+    nothing is changed. If params.yaml has uncommitted changes, it is first copied to
     params.yaml.bak.
     """
     from pipelines.commands.init import init as start

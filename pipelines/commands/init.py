@@ -3,11 +3,13 @@
 The demo's images are the digits of `fovea sample digits`. `fovea init` removes data/raw,
 data/raw.dvc, dvc.lock and the outputs of the stages that dvc.yaml names. Other files stay.
 
-`fovea init` removes nothing if data/raw has other images than the digits, if data/raw.dvc or
-dvc.lock names other images, or if there are outputs of stages but neither data/raw nor data/raw.dvc
-nor dvc.lock. So everything that it removes can be made again by `fovea sample digits` and
-`dvc repro`. data/raw and data/raw.dvc are removed last. If `fovea init` is killed, the next
-`fovea init` still finds one of these two paths, and removes the rest.
+If the user's images are already in data/raw, and DVC does not track them and there are no results
+yet, only params.yaml is written. Otherwise `fovea init` changes nothing if data/raw has other
+images than the digits, if data/raw.dvc or dvc.lock names other images, or if there are outputs of
+stages but neither data/raw nor data/raw.dvc nor dvc.lock. So everything that it removes can be made
+again by `fovea sample digits` and `dvc repro`. data/raw and data/raw.dvc are removed last. If
+`fovea init` is killed, the next `fovea init` still finds one of these two paths, and removes the
+rest.
 
 A card is a params.yaml that is ready to use.
 """
@@ -77,7 +79,7 @@ def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> N
         # params.yaml is written first. So if the disk is full, nothing is removed.
         _write(PARAMS, text.encode())
         _remove(leaving)
-    log.info(f"{PARAMS} is now {NAMES[card]}; next: {_next_steps(card)}")
+    log.info(f"{PARAMS} is now {NAMES[card]}; next: {_next_steps(card, bool(leaving))}")
 
 
 def _ask_name() -> str:
@@ -93,10 +95,15 @@ def _demo_paths() -> list[Path]:
     """Return the paths to remove: outputs of stages, dvc.lock, data/raw, data/raw.dvc.
 
     The paths are in the order in which they must be removed. Paths that do not exist are left out.
+    The result is empty if the user's images are already in data/raw, and nothing else was done yet.
     Raises UserError if data/raw has other images than the demo's, if data/raw.dvc or dvc.lock names
     other images, or if there are outputs of stages, but none of these three paths.
     """
-    if (others := _other_images()) is not None:
+    others = _other_images()
+    done = (LOCK, TRACKED, *_outputs())
+    if others is not None and not any(path.exists() or path.is_symlink() for path in done):
+        return []
+    if others is not None:
         raise UserError(
             "this folder has other images than the demo's, and `fovea init` does not remove them; "
             f"edit {PARAMS} yourself, or use another clone. Received: {others}"
@@ -219,7 +226,9 @@ def _git(*arguments: str) -> str | None:
     return done.stdout
 
 
-def _next_steps(card: str) -> str:
+def _next_steps(card: str, removed: bool) -> str:
+    if card == "photos" and RAW.is_dir() and not removed:
+        return f"dvc add {RAW}, then fovea doctor"
     if card == "photos":
         return "fovea data add FOLDER_OR_ARCHIVE, then fovea doctor"
     return "dvc repro" if RAW.is_dir() else "fovea sample digits, then dvc repro"

@@ -163,6 +163,18 @@ def test_images_that_are_not_the_demos_stop_it(demo: Path, where: str) -> None:
     refused(photos, rf"^this folder has other images than the demo's, .*Received: {path}$")
 
 
+def test_own_images_that_were_copied_first_stay_and_the_card_comes(
+    fresh: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = {"cat/1.png": b"mine", "dog/1.png": b"mine too"}
+    write(RAW, mine)
+    assert photos("birds").register_.name == "birds"
+    assert read(RAW) == mine
+    assert "next: dvc add data/raw, then fovea doctor" in capsys.readouterr().out
+    write(Path(), RESULTS)
+    refused(photos, r"^this folder has other images than the demo's, .*Received: data/raw/cat/1")
+
+
 def test_images_of_others_that_only_dvc_knows_of_stop_it(fresh: Path) -> None:
     write(RAW, {"cat/1.png": b"mine"})
     dvc("add", "--quiet", str(RAW))
