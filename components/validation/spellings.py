@@ -6,6 +6,8 @@ because some of these labels are likely typing mistakes.
 """
 
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -33,6 +35,20 @@ def label_slips(labels: pd.Series) -> tuple[tuple[str, ...], ...]:
     """
     sets = labels.groupby(labels.map(_fold))
     return tuple(tuple(alike) for _, alike in sets if len(alike) > 1)
+
+
+def distinct(labels: Sequence[str]) -> list[str]:
+    """Return the labels as texts that look different.
+
+    A label that looks the same as another one is followed by its characters in ASCII. Example: é is
+    one character, `\\xe9`, or an e and an accent, `e\\u0301`.
+    """
+    looks = Counter(unicodedata.normalize("NFC", label) for label in labels)
+    alike = [looks[unicodedata.normalize("NFC", label)] > 1 for label in labels]
+    return [
+        f"{label} ({ascii(label)[1:-1]})" if twin else label
+        for label, twin in zip(labels, alike, strict=True)
+    ]
 
 
 def _fold(label: str) -> str:

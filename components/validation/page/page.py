@@ -25,6 +25,7 @@ from components.pages.charts import Histogram, histogram
 from components.pages.page import render
 from components.validation.page import wording
 from components.validation.page.thumbnails import is_tiny, picture_uri
+from components.validation.spellings import distinct
 from components.words import count_text
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -388,12 +389,13 @@ def ranking(errors: Tree | None) -> dict[str, Any]:
 def slips(report: Tree) -> dict[str, Any]:
     """Return an excerpt of the sets of labels that are spelled alike.
 
-    A set is a dict: label → number of images with this label before quarantine.
+    A set is a dict: label → number of images with this label before quarantine. Labels that look
+    the same are followed by their characters.
     """
     images = {label: counts["before"] for label, counts in report["classes"].items()}
     sets = [
-        {label: images.get(label, 0) for label in labels[:EXAMPLES]}
-        for labels in report["label_slips"]
+        {text: images.get(label, 0) for text, label in zip(distinct(labels), labels, strict=True)}
+        for labels in (labels[:EXAMPLES] for labels in report["label_slips"])
     ]
     return excerpt(sets, len(sets), ROWS)
 

@@ -376,6 +376,12 @@ def test_likely_slips_are_listed_together(outline: Outline, report: dict) -> Non
     assert f"Cat 12 · cat {report['classes']['cat']['before']}" in text
 
 
+def test_slips_that_look_the_same_are_told_apart(report: dict) -> None:
+    labels = ["caf\u00e9", "cafe\u0301"]
+    text = Outline(page(report | {"label_slips": [labels]}, {})).section("slips")
+    assert f"{labels[0]} (caf\\xe9) 0 · {labels[1]} (cafe\\u0301) 0" in text
+
+
 def test_the_difference_is_counted_in_all_and_by_class(outline: Outline, report: dict) -> None:
     text = outline.section("changes")
     assert report["difference"]["added"]["images"] == 5
