@@ -5,6 +5,7 @@ already trained. The backbone is frozen, that is, it is not trained further.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -47,25 +48,32 @@ def suspected_labels(
     """
     if params.backbone == "none":
         return None
-    ranked = rank_labels(accepted, links, ingest, _classifier(params))
+    ranked = rank_labels(accepted, links, ingest, [frozen_classifier(params)])
     log.info(f"{len(ranked.table)} of {ranked.images} labels may be wrong; all images stay")
     return ranked
 
 
 def rank_labels(
-    accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, classifier: Classifier
+    accepted: pd.DataFrame,
+    links: pd.DataFrame,
+    ingest: Ingest,
+    classifiers: Sequence[Classifier],
+    *,
+    fit_again: bool = False,
 ) -> LabelErrors:
-    """Rank the images by how well their label fits, by the features of a classifier.
+    """Rank the images by how well their label fits, by the features of one or more classifiers.
 
     accepted: the accepted rows of the manifest. links: the table of pairs of copies, from
-    duplicates.parquet. classifier: its backbone computes the features; its head is not used.
+    duplicates.parquet. classifiers: their backbones compute the features; their heads are not used.
+    fit_again: see `suspects`.
     The label of an image is predicted by a model that was not fitted on copies of the image or on
     other images of its group.
     Raises UserError if an image cannot be read.
     """
     sets = row_sets(accepted, near_pairs(accepted, links))
-    features = _features(accepted, ingest, classifier)
-    return suspects(features, accepted["label"].tolist(), sets.tolist())
+    features = [_features(accepted, ingest, classifier) for classifier in classifiers]
+    labels = accepted["label"].tolist()
+    return suspects(np.concatenate(features, axis=1), labels, sets.tolist(), fit_again=fit_again)
 
 
 def _features(rows: pd.DataFrame, ingest: Ingest, classifier: Classifier) -> NDArray[np.float32]:
@@ -87,7 +95,7 @@ def _features(rows: pd.DataFrame, ingest: Ingest, classifier: Classifier) -> NDA
     return np.concatenate(parts)
 
 
-def _classifier(params: validate.LabelErrors) -> Classifier:
+def frozen_classifier(params: validate.LabelErrors) -> Classifier:
     """Return a classifier with the backbone that `params` names. Its head is not used."""
     model = params.model()
     file = resolve_weights(model)

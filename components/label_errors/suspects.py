@@ -131,7 +131,11 @@ def _records(table: pd.DataFrame, paths: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def suspects(
-    features: NDArray[np.float32], labels: Sequence[str], sets: Sequence[Any]
+    features: NDArray[np.float32],
+    labels: Sequence[str],
+    sets: Sequence[Any],
+    *,
+    fit_again: bool = False,
 ) -> LabelErrors:
     """Rank the images by how well their label fits, and find the labels that are probably wrong.
 
@@ -144,7 +148,10 @@ def suspects(
     features: float32 [N, D], the features of each image. labels: str [N], the label of each image.
     sets: [N], the name or number of the set of copies of each image. A set of copies is an image
     with all its copies, or a single image without copies. All images of a set are in one fold, so
-    that no image is predicted by a model that was fitted on a copy of the image.
+    that no image is predicted by a model that was fitted on a copy of the image. fit_again: whether
+    the classifiers are fitted a second time, without the images that were suspected the first time,
+    so that wrong labels mislead them less. The mean of the two fits is used. This helps if the
+    network of the features was trained on the images. Otherwise it changes little.
     """
     rows, skipped = _common_rows(pd.Series(labels), pd.Series(sets))
     given, names = pd.factorize(pd.Series(labels).iloc[rows], sort=True)
@@ -154,8 +161,14 @@ def suspects(
         return LabelErrors(len(rows), none, skipped, None, None)
     folds = fold_numbers(given, pd.Series(sets).iloc[rows].tolist())
     fitted_on = len(given) - int(np.bincount(folds).max())  # images, at least
-    classifier = _classifier(min(NEIGHBOURS, fitted_on))
-    probabilities = cross_probabilities(classifier, features[rows], given, folds).round(4)
+    neighbours = min(NEIGHBOURS, fitted_on)
+    known = features[rows]
+    probabilities = cross_probabilities(_classifier(neighbours), known, given, folds).round(4)
+    if fit_again:
+        doubtful = _suspected(given, probabilities)
+        if _can_fit(given[~doubtful], folds[~doubtful], neighbours):
+            again = cross_probabilities(_classifier(neighbours), known, given, folds, doubtful)
+            probabilities = ((probabilities + again) / 2).round(4)
     quality = probabilities[np.arange(len(rows)), given]
     others = probabilities.copy()
     others[np.arange(len(rows)), given] = -1
@@ -171,6 +184,16 @@ def suspects(
     ranking = table.sort_values("quality", kind="stable", ignore_index=True)
     agreement = round(float((quality > others.max(axis=1)).mean()), 4)
     return LabelErrors(len(rows), ranking, skipped, agreement, _found(others, ranking["quality"]))
+
+
+def _can_fit(labels: NDArray[np.intp], folds: NDArray[np.intp], neighbours: int) -> bool:
+    """Return whether two labels and enough images are left outside of each fold.
+
+    labels, folds: int [N], the label and the fold of each image. neighbours: the number of similar
+    images that vote.
+    """
+    outside = [labels[folds != fold] for fold in range(FOLDS)]
+    return all(len(set(left)) > 1 and len(left) >= neighbours for left in outside)
 
 
 def _classifier(neighbours: int) -> Any:

@@ -40,7 +40,11 @@ def fold_numbers(labels: Labels, sets: Sequence[Any]) -> Labels:
 
 
 def cross_probabilities(
-    classifier: Any, inputs: NDArray[Any], labels: Labels, folds: Labels
+    classifier: Any,
+    inputs: NDArray[Any],
+    labels: Labels,
+    folds: Labels,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Return float64 [N, number of labels]: the probability of every label for each row.
 
@@ -50,16 +54,19 @@ def cross_probabilities(
 
     classifier: a scikit-learn classifier with `fit` and `predict_proba`. It is fitted once for each
     fold. inputs: [N, D], the values from which the classifier predicts. labels: int [N], 0 to
-    number of labels - 1. folds: int [N], the result of `fold_numbers`.
+    number of labels - 1. folds: int [N], the result of `fold_numbers`. left_out: bool [N], the rows
+    on which no classifier is fitted; they are predicted like all other rows. None: no rows.
     """
     from threadpoolctl import threadpool_limits
 
     probabilities = np.zeros((len(labels), labels.max() + 1))
+    is_used = np.ones(len(labels), bool) if left_out is None else ~left_out
     with threadpool_limits(1):  # Several threads would add floats in an order that varies.
         for fold in range(FOLDS):
             is_held_out = folds == fold
             if is_held_out.any():
-                classifier.fit(inputs[~is_held_out], labels[~is_held_out])
+                rows = is_used & ~is_held_out
+                classifier.fit(inputs[rows], labels[rows])
                 columns = np.ix_(is_held_out, classifier.classes_)
                 probabilities[columns] = classifier.predict_proba(inputs[is_held_out])
     return probabilities

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from components.label_errors import suspects as module
 from components.label_errors.suspects import LISTED, SCORES, suspects
 
 CLASSES = np.array(["cat", "cow", "dog"])
@@ -159,3 +160,26 @@ def test_a_ranking_says_how_sure_it_is() -> None:
     blind = suspects(noise, labels, range(600))
     assert blind.found < 0.25
     assert blind.agreement < 0.45
+
+
+def test_a_second_fit_without_the_suspects_trusts_wrong_labels_less() -> None:
+    features, truth = clouds(300)
+    labels, wrong = with_errors(truth, 0.2)
+    once, twice = (suspects(features, labels, range(300), fit_again=again) for again in (0, 1))
+    of_wrong = [
+        found.ranking.loc[found.ranking["row"].isin(wrong), "quality"].mean()
+        for found in (once, twice)
+    ]
+    assert of_wrong[1] < 0.8 * of_wrong[0]
+    assert set(twice.ranking["row"]) == set(range(300))
+
+
+def test_a_second_fit_that_would_know_only_one_label_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features, _ = clouds(30)
+    labels = ["one"] * 25 + ["two"] * 5
+    all_but_one = np.arange(30) > 25
+    monkeypatch.setattr(module, "_suspected", lambda *_: all_but_one)
+    once, twice = (suspects(features, labels, range(30), fit_again=again) for again in (0, 1))
+    pd.testing.assert_frame_equal(once.ranking, twice.ranking)
