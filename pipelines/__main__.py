@@ -103,7 +103,7 @@ def run_stage(stage: str, params: Params) -> None:
     """Call the function `run` of the stage.
 
     Each parameter of `run` has the name of a top-level key of params.yaml. Its argument is the
-    value of this key, that is, a section or the seed.
+    value of this key, that is, a section.
     """
     run = importlib.import_module(f"pipelines.{stage}").run
     run(**{name: params.section(name) for name in inspect.signature(run).parameters})

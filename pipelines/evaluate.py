@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.errors import UserError
+from components.evaluation.bootstrap import SEED
 from components.evaluation.curves import precision_recall_points, roc_points
 from components.evaluation.metrics import Metrics, measure
 from components.evaluation.predictions import confident_mistakes, confusion_rows, predictions
@@ -23,7 +24,7 @@ from pipelines.workspace.lineage import origin
 log = logging.getLogger(__name__)
 
 
-def run(seed: int, evaluate: Evaluate) -> None:
+def run(evaluate: Evaluate) -> None:
     """Measure the model on the test split. Write the results, also to the model's MLflow run.
 
     Raises UserError if MLflow does not answer (checked first), or if a file of an earlier stage is
@@ -41,7 +42,7 @@ def run(seed: int, evaluate: Evaluate) -> None:
 
     probabilities = predict(classifier, images)
 
-    metrics = measure(labels, probabilities, class_names, evaluate, seed)
+    metrics = measure(labels, probabilities, class_names, evaluate, SEED)
     predicted = predictions(rows, probabilities, class_names)
     mistakes = confident_mistakes(predicted, images, evaluate.mistakes)
     history = read_table(artifacts.HISTORY)

@@ -16,6 +16,8 @@ from components.params.prepare import Prepare
 from components.params.register import Register
 from components.registry.contest import Contest, judge_against
 from components.registry.promotion import promote
+from components.registry.seen import data_set, seen_in_training
+from components.registry.seen_store import keep_seen, seen_before
 from components.registry.snapshot import keep_snapshot
 from components.registry.versions import champion, find_version, register_version
 from components.tracking.connection import connect
@@ -32,7 +34,7 @@ SHOWN = ("test_accuracy", "test_balanced_accuracy", "test_macro_f1")
 LONGEST_REASONS = 4_000
 
 
-def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None:
+def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     """Compare the model with the champion, and register the model as the challenger.
 
     If `register.promote` is `auto` and the verdict is `promote`, the new version becomes the
@@ -49,9 +51,13 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
     # first read by `judge_against`, the error would count as an error of the champion.
     images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
     probabilities = np.stack(rows["probabilities"].to_numpy())
-    contest = Contest(rows, images, artifacts.RAW, classes, ingest, prepare)
+    tables = (artifacts.MANIFEST, artifacts.SPLITS, artifacts.DUPLICATES)
+    data = data_set(*map(read_table, tables))
+    started_from = read_started_from(artifacts.MODEL)
+    seen = seen_in_training(data) | seen_before(started_from)
+    contest = Contest(rows, images, artifacts.RAW, classes, ingest, prepare, data)
     reigning = champion(register.name)
-    verdict = judge_against(reigning, identity, probabilities, contest, register, seed)
+    verdict = judge_against(reigning, identity, probabilities, seen, contest, register)
     compared = reigning.number if reigning else None
 
     came_from = origin()
@@ -64,11 +70,12 @@ def run(seed: int, ingest: Ingest, prepare: Prepare, register: Register) -> None
         len(classes),
         {
             **came_from.tags,
-            "started_from": read_started_from(artifacts.MODEL),
+            "started_from": started_from,
             **_verdict_tags(verdict, compared),
         },
         SHOWN,
     )
+    keep_seen(find_version(register.name, str(number)), seen)
     registered = {"name": register.name, "version": number, "champion": compared}
     write_tree(artifacts.VERDICT, {**registered, **verdict.to_tree()})
     tracked.log_files(artifacts.VERDICT, folder=f"register/{register.name}")

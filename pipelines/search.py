@@ -31,7 +31,7 @@ from pipelines.workspace.lineage import origin
 log = logging.getLogger(__name__)
 
 
-def run(seed: int, model: Model, train: Train, search: Search) -> None:
+def run(model: Model, train: Train, search: Search) -> None:
     """Run the study that params.yaml describes, and write its results.
 
     With `search.trials: 0` no study runs, and training uses the values in params.yaml.
@@ -42,7 +42,7 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
     trials: list[Trial] = []
     overrides: Overrides = {}
     if search.trials:
-        trials = _run_tracked_study(written, search, seed)
+        trials = _run_tracked_study(written, search)
         overrides = best_trial(trials).overrides
     else:
         log.info("no search, because search.trials is 0; training uses the values in params.yaml")
@@ -52,25 +52,25 @@ def run(seed: int, model: Model, train: Train, search: Search) -> None:
     write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize, search.space))
 
 
-def _run_tracked_study(written: Hyperparameters, search: Search, seed: int) -> list[Trial]:
+def _run_tracked_study(written: Hyperparameters, search: Search) -> list[Trial]:
     """Run or continue the study, and return its trials.
 
     In MLflow the study is a parent run, and each trial is a child run of it.
     """
-    study = study_id(written, search, seed)
+    study = study_id(written, search)
     # If a study is interrupted and continued, it has several parent runs with the same `study_id`.
     with start_run("search", origin(), {"stage": "search", "study_id": study}) as parent:
-        parent.log_params({"seed": seed, "search": search.model_dump()})
-        objective = build_objective(written, search, seed, parent)
+        parent.log_params({"train.seed": written.train.seed, "search": search.model_dump()})
+        objective = build_objective(written, search, parent)
         storage = artifacts.STATE / "search" / f"{study}.db"
-        trials = run_study(search, written, objective, storage, seed)
+        trials = run_study(search, written, objective, storage)
         best = best_trial(trials)
         parent.log_metrics({search.maximize: best.value or 0.0})
         parent.set_tags({"best_trial": str(best.number)})
     return trials
 
 
-def build_objective(written: Hyperparameters, search: Search, seed: int, parent: Run) -> Objective:
+def build_objective(written: Hyperparameters, search: Search, parent: Run) -> Objective:
     """Return the objective of the study: a function that trains one classifier for each trial.
 
     Fine-tuning takes at most `search.epochs` epochs. The objective returns the value of the metric
@@ -100,7 +100,7 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
             weights = resolve(hyperparameters.model.weights)
             features = artifacts.STATE / "features"
             try:
-                trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
+                trained = train_classifier(hyperparameters, data, weights, on_epoch, features)
                 return float(trained.best[search.maximize])
             except Pruned as early:
                 # Pruned is raised after the `with` block, so that MLflow shows the run as finished,
@@ -112,13 +112,13 @@ def build_objective(written: Hyperparameters, search: Search, seed: int, parent:
     return objective
 
 
-def study_id(written: Hyperparameters, search: Search, seed: int) -> str:
+def study_id(written: Hyperparameters, search: Search) -> str:
     """Return a hash (32 hex digits) of the data, params, code and weights that the trials use.
 
     An interrupted study continues only if this hash is the same as before. The number of trials is
     not hashed, so that a user can add trials to a study.
     """
-    rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), "seed": seed}
+    rules = {**search.model_dump(exclude={"trials"}), **written.model_dump()}
     digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())
     here = Path(__file__)
     files = [artifacts.STATISTICS, artifacts.PLAN, *sorted(here.parent.glob("*.py"))]

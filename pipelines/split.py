@@ -16,7 +16,7 @@ from pipelines.formats import read_table, write_table
 log = logging.getLogger(__name__)
 
 
-def run(seed: int, split: Split) -> None:
+def run(split: Split) -> None:
     """Assign every accepted image to a split or set it aside, so that there is no leak.
 
     Raises UserError if the stage `validate` has not run, or if a fold (`split.folds`) would have no
@@ -26,13 +26,13 @@ def run(seed: int, split: Split) -> None:
     accepted = read_table(artifacts.ACCEPTED)
     links = read_table(artifacts.DUPLICATES)
 
-    leaks = given_leaks(accepted, links, split, seed)
+    leaks = given_leaks(accepted, links, split)
     # The table of leaks is written before check_given is called, because check_given may stop the
     # run with an error that names this file.
     write_table(artifacts.LEAKS, leaks)
     check_given(leaks, split, artifacts.LEAKS)
 
-    splits = assign_splits(accepted, links, split, seed)
+    splits = assign_splits(accepted, links, split)
     check_no_leaks(splits.rows, links)
     table = shares(splits.rows, split)
 

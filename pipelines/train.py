@@ -19,7 +19,7 @@ from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
 
 
-def run(seed: int, model: Model, train: Train) -> None:
+def run(model: Model, train: Train) -> None:
     """Train and write one classifier. Write the metrics of each epoch to MLflow and history.csv.
 
     Raises UserError if an earlier stage has not run, if its files are damaged, if the weights to
@@ -28,13 +28,13 @@ def run(seed: int, model: Model, train: Train) -> None:
     with start_run("train", origin(), tags={"stage": "train"}) as tracked:
         overrides = read_tree(artifacts.HYPERPARAMETERS)
         hyperparameters = Hyperparameters(model=model, train=train).with_overrides(overrides)
-        tracked.log_params({"seed": seed, **hyperparameters.model_dump()})
+        tracked.log_params(hyperparameters.model_dump())
 
         weights = resolve_weights(hyperparameters.model)
         data = read_training_data()
         features = artifacts.STATE / "features"
         on_epoch = _epoch_logger(tracked)
-        trained = train_classifier(hyperparameters, data, weights, seed, on_epoch, features)
+        trained = train_classifier(hyperparameters, data, weights, on_epoch, features)
 
         write_classifier(artifacts.MODEL, trained.classifier)
         write_table(artifacts.HISTORY, pd.DataFrame(trained.history))

@@ -38,6 +38,11 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 Bools = npt.NDArray[np.bool_]
 
+# The seed of the resamples of the stages evaluate and register. It is no param: with another seed
+# the same two models could get another verdict, so a user could try seeds until a model is
+# promoted. With `train.seed`, the verdict would depend on how the challenger was trained.
+SEED = 1
+
 # Resamples are drawn in blocks to save memory. A block is a matrix with a row for each image and a
 # column for each resample. A block has at most this number of cells, but at least one column.
 # 4 million cells of the type float32 need 16 MB.

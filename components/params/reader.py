@@ -5,7 +5,7 @@ There are no default values. So the file must contain every value.
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -27,13 +27,12 @@ from components.params.validate import Validate
 
 
 class Params(Section):
-    """All values of params.yaml: `seed`, a section for each stage, and the section `model`.
+    """All values of params.yaml: a section for each stage, and the section `model`.
 
     The rules are checked for the values in params.yaml, and also for the values in `search.space`,
     with which a search may replace them.
     """
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
     ingest: Ingest
     validate_: Validate = Field(alias="validate")
     split: Split
@@ -45,6 +44,18 @@ class Params(Section):
     evaluate: Evaluate
     register_: Register = Field(alias="register")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_old_seed(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and "seed" in tree:
+            written = f"seed: {in_yaml(tree['seed'])}"
+            raise ValueError(
+                f"`seed` is now `split.seed` and `train.seed`: remove the line `{written}`, and "
+                f"write `{written}` below `split:` and below `train:`; splits and models stay the "
+                f"same. Received: {written}"
+            )
+        return tree
+
     @model_validator(mode="after")
     def _check_search_space(self) -> "Params":
         try:
@@ -52,6 +63,11 @@ class Params(Section):
         except ValidationError as error:
             raise ValueError("; ".join(broken_rules(error, {}))) from None
         space = self.search.space
+        if "train.seed" in space:
+            raise ValueError(
+                "search.space: a search over seeds finds only the seed that fits the split val by "
+                "chance; remove this key. Received: train.seed"
+            )
         # Each of the other rules is about one value, so these values are checked one by one.
         together = [name for name in RULED_TOGETHER if name in space]
         apart = [[name] for name in space if name not in RULED_TOGETHER]

@@ -14,6 +14,7 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 Name = Annotated[str, Field(min_length=1)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 Resamples = Annotated[int, Field(ge=100, le=100_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(ge=8, le=1024)]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.params.section import Section, require
+from components.params.section import Section, Seed, require
 
 # The order is important. If images in different splits are copies of each other, only the image in
 # the split that comes first in this list is used.
@@ -23,6 +23,7 @@ Folds = Annotated[int, Field(ge=0, le=100), AfterValidator(_check_not_one)]
 class Split(Section):
     """The shares of the images in the splits val and test. All other images are in train."""
 
+    seed: Seed = Field(description="seed of the hash that decides the split of each image")
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
     given: Literal["ignore", "stop", "set_aside"] = Field(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.params.section import Count, Positive, Rate, Section, Share
+from components.params.section import Count, Positive, Rate, Section, Seed, Share
 
 
 class Augmentation(Section):
@@ -68,6 +68,10 @@ class Train(Section):
     that the network already classifies well. `logit_adjusted`: gives more weight to rare classes.
     """
 
+    seed: Seed = Field(
+        description="seed of all random numbers of the stages search and train: the first weights, "
+        "the order of the images, their random changes, and the values that a search tries"
+    )
     batch_size: Positive
     loss: Literal["cross_entropy", "focal", "logit_adjusted"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]

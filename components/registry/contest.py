@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.errors import UserError, one_line
+from components.evaluation.bootstrap import SEED
 from components.evaluation.comparison import align_columns
 from components.evaluation.gate import Verdict, judge
 from components.images.decoder import Pixels
@@ -24,6 +25,8 @@ from components.params.ingest import Ingest
 from components.params.prepare import Prepare
 from components.params.register import Register
 from components.preparation.pixels import prepare_images
+from components.registry.seen import DataSet, Seen, unseen_images
+from components.registry.seen_store import seen_by
 from components.registry.versions import Version, download
 from components.training_set.pixels import read_images
 
@@ -43,7 +46,8 @@ class Contest:
     with the params in the field `prepare`. root: the folder of the image files; the paths in `rows`
     are relative to this folder. class_names: the names of the classes; label_index is an index into
     this list. ingest: the section `ingest` of params.yaml, which says how files are decoded.
-    prepare: the section `prepare` of params.yaml, which has the size and the way of resizing.
+    prepare: the section `prepare` of params.yaml, which has the size and the way of resizing. data:
+    all images of the data set, to find test images that a model has seen.
     """
 
     rows: pd.DataFrame
@@ -52,46 +56,59 @@ class Contest:
     class_names: Sequence[str]
     ingest: Ingest
     prepare: Prepare
+    data: DataSet
 
 
 def judge_against(
     champion: Version | None,
     model_id: str,
     probabilities: NDArray[np.float32],
+    seen: Seen,
     contest: Contest,
     register: Register,
-    seed: int,
 ) -> Verdict:
     """Return the verdict on a challenger.
 
     champion: the version that is the champion; None if there is no champion. model_id: the sha256
     of the challenger's model file. probabilities: float32 [N, C], the challenger's probabilities on
-    the images of the contest; column c belongs to contest.class_names[c]. contest: the test images.
-    register: the section `register` of params.yaml. seed: the seed for the random samples of the
-    test images. From these samples, a confidence interval is computed for each score.
+    the images of the contest; column c belongs to contest.class_names[c]. seen: the images that the
+    challenger has seen. contest: the test images. register: the section `register` of params.yaml.
 
-    If the challenger is the same model as the champion, the decision is `hold`. If the champion
+    If the challenger is the same model as the champion, the decision is `hold`. Test images that
+    one of the two models has seen are left out. If too few images are left, or if the champion
     cannot be used, the challenger is judged as if there were no champion. In this case the decision
     `promote` becomes `hold`, since the challenger was not compared with the champion.
     """
     labels = contest.rows["label_index"].to_numpy(np.int64)
+    all_images = np.ones(len(labels), np.bool_)
 
-    def compare_with(theirs: NDArray[np.float32] | None) -> Verdict:
-        return judge(labels, probabilities, theirs, contest.class_names, register, seed)
+    def compare_with(theirs: NDArray[np.float32] | None, rows: NDArray[np.bool_]) -> Verdict:
+        theirs = None if theirs is None else theirs[rows]
+        names = contest.class_names
+        return judge(labels[rows], probabilities[rows], theirs, names, register, SEED)
 
-    if champion is None:
-        return compare_with(None)
-    if champion.model_id == model_id:
-        same = f"this model is the champion already, as version {champion.number}"
-        return replace(compare_with(None), decision="hold", reasons=(same,))
-    try:
-        theirs = champion_probabilities(champion, contest)
-    except UserError as error:
-        # The message can contain a path of this machine. The verdict is stored in a file and must
-        # not contain such a path. So the message is only logged.
-        log.info(f"the champion is not compared with the new model: {error}")
-        return _without_comparison(compare_with(None), champion)
-    return compare_with(theirs)
+    theirs: NDArray[np.float32] | None = None
+    models = [("the new model", seen)]
+    if champion is not None:
+        if champion.model_id == model_id:
+            same = f"this model is the champion already, as version {champion.number}"
+            return replace(compare_with(None, all_images), decision="hold", reasons=(same,))
+        try:
+            theirs = champion_probabilities(champion, contest)
+            models.append((f"version {champion.number}", seen_by(champion)))
+        except UserError as error:
+            # The message can contain a path of this machine. The verdict is stored in a file and
+            # must not contain such a path. So the message is only logged.
+            log.info(f"the champion is not compared with the new model: {error}")
+            reason = f"the champion, version {champion.number}, cannot be loaded"
+            return _without_comparison(
+                compare_with(None, all_images), f"{reason}: nothing is compared"
+            )
+    unseen = unseen_images(contest.rows, contest.data, models)
+    if not unseen.enough:
+        return _without_comparison(compare_with(None, all_images), *unseen.reasons)
+    verdict = compare_with(theirs, unseen.rows)
+    return replace(verdict, reasons=(*verdict.reasons, *unseen.reasons))
 
 
 def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.float32]:
@@ -134,16 +151,14 @@ def _predictions(classifier: Classifier, contest: Contest) -> NDArray[np.float32
         return predict(classifier, read_images(again))
 
 
-def _without_comparison(verdict: Verdict, champion: Version) -> Verdict:
-    """Return a copy of the verdict with the reason that the champion cannot be loaded.
+def _without_comparison(verdict: Verdict, *reasons: str) -> Verdict:
+    """Return a copy of the verdict with the reasons why the models were not compared.
 
-    verdict: a verdict on the challenger alone, without a champion. champion: the version that
-    cannot be loaded or cannot predict.
+    verdict: a verdict on the challenger alone, without a champion.
 
-    If the decision is `promote`, it becomes `hold`, and the new reason replaces the old reasons.
-    Otherwise the decision stays, and the new reason is put before the old reasons.
+    If the decision is `promote`, it becomes `hold`, and the new reasons replace the old reasons.
+    Otherwise the decision stays, and the new reasons are put before the old reasons.
     """
-    reason = f"the champion, version {champion.number}, cannot be loaded: nothing is compared"
     if verdict.decision == "promote":
-        return replace(verdict, decision="hold", reasons=(reason,))
-    return replace(verdict, reasons=(reason, *verdict.reasons))
+        return replace(verdict, decision="hold", reasons=reasons)
+    return replace(verdict, reasons=(*reasons, *verdict.reasons))

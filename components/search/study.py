@@ -6,10 +6,10 @@ from the search space, so that the value becomes as high as possible.
 
 Guarantee: a search that was interrupted and started again tries the same hyperparameters as a
 search that was not interrupted. The reason is that the hyperparameters of trial n depend only on
-the search space, on `seed + n` and on the results of the earlier trials. These results are stored
-in an sqlite file. The name of the file contains a hash of the params, the data and the code. (The
-caller chooses this name.) So if the params, the data or the code change, the search uses another
-file and starts at trial 0.
+the search space, on `train.seed + n` and on the results of the earlier trials. These results are
+stored in an sqlite file. The name of the file contains a hash of the params, the data and the code.
+(The caller chooses this name.) So if the params, the data or the code change, the search uses
+another file and starts at trial 0.
 """
 
 import logging
@@ -62,7 +62,6 @@ def run_study(
     written: Hyperparameters,
     objective: Objective,
     storage: Path,
-    seed: int,
 ) -> list[Trial]:
     """Run trials until `search.trials` trials are finished, and return all finished trials.
 
@@ -71,14 +70,15 @@ def run_study(
 
     search: the section `search` of params.yaml. written: the hyperparameters in params.yaml. If
     they are in the search space, trial 0 uses them. objective: the objective, see below. storage:
-    the path of the sqlite file; the file is created if it is missing. seed: Optuna chooses the
-    hyperparameters of trial n with the seed `seed + n`.
+    the path of the sqlite file; the file is created if it is missing. Optuna chooses the
+    hyperparameters of trial n with the seed `written.train.seed + n`.
 
     The objective is called as objective(number, overrides, on_value). It trains a classifier and
     returns the value to maximize. During training it calls on_value(epoch, value) after an epoch.
     The function on_value raises Pruned if the trial is worse than most earlier trials: its best
     value until now is below the median of the values of earlier trials at the same epoch. But no
-    trial is pruned before `search.startup_trials` trials are complete.
+    trial is pruned before `search.startup_trials` trials are complete. There is no warm-up: a trial
+    can be pruned after its first epoch.
 
     If the objective raises TrainingFailedError (for example because the loss is NaN) or
     MemoryError, the trial fails and the study continues.
@@ -89,7 +89,7 @@ def run_study(
     _close_abandoned_trials(study)
     as_written = values_as_written(search.space, written)
     while (number := len(_finished_trials(study))) < search.trials:
-        study.sampler = _sampler(search, seed + number)
+        study.sampler = _sampler(search, written.train.seed + number)
         # If the values in params.yaml are in the search space, trial 0 uses them. So the user can
         # see which trials are better than the values in params.yaml.
         if number == 0 and as_written and not study.get_trials(states=(TrialState.WAITING,)):
@@ -129,7 +129,7 @@ def _open_study(search: Search, storage: Path) -> Any:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage.parent.mkdir(parents=True, exist_ok=True)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=search.startup_trials, n_warmup_steps=1)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=search.startup_trials)
     return optuna.create_study(
         # The path of the current folder may have characters with a meaning in addresses, such as ?.
         storage=f"sqlite:///{os.path.relpath(storage)}",

@@ -57,7 +57,7 @@ class Placement:
     allowed: NDArray[np.bool_]
 
 
-def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
+def place_images(accepted: pd.DataFrame, params: Split) -> Placement:
     """Return the placement of all rows.
 
     accepted: a table with the columns group, pixels_id and given_split. If no row has a given
@@ -74,7 +74,8 @@ def place_images(accepted: pd.DataFrame, params: Split, seed: int) -> Placement:
     """
     names = names_to_hash(accepted)
     row_name, unique = pd.factorize(names)
-    position = np.array([hash_position(seed, name) for name in unique], dtype=np.float64)[row_name]
+    hashed_names = [hash_position(params.seed, name) for name in unique]
+    position = np.array(hashed_names, dtype=np.float64)[row_name]
     allowed = np.ones((len(accepted), len(SPLITS)), dtype=bool)
     hashed = Placement(names, position, _split_at(position, params), allowed)
     given = pd.Categorical(accepted["given_split"], categories=SPLITS).codes
@@ -107,7 +108,7 @@ def hash_position(seed: int, name: str) -> float:
 def ranges(params: Split) -> dict[str, tuple[float, float]]:
     """Return split → the start and the end of its range of positions, in the order of ON_LINE.
 
-    >>> ranges(Split(val=0.25, test=0.25, given="stop", folds=0))
+    >>> ranges(Split(seed=1, val=0.25, test=0.25, given="stop", folds=0))
     {'test': (0, 0.25), 'val': (0.25, 0.5), 'train': (0.5, 1)}
     """
     held_out = params.test + params.val

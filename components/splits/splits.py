@@ -51,18 +51,18 @@ class Splits:
     moves: tuple[Move, ...]
 
 
-def assign_splits(accepted: pd.DataFrame, links: pd.DataFrame, params: Split, seed: int) -> Splits:
+def assign_splits(accepted: pd.DataFrame, links: pd.DataFrame, params: Split) -> Splits:
     """Give each accepted row a split, or set it aside; equal arguments give equal splits.
 
     accepted: a table with the columns path, label, group, given_split and pixels_id. All other
     columns are kept in the result.
     links: a table with the columns path, other, kind (exact or near) and similarity. Each row is a
     pair of copies; path and other are the paths of the two files.
-    params: the section `split` of params.yaml. seed: the seed of the hash.
+    params: the section `split` of params.yaml.
     Raises UserError if a class cannot be in every split, or if a fold would be empty.
     """
     near = near_pairs(accepted, links)
-    placement = place_images(accepted, params, seed)
+    placement = place_images(accepted, params)
     sets = row_sets(accepted, near)
     leaks = find_leaks(accepted, placement.split, near)
     kept = ~np.isin(np.arange(len(accepted)), leaks["row"])
@@ -73,13 +73,11 @@ def assign_splits(accepted: pd.DataFrame, links: pd.DataFrame, params: Split, se
     aside = leaks.drop_duplicates("row").sort_values("row")
     rows = _add_split(accepted, split, aside)
     if params.folds:
-        rows = rows.assign(fold=_folds(rows, near, params.folds, seed))
+        rows = rows.assign(fold=_folds(rows, near, params.folds, params.seed))
     return Splits(rows, _add_reasons(accepted, aside), tuple(moves))
 
 
-def given_leaks(
-    accepted: pd.DataFrame, links: pd.DataFrame, params: Split, seed: int
-) -> pd.DataFrame:
+def given_leaks(accepted: pd.DataFrame, links: pd.DataFrame, params: Split) -> pd.DataFrame:
     """Return the images with a given split that have a copy in an earlier split.
 
     The arguments are the same as for `assign_splits`. The result has one row for each image and
@@ -89,7 +87,7 @@ def given_leaks(
     """
     if params.given == "ignore" or accepted["given_split"].isna().all():
         accepted = accepted[:0]
-    split = place_images(accepted, params, seed).split
+    split = place_images(accepted, params).split
     leaks = find_leaks(accepted, split, near_pairs(accepted, links))
     # `place_images` may put an image with the given split train into val or test. If such an image
     # has a copy in an earlier split, the given split is not the cause. So the image is left out.

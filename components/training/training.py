@@ -58,7 +58,6 @@ def train_classifier(
     hyperparameters: Hyperparameters,
     data: Data,
     weights: Path | None,
-    seed: int,
     on_epoch: OnEpoch,
     cache: Path,
 ) -> Trained:
@@ -67,7 +66,6 @@ def train_classifier(
     hyperparameters: the sections `model` and `train` of params.yaml. data: the images and labels.
     weights: the `.keras` file with the weights at the start; None if hyperparameters.model.weights
         is `none` (random weights) or `imagenet` (ImageNet weights).
-    seed: the seed of all random numbers.
     on_epoch: a function that is called after each epoch with the row of the epoch. A row has the
         keys phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy and
         learning_rate. If the function raises an exception, training ends with this exception.
@@ -83,7 +81,7 @@ def train_classifier(
     # Keras counts the layers that a process creates, and puts the count into the name of a layer.
     # The counters are reset here, so that equal networks have layers with equal names.
     keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(hyperparameters.train.seed)
     model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
     if weights:
         source = read_classifier(weights)
@@ -94,7 +92,7 @@ def train_classifier(
     # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
     # skipped, and the phase `finetune` also trains the layers of batch normalisation.
     pretrained = model.weights != "none"
-    return _fit(classifier, data, hyperparameters.train, pretrained, seed, on_epoch, cache)
+    return _fit(classifier, data, hyperparameters.train, pretrained, on_epoch, cache)
 
 
 def _fit(
@@ -102,7 +100,6 @@ def _fit(
     data: Data,
     train: Train,
     pretrained: bool,
-    seed: int,
     on_epoch: OnEpoch,
     cache: Path,
 ) -> Trained:
@@ -115,7 +112,7 @@ def _fit(
 
     with _report_lack_of_memory(train.batch_size):
         for phase in phases(classifier, data, train, pretrained, cache):
-            _run_phase(phase, data.balance, train, seed, best, keep)
+            _run_phase(phase, data.balance, train, best, keep)
             best.restore()
     log.info(
         f"the best of {len(history)} epochs is epoch {best.row['epoch']} of the phase "
@@ -128,7 +125,6 @@ def _run_phase(
     phase: Phase,
     balance: Balance,
     train: Train,
-    seed: int,
     best: BestEpoch,
     on_epoch: OnEpoch,
 ) -> None:
@@ -152,7 +148,7 @@ def _run_phase(
         on_epoch(row)
 
     phase.model.fit(
-        training_batches(phase.train, balance, train.batch_size, seed, phase.augment),
+        training_batches(phase.train, balance, train.batch_size, train.seed, phase.augment),
         epochs=phase.epochs,
         steps_per_epoch=steps,
         shuffle=False,  # `training_batches` returns shuffled batches.

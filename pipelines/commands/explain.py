@@ -25,7 +25,8 @@ LINEAGE = {
     "params": {
         "params.yaml": "params",
         "hyperparameters (DVC)": "dvc.hyperparameters",
-        "seed": "seed",
+        "seed of the splits": "split.seed",
+        "seed of the training": "train.seed",
         "requirements.lock": "environment",
     },
 }
@@ -41,12 +42,21 @@ def show_lineage(name: str, wanted: str) -> None:
     version = registry.find(wanted)
     show_facts(f"version {version.number} of {name}", dict(_identity(version)))
     for heading, fields in LINEAGE.items():
-        facts = {label: version.tags.get(tag, MISSING) for label, tag in fields.items()}
+        facts = {label: _value(version, tag) for label, tag in fields.items()}
         show_facts(heading, facts)
     show_facts("weights", {"started from": _start(version, registry)})
     show_facts("runs", dict(_runs(version)))
     show_lines("to build it again:", style="bold")
     show_lines(*(f"  {line}" for line in _commands(version)))
+
+
+def _value(version: Version, tag: str) -> str:
+    """Return the value of a tag.
+
+    Older versions have one tag `seed`, because splits and training had the same seed.
+    """
+    one_seed = version.tags.get("seed", MISSING) if tag.endswith(".seed") else MISSING
+    return version.tags.get(tag, one_seed)
 
 
 def _identity(version: Version) -> Iterator[tuple[str, str]]:

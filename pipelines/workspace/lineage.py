@@ -49,7 +49,8 @@ def lineage(root: Path = Path()) -> dict[str, str]:
         "data_id": statistics.get("data_id"),
         "split_id": statistics.get("split_id"),
         "params": _sha256(_canonical(params)) if params else None,
-        "seed": params.get("seed"),
+        "split.seed": _seed(params, "split"),
+        "train.seed": _seed(params, "train"),
         "environment": _file_sha256(root / "requirements.lock"),
         "prefect.flow_run_id": next(filter(None, map(os.environ.get, FLOW_RUN_VARIABLES)), None),
     }
@@ -135,6 +136,11 @@ def _params(path: Path) -> dict[str, Any]:
     except UserError:
         return {}
     return tree if isinstance(tree, dict) else {}
+
+
+def _seed(params: Mapping[str, Any], section: str) -> Any:
+    values = params.get(section)
+    return values.get("seed") if isinstance(values, dict) else None
 
 
 def _canonical(tree: Mapping[str, Any]) -> str:

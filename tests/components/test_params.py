@@ -60,6 +60,11 @@ TEXT = DIGITS.read_text()
             "    train.batch_size: {low: 8.0, high: 64, log: true}\n    model.dropout:",
             r"train\.batch_size should be a valid integer; write 8\. ",
         ),
+        (
+            "    model.dropout:",
+            "    train.seed: {choices: [1, 2]}\n    model.dropout:",
+            r"search\.space: a search over seeds .*Received: train\.seed$",
+        ),
         (TEXT, "- a list", r"must have sections"),
     ],
 )
@@ -68,6 +73,19 @@ def test_a_broken_rule_is_named(old, new, message, tmp_path):
     (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
     with pytest.raises(UserError, match=message):
         read_params(tmp_path / "params.yaml")
+
+
+def test_the_one_seed_of_an_older_card_is_answered_with_the_two_keys_and_their_value(tmp_path):
+    """One sentence, without the two keys that are missing because of it."""
+    old = "seed: 7 # of all random numbers\n" + TEXT.replace("  seed: 1 #", "  #")
+    (tmp_path / "params.yaml").write_text(old)
+    with pytest.raises(UserError) as error:
+        read_params(tmp_path / "params.yaml")
+    assert str(error.value).endswith(
+        "params.yaml: `seed` is now `split.seed` and `train.seed`: remove the line `seed: 7`, and "
+        "write `seed: 7` below `split:` and below `train:`; splits and models stay the same. "
+        "Received: seed: 7"
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +210,11 @@ def test_yes_and_no_are_labels(tmp_path):
     [
         ("  val: 0.15\n", "  val: 0.15\n  val: 0.5\n", r"key `val` .* {0} and {1}; remove one of "),
         ("labels: any", "labels: any, labels: []", r"Received: labels: any and labels: …$"),
-        ("seed: 1 ", "seed: 1\nseed: 1 ", r"the key `seed` twice, in lines \d+ and \d+; remove"),
+        (
+            "  seed: 1 ",
+            "  seed: 1\n  seed: 1 ",
+            r"the key `seed` twice, in lines \d+ and \d+; remove",
+        ),
         (
             TEXT,
             "a: [{b: 1}, {c: 1, c: 2}]",

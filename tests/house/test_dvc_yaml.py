@@ -13,7 +13,8 @@ import yaml
 
 from components.params.model import WEIGHTS_FOLDER
 from components.params.reader import Params
-from components.params.split import SPLITS
+from components.params.split import SPLITS, Split
+from components.params.train import Train
 from pipelines import artifacts
 from pipelines.__main__ import STAGES
 from pipelines.installed import GROUPS
@@ -117,6 +118,19 @@ def test_a_stage_is_given_exactly_the_params_that_dvc_tracks(stage: str) -> None
     sections = [name for name in DAG[stage]["params"] if "." not in name]
     assert list(signature.parameters) == sections
     assert all(each.default is each.empty for each in signature.parameters.values())
+
+
+def test_the_seed_of_training_decides_no_split_and_reruns_only_what_trains() -> None:
+    """So `dvc exp run -S train.seed=2` is judged on images that no champion was trained on."""
+
+    def stages_with(section: str) -> set[str]:
+        return {stage for stage in STAGES if section in DAG[stage]["params"]}
+
+    assert stages_with("split") == {"split"}
+    assert stages_with("train") == {"search", "train"}
+    assert stages_with("seed") == set()
+    assert "seed" in Split.model_fields
+    assert "seed" in Train.model_fields
 
 
 @every_stage

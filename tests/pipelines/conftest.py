@@ -63,4 +63,6 @@ def prepared(
     balance.run(params.balance)
     write_tree(artifacts.HYPERPARAMETERS, {"model.dropout": 0.4})
     written = Hyperparameters(model=params.model, train=params.train)
-    return written.with_overrides({"model.width": 0.35, "train.finetune.epochs": 2})
+    return written.with_overrides(
+        {"model.width": 0.35, "train.finetune.epochs": 2, "train.seed": 17}
+    )

@@ -23,7 +23,7 @@ def run_until(stage: str, params: Params) -> None:
     steps = {
         "ingest": lambda: ingest.run(params.ingest),
         "validate": lambda: validate.run(params.ingest, params.section("validate")),
-        "split": lambda: split.run(params.seed, params.split),
+        "split": lambda: split.run(params.split),
         "prepare": lambda: prepare.run(params.ingest, params.prepare),
     }
     for name, step in steps.items():

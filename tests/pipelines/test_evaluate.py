@@ -85,7 +85,7 @@ def test_evaluate_writes_every_file_and_logs_it_to_the_run_of_the_model(workspac
     from components.tracking.runs import adopt_model, run_of_model
 
     run_id = adopt_model(model_id(artifacts.MODEL), ORIGIN).id
-    run(seed=1, evaluate=quick)
+    run(evaluate=quick)
     metrics = json.loads(artifacts.METRICS.read_text())
     assert (
         capsys.readouterr().out.splitlines()[-1].startswith(f"accuracy {metrics['accuracy']:.3f} (")
@@ -100,10 +100,10 @@ def test_evaluate_writes_every_file_and_logs_it_to_the_run_of_the_model(workspac
 
 
 def test_a_second_run_gives_the_same_bytes(workspace, quick):
-    run(seed=1, evaluate=quick)
+    run(evaluate=quick)
     first = [sha256(path) for path in WRITTEN]
     shutil.rmtree("data/evaluate")
-    run(seed=1, evaluate=quick)
+    run(evaluate=quick)
     assert [sha256(path) for path in WRITTEN] == first
 
 
@@ -111,13 +111,13 @@ def test_other_classes_than_the_prepared_ones_are_refused(workspace, quick):
     statistics = read_tree(artifacts.STATISTICS)
     write_tree(artifacts.STATISTICS, {**statistics, "class_names": ["glass", "paper"]})
     with pytest.raises(UserError, match=r"Received: model <b>, glass; data glass, paper$"):
-        run(seed=1, evaluate=quick)
+        run(evaluate=quick)
 
 
 def test_damaged_pixels_are_not_measured_on(workspace, quick):
     flip(artifacts.images("test"))
     with pytest.raises(UserError, match=r"test\.images\.npy is not the file"):
-        run(seed=1, evaluate=quick)
+        run(evaluate=quick)
     assert not artifacts.METRICS.exists()
 
 
@@ -129,13 +129,13 @@ def test_an_unreachable_mlflow_stops_the_stage_before_any_work(workspace, quick,
         monkeypatch.setattr(connection, "REMOTE_LIMIT_S", 1.0)
         start = time.monotonic()
         with pytest.raises(UserError, match=address):
-            run(seed=1, evaluate=quick)
+            run(evaluate=quick)
     assert time.monotonic() - start < 20
     assert not artifacts.METRICS.exists()
 
 
 def test_dvc_shows_the_metrics_and_a_confusion_matrix(workspace, quick):
-    run(seed=1, evaluate=quick)
+    run(evaluate=quick)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
     Path("dvc.yaml").write_text(
         f"metrics: [{artifacts.METRICS}]\n"

@@ -1,9 +1,11 @@
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,19 +15,26 @@ from PIL import Image
 from components.errors import UserError
 from components.files import sha256
 from components.images.png_writer import encode_png
+from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params
+from components.params.register import Floors
 from components.registry.promotion import promote, rollback
+from components.registry.seen import Seen, pixel_hashes
+from components.registry.seen_store import keep_seen, seen_by
 from components.registry.versions import champion, find_version, versions
 from components.tracking.connection import client
 from components.tracking.runs import run_of_model
-from pipelines import artifacts, register
+from pipelines import artifacts, balance, prepare, register, split, train
+from pipelines import evaluate as evaluate_stage
 from pipelines.formats import read_table, read_tree, write_table, write_tree
 from tests.components.origins import ORIGIN
+from tests.components.splits.split_tables import links_of
 from tests.pipelines.versioned import flip
 
 NAMES = ("bright", "dark")
 SIZE = 8
 IMAGES = 60
+OTHERS = {f"other/{number}.png": ("train", "val")[number % 5 == 0] for number in range(100)}
 
 
 def write_model(
@@ -33,6 +42,7 @@ def write_model(
     names: Sequence[str] = NAMES,
     size: int = SIZE,
     sixteen_bit: str | dict[str, dict[str, int]] = "high_byte",
+    started_from: str = "none",
 ) -> None:
     """Write a classifier that calls images bright above grey; it is right where slope > 0."""
     import keras
@@ -46,7 +56,7 @@ def write_model(
     model = keras.Model(pixels, head(hidden))
     signs = np.array([{"bright": 1, "dark": -1}.get(name, 0) for name in names])
     head.set_weights([np.tile(slope * signs, (3, 1)), np.zeros(len(names))])
-    classifier = Classifier(model, tuple(names), size, "squash", "none", sixteen_bit)
+    classifier = Classifier(model, tuple(names), size, "squash", started_from, sixteen_bit)
     write_classifier(artifacts.MODEL, classifier)
 
 
@@ -63,7 +73,7 @@ def evaluate() -> None:
 
 
 def write_test_images() -> None:
-    """Leave what `prepare` leaves of a test split, and the images it was made from."""
+    """Leave what earlier stages leave of a test split and 100 other images, and the test images."""
     labels = np.arange(IMAGES) % 2
     noise = np.random.default_rng(0).integers(0, 100, (IMAGES, SIZE, SIZE, 3))
     images = (noise + 120 * (1 - labels)[:, None, None, None]).astype(np.uint8)
@@ -77,10 +87,20 @@ def write_test_images() -> None:
         rows.append((path, NAMES[label], image_id, label))
     table = pd.DataFrame(rows, columns=["path", "label", "image_id", "label_index"])
     write_table(artifacts.rows("test"), table)
+    write_splits({**dict.fromkeys(table["path"], "test"), **OTHERS})
+    write_table(artifacts.DUPLICATES, links_of([]))
     np.save(artifacts.images("test"), images)
     statistics = {"class_names": list(NAMES), "data_id": "d" * 64, "split_id": "e" * 64}
     statistics["pixels"] = {"test": sha256(artifacts.images("test"))}
     write_tree(artifacts.STATISTICS, statistics)
+
+
+def write_splits(split_of: Mapping[str, str]) -> None:
+    """Leave a manifest of these paths, in which every image has pixels of its own, and splits."""
+    ids = [hashlib.sha256(path.encode()).hexdigest() for path in split_of]
+    images = pd.DataFrame({"path": list(split_of), "pixels_id": ids, "group": None})
+    write_table(artifacts.MANIFEST, images)
+    write_table(artifacts.SPLITS, images.assign(split=list(split_of.values())))
 
 
 @pytest.fixture
@@ -100,7 +120,7 @@ def run(params: Params, how: str = "manual", size: int = SIZE) -> dict[str, obje
     evaluate()
     section = params.register_.model_copy(update={"promote": how, "resamples": 200})
     prepare = params.prepare.model_copy(update={"size": size})
-    register.run(1, params.ingest, prepare, section)
+    register.run(params.ingest, prepare, section)
     found: dict[str, object] = json.loads(artifacts.VERDICT.read_text())
     return found
 
@@ -246,14 +266,14 @@ def test_a_champion_sees_images_of_16_bits_by_its_own_rule(workspace: Path, para
     assert accuracy["challenger"]["value"] == 0.5
 
 
-def register_as_it_is(params: Params, classes: int, size: int) -> int:
+def register_as_it_is(params: Params, classes: int, size: int, name: str = "digits") -> int:
     """Register the model file without judging it, as from an older state of the data."""
     from components.registry.versions import register_version
     from components.tracking.runs import adopt_model
 
     example = np.zeros((1, size, size, 3), np.uint8)
     run_id = adopt_model(sha256(artifacts.MODEL), ORIGIN)
-    return register_version("digits", artifacts.MODEL, run_id, example, classes, {})
+    return register_version(name, artifacts.MODEL, run_id, example, classes, {})
 
 
 # Keras warns of a softmax over one class, which is what this champion has.
@@ -286,3 +306,142 @@ def test_a_champion_that_cannot_be_loaded_is_said_and_nothing_is_promoted(
     assert verdict["decision"] == "hold"
     assert verdict["reasons"] == ["the champion, version 1, cannot be loaded: nothing is compared"]
     assert reigning() == 1
+
+
+def champion_trained_on(paths: Sequence[str], params: Params) -> None:
+    """Make a model the champion that has seen these images."""
+    images = read_table(artifacts.MANIFEST).set_index("path")
+    hashes = pixel_hashes(images.loc[list(paths), "pixels_id"])
+    write_model(4.0)
+    number = register_as_it_is(params, 2, SIZE)
+    keep_seen(find_version("digits", str(number)), Seen(np.sort(hashes), hashes[:0]))
+    promote("digits", str(number), "of another split", "Ann")
+
+
+def test_test_images_of_the_champions_training_end_in_hold_with_the_figure(
+    workspace: Path, params: Params
+) -> None:
+    champion_trained_on(read_table(artifacts.rows("test"))["path"][:43], params)
+    write_model(5.0)
+    verdict = run(params, "auto")
+    assert (verdict["decision"], verdict["images"], reigning()) == ("hold", 60, 1)
+    assert verdict["reasons"] == [
+        "72 % of the test images (43 of 60) were in the training of version 1, or are copies of "
+        "such images: too few images are left to compare"
+    ]
+    assert all(row["champion"] is None for row in verdict["comparison"])  # type: ignore[attr-defined]
+
+
+def test_a_few_test_images_of_the_champions_training_are_left_out(
+    workspace: Path, params: Params
+) -> None:
+    champion_trained_on(read_table(artifacts.rows("test"))["path"][:20], params)
+    write_model(5.0)
+    verdict = run(params)
+    accuracy = verdict["comparison"][0]  # type: ignore[index]
+    assert (verdict["images"], accuracy["champion"]["value"]) == (40, 1.0)
+    assert verdict["reasons"][-1] == (  # type: ignore[index]
+        "33 % of the test images (20 of 60) were in the training of version 1, or are copies of "
+        "such images: they are left out of the comparison"
+    )
+
+
+def test_a_version_keeps_what_it_was_trained_on_and_an_old_one_is_said_to_be_unknown(
+    workspace: Path, params: Params
+) -> None:
+    write_model(4.0)
+    promote("digits", str(register_as_it_is(params, 2, SIZE)), "from an older Fovea", "Ann")
+    write_model(5.0)
+    unknown = "not known what version 1 of digits was trained on: test images may be among them"
+    assert run(params)["reasons"][-1] == unknown  # type: ignore[index]
+    ids = read_table(artifacts.MANIFEST).set_index("path").loc[list(OTHERS), "pixels_id"]
+    seen = seen_by(find_version("digits", "2"))
+    assert (seen.images.tolist(), seen.unknown) == (sorted(pixel_hashes(ids).tolist()), ())
+    assert len(seen.copies) == 0
+
+
+def test_an_old_version_gets_its_list_when_the_same_model_is_trained_again(
+    workspace: Path, params: Params
+) -> None:
+    write_model(5.0)
+    register_as_it_is(params, 2, SIZE)
+    assert seen_by(find_version("digits", "1")).unknown == ("version 1 of digits",)
+    assert run(params)["version"] == 1
+    assert len(seen_by(find_version("digits", "1")).images) == len(OTHERS)
+
+
+def test_a_list_that_was_changed_in_the_store_is_not_trusted(
+    workspace: Path, params: Params
+) -> None:
+    champion_trained_on(["other/1.png"], params)
+    uri = client().get_model_version_download_uri("digits", "1")
+    (Path(uri) / "data/seen.parquet").write_bytes(b"nothing seen")
+    write_model(5.0)
+    reason = "the champion, version 1, cannot be loaded: nothing is compared"
+    assert (run(params, "auto")["reasons"], reigning()) == ([reason], 1)
+
+
+def test_a_model_has_seen_what_its_start_has_seen(workspace: Path, params: Params) -> None:
+    """The start is a version of another name, and no champion."""
+    write_model(4.0)
+    paths = read_table(artifacts.rows("test"))["path"]
+    ids = read_table(artifacts.MANIFEST).set_index("path")["pixels_id"]
+    register_as_it_is(params, 2, SIZE, "start")
+    start = find_version("start", "1")
+    keep_seen(start, Seen(np.sort(pixel_hashes(ids[paths[:43]])), np.empty(0, np.uint64)))
+    write_model(5.0, started_from=start.model_id)
+    verdict = run(params, "auto")
+    assert (verdict["decision"], verdict["champion"], reigning()) == ("hold", None, None)
+    assert verdict["reasons"] == [
+        "72 % of the test images (43 of 60) were in the training of the new model, or are copies "
+        "of such images: too few images are left to compare"
+    ]
+    seen = seen_by(find_version("digits", "1"))
+    assert np.isin(pixel_hashes(ids[[*paths[:43], *OTHERS]]), seen.images).all()
+
+
+@pytest.mark.slow
+def test_another_split_seed_ends_in_hold_and_another_train_seed_does_not(
+    prepared: Hyperparameters, params: Params
+) -> None:
+    """Real stages: 200 digits, three trainings."""
+    floors = dict.fromkeys(("accuracy", "balanced_accuracy", "recall"), 0.0)
+    update = {"floors": Floors.model_validate(floors), "resamples": 200}
+    register_params = params.register_.model_copy(update=update)
+    evaluate_params = params.evaluate.model_copy(update={"resamples": 200})
+
+    def generation(split_seed: int, train_seed: int) -> dict[str, Any]:
+        split.run(params.split.model_copy(update={"seed": split_seed}))
+        prepare.run(params.ingest, params.prepare)
+        balance.run(params.balance)
+        train.run(prepared.model, prepared.train.model_copy(update={"seed": train_seed}))
+        evaluate_stage.run(evaluate_params)
+        register.run(params.ingest, params.prepare, register_params)
+        found: dict[str, Any] = json.loads(artifacts.VERDICT.read_text())
+        return found
+
+    generation(split_seed=1, train_seed=1)
+    promote("digits", "1", "first", "Ann")
+    trained_again = generation(split_seed=1, train_seed=2)
+    assert trained_again["version"] == 2
+    assert "training of" not in str(trained_again["reasons"])
+    assert trained_again["images"] == len(read_table(artifacts.PREDICTIONS))
+
+    split_again = generation(split_seed=2, train_seed=1)
+    assert split_again["decision"] == "hold"
+    (reason,) = split_again["reasons"]
+    share, seen, images = map(int, re.findall(r"\d+", reason)[:3])
+    assert reason.endswith("of version 1, or are copies of such images: too few images are left to "
+                           "compare")  # fmt: skip
+    assert images == len(read_table(artifacts.PREDICTIONS))
+    assert share == round(100 * seen / images)
+    assert 70 < share < 100
+
+
+def test_predictions_of_other_splits_are_not_judged(workspace: Path, params: Params) -> None:
+    write_model(5.0)
+    paths = read_table(artifacts.rows("test"))["path"].tolist()
+    write_splits({paths[0]: "train", **dict.fromkeys(paths[1:], "test"), **OTHERS})
+    with pytest.raises(UserError, match=r"not in the split test; .*Received: 1 of 60 images"):
+        run(params)
+    assert versions("digits") == ()

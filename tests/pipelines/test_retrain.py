@@ -56,7 +56,7 @@ KINDS = """
   parts:
     foreach: [b, a]
     do: {cmd: "mkdir -p parts && cp raw/one 'parts/${item}'", deps: [raw], outs: ["parts/${item}"]}
-  apart: {cmd: cp params.yaml apart, params: [seed], outs: [apart]}
+  apart: {cmd: cp params.yaml apart, params: [train.seed], outs: [apart]}
   restored: {cmd: echo 2 > restored, outs: [restored]}
 """  # noqa: E501
 SLOW = """

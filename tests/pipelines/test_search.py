@@ -31,7 +31,7 @@ def runs() -> list:
 
 
 def test_no_trials_leave_params_as_written(prepared, params):
-    search.run(17, prepared.model, prepared.train, params.search)
+    search.run(prepared.model, prepared.train, params.search)
     assert read_tree(artifacts.HYPERPARAMETERS) == {}
     assert pd.read_csv(artifacts.TRIALS).empty
     assert artifacts.STUDY_PLOT.read_text().startswith("<?xml")
@@ -40,11 +40,11 @@ def test_no_trials_leave_params_as_written(prepared, params):
 def test_damaged_pixels_are_not_searched_on(prepared, three_trials):
     flip(artifacts.images("train"))
     with pytest.raises(UserError, match=r"train\.images\.npy is not the file"):
-        search.run(17, prepared.model, prepared.train, three_trials)
+        search.run(prepared.model, prepared.train, three_trials)
 
 
 def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):
-    search.run(17, prepared.model, prepared.train, three_trials)
+    search.run(prepared.model, prepared.train, three_trials)
 
     table = pd.read_csv(artifacts.TRIALS)
     assert table["trial"].tolist() == [0, 1, 2]
@@ -59,8 +59,8 @@ def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):
 
 @pytest.mark.slow
 def test_train_takes_what_the_search_found(prepared, three_trials):
-    search.run(17, prepared.model, prepared.train, three_trials)
-    train.run(17, prepared.model, prepared.train)
+    search.run(prepared.model, prepared.train, three_trials)
+    train.run(prepared.model, prepared.train)
     chosen = read_tree(artifacts.HYPERPARAMETERS)
     run = runs()[-1]
     assert float(run.data.params[RATE]) == chosen[RATE]
@@ -72,25 +72,25 @@ def test_a_second_search_on_the_same_inputs_trains_nothing(
     monkeypatch,
 ):
     one_trial = three_trials.model_copy(update={"trials": 1})
-    search.run(17, prepared.model, prepared.train, one_trial)
+    search.run(prepared.model, prepared.train, one_trial)
     first = artifacts.TRIALS.read_bytes()
 
     def never(*arguments):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(search, "train_classifier", never)
-    search.run(17, prepared.model, prepared.train, one_trial)
+    search.run(prepared.model, prepared.train, one_trial)
     assert artifacts.TRIALS.read_bytes() == first
 
 
 def test_other_data_begin_another_study(prepared, three_trials):
     written = Hyperparameters(model=prepared.model, train=prepared.train)
-    before = search.study_id(written, three_trials, 17)
+    before = search.study_id(written, three_trials)
     plan = read_tree(artifacts.PLAN)
     write_tree(artifacts.PLAN, {**plan, "strategy": "oversample"})
-    assert search.study_id(written, three_trials, 17) != before
+    assert search.study_id(written, three_trials) != before
     more = three_trials.model_copy(update={"trials": 30})
-    assert search.study_id(written, more, 17) == search.study_id(written, three_trials, 17)
+    assert search.study_id(written, more) == search.study_id(written, three_trials)
 
 
 def test_weights_are_looked_up_once_however_trials_differ(prepared, three_trials, monkeypatch):
@@ -99,7 +99,7 @@ def test_weights_are_looked_up_once_however_trials_differ(prepared, three_trials
     best = SimpleNamespace(best={three_trials.maximize: 0.5})
     monkeypatch.setattr(search, "train_classifier", lambda *arguments: best)
     with start_run("search", ORIGIN, tags={}) as parent:
-        objective = search.build_objective(prepared, three_trials, 1, parent)
+        objective = search.build_objective(prepared, three_trials, parent)
         for number, dropout in enumerate((0.0, 0.2, 0.4)):
             objective(number, {"model.dropout": dropout}, lambda epoch, value: None)
     assert asked == ["none"]

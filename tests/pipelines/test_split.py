@@ -28,7 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         extras = {"bytes": 1, "camera": "left"}
         write_table(artifacts.ACCEPTED, accepted_of(images).assign(**extras))
         write_table(artifacts.DUPLICATES, links_of(images))
-        split.run(1, SPLIT.model_copy(update=params))
+        split.run(SPLIT.model_copy(update=params))
 
     return on
 
@@ -166,4 +166,4 @@ def test_a_leak_of_our_own_making_fails_the_stage_and_no_split_is_written(
 def test_without_links_the_stage_before_is_named(run: Run, params: Params) -> None:
     write_table(artifacts.ACCEPTED, accepted_of(unlike("cat", 60)))
     with pytest.raises(UserError, match=r"run `dvc repro validate` first.*duplicates"):
-        split.run(1, params.split)
+        split.run(params.split)

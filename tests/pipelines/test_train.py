@@ -12,7 +12,7 @@ from tests.pipelines.versioned import flip
 
 
 def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
-    train.run(17, prepared.model, prepared.train)
+    train.run(prepared.model, prepared.train)
 
     history = pd.read_csv(artifacts.HISTORY)
     assert history["epoch"].tolist() == [1, 2]
@@ -24,16 +24,16 @@ def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
     assert tracked is not None
     run = client().get_run(tracked.id)
     assert run.data.params["model.dropout"] == "0.4"
-    assert run.data.params["seed"] == "17"
+    assert run.data.params["train.seed"] == "17"
     losses = client().get_metric_history(tracked.id, "val_loss")
     assert [loss.value for loss in losses] == pytest.approx(history["val_loss"].tolist())
     assert run.data.metrics.keys() >= {"loss", "accuracy", "val_accuracy", "learning_rate"}
 
 
 def test_the_same_inputs_give_the_same_files(prepared):
-    train.run(17, prepared.model, prepared.train)
+    train.run(prepared.model, prepared.train)
     first = (artifacts.MODEL.read_bytes(), artifacts.HISTORY.read_bytes())
-    train.run(17, prepared.model, prepared.train)
+    train.run(prepared.model, prepared.train)
     assert (artifacts.MODEL.read_bytes(), artifacts.HISTORY.read_bytes()) == first
 
 
@@ -41,14 +41,14 @@ def test_the_same_inputs_give_the_same_files(prepared):
 def test_damaged_pixels_are_not_trained_on(prepared, split):
     flip(artifacts.images(split))
     with pytest.raises(UserError, match=f"{split}.images.npy is not the file"):
-        train.run(17, prepared.model, prepared.train)
+        train.run(prepared.model, prepared.train)
     assert not artifacts.MODEL.exists()
 
 
 def test_a_training_that_fails_leaves_no_model_and_a_failed_run(prepared):
     wild = prepared.with_overrides({"train.finetune.learning_rate": 1e30})
     with pytest.raises(UserError, match="no longer a number"):
-        train.run(17, wild.model, wild.train)
+        train.run(wild.model, wild.train)
     assert not artifacts.MODEL.exists()
     experiment = client().get_experiment_by_name("fovea")
     [run] = client().search_runs([experiment.experiment_id])

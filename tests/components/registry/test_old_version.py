@@ -14,11 +14,13 @@ from components.model.model_file import read_classifier
 from components.params.reader import Params
 from components.registry.contest import Contest, judge_against
 from components.registry.promotion import history, promote, rollback
+from components.registry.seen import DataSet, nothing_seen
 from components.registry.versions import champion, download, find_version, register_version
 from components.registry.weights import resolve_weights
 from components.tracking.connection import client, experiment_id
 from components.tracking.runs import adopt_model
 from tests.components.origins import ORIGIN
+from tests.components.splits.split_tables import links_of
 
 OLD = Path(__file__).parent / "old_version"
 NAMES = ("blue", "green", "red")
@@ -66,14 +68,20 @@ def test_a_challenger_is_compared_with_an_old_version(
     right: int, decision: str, old: str, params: Params, tmp_path: Path
 ) -> None:
     labels = np.arange(IMAGES) % 3
-    rows = pd.DataFrame({"path": "", "image_id": "", "label_index": labels})
+    paths = [f"{number}.png" for number in range(IMAGES)]
+    rows = pd.DataFrame({"path": paths, "image_id": "", "label_index": labels})
+    ids = [f"{number:064x}" for number in range(IMAGES)]
+    table = pd.DataFrame({"path": paths, "pixels_id": ids, "group": None, "split": "test"})
+    data = DataSet(table, links_of([]))
     prepare = params.prepare.model_copy(update={"size": 8, "resize": "squash"})
-    contest = Contest(rows, images(labels), tmp_path, NAMES, params.ingest, prepare)
+    contest = Contest(rows, images(labels), tmp_path, NAMES, params.ingest, prepare, data)
     answers = np.where(np.arange(IMAGES) < right, labels, (labels + 1) % 3)
     probabilities = np.eye(3, dtype=np.float32)[answers]
     register = params.register_.model_copy(update={"name": old, "resamples": 200})
-    verdict = judge_against(champion(old), "another", probabilities, contest, register, 1)
+    seen, reigning = nothing_seen(), champion(old)
+    verdict = judge_against(reigning, "another", probabilities, seen, contest, register)
     assert verdict.decision == decision
+    assert verdict.reasons[-1].startswith("not known what version 1 of colours was trained on")
     assert verdict.comparison[0].champion.value > 0.95
 
 

@@ -9,7 +9,7 @@ from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Choices, Range
 from components.search.plots import draw_trials
-from components.search.study import best_trial, run_study
+from components.search.study import Trial, best_trial, run_study
 from components.training.training import TrainingFailedError
 
 RATE = "train.finetune.learning_rate"
@@ -17,7 +17,8 @@ RATE = "train.finetune.learning_rate"
 
 @pytest.fixture
 def written(params):
-    return Hyperparameters(model=params.model, train=params.train)
+    hyperparameters = Hyperparameters(model=params.model, train=params.train)
+    return hyperparameters.with_overrides({"train.seed": 7})
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def formula(number, overrides, on_value):
 
 
 def test_trial_0_is_what_params_yaml_says(search, written, tmp_path):
-    trials = run_study(search, written, formula, tmp_path / "s.db", 7)
+    trials = run_study(search, written, formula, tmp_path / "s.db")
     assert trials[0].overrides == {
         RATE: written.train.finetune.learning_rate,
         "model.dropout": written.model.dropout,
@@ -49,14 +50,14 @@ def test_a_study_continues_in_a_folder_of_any_name(search, written, tmp_path, mo
     (tmp_path / "we?ird %41 #1 'quoted\"").mkdir()
     monkeypatch.chdir(tmp_path / "we?ird %41 #1 'quoted\"")
     search = search.model_copy(update={"trials": 2})
-    first = run_study(search, written, formula, Path(".fovea/s.db"), 7)
-    assert run_study(search, written, None, Path(".fovea/s.db"), 7) == first
+    first = run_study(search, written, formula, Path(".fovea/s.db"))
+    assert run_study(search, written, None, Path(".fovea/s.db")) == first
     assert [path.name for path in tmp_path.rglob("*.db")] == ["s.db"]
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_budget_is_counted_exactly_and_the_best_is_the_highest(search, written, tmp_path):
-    trials = run_study(search, written, formula, tmp_path / "s.db", 7)
+    trials = run_study(search, written, formula, tmp_path / "s.db")
     complete = [trial.value for trial in trials if trial.state == "complete"]
     assert [trial.number for trial in trials] == list(range(8))
     assert best_trial(trials).value == max(complete)
@@ -69,24 +70,24 @@ def test_an_interrupted_search_ends_as_an_undisturbed_one(search, written, tmp_p
         return formula(number, overrides, on_value)
 
     with pytest.raises(KeyboardInterrupt):
-        run_study(search, written, interrupted, tmp_path / "one.db", 7)
-    resumed = run_study(search, written, formula, tmp_path / "one.db", 7)
-    assert resumed == run_study(search, written, formula, tmp_path / "two.db", 7)
+        run_study(search, written, interrupted, tmp_path / "one.db")
+    resumed = run_study(search, written, formula, tmp_path / "one.db")
+    assert resumed == run_study(search, written, formula, tmp_path / "two.db")
 
 
 def test_a_finished_search_is_not_run_again(search, written, tmp_path):
-    first = run_study(search, written, formula, tmp_path / "s.db", 7)
+    first = run_study(search, written, formula, tmp_path / "s.db")
 
     def never(number, overrides, on_value):
         raise AssertionError("ran again")
 
-    assert run_study(search, written, never, tmp_path / "s.db", 7) == first
+    assert run_study(search, written, never, tmp_path / "s.db") == first
 
 
 def test_more_trials_build_on_those_already_run(search, written, tmp_path):
-    first = run_study(search, written, formula, tmp_path / "s.db", 7)
+    first = run_study(search, written, formula, tmp_path / "s.db")
     more = search.model_copy(update={"trials": 10})
-    assert run_study(more, written, formula, tmp_path / "s.db", 7)[:8] == first
+    assert run_study(more, written, formula, tmp_path / "s.db")[:8] == first
 
 
 def test_a_failing_trial_does_not_end_the_study(search, written, tmp_path):
@@ -95,7 +96,7 @@ def test_a_failing_trial_does_not_end_the_study(search, written, tmp_path):
             raise TrainingFailedError("the loss is no longer a number")
         return formula(number, overrides, on_value)
 
-    trials = run_study(search, written, sometimes, tmp_path / "s.db", 7)
+    trials = run_study(search, written, sometimes, tmp_path / "s.db")
     assert [trial.state for trial in trials].count("failed") == 4
     assert best_trial(trials).state == "complete"
 
@@ -107,9 +108,9 @@ def test_a_lost_tracking_server_ends_the_study_and_costs_no_trial(search, writte
         return formula(number, overrides, on_value)
 
     with pytest.raises(UserError, match="MLflow"):
-        run_study(search, written, lost, tmp_path / "one.db", 7)
-    resumed = run_study(search, written, formula, tmp_path / "one.db", 7)
-    assert resumed == run_study(search, written, formula, tmp_path / "two.db", 7)
+        run_study(search, written, lost, tmp_path / "one.db")
+    resumed = run_study(search, written, formula, tmp_path / "one.db")
+    assert resumed == run_study(search, written, formula, tmp_path / "two.db")
 
 
 def test_a_mistake_of_ours_is_not_hidden_as_a_failed_trial(search, written, tmp_path):
@@ -117,14 +118,14 @@ def test_a_mistake_of_ours_is_not_hidden_as_a_failed_trial(search, written, tmp_
         raise TypeError("a bug")
 
     with pytest.raises(TypeError, match="a bug"):
-        run_study(search, written, broken, tmp_path / "s.db", 7)
+        run_study(search, written, broken, tmp_path / "s.db")
 
 
 def test_a_search_in_which_every_trial_fails_says_so(search, written, tmp_path):
     def failing(number, overrides, on_value):
         raise TrainingFailedError("the loss is no longer a number")
 
-    trials = run_study(search, written, failing, tmp_path / "s.db", 7)
+    trials = run_study(search, written, failing, tmp_path / "s.db")
     with pytest.raises(UserError, match=r"no trial .* is complete.*Received: 8"):
         best_trial(trials)
 
@@ -138,21 +139,45 @@ def test_poor_trials_are_cut_short(search, written, tmp_path):
             on_value(epoch, -float(number))
         return -float(number)
 
-    trials = run_study(search, written, falling, tmp_path / "s.db", 7)
+    trials = run_study(search, written, falling, tmp_path / "s.db")
     assert {trial.state for trial in trials[:3]} == {"complete"}
     assert {trial.state for trial in trials[4:]} == {"pruned"}
     assert epochs.count(7) < 5
 
 
+def test_a_trial_below_the_median_ends_after_its_first_epoch_and_a_good_start_saves_it(
+    search, written, tmp_path
+):
+    epochs = []
+
+    def objective(number, overrides, on_value):
+        values = {3: [-1.0, -1.0, -1.0], 4: [9.0, -1.0, -1.0]}.get(number, [1.0, 2.0, 3.0])
+        for epoch, value in enumerate(values, start=1):
+            epochs.append(number)
+            on_value(epoch, value)
+        return values[-1]
+
+    five = search.model_copy(update={"trials": 5})
+    trials = run_study(five, written, objective, tmp_path / "s.db")
+    assert [trial.state for trial in trials] == ["complete"] * 3 + ["pruned", "complete"]
+    assert [epochs.count(number) for number in range(5)] == [3, 3, 3, 1, 3]
+
+
+def test_of_equal_trials_the_earlier_one_is_the_best():
+    trials = [Trial(0, "complete", 0.8, {}), *(Trial(n, "complete", 0.9, {}) for n in (1, 2, 3))]
+    assert best_trial(trials).number == 1
+    assert best_trial(trials[::-1]).number == 1
+
+
 def test_a_range_of_whole_numbers_on_a_float_is_one_of_floats(search, written, tmp_path):
     space = {"model.dropout": Range(low=0, high=0.9, log=False), RATE: search.space[RATE]}
     wide = search.model_copy(update={"space": space})
-    trials = run_study(wide, written, formula, tmp_path / "s.db", 7)
+    trials = run_study(wide, written, formula, tmp_path / "s.db")
     assert len({trial.overrides["model.dropout"] for trial in trials}) == 8
 
 
 def test_equal_trials_draw_equal_pictures(search, written, tmp_path):
-    trials = run_study(search, written, formula, tmp_path / "s.db", 7)
+    trials = run_study(search, written, formula, tmp_path / "s.db")
     first, second = (draw_trials(trials, "val_accuracy", search.space) for _ in range(2))
     assert first == second
     assert first.startswith("<?xml")

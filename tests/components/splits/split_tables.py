@@ -18,7 +18,7 @@ from components.errors import UserError
 from components.params.split import Split
 from components.splits.splits import Splits, assign_splits
 
-SPLIT = Split(val=0.15, test=0.15, given="stop", folds=0)
+SPLIT = Split(seed=1, val=0.15, test=0.15, given="stop", folds=0)
 NEAR = 1.0
 
 
@@ -106,8 +106,8 @@ class Case:
 
 
 def split(images: list[Image], seed: int = 1, **params: object) -> Splits:
-    changed = SPLIT.model_copy(update=params)
-    return assign_splits(accepted_of(images), links_of(images), changed, seed)
+    changed = SPLIT.model_copy(update={"seed": seed, **params})
+    return assign_splits(accepted_of(images), links_of(images), changed)
 
 
 def split_by_path(splits: Splits) -> dict[str, str]:

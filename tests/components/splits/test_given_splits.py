@@ -78,7 +78,7 @@ def test_a_given_split_without_leaks_is_taken_as_it_is(policy: str) -> None:
     splits = split(images, given=policy)
     assert splits.rows["split"].tolist() == [image.given_split for image in images]
     assert given_leaks(
-        accepted_of(images), links_of(images), SPLIT.model_copy(update={"given": policy}), 1
+        accepted_of(images), links_of(images), SPLIT.model_copy(update={"given": policy})
     ).empty
 
 
@@ -139,7 +139,7 @@ def test_an_image_follows_its_group_before_its_copies() -> None:
     mate = Image("2", "cat", -20, group="g")
     copy = Image("3", "cat", -20, given_split="train")
     images = [*given_three_ways(), in_group, mate, copy]
-    assert given_leaks(accepted_of(images), links_of(images), SPLIT, 1).empty
+    assert given_leaks(accepted_of(images), links_of(images), SPLIT).empty
     now = split_by_path(split(images))
     assert (now["1"], now["2"], now["3"]) == ("test", "aside", "train")
 
@@ -158,7 +158,7 @@ def leaking() -> list[Image]:
 
 def test_leaks_of_a_given_split_are_listed_and_stop_the_run() -> None:
     images = leaking()
-    leaks = given_leaks(accepted_of(images), links_of(images), SPLIT, 1)
+    leaks = given_leaks(accepted_of(images), links_of(images), SPLIT)
     assert leaks.drop(columns="similarity").to_numpy().tolist() == [
         ["test/mate.png", "test", "group_in_train", "train/mate.png"],
         ["test/same.png", "test", "copy_in_train", "cat/0.png"],
@@ -175,7 +175,7 @@ def test_leaks_of_a_given_split_are_listed_and_stop_the_run() -> None:
 def test_leaks_of_a_given_split_can_be_set_aside() -> None:
     images = leaking()
     params = SPLIT.model_copy(update={"given": "set_aside"})
-    leaks = given_leaks(accepted_of(images), links_of(images), params, 1)
+    leaks = given_leaks(accepted_of(images), links_of(images), params)
     check_given(leaks, params, "leaks.csv")
     splits = split(images, given="set_aside")
     assert splits.set_aside["path"].tolist() == ["test/same.png", "val/near.png", "test/mate.png"]
@@ -187,7 +187,7 @@ def test_leaks_of_hashed_images_do_not_stop_a_run() -> None:
     near = copy_of(images[0], "test", given_split=None)  # type: ignore[arg-type]
     assert images[0].given_split == "train"
     accepted, links = accepted_of([*images, near]), links_of([*images, near])
-    assert given_leaks(accepted, links, SPLIT, 1).empty
+    assert given_leaks(accepted, links, SPLIT).empty
     assert split([*images, near]).set_aside["path"].tolist() == [near.path]
 
 
@@ -196,7 +196,7 @@ def test_an_ignored_given_split_has_no_leaks() -> None:
     images = [first, copy_of(first, "test", given_split="test"), *given_three_ways()]
     for policy, leaks in (("ignore", 0), ("stop", 1)):
         params = SPLIT.model_copy(update={"given": policy})
-        assert len(given_leaks(accepted_of(images), links_of(images), params, 1)) == leaks
+        assert len(given_leaks(accepted_of(images), links_of(images), params)) == leaks
 
 
 def test_a_class_that_is_not_in_the_given_test_is_reported() -> None:

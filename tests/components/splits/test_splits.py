@@ -257,7 +257,7 @@ def test_a_link_holds_for_exact_copies_of_a_picture_whose_first_file_was_quarant
     quarantined = replace(in_test, path="a")
     links = links_of([quarantined, *images])
     assert not links[links["kind"] == "near"].isin(["b"]).any(axis=None)
-    splits = assign_splits(accepted_of(images), links, SPLIT, 1)
+    splits = assign_splits(accepted_of(images), links, SPLIT)
     assert splits.set_aside["path"].tolist() == ["b"]
     with pytest.raises(RuntimeError, match="near copies"):
         check_no_leaks(accepted_of(images).assign(split=[*map(own_split, images)]), links)
@@ -268,7 +268,7 @@ def test_links_to_what_was_not_accepted_are_ignored() -> None:
     in_test = copy_of(in_train, "test")
     others = unlike("cow", 60) + unlike("cat", 60)
     links = links_of([in_train, in_test, *others])
-    splits = assign_splits(accepted_of([in_test, *others]), links, SPLIT, 1)
+    splits = assign_splits(accepted_of([in_test, *others]), links, SPLIT)
     assert splits.set_aside.empty
     assert split_by_path(splits)[in_test.path] == "test"
 

@@ -65,6 +65,15 @@ def test_an_image_is_augmented_anew_in_every_epoch(examples, params):
     assert not np.array_equal(epochs[1], epochs[2])
 
 
+def test_every_epoch_shows_all_images_in_an_order_of_its_own(examples):
+    """A batch of 16 is an epoch here."""
+    stream = training_batches(examples, balance(12, 4), 16, 7, None)
+    epochs = [[image.tobytes() for image in images] for images, _, _ in islice(stream, 3)]
+    assert len(set(epochs[0])) == 16
+    assert set(epochs[0]) == set(epochs[1]) == set(epochs[2])
+    assert len({tuple(order) for order in epochs}) == 3
+
+
 def test_class_weights_travel_with_their_images(examples):
     weighted = Balance(np.array([12, 4]), np.array([0.5, 2.5], np.float32), np.zeros(2, np.float32))
     _, labels, weights = next(iter(training_batches(examples, weighted, 16, 7, None)))

@@ -21,7 +21,8 @@ from components.training.training import train_classifier
 @pytest.fixture
 def train_here(data, tmp_path):
     def train_here(hyperparameters, weights=None, seed=7, on_epoch=lambda row: None, data=data):
-        return train_classifier(hyperparameters, data, weights, seed, on_epoch, tmp_path)
+        seeded = hyperparameters.with_overrides({"train.seed": seed})
+        return train_classifier(seeded, data, weights, on_epoch, tmp_path)
 
     return train_here
 
@@ -37,7 +38,7 @@ class First:
 
 def train_first(hyperparameters, data, folder):
     rows = []
-    trained = train_classifier(hyperparameters, data, None, 7, rows.append, folder)
+    trained = train_classifier(hyperparameters, data, None, rows.append, folder)
     write_classifier(folder / "first.keras", trained.classifier)
     return First(folder / "first.keras", trained.history, rows)
 

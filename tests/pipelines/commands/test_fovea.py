@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from components.registry.versions import register_version
+from components.registry.versions import register_version, tag_version
 from components.tracking import connection
 from components.tracking.runs import start_run
 from pipelines import artifacts
@@ -298,6 +299,16 @@ def test_explain_names_every_field_and_how_to_build_it_again(
     for text in ("c" * 40, "feed.dir", "not recorded", "params.yaml", "dvc checkout", "dvc repro"):
         assert text in out
     assert f"git checkout {'c' * 40}" in out
+
+
+def test_explain_shows_both_seeds_and_of_an_old_version_its_one_seed(
+    fovea: Command, two_versions: Path
+) -> None:
+    tag_version("digits", 2, {"split.seed": "44", "train.seed": "17"})
+    tag_version("digits", 1, {"seed": "99"})
+    for version, seeds in (("2", ("44", "17")), ("1", ("99", "99"))):
+        _, out, _ = fovea("explain", version)
+        assert tuple(re.findall(r"seed of the \w+\W+(\d+)", out)) == seeds
 
 
 def test_summary_names_the_three_next_commands(fovea: Command) -> None:

@@ -29,7 +29,7 @@ def git(root: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_text("seed: 17\nsplit:\n  val: 0.1\n")
+    (tmp_path / "params.yaml").write_text("train:\n  seed: 17\nsplit:\n  val: 0.1\n  seed: 4\n")
     (tmp_path / "dvc.lock").write_text(LOCK)
     git(tmp_path, "init")
     git(tmp_path, "add", ".")
@@ -63,7 +63,7 @@ def test_changed_renamed_and_new_files_make_a_tree_dirty(repository: Path) -> No
     git(repository, "add", "kept.py")
     git(repository, "commit", "-m", "second")
     git(repository, "mv", "kept.py", "renamed.py")
-    (repository / "params.yaml").write_text("seed: 18\n")
+    (repository / "params.yaml").write_text("train: {seed: 18}\n")
     (repository / "ein neuer ü.py").write_text("")
     assert lineage(repository)["git.dirty"] == "yes: ein neuer ü.py, params.yaml, renamed.py"
 
@@ -79,7 +79,7 @@ def test_hashes_come_from_dvc_lock(repository: Path) -> None:
     assert tags["dvc.data_raw"] == "0123456789abcdef0123456789abcdef.dir"
     assert tags["dvc.splits"] == "5p117"
     assert len(tags["dvc.prepared"]) == 64
-    assert tags["seed"] == "17"
+    assert (tags["split.seed"], tags["train.seed"]) == ("4", "17")
 
 
 def test_data_that_were_only_added_are_known_by_their_dvc_file(repository: Path) -> None:
@@ -100,9 +100,11 @@ def test_torn_files_leave_lineage_with_what_is_left(repository: Path) -> None:
 
 def test_comments_and_order_do_not_change_the_hash_of_params(repository: Path) -> None:
     before = lineage(repository)["params"]
-    (repository / "params.yaml").write_text("# a card\nsplit: {val: 0.10}\nseed: 17\n")
+    (repository / "params.yaml").write_text(
+        "# a card\nsplit: {seed: 4, val: 0.10}\ntrain: {seed: 17}\n"
+    )
     assert lineage(repository)["params"] == before
-    (repository / "params.yaml").write_text("split: {val: 0.11}\nseed: 17\n")
+    (repository / "params.yaml").write_text("split: {seed: 4, val: 0.11}\ntrain: {seed: 17}\n")
     assert lineage(repository)["params"] != before
 
 
