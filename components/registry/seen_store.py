@@ -25,12 +25,12 @@ def keep_seen(version: Version, seen: Seen) -> None:
     """
     if SEEN_ID in version.tags:
         return
-    # The source of a version that Fovea registers is models:/ and the id of a logged model.
-    source = client().get_model_version(version.name, str(version.number)).source
+    source = client().get_model_version(version.name, str(version.number)).source or ""
+    logged_id = source.removeprefix("models:/")  # see `register_version`
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / FILE
         write_seen(file, seen)
-        client().log_model_artifacts(source.removeprefix("models:/"), folder)
+        client().log_model_artifacts(logged_id, folder)
         tag_version(version.name, version.number, {SEEN_ID: sha256(file)})
 
 
