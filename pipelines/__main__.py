@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from components.params.reader import read_params
     from pipelines.installed import check_packages_of
     from pipelines.workspace.environment import check_encoding, quiet_vendors
-    from pipelines.workspace.messages import end_output, show_messages
+    from pipelines.workspace.messages import end_output, show_messages, visible
 
     quiet_vendors()
     show_messages(stage)
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 check_models(params)
             run_stage(stage, params)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         end_output()
         return 1
     except KeyboardInterrupt:

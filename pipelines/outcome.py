@@ -1,10 +1,35 @@
-"""metrics.json, verdict.json → rows of a table and a text that Prefect shows."""
+"""metrics.json, verdict.json → rows of a table and a text that Prefect shows.
 
+Prefect's pages show the text and the cells of the table as Markdown. Names of classes may contain
+anything, so `plain` takes the meaning from the characters that are markup.
+"""
+
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from components.words import printable
+
+# What Markdown takes as markup. `_` between two letters and `:` before a space are none. They stay
+# as they are, because the text is also written to the log. `://`, `@` and `www.` would be links.
+MARKUP = re.compile(
+    r"[\\`*\[\]<>|~&$#@!]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|^[-+=]", re.IGNORECASE
+)
+NUMBER_OF_A_LIST = re.compile(r"^(\d+)([.)])")
+
+
+def plain(text: str) -> str:
+    r"""Return Markdown that shows a text as it is, on one line.
+
+    Line breaks and other unprintable characters are shown as Python escapes, such as \n.
+
+    >>> print(plain("[cat](javascript:1)|<img src=x>"))
+    \[cat\](javascript:1)\|\<img src=x\>
+    """
+    return NUMBER_OF_A_LIST.sub(r"\1\\\2", MARKUP.sub(r"\\\g<0>", printable(text)))
 
 
 def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:
@@ -19,7 +44,7 @@ def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[s
         name = f"{prefix}{key}"
         if not isinstance(value, Mapping):
             ends = " – ".join(map(_number, intervals.get(key, [])))
-            yield {"metric": name, "value": _number(value), "interval": ends}
+            yield {"metric": plain(name), "value": _number(value), "interval": ends}
         elif value is not intervals:
             yield from metric_rows(value, f"{name}.")
 
@@ -68,10 +93,10 @@ def outcome_markdown(done: Done, verdict: Mapping[str, Any] | None, links: Seque
     if verdict is None:
         return "\n\n".join([f"# {_capital(done.in_words())}", *unchanged, *links])
     version = verdict.get("version")
-    model = f" of {verdict['name']}" if "name" in verdict else ""
+    model = f" of {plain(verdict['name'])}" if "name" in verdict else ""
     if "register" in done.ran:
         registered = [f"Version {version}{model}."] if version is not None else []
-        reasons = "\n".join(f"- {reason}" for reason in verdict["reasons"])
+        reasons = "\n".join(f"- {plain(reason)}" for reason in verdict["reasons"])
         ran = [f"{_capital(done.in_words())}."]
         parts = [f"# {verdict['decision']}", *registered, reasons, *ran, *unchanged, *links]
         return "\n\n".join(parts)

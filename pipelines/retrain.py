@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -29,12 +30,13 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task
 
-from components.errors import UserError, disk_errors
+from components.errors import UserError, disk_errors, one_line
 from components.params.reader import read_params
+from components.tracking.connection import without_password
 from pipelines import artifacts, outcome
 from pipelines.formats import read_tree
 from pipelines.workspace import dvc_files, locks, processes
-from pipelines.workspace.addresses import check_server, check_servers
+from pipelines.workspace.addresses import answers, check_server, check_servers
 from pipelines.workspace.commits import commit_files, prepare_commits
 from pipelines.workspace.dvc_plan import (
     DVC_YAML,
@@ -46,6 +48,7 @@ from pipelines.workspace.dvc_plan import (
 )
 from pipelines.workspace.environment import quiet_vendors
 from pipelines.workspace.git import GitError, git
+from pipelines.workspace.leaving import leave_without_server
 from pipelines.workspace.messages import LOGGERS
 from pipelines.workspace.params_text import PARAMS
 from pipelines.workspace.remote import ask_remote, default_remote
@@ -68,11 +71,19 @@ DVC = (*processes.DVC, "--wait-for-lock")
 NETWORK_RETRY_DELAYS_S = [10.0, 60.0, 300.0]
 
 
+# The stage that writes the model.
+TRAIN = "train"
 # The name of the state of a stage that did not run.
 UNCHANGED = "Unchanged"
 # The messages of a stage that a signal ended.
 INTERRUPTED = "stopped by Ctrl-C"
 TERMINATED = "stopped by SIGTERM"
+# A server that answers needs milliseconds. After this time it counts as gone.
+SERVER_LIMIT_S = 3.0
+# Whether this process runs only this flow, as `fovea retrain` does. Then it may end as soon as the
+# stages have ended and Prefect's server is gone. The processes of a Prefect worker have WORKER_RUN.
+OWN_PROCESS = ContextVar("OWN_PROCESS", default=False)
+WORKER_RUN = "PREFECT__FLOW_RUN_ID"
 
 
 def _flow_run_name() -> str:
@@ -111,6 +122,27 @@ def retrain(
     """
     quiet_vendors()  # A worker of Prefect starts this function without the command `fovea`.
     _log_every_line()
+    server = _server()
+    state = _retrain(server, pull, push, start_from, branch, commit)
+    if OWN_PROCESS.get() or WORKER_RUN in os.environ:
+        _leave_without(server, state)
+    return state
+
+
+def exit_status(state: State[Any]) -> int:
+    """Return the exit status of a process that ran the flow: 0, 1 after a failure, or 130."""
+    return 0 if state.is_completed() else 130 if state.is_cancelled() else 1
+
+
+def _retrain(
+    server: str,
+    pull: bool,
+    push: bool,
+    start_from: Literal["champion"] | None,
+    branch: str | None,
+    commit: bool,
+) -> State[None]:
+    """Do what `retrain` promises; server: the address of Prefect's server."""
     try:
         # A mistake is reported now, and not by a stage after hours.
         model = read_params(PARAMS).register_.name
@@ -124,12 +156,13 @@ def retrain(
             if pull and connected:
                 _run(transfer, "pull", lock)
             if start_from is not None:
-                _start_from_champion(commits)
-            _tag(model)
+                _start_from_champion(commits, stages)
+            _report(server, lambda: _tag(model))
             ran = walk(plan(stages), stages, lock)
-            _tag(model)  # The walk writes data/raw.dvc if data/raw has changed.
+            # The walk writes data/raw.dvc if data/raw has changed.
+            _report(server, lambda: _tag(model))
             done = outcome.Done(ran, tuple(stage for stage in stages if stage not in ran))
-            show_outcome(done)
+            show_outcome(done, server)
             if commits:
                 commit_files(RESULTS, "What the stages wrote when they ran again")
             if push and connected:
@@ -223,22 +256,27 @@ def has_remote() -> bool:
     return True
 
 
-def show_outcome(done: outcome.Done) -> None:
+def show_outcome(done: outcome.Done, server: str) -> None:
     """Create two Prefect artifacts of the flow run: a text, and a table of metrics.
 
     The text says which stages ran, and has the verdict and links to the report and the MLflow run.
     If no stage ran, there are no links and no table, because an earlier flow run has them.
+    server: the address of Prefect's server.
     Raises UserError if metrics.json is missing although verdict.json exists.
     """
     # dvc.yaml may have no stage `register`.
     verdict = read_tree(artifacts.VERDICT) if artifacts.VERDICT.is_file() else None
     links = mlflow_links() if verdict is not None and done.ran else ()
     text = outcome.outcome_markdown(done, verdict, links)
-    if links:
-        metrics = list(outcome.metric_rows(read_tree(artifacts.METRICS)))
-        create_table_artifact(metrics, key="retrain-metrics", description=text)
-    create_markdown_artifact(text, key="retrain-outcome")
+    metrics = list(outcome.metric_rows(read_tree(artifacts.METRICS))) if links else []
     log.info(text)
+
+    def create() -> None:
+        if links:
+            create_table_artifact(metrics, key="retrain-metrics", description=text)
+        create_markdown_artifact(text, key="retrain-outcome")
+
+    _report(server, create)
 
 
 def mlflow_links() -> tuple[str, ...]:
@@ -294,6 +332,41 @@ def _unchanged() -> State[None]:
     return Completed(name=UNCHANGED, message="up to date")
 
 
+def _server() -> str:
+    """Return the address of Prefect's server, which may be a temporary one."""
+    with get_client(sync_client=True) as client:
+        return str(client.api_url)
+
+
+def _report(server: str, send: Callable[[], None]) -> None:
+    """Call a function that sends something to Prefect's server.
+
+    The results of the stages do not need the server. So if it does not answer, this is only logged.
+    server: the address of the server. Prefect itself would try for a minute.
+    """
+    if not answers(server, SERVER_LIMIT_S):
+        log.warning(
+            f"Prefect's server does not answer any more. Received: {without_password(server)}"
+        )
+        return
+    try:
+        send()
+    except Exception as error:  # The errors of Prefect and of its HTTP client have no common class.
+        reason = one_line(f"{type(error).__name__}: {error}")
+        log.warning(f"Prefect's server does not accept a report. Received: {reason}")
+
+
+def _leave_without(server: str, state: State[None]) -> None:
+    """Let this process end within seconds with the state of the stages if the server is gone."""
+    failed = f"error: {state.message}\n" if state.is_failed() else ""
+    sentence = (
+        f"{failed}Prefect's server does not answer any more, so it does not know how this run "
+        "ended; all that the stages have written is complete, and the next `fovea retrain` goes on "
+        f"from there. Received: {without_password(server)}"
+    )
+    leave_without_server(lambda: answers(server, SERVER_LIMIT_S), exit_status(state), sentence)
+
+
 def _tag(model: str) -> None:
     """Tag the flow run with the model's name, and with the start of DVC's hash of data/raw."""
     data = dvc_files.added_outs(dvc_files.read_text(artifacts.RAW.with_name("raw.dvc")))
@@ -318,13 +391,15 @@ def _dvc(*arguments: str, lock: int) -> bool:
     return last_line != UP_TO_DATE
 
 
-def _start_from_champion(commits: bool) -> None:
+def _start_from_champion(commits: bool, stages: tuple[str, ...]) -> None:
     """Write the champion's version into params.yaml, and commit params.yaml if `commits` is true.
+
+    stages: the stages of dvc.yaml.
 
     This function must be called before the stages run. Otherwise the tag `git.dirty` of the MLflow
     runs would name params.yaml as a file with uncommitted changes.
     """
-    version = write_champion()
+    version = write_champion(lambda: plan(stages).is_done(TRAIN))
     if version is not None and commits:
         message = f"Training starts from version {version.number} of {version.name}, the champion"
         commit_files([PARAMS], message)

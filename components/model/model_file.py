@@ -18,9 +18,12 @@ from typing import Any
 
 from components.errors import UserError, one_line
 from components.files import sha256, write_whole
+from components.model.archive_checks import Facts, check_archive, read_facts
 from components.model.backend import load_keras
 from components.model.classifier import Classifier
 
+# The layers that `Classifier` looks up by name.
+LAYERS = ("backbone", "dropout", "logits", "probabilities")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can contain
 
 
@@ -38,18 +41,19 @@ def write_classifier(path: Path, classifier: Classifier) -> None:
 def read_classifier(path: Path) -> Classifier:
     """Read a classifier from a file that `write_classifier` wrote.
 
-    The file is read in the safe mode of Keras, so no Python code in the file is run.
+    The complete file is checked first, see archive_checks.py. Then Keras reads it in its safe mode.
+    So no code in the file is run, and the file cannot fill the memory or lead to other files.
     Raises UserError if the file is missing or damaged, or if another program wrote it.
     """
     load_keras()
     import keras
 
     with _report_damage(path):
-        facts = _read_facts(path)
+        facts = check_archive(path)
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        names = tuple(facts["class_names"])
-        images = (facts["size"], facts["resize"], facts["started_from"])
-        return Classifier(model, names, *images, facts.get("sixteen_bit", "high_byte"))
+        _check_network(model, facts)
+        images = (facts.size, facts.resize, facts.started_from)
+        return Classifier(model, facts.class_names, *images, facts.sixteen_bit)
 
 
 def read_started_from(path: Path) -> str:
@@ -60,7 +64,7 @@ def read_started_from(path: Path) -> str:
     not read.
     """
     with _report_damage(path):
-        return str(_read_facts(path)["started_from"])
+        return read_facts(path).started_from
 
 
 def model_id(path: Path) -> str:
@@ -77,17 +81,24 @@ def _report_damage(path: Path) -> Iterator[None]:
             "the model file does not exist; restore it with `dvc pull`, or create it with `dvc "
             f"repro train`. Received: {path}"
         ) from None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+    except Exception as error:  # Keras and HDF5 raise many kinds of exceptions for bad bytes.
+        reason = one_line(error) or type(error).__name__
         raise UserError(
             f"{path} is damaged, or is not a model file that Fovea wrote; restore the file, or use "
-            f"another file. Received: {one_line(error)}"
-        ) from None
+            f"another file. Received: {reason}"
+        ) from error
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        facts: dict[str, Any] = json.loads(archive.read("metadata.json"))["fovea"]
-        return facts
+def _check_network(model: Any, facts: Facts) -> None:
+    """Raise ValueError if the network does not take the images or give the classes of `facts`."""
+    images, outputs = (None, facts.size, facts.size, 3), (None, len(facts.class_names))
+    if (model.input_shape, model.output_shape) != (images, outputs):
+        raise ValueError(
+            f"{len(facts.class_names)} class names and images of {facts.size} pixels for a network "
+            f"from {model.input_shape} to {model.output_shape}"
+        )
+    for name in LAYERS:
+        model.get_layer(name)
 
 
 def _facts(classifier: Classifier) -> dict[str, Any]:

@@ -4,6 +4,8 @@ A run has tags that name the commit of the code, the data and the user.
 """
 
 import json
+import logging
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from components.errors import one_line
 from components.tracking.connection import client, experiment_id
+from components.tracking.this_process import ended_since, machine, started
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # MLflow's limits. If a param is longer than its limit, MLflow cuts the param and raises no error.
@@ -20,6 +26,8 @@ LONGEST_PARAM = 6_000  # characters
 LONGEST_TAG = 8_000  # characters
 LONGEST_DIGEST = 36  # characters
 NO_VALUE = "none ("  # A tag with an unknown value starts with this text; the reason follows.
+# Tags that say which process writes a run, see this_process.py.
+MACHINE, PROCESS = "machine", "process"
 BATCH = 100  # params or tags in one request
 METRIC_BATCH = 1_000  # metrics in one request
 
@@ -130,9 +138,13 @@ def start_run(
     parent run.
 
     The final status of the run is KILLED after Ctrl-C or SystemExit, FAILED after any other
-    exception, and FINISHED if there is no exception. Raises UserError within 15 s if MLflow does
-    not answer or cannot be used, or if the experiment is deleted.
+    exception, and FINISHED if there is no exception. A process that is killed cannot set a status,
+    so its runs stay in the status RUNNING. The next run on the same machine that has no parent sets
+    their status to KILLED. Raises UserError within 15 s if MLflow does not answer or cannot be
+    used, or if the experiment is deleted.
     """
+    if parent is None:
+        _end_dead_runs()
     run = _create_run(name, origin, tags, parent)
     try:
         yield run
@@ -172,6 +184,24 @@ def adopt_model(model_id: str, origin: Origin) -> Run:
         return run
 
 
+def _end_dead_runs() -> None:
+    """Set the status of runs to KILLED if their process was killed.
+
+    These are runs in the status RUNNING whose tags name a process of this machine that has ended.
+    A run of another machine, or of a Fovea without these tags, is not changed.
+    """
+    from mlflow.exceptions import MlflowException
+
+    mine = f"attributes.status = 'RUNNING' AND tags.{MACHINE} = '{machine()}'"
+    try:
+        for run in client().search_runs([experiment_id()], filter_string=mine):
+            if ended_since(run.data.tags.get(PROCESS, "")):
+                client().set_terminated(run.info.run_id, "KILLED")
+                log.info(f"run {run.info.run_name} in MLflow was killed; its status says so now")
+    except MlflowException as error:  # For example, only the user who created a run may end it.
+        log.warning(f"runs of killed stages stay in MLflow's status RUNNING: {one_line(error)}")
+
+
 def _create_run(name: str, origin: Origin, tags: Mapping[str, str], parent: Run | None) -> Run:
     mlflow_tags = {
         "mlflow.user": origin.user,
@@ -180,7 +210,8 @@ def _create_run(name: str, origin: Origin, tags: Mapping[str, str], parent: Run 
         "mlflow.source.git.commit": origin.tags.get("git.commit", ""),
         **({"mlflow.parentRunId": parent.id} if parent else {}),
     }
-    all_tags = {**mlflow_tags, **origin.tags, **tags}
+    process = {MACHINE: machine(), PROCESS: f"{os.getpid()} {started(os.getpid())}"}
+    all_tags = {**mlflow_tags, **process, **origin.tags, **tags}
     created = client().create_run(experiment_id(), tags=all_tags, run_name=name)
     run = Run(created.info.run_id)
     _log_dataset(run, origin)

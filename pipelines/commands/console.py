@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipelines.workspace.messages import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -42,7 +44,7 @@ def console() -> "Console":
 def show_lines(*lines: str, style: str = "") -> None:
     """Print lines without extra line breaks, so that the user can copy commands from them."""
     for line in lines:
-        console().print(line, style=style or None, soft_wrap=True)
+        console().print(visible(line), style=style or None, soft_wrap=True)
 
 
 def show_waiting(text: str) -> None:
@@ -59,7 +61,7 @@ def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]
     for name in columns:
         table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(visible, row))
     console().print(table)
 
 
@@ -71,7 +73,7 @@ def show_facts(title: str, facts: Mapping[str, str]) -> None:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(f"  {name}", value)
+        table.add_row(f"  {visible(name)}", visible(value))
     show_lines(title, style="bold")
     console().print(table)
 
@@ -102,7 +104,7 @@ def _check_row(check: "Check") -> "Table":
     row.add_column(overflow="fold")
     advice = f"\n→ {check.advice}" if check.advice and check.status != "ok" else ""
     status = Text(check.status, style=COLOURS[check.status])
-    row.add_row(status, check.name, f"{check.finding}{advice}")
+    row.add_row(status, check.name, visible(f"{check.finding}{advice}"))
     return row
 
 

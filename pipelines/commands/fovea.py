@@ -17,7 +17,7 @@ import typer
 
 from components.errors import UserError, disk_errors
 from pipelines.workspace.environment import check_encoding, quiet_vendors
-from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, end_output, show_messages
+from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, end_output, show_messages, visible
 
 app = typer.Typer(
     name="fovea",
@@ -60,7 +60,7 @@ def main() -> None:
         with disk_errors():
             app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         end_output()
         sys.exit(1)
 

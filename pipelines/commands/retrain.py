@@ -81,9 +81,10 @@ def start(options: Options) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent()
     try:
-        from pipelines.retrain import check_prefect, retrain
+        from pipelines.retrain import OWN_PROCESS, check_prefect, exit_status, retrain
 
         check_prefect()
+        OWN_PROCESS.set(True)
         state = retrain(
             options.pull,
             options.push,
@@ -94,9 +95,6 @@ def start(options: Options) -> int:
         )
     except KeyboardInterrupt:
         return INTERRUPTED
-    if state.is_cancelled():
-        return INTERRUPTED
-    if state.is_completed():
-        return 0
-    print(f"error: {state.message}", file=sys.stderr)  # noqa: T201
-    return 1
+    if state.is_failed():
+        print(f"error: {state.message}", file=sys.stderr)  # noqa: T201
+    return exit_status(state)

@@ -63,6 +63,15 @@ def check_server(variable: str, url: str) -> None:
         )
 
 
+def answers(url: str, limit_s: float) -> bool:
+    """Return whether a server answers at an address within `limit_s` seconds."""
+    try:
+        call_within(limit_s, lambda: _ask(url))
+    except (OSError, ValueError):  # urllib's errors and TimeoutError are OSErrors.
+        return False
+    return True
+
+
 def _ask(url: str) -> str:
     """Ask for `url`/health, and return the content type of the answer; "" after an error status.
 

@@ -56,6 +56,16 @@ class Plan:
         """
         return step in self.listed or not rewritten.isdisjoint(self.before.get(step, ()))
 
+    def is_done(self, step: str) -> bool:
+        """Return whether the step and all steps before it are certainly up to date."""
+        missing, waiting = step not in self.steps, [step]
+        seen: set[str] = set()
+        while waiting:
+            here = waiting.pop()
+            seen.add(here)
+            waiting += self.before.get(here, frozenset()) - seen
+        return not missing and self.listed.isdisjoint(seen)
+
 
 def plan(stages: Sequence[str]) -> Plan:
     """Ask DVC which stages have changed, and what they read from each other.

@@ -8,12 +8,31 @@ lost and the stage goes on.
 import io
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TextIO
 
 LOGGERS = ("components", "pipelines")
 QUIET, NORMAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
+
+# Control characters, except tab and line feed. A terminal obeys them: with the name of a class in a
+# message, a stranger could clear the screen, change its title, or write over other lines.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def visible(text: str) -> str:
+    r"""Return a text with Python escapes instead of the control characters that terminals obey.
+
+    >>> print(visible("class \x1b[31mred"))
+    class \x1b[31mred
+    """
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+class _Visible(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 class _StandardOutput(logging.StreamHandler[TextIO]):
@@ -46,7 +65,7 @@ def show_messages(stage: str = "", level: int = NORMAL) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     handler = _StandardOutput()
-    handler.setFormatter(logging.Formatter(f"{stage}: %(message)s" if stage else "%(message)s"))
+    handler.setFormatter(_Visible(f"{stage}: %(message)s" if stage else "%(message)s"))
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]

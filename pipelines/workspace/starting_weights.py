@@ -5,14 +5,17 @@ starts from the weights of this version.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.errors import UserError
 from components.files import write_whole
+from components.model.model_file import model_id
 from components.params import yaml_text
+from components.params.model import VERSION
 from components.registry.versions import Version, champion, download
 from components.tracking.connection import connect
+from pipelines import artifacts
 from pipelines.workspace.params_text import PARAMS, with_value
 
 log = logging.getLogger(__name__)
@@ -20,11 +23,17 @@ log = logging.getLogger(__name__)
 WEIGHTS = ("model", "weights")
 
 
-def write_champion() -> Version | None:
+def write_champion(is_trained: Callable[[], bool]) -> Version | None:
     """Write the version with the alias `champion` into `model.weights` in params.yaml.
 
-    Returns the version. If there is no champion, a message is logged, params.yaml is not changed,
-    and the result is None.
+    Returns the version. In two cases a message is logged, params.yaml is not changed, and the
+    result is None: there is no champion, or a model would be trained from itself on the same data.
+    The second case is this: params.yaml names a version, the champion was trained from it in this
+    workspace, and nothing has changed since. For example, `register.promote: auto` has made the
+    last model the champion. Without this case, each run would train another version of it.
+
+    is_trained: a function that returns whether the stage `train` and all stages before it are up to
+    date.
     The old value of `model.weights` is replaced even if it is not valid, for example an alias.
     Raises UserError if MLflow does not answer, or if the file of the version is missing or was
     changed. Raises UserError if params.yaml is missing, is not valid YAML, or has no value for
@@ -42,6 +51,12 @@ def write_champion() -> Version | None:
         written = _value(text, WEIGHTS)
         log.info(f"{name} has no champion; training starts from params.yaml's weights: {written}")
         return None
+    if _is_own_model(version) and VERSION.fullmatch(str(_value(text, WEIGHTS))) and is_trained():
+        log.info(
+            f"the champion of {name}, version {version.number}, is the model of this folder, and "
+            "nothing that training reads has changed, so training does not start again from it"
+        )
+        return None
     # If the file is missing or changed, the error must come now, not in a later stage.
     download(version)
     changed = with_value(text, WEIGHTS, version.reference)
@@ -52,6 +67,11 @@ def write_champion() -> Version | None:
         temporary.write_bytes(changed.encode())
     log.info(f"params.yaml: model.weights is now the champion, {version.reference}")
     return version
+
+
+def _is_own_model(version: Version) -> bool:
+    """Return whether the model file in this workspace is the model of the version."""
+    return artifacts.MODEL.is_file() and model_id(artifacts.MODEL) == version.model_id
 
 
 def _value(text: str, keys: Sequence[str]) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from components.model.model_file import model_id
 from components.params.reader import read_params
-from tests.end_to_end.conftest import IMAGES_PER_CLASS, run, write_digits
+from tests.end_to_end.conftest import IMAGES_PER_CLASS, edit_params, run, write_digits
 
 ASK = """
 import json
@@ -94,3 +94,35 @@ def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued, 
     explained = run(folder, "fovea explain 2")
     assert f"models:/digits/1 ({first})" in explained
     assert re.search(r"uncommitted changes\W+no\b", explained)
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_from_the_champion_once_and_not_from_itself(clone, tmp_path):
+    folder = clone("once")
+    edit_params(folder, {"register": {"promote": "auto"}})
+    run(folder, "git commit -qam 'promote by itself' && dvc repro -q")
+    assert registry(folder)[0] == {"champion": 1}
+    run(folder, "git add dvc.lock && git commit -qm 'the first model'")
+    home = str(tmp_path / "prefect")
+
+    assert "phase head" in run(folder, "fovea retrain --from champion", PREFECT_HOME=home)
+    first, second = (registry(folder)[1][number] for number in (1, 2))
+    assert second == [model_id(folder / "data/train/model.keras"), first[0]]
+
+    for why in (
+        "params.yaml already names the champion of digits, version 1",
+        "the champion of digits, version 2, is the model of this folder, and nothing that",
+    ):
+        champion = registry(folder)[0]["champion"]
+        if f"version {champion}" not in why:
+            if champion == 2:  # the stage has promoted it
+                continue
+            run(folder, "fovea promote 2 --override --reason 'as the stage does it'")
+        before = (folder / "params.yaml").read_text()
+        printed = run(folder, "fovea retrain --from champion", PREFECT_HOME=home)
+        assert sum(why in line for line in printed.splitlines()) == 1
+        assert "no stage ran, because nothing has changed" in printed.lower()
+        assert (folder / "params.yaml").read_text() == before
+    assert registry(folder)[0] == {"champion": 2}
+    assert sorted(registry(folder)[1]) == [1, 2]
+    assert run(folder, "git status --porcelain") == ""

@@ -27,6 +27,7 @@ every_stage = pytest.mark.parametrize("stage", STAGES)
 
 # What stages reach and no dep names, and why it cannot change a byte that a stage writes.
 CHANGES_NO_BYTE = {
+    "components.deadline": "gives what a call returns, or stops",
     "components.errors": "sentences for people",
     "components.progress": "bars and lines for people",
     "components.params.section": "types that accept a value or refuse it",

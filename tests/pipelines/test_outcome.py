@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
-from pipelines.outcome import Done, links, metric_rows, outcome_markdown
+import mistune
+import pytest
+from markdown_it import MarkdownIt
+from markupsafe import escape
+
+from pipelines.outcome import Done, links, metric_rows, outcome_markdown, plain
 
 VERDICT = {"decision": "promote", "reasons": ["no champion"], "version": 1, "name": "digits"}
 
@@ -53,3 +58,54 @@ def test_links_lead_to_mlflow_if_it_has_a_page_and_are_words_otherwise() -> None
     assert str(report) in text
     assert "](" not in text
     assert "file:" not in text
+
+
+NASTY = [
+    "a|b",
+    "<img src=x onerror=alert(1)>",
+    "[x](javascript:1)",
+    "![x](http://host/x.png)",
+    "`code` *strong* _it_ __init__ ~~gone~~",
+    "# heading",
+    "- item",
+    "+ item",
+    "1. item",
+    "12) item",
+    "> quote",
+    "===",
+    "http://host/x www.host.org ann@host.org <http://host>",
+    "&lt;b&gt; &#60;",
+    "a\\|b\\",
+    "$x^2$",
+    "white_blood_cell: 0.95 (0.90 – 0.99), größer",
+]
+RENDERERS = {
+    "markdown-it": MarkdownIt("commonmark").enable(["table", "strikethrough"]).render,
+    "mistune": mistune.create_markdown(plugins=["url", "table", "strikethrough"]),
+}
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+@pytest.mark.parametrize("name", NASTY)
+def test_a_name_is_shown_as_it_is_by_every_renderer_of_markdown(name: str, renderer: str) -> None:
+    shown = str(RENDERERS[renderer](plain(name)))
+    expected = str(escape(name)).replace("&#34;", "&quot;")
+    assert shown == f"<p>{expected}</p>\n"
+    in_list = str(RENDERERS[renderer](f"- {plain(name)}\n"))
+    assert in_list.replace("\n", "") == f"<ul><li>{expected}</li></ul>"
+
+
+def test_a_name_with_line_breaks_stays_on_its_line() -> None:
+    assert plain("cat\n\n# promote") == "cat\\\\n\\\\n\\# promote"
+
+
+def test_names_of_classes_and_models_are_no_markup_in_text_and_table() -> None:
+    verdict = {**VERDICT, "reasons": ["recall of <b>|[x](y) fell"], "name": "*digits*"}
+    for ran in (("register",), ()):
+        text = outcome_markdown(Done(ran, ()), verdict, [])
+        assert "\\*digits\\*" in text
+    assert "- recall of \\<b\\>\\|\\[x\\](y) fell" in outcome_markdown(
+        Done(("register",), ()), verdict, []
+    )
+    (row,) = metric_rows({"classes": {"[x](y)|": {"recall": 0.5}}})
+    assert row["metric"] == "classes.\\[x\\](y)\\|.recall"

@@ -6,10 +6,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from components.registry.promotion import promote
 from components.registry.versions import find_version, register_version
 from components.tracking import runs
 from pipelines.workspace import locks, processes
+from pipelines.workspace.addresses import answers
 from pipelines.workspace.messages import LOGGERS
 from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
@@ -393,6 +395,57 @@ def test_a_flow_waits_for_a_dvc_that_somebody_started_by_hand(
     log, _ = flow.communicate(timeout=90)
     assert flow.returncode == 0, log
     assert by_hand.returncode in (0, 255)  # DVC itself does not wait
+
+
+TWO = """
+  ingest: {cmd: "echo $PPID > started && sleep 3 && echo 1 > a", outs: [a]}
+  train: {cmd: "cp a b && date +%s.%N > ended && exit STATUS", deps: [a], outs: [b]}
+"""
+
+
+@pytest.fixture
+def own_server(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A Prefect server of its own at PREFECT_API_URL, which a test may kill."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+    server = subprocess.Popen(
+        [*command, "--port", port], stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 90
+    while not answers(os.environ["PREFECT_API_URL"], 2) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    yield server
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [0, 1])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_flow_whose_server_is_gone_ends_within_20_s_with_the_status_of_its_stages(
+    how: signal.Signals, status: int, workspace_of: Make, own_server: "subprocess.Popen[bytes]"
+) -> None:
+    root = workspace_of(TWO.replace("STATUS", str(status)))
+    flow = start_flow(os.environ["PREFECT_API_URL"])
+    deadline = time.monotonic() + 60
+    while not (root / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(own_server.pid, how)  # also the processes that it has started
+    log, _ = flow.communicate(timeout=120)
+    assert time.time() - float((root / "ended").read_text()) < 20, log
+    assert flow.returncode == status, log
+    assert "Prefect's server does not answer any more, so it does not know how" in log
+    assert ("error: train: " in log) == bool(status)
+    done = "a" if status else "b"
+    assert (root / done).exists()
+    assert locks.holder(root) is None
+    assert f"outs:\n    - path: {done}" in (root / "dvc.lock").read_text()
 
 
 COPYING = """

@@ -1,9 +1,25 @@
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from components.tracking.connection import client
-from components.tracking.runs import LONGEST_TAG, Run, adopt_model, run_of_model, start_run
+from components.tracking.connection import client, experiment_id
+from components.tracking.runs import (
+    LONGEST_TAG,
+    MACHINE,
+    PROCESS,
+    Run,
+    adopt_model,
+    run_of_model,
+    start_run,
+)
+from components.tracking.this_process import ended_since, machine, started
 from tests.components.origins import ORIGIN
 
 
@@ -92,3 +108,86 @@ def test_an_unknown_model_is_adopted_into_a_run(workspace: Path) -> None:
     adopted = adopt_model("abc", ORIGIN)
     assert run_of_model("abc") == adopted
     assert client().get_run(adopted.id).data.tags["adopted"] == "yes"
+
+
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    """A real process, as a stage is one."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def run_of(tags: dict[str, str]) -> str:
+    """Create a run as a stage with these tags has it, and leave it in the status RUNNING."""
+    return str(client().create_run(experiment_id(), tags=tags).info.run_id)
+
+
+def status(run_id: str) -> str:
+    return str(client().get_run(run_id).info.status)
+
+
+def test_the_run_of_a_killed_process_is_ended_by_the_next_run_and_no_other_is(
+    workspace: Path, sleeper: "subprocess.Popen[bytes]"
+) -> None:
+    process = f"{sleeper.pid} {started(sleeper.pid)}"
+    here = run_of({MACHINE: machine(), PROCESS: process})
+    others = [
+        run_of({MACHINE: "another machine", PROCESS: process}),
+        run_of({MACHINE: machine(), PROCESS: f"{os.getpid()} {started(os.getpid())}"}),
+        run_of({MACHINE: machine(), PROCESS: "no number"}),
+        run_of({MACHINE: machine()}),
+        run_of({}),  # of an older Fovea, or of another program
+    ]
+    with start_run("train", ORIGIN, {}):
+        assert status(here) == "RUNNING"
+    sleeper.kill()
+    sleeper.wait()
+    with start_run("search", ORIGIN, {}) as parent:
+        assert status(here) == "KILLED"
+        with start_run("trial 0", ORIGIN, {}, parent):
+            assert status(parent.id) == "RUNNING"
+    assert {status(run_id) for run_id in others} == {"RUNNING"}
+
+
+def test_a_process_with_the_number_of_a_dead_one_is_another_process(
+    workspace: Path, sleeper: "subprocess.Popen[bytes]"
+) -> None:
+    assert ended_since(f"{sleeper.pid} 1")
+    assert not ended_since(f"{sleeper.pid} {started(sleeper.pid)}")
+
+
+def test_runs_that_may_not_be_ended_stop_no_stage(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*arguments: object, **more: object) -> None:
+        raise MlflowException("permission denied")
+
+    monkeypatch.setattr(logging.getLogger("components"), "propagate", True)
+    monkeypatch.setattr(MlflowClient, "search_runs", refuse)
+    with start_run("train", ORIGIN, {}) as run:
+        assert status(run.id) == "RUNNING"
+    assert "stay in MLflow's status RUNNING: permission denied" in caplog.text
+
+
+START = """
+import time
+from components.tracking.runs import start_run
+from tests.components.origins import ORIGIN
+with start_run("train", ORIGIN, {}) as run:
+    print(run.id, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_of_this_code_is_ended_after_kill_9(workspace: Path) -> None:
+    own = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", START]
+    with subprocess.Popen(command, env=own, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        killed = process.stdout.readline().decode().strip()
+        assert status(killed) == "RUNNING"
+        process.kill()
+    with start_run("train", ORIGIN, {}):
+        assert status(killed) == "KILLED"

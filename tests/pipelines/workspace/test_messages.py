@@ -1,11 +1,15 @@
 """No terminal, pipe or disk that takes no output stops a stage; a command says that it is full."""
 
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from pipelines.commands.console import show_facts, show_lines, show_table
+from pipelines.workspace.messages import show_messages
 
 ROOT = Path(__file__).parents[3]
 SAY = r"""
@@ -39,6 +43,20 @@ def test_what_a_terminal_cannot_show_is_escaped(variables: dict[str, str], line:
     done = say(**variables)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.splitlines() == [b"balance: " + line, b"balance: the end"]
+
+
+def test_what_a_terminal_would_obey_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "red\x1b[31m\x1b]0;title\x07 \r\x9b2J\x7f"
+    shown = r"red\x1b[31m\x1b]0;title\x07 \r\x9b2J\x7f"
+    show_messages("train")
+    logging.getLogger("pipelines.train").info(f"class {name}\nnext\tline")
+    show_lines(name)
+    show_table("classes", ("name",), [(name,)])
+    show_facts("a version", {name: name})
+    printed = capsys.readouterr().out
+    assert f"train: class {shown}\nnext\tline\n" in printed
+    assert printed.count(shown) == 5
+    assert not any(character in printed for character in "\x1b\x07\r\x9b\x7f")
 
 
 @pytest.mark.parametrize("redirection", ["> /dev/full", ">&-", "| true"])

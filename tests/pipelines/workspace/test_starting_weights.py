@@ -15,6 +15,7 @@ from components.registry.promotion import promote
 from components.registry.versions import find_version, register_version
 from components.tracking.connection import client
 from components.tracking.runs import start_run
+from pipelines import artifacts
 from pipelines.workspace.params_text import with_value
 from pipelines.workspace.starting_weights import WEIGHTS, write_champion
 from tests.cards import DIGITS
@@ -57,6 +58,11 @@ def test_a_value_that_cannot_be_changed_alone_is_refused(text: str) -> None:
         with_value(text, WEIGHTS, REFERENCE)
 
 
+def changed() -> bool:
+    """Return what DVC says about the stages before `train`: not all are up to date."""
+    return False
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the card of the demo, and a store with two versions of digits."""
@@ -80,22 +86,22 @@ def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_champion_is_written_once_and_a_moved_alias_again(
     workspace: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert write_champion() is None
+    assert write_champion(changed) is None
     assert "digits has no champion; training starts from params.yaml's weights: none" in caplog.text
     assert Path("params.yaml").read_text() == CARD
 
     promote("digits", "1", "first", "Ann")
-    version = write_champion()
+    version = write_champion(changed)
     assert version is not None
     assert version.number == 1
     written = Path("params.yaml").read_text()
     assert written == CARD.replace("\n  weights: none\n", f"\n  weights: {version.reference}\n")
-    write_champion()
+    write_champion(changed)
     assert "already names the champion of digits, version 1" in caplog.text
     assert Path("params.yaml").read_text() == written
 
     promote("digits", "2", "better", "Ann")
-    write_champion()
+    write_champion(changed)
     moved = find_version("digits", "2").reference
     assert Path("params.yaml").read_text() == written.replace(version.reference, moved)
 
@@ -106,8 +112,39 @@ def test_a_champion_that_cannot_be_loaded_leaves_params_yaml_as_it_is(workspace:
     uri = client().get_model_version_download_uri("digits", "1")
     (Path(uri.removeprefix("file://")) / "data/model.keras").write_bytes(b"rubbish")
     with pytest.raises(UserError, match="was changed since it was registered"):
-        write_champion()
+        write_champion(changed)
     assert Path("params.yaml").read_text() == CARD
+
+
+@pytest.mark.parametrize(
+    ("weights", "model", "unchanged", "written"),
+    [
+        (REFERENCE, b"two", True, False),  # trained from a version, and promoted since
+        (REFERENCE, b"two", False, True),  # the data have changed since
+        (REFERENCE, b"one", True, True),  # somebody promoted another model
+        (REFERENCE, None, True, True),  # a clone without the model
+        ("none", b"two", True, True),  # `--from champion` is new here
+    ],
+)
+def test_a_model_is_not_trained_from_itself_on_unchanged_data(
+    weights: str,
+    model: bytes | None,
+    unchanged: bool,
+    written: bool,
+    workspace: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    promote("digits", "2", "by the stage", "register.promote: auto")
+    before = with_value(CARD, WEIGHTS, weights)
+    Path("params.yaml").write_text(before)
+    if model is not None:
+        artifacts.MODEL.parent.mkdir(parents=True)
+        artifacts.MODEL.write_bytes(model)
+    version = write_champion(lambda: unchanged)
+    assert (version is not None) == written
+    assert (Path("params.yaml").read_text() != before) == written
+    said = "version 2, is the model of this folder, and nothing that training reads has changed"
+    assert (said in caplog.text) != written
 
 
 @pytest.mark.parametrize("keys", [WEIGHTS, ("register", "name"), ("train", "weight_decay")])
