@@ -59,7 +59,9 @@ CLASSES = frozenset(
 # A network is built within seconds. A hostile one could need hours.
 BUILD_LIMIT_S = 300.0
 # The values of 16 bits that become 0 and 255, as the param ingest.decode.sixteen_bit has them.
-Window = dict[Literal["low", "high"], Annotated[int, Field(ge=0, le=65_535)]]
+Word = Annotated[int, Field(ge=0, le=65_535)]
+Window = dict[Annotated[str, Field(pattern="^(low|high)$")], Word]
+Windowed = dict[Annotated[str, Field(pattern="^window$")], Window]
 
 
 class Facts(BaseModel):
@@ -74,7 +76,7 @@ class Facts(BaseModel):
     size: Side
     resize: Literal["squash", "crop", "pad"]
     started_from: Name
-    sixteen_bit: Literal["high_byte", "stretch"] | dict[Literal["window"], Window] = "high_byte"
+    sixteen_bit: Literal["high_byte", "stretch"] | Windowed = "high_byte"
 
     @field_validator("class_names")
     @classmethod

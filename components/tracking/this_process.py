@@ -6,7 +6,6 @@ number of the process are not enough: two machines can have the same name, two c
 machine have the same numbers, and a number is used again after the end of its process.
 """
 
-import sys
 import uuid
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,7 @@ START_FIELD = 22  # of /proc/<pid>/stat: the time of the start, in ticks since t
 @cache
 def machine() -> str:
     """Return a text that names this start of this machine, and on Linux also the container."""
-    if sys.platform == "linux":
+    if BOOT_ID.exists():
         return f"{BOOT_ID.read_text(encoding='ascii').strip()} {PID_NAMESPACE.readlink()}"
     return f"{uuid.getnode():x} {psutil.boot_time():.0f}"
 
@@ -34,7 +33,7 @@ def started(pid: int) -> str:
     On Linux the time is counted from the start of the machine, because the clock may be changed.
     """
     try:
-        if sys.platform == "linux":
+        if BOOT_ID.exists():
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
             # The second field is the name of the program in parentheses. It may contain spaces.
             return stat.rpartition(")")[2].split()[START_FIELD - 3]
