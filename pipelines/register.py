@@ -57,7 +57,7 @@ def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     seen = seen_in_training(data) | seen_before(started_from)
     contest = Contest(rows, images, artifacts.RAW, classes, ingest, prepare, data)
     reigning = champion(register.name)
-    verdict = judge_against(reigning, identity, probabilities, seen, contest, register)
+    verdict = judge_against(reigning, identity, probabilities, seen, contest, register, 0)
     compared = reigning.number if reigning else None
 
     came_from = origin()

@@ -1,42 +1,37 @@
 """A test split → random resamples of its images → an interval for each score.
 
-Guarantee: the same number of images, number of resamples and seed give the same resamples on every
-machine.
+Guarantee: the same labels, number of resamples and seed give the same resamples on every machine.
 
-Suppose that the test split is a random sample of a very large set of images. The true score of a
-classifier is its score on this large set. If many test splits with enough images were drawn, about
-95 % of the intervals with confidence level 0.95 would contain the true score. A test checks this
-frequency for the accuracy.
+Accuracy, recall and precision are shares of images. They get Wilson's interval, which needs no
+resamples (see interval.py). The resamples are for the other scores, such as macro F1.
 
-How: the test split has N images. A resample contains N images, which are drawn at random from the
-test split. The same image can be drawn more than once. A resample is stored as a column of a
-matrix. The column says how often each image was drawn. So most scores can be computed on many
-resamples at once, by multiplying matrices.
+How: the resamples are stratified. A resample contains as many images of each class as the test
+split. The images of a class are drawn at random from the test images of this class. The same image
+can be drawn more than once. A resample is stored as a column of a matrix. The column says how often
+each image was drawn. So most scores can be computed on many resamples at once, by multiplying
+matrices.
 
-Example: three images. The predictions for `a` and `b` are right, and the prediction for `c` is
-wrong. So the accuracy on the test split is 2/3.
+Example: `a` and `b` are images of the class glass. `c` is the only image of the class metal. The
+predictions for `a` and `c` are right. So the balanced accuracy on the test split is 3/4.
 
-    image   right   resample 1   resample 2   resample 3
-    a       yes     1            0            2
-    b       yes     1            0            1
-    c       no      1            3            0
-    accuracy        2/3          0            1
-
-The scores on all resamples are sorted. An interval with confidence level 0.95 leaves out the lowest
-2.5 % and the highest 2.5 % of the scores. If there are 2,000 scores, these are the 50 lowest scores
-and the 50 highest scores.
+    image   class   right   resample 1   resample 2   resample 3
+    a       glass   yes     1            0            2
+    b       glass   no      1            2            0
+    c       metal   yes     1            1            1
+    balanced accuracy       3/4          1/2          1
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating]
-Ints = npt.NDArray[np.integer]
-Bools = npt.NDArray[np.bool_]
+from components.evaluation.interval import (
+    UNDEFINED,
+    Floats,
+    Interval,
+    Ints,
+    share_interval,
+)
 
 # The seed of the resamples of the stages evaluate and register. It is no param: with another seed
 # the same two models could get another verdict, so a user could try seeds until a model is
@@ -47,44 +42,40 @@ SEED = 1
 # column for each resample. A block has at most this number of cells, but at least one column.
 # 4 million cells of the type float32 need 16 MB.
 HELD_AT_ONCE = 4_000_000
+# A variance below this number is a rounding error: the score is the same on all resamples.
+NO_VARIANCE = 1e-20
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A measured value, such as a score or the difference of two scores, and its interval.
+def draw_resamples(labels: Ints, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield all resamples in blocks. A block is a matrix float32 [N, R] with R resamples.
 
-    value: the value on the test split. low, high: the two ends of the interval. The three fields
-    are None if the value is undefined on the test split or on every resample. If the value is
-    exactly 0 or 1, `low` and `high` may be None (see `score_interval`).
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-def draw_resamples(images: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield all resamples in blocks. A block is a matrix float32 [images, R] with R resamples.
-
-    images: the number of images of the test split. resamples: the number of resamples. seed: the
-    seed of the random numbers.
+    labels: int [N], the class index of each image of the test split. resamples: the number of
+    resamples. seed: the seed of the random numbers.
 
     A column of a block is one resample. The number in a row of the column says how often the
-    resample contains the image of this row. The sum of a column is `images`, since a resample
-    contains this number of images. R is at most HELD_AT_ONCE / images, but at least 1. All blocks
-    together have `resamples` columns.
+    resample contains the image of this row. The sum over the images of a class is the number of
+    test images of the class. R is at most HELD_AT_ONCE / N, but at least 1. All blocks together
+    have `resamples` columns.
 
     float32 represents integers up to 2**24 exactly. So sums of the numbers in a column have no
     rounding error if the test split has at most 2**24 images.
 
-    >>> next(draw_resamples(images=3, resamples=4, seed=0)).sum(axis=0)
-    array([3., 3., 3., 3.], dtype=float32)
+    >>> block = next(draw_resamples(np.array([0, 0, 0, 1]), resamples=4, seed=0))
+    >>> block[:3].sum(axis=0), block[3]
+    (array([3., 3., 3., 3.], dtype=float32), array([1., 1., 1., 1.], dtype=float32))
     """
+    images = len(labels)
     generator = np.random.default_rng(seed)
+    by_class = np.argsort(labels, kind="stable")
+    support = np.bincount(labels)
+    # For each image in the order `by_class`: the number of images of its class, and the position of
+    # the first of these images.
+    sizes = np.repeat(support, support)
+    first = np.repeat(np.cumsum(support) - support, support)
     block = max(1, HELD_AT_ONCE // images)
     for start in range(0, resamples, block):
         columns = min(block, resamples - start)
-        drawn = generator.integers(images, size=(columns, images))
+        drawn = by_class[first + generator.integers(sizes, size=(columns, images))]
         cells = (drawn + images * np.arange(columns)[:, np.newaxis]).ravel()
         times = np.bincount(cells, minlength=columns * images).reshape(columns, images)
         yield np.ascontiguousarray(times.T, dtype=np.float32)
@@ -95,54 +86,69 @@ def whole_sample(images: int) -> Floats:
     return np.ones((images, 1), np.float32)
 
 
-def interval(value: float, draws: Floats, confidence: float) -> Interval:
+def percentile_interval(value: float, draws: Floats, confidence: float) -> Interval:
     """Return the percentile bootstrap interval (Efron and Tibshirani, 1993, chapter 13).
 
-    value: a score, or the difference of two scores, on the test split. draws: float [resamples],
-    the same score or difference on each resample. confidence: the confidence level of the interval,
-    between 0 and 1.
+    The values on all resamples are sorted. An interval with confidence level 0.95 leaves out the
+    lowest 2.5 % and the highest 2.5 % of them.
 
-    A score is NaN if it is undefined. For example, a resample may contain no image of a small
-    class; then the recall of this class is undefined. Scores in `draws` that are NaN are left out.
-    If `value` is NaN or all of `draws` are NaN, then `value`, `low` and `high` of the result are
-    None.
+    value: the difference of two scores on the test split. draws: float [resamples], the same
+    difference on each resample. confidence: the confidence level of the interval, between 0 and 1.
+    If `value` is NaN, the result is undefined.
 
-    >>> interval(0.5, np.array([0.25, 0.5, 0.75]), confidence=0.5)
+    >>> percentile_interval(0.5, np.array([0.25, 0.5, 0.75]), confidence=0.5)
     Interval(value=0.5, low=0.375, high=0.625)
     """
-    defined = draws[~np.isnan(draws)]
-    if np.isnan(value) or defined.size == 0:
-        return Interval(None, None, None)
+    if np.isnan(value):
+        return UNDEFINED
     tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
+    low, high = np.quantile(draws, [tail, 1 - tail])
     return Interval(float(value), float(low), float(high))
 
 
-def score_interval(value: float, draws: Floats, confidence: float, images: int | None) -> Interval:
-    """Return the interval of a score that is in the range from 0 to 1.
+def score_interval(
+    value: float, draws: Floats, confidence: float, images: float | None
+) -> Interval:
+    """Return the interval of a score such as macro F1, which is not a share of images.
 
-    The result is the bootstrap interval (see `interval`), with one exception. If the score is
-    exactly 0 or 1, the score can be the same on all resamples. For example, if all predictions are
-    right, every resample has accuracy 1. Then the bootstrap interval has width 0 and says nothing
-    about the true score. In this case Wilson's interval (1927) is returned.
+    It is Wilson's interval with the effective number of images. This is the number of images for
+    which a share with the same value would vary as much as the score varies on the resamples:
+    value * (1 - value) / variance (as for surveys with strata: Korn and Graubard, 1998). A
+    percentile interval would be too narrow where only a few images are wrong.
 
     value: the score on the test split. draws: float [resamples], the score on each resample.
-    confidence: the confidence level of the interval. images: the denominator of the score, if the
-    denominator is a number of images; otherwise None. For example, the denominator of accuracy is
-    the number of test images, and the denominator of the recall of a class is the number of test
-    images of the class. For F1, `images` is None.
+    confidence: the confidence level of the interval. images: an upper bound of the effective number
+    (see `equal_weight_images`), or None. Without a bound, a score that is the same on all resamples
+    has no interval: `low` and `high` of the result are None. A score that is NaN is undefined.
 
-    Wilson's interval needs `images`. If Wilson's interval would be returned, but `images` is None
-    or 0, then `low` and `high` of the result are None.
-
-    >>> score_interval(1.0, np.ones(100), confidence=0.95, images=300).low > 0.98
+    >>> draws = np.array([0.88, 0.9, 0.92])
+    >>> score_interval(0.9, draws, confidence=0.95, images=None) == share_interval(0.9, 225, 0.95)
     True
     """
-    by_bootstrap = interval(value, draws, confidence)
-    if by_bootstrap.value not in (0.0, 1.0) or by_bootstrap.low != by_bootstrap.high:
-        return by_bootstrap
-    if not images:
-        return Interval(by_bootstrap.value, None, None)
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    width = z**2 / (images + z**2)
-    return Interval(1.0, 1 - width, 1.0) if by_bootstrap.value else Interval(0.0, 0.0, width)
+    if np.isnan(value):
+        return UNDEFINED
+    variance = float(np.var(draws, ddof=1))
+    bounds = [] if images is None else [images]
+    if variance > NO_VARIANCE and 0 < value < 1:
+        # Rounded, since the last digits of a variance are rounding errors.
+        bounds.append(round(float(value) * (1 - float(value)) / variance, 9))
+    if not bounds:
+        return Interval(float(value), None, None)
+    return share_interval(float(value), min(bounds), confidence)
+
+
+def equal_weight_images(support: Ints) -> float:
+    """Return the effective number of images of a mean in which each class has the same weight.
+
+    It is classes**2 / sum(1 / support), over the classes with images. If all classes have the same
+    recall, the balanced accuracy varies as much as the share of right images among this number of
+    images. Small classes lower the number: a class of 8 images has the same weight as a class of
+    200 images.
+
+    support: int [C], the number of test images of each class.
+
+    >>> equal_weight_images(np.array([50, 50])), round(equal_weight_images(np.array([92, 8])), 1)
+    (100.0, 29.4)
+    """
+    present = support[support > 0]
+    return float(len(present) ** 2 / (1 / present).sum())

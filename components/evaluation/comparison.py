@@ -1,13 +1,20 @@
 """Challenger and champion on the same test images → a row per metric, with paired intervals.
 
 The champion is the model that is in use. The challenger is a new model that may replace the
-champion. An interval is computed from resamples. A resample consists of images that are drawn at
-random from the test split (see bootstrap.py).
+champion.
 
-"Paired" means that each resample contains the same images for the two models. An image that is hard
-for one model is usually hard for the other model, too. So a resample with many hard images lowers
-the scores of the two models, and changes the difference of the scores only a little. Therefore the
-interval of the difference is narrower than it would be if the resamples were not paired.
+"Paired" means that the intervals of differences use, for each image, the predictions of both
+models. An image that is hard for one model is usually hard for the other model, too. Such an image
+does not make the interval of the difference wider.
+
+The two models may know different classes. They are compared on the images of the shared classes,
+which are the classes that both models know. All other images are left out, since one of the models
+could not be right on them. A prediction of a class that is not shared is wrong for an image of a
+shared class, for each of the two models.
+
+Example: the class trash is renamed rubbish. The champion knows glass and trash. The challenger
+knows glass and rubbish. They are compared on the images of glass only. If the champion predicts
+trash for such an image, and the challenger predicts rubbish, both are wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,19 +24,20 @@ from itertools import chain
 import numpy as np
 
 from components.evaluation.bootstrap import (
-    Floats,
-    Interval,
-    Ints,
     draw_resamples,
-    interval,
+    equal_weight_images,
+    percentile_interval,
     score_interval,
     whole_sample,
 )
 from components.evaluation.decision import decided_classes
+from components.evaluation.interval import Bools, Floats, Interval, Ints, counted_interval
 from components.evaluation.metrics import count_scores
+from components.evaluation.paired import difference_interval
 from components.params.register import Register
 
-OVERALL = ("accuracy", "balanced_accuracy", "macro_f1")
+MACRO = ("balanced_accuracy", "macro_f1")
+OVERALL = ("accuracy", *MACRO)
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Comparison:
     metric is the recall of a class; None if the metric describes the whole model. challenger: the
     value and interval of the challenger. champion: the value and interval of the champion.
     difference: the challenger's value minus the champion's value, with an interval. If there is no
-    champion, `champion` and `difference` are None.
+    champion, or if the champion does not know the class, `champion` and `difference` are None.
     """
 
     metric: str
@@ -52,14 +60,85 @@ class Comparison:
     @property
     def title(self) -> str:
         """Return the name of the metric in words, such as `macro F1` or `recall of glass`."""
-        metric = self.metric.replace("_", " ").replace("f1", "F1")
-        return metric if self.class_name is None else f"{metric} of {self.class_name}"
+        return title(self.metric, self.class_name)
+
+
+def title(metric: str, class_name: str | None = None) -> str:
+    """Return the name of a metric in words.
+
+    >>> title("macro_f1"), title("recall", "glass")
+    ('macro F1', 'recall of glass')
+    """
+    words = metric.replace("_", " ").replace("f1", "F1")
+    return words if class_name is None else f"{words} of {class_name}"
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The champion's probabilities for the test images, and the classes that the champion knows.
+
+    probabilities: float [N, K]; column k belongs to class_names[k]. class_names: the names of the K
+    classes of the champion.
+    """
+
+    probabilities: Floats
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The predictions of the two models for the M test images of the S shared classes.
+
+    labels: int [M], indices into `shared`. challenger, champion: int [M], the predicted classes as
+    indices into `shared`; S stands for any class that is not shared. shared: the names of the
+    shared classes. added: the names of the classes that only the challenger knows. gone: the names
+    of the classes that only the champion knows.
+    """
+
+    labels: Ints
+    challenger: Ints
+    champion: Ints
+    shared: tuple[str, ...]
+    added: tuple[str, ...]
+    gone: tuple[str, ...]
+
+    def members(self) -> dict[str, Bools]:
+        """Return the name of each shared class → bool [M], True if an image has this label."""
+        return {name: self.labels == index for index, name in enumerate(self.shared)}
+
+
+def pair_predictions(
+    labels: Ints, challenger: Floats, champion: Rival, class_names: Sequence[str]
+) -> Pair:
+    """Return the predictions of the two models for the images of the shared classes.
+
+    labels: int [N], the label of each test image as an index into class_names. challenger: float
+    [N, C], the challenger's probabilities; column c belongs to class_names[c]. champion: the
+    champion's probabilities. class_names: the names of the C classes of the challenger.
+    """
+    known = champion.class_names
+    shared = tuple(name for name in class_names if name in known)
+
+    def position(names: Sequence[str]) -> Ints:
+        """Return int [classes]: the index of each name in `shared`, or S."""
+        return np.array([shared.index(n) if n in shared else len(shared) for n in names], np.int64)
+
+    ours, theirs = position(class_names), position(known)
+    compared = ours[labels] < len(shared)
+    return Pair(
+        labels=ours[labels][compared],
+        challenger=ours[decided_classes(challenger)][compared],
+        champion=theirs[decided_classes(champion.probabilities)][compared],
+        shared=shared,
+        added=tuple(name for name in class_names if name not in known),
+        gone=tuple(name for name in known if name not in class_names),
+    )
 
 
 def compare(
     labels: Ints,
     challenger: Floats,
-    champion: Floats | None,
+    pair: Pair | None,
     class_names: Sequence[str],
     register: Register,
     seed: int,
@@ -67,88 +146,88 @@ def compare(
     """Compare the metrics of the challenger with the metrics of the champion.
 
     labels: int [N], the label of each test image as an index into class_names. challenger: float
-    [N, C], the finite probabilities of the challenger; column c belongs to class_names[c].
-    champion: float [N, C], the finite probabilities of the champion; None if there is no champion.
-    class_names: the names of the C classes. register: the section `register` of params.yaml. seed:
-    the seed of the random numbers that choose the images of the bootstrap resamples.
+    [N, C], the finite probabilities of the challenger; column c belongs to class_names[c]. pair:
+    the predictions of the two models; None if there is no champion to compare with, so that the
+    rows have the challenger's values on all test images. class_names: the names of the C classes.
+    register: the section `register` of params.yaml. seed: the seed of the random numbers that
+    choose the images of the bootstrap resamples.
 
     Returns one row for each metric. The first three rows are accuracy, balanced accuracy and macro
-    F1. Then the recall of each class follows, in the order of class_names. The function `interval`
-    computes the intervals of the differences, and `score_interval` computes all other intervals.
+    F1. Then the recall of each class follows, in the order of class_names. Accuracy and recalls
+    have Wilson's interval, and their differences have Tango's interval. The other metrics have
+    bootstrap intervals (`score_interval`, and `percentile_interval` for differences).
     """
-    models = [challenger] if champion is None else [challenger, champion]
-    predicted = [decided_classes(probabilities) for probabilities in models]
+    predicted = decided_classes(challenger)
+    models = [predicted]
+    truth, compared_classes = labels, tuple(class_names)
+    if pair is not None:
+        truth, compared_classes = pair.labels, pair.shared
+        models = [pair.challenger, pair.champion]
+    confidence = register.confidence
+    rights = [truth == classes for classes in models]
+    rows = {"accuracy": _share_row("accuracy", None, rights, confidence)}
+    rows |= {
+        row.metric: row for row in _macro_rows(truth, models, compared_classes, register, seed)
+    }
+    recalls = []
+    for index, name in enumerate(class_names):
+        if name in compared_classes:
+            members = truth == compared_classes.index(name)
+            of_class = [right[members] for right in rights]
+        else:  # a class that the champion does not know
+            of_class = [predicted[labels == index] == index]
+        recalls.append(_share_row("recall", name, of_class, confidence))
+    return (*(rows[name] for name in OVERALL), *recalls)
+
+
+def _share_row(
+    metric: str, class_name: str | None, rights: Sequence[Bools], confidence: float
+) -> Comparison:
+    """Return the row of a metric that is a share of images.
+
+    rights: for the challenger, then for the champion if there is one: bool [M], True if the
+    prediction of an image is right.
+    """
+    images = len(rights[0])
+    challenger, *champion = (
+        counted_interval(int(right.sum()), images, confidence) for right in rights
+    )
+    if not champion or not images:
+        return Comparison(metric, class_name, challenger, next(iter(champion), None), None)
+    new, old = rights
+    lost, gained = int((old & ~new).sum()), int((new & ~old).sum())
+    difference = difference_interval(lost, gained, images, confidence)
+    return Comparison(metric, class_name, challenger, champion[0], difference)
+
+
+def _macro_rows(
+    labels: Ints, models: Sequence[Ints], shared: Sequence[str], register: Register, seed: int
+) -> Iterator[Comparison]:
+    """Yield the rows of the metrics in MACRO.
+
+    labels: int [M]. models: int [M] for the challenger, then for the champion if there is one: the
+    predicted classes. shared: the names of the S classes of the labels; a prediction may also be S.
+    """
+    classes = len(shared) + 1
     blocks = [
-        np.stack([_scores(labels, classes, len(class_names), times) for classes in predicted])
+        [count_scores(labels, predicted, classes, times) for predicted in models]
         for times in chain(
-            [whole_sample(len(labels))], draw_resamples(len(labels), register.resamples, seed)
+            [whole_sample(len(labels))], draw_resamples(labels, register.resamples, seed)
         )
     ]
-    support = np.bincount(labels, minlength=len(class_names))
-    images = [len(labels), None, None, *map(int, support)]
-    scores = np.concatenate(blocks, axis=-1)
-    return tuple(_rows(scores, images, class_names, register.confidence))
-
-
-def align_columns(
-    probabilities: Floats, known: Sequence[str], class_names: Sequence[str]
-) -> Floats:
-    """Return the champion's probabilities with one column per current class: float32 [N, C].
-
-    probabilities: float [N, K], the probabilities that the champion predicts. known: the names of
-    the K classes that the champion was trained on; `known[k]` is the class of column k.
-    class_names: the names of the C current classes. If a current class is not in `known`, its
-    column of the result is 0. If a class of the champion is not in `class_names`, its column is
-    left out.
-
-    Example: the champion was trained on wood and glass. The current classes are glass and metal:
-
-    >>> align_columns(np.array([[0.2, 0.8]]), ["wood", "glass"], ["glass", "metal"])
-    array([[0.8, 0. ]], dtype=float32)
-    """
-    columns = np.zeros((len(probabilities), len(class_names)), np.float32)
-    for index, name in enumerate(class_names):
-        if name in known:
-            columns[:, index] = probabilities[:, list(known).index(name)]
-    return columns
-
-
-def _scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> Floats:
-    """Return the scores of one model on R resamples: float64 [3 + classes, R].
-
-    The first three rows are the metrics in OVERALL. The other rows are the recall of each class.
-    labels: int [N], the class index of each image. predicted: int [N], the index of the predicted
-    class of each image. classes: the number of classes. times: float [N, R]; `times[n, r]` says how
-    often resample r contains image n.
-    """
-    scores = count_scores(labels, predicted, classes, times)
-    return np.vstack([*(scores[name] for name in OVERALL), scores["recall"]])
-
-
-def _rows(
-    scores: Floats, images: Sequence[int | None], class_names: Sequence[str], confidence: float
-) -> Iterator[Comparison]:
-    """Yield one Comparison for each metric.
-
-    scores: float64 [models, 3 + classes, 1 + resamples]. `scores[0]` belongs to the challenger, and
-    `scores[1]` to the champion. If there is no champion, `scores[1]` is missing. On the last axis,
-    the first score is the score on the test split, and all other scores are the scores on the
-    resamples. images: the argument `images` of `score_interval` for each metric. class_names: the
-    names of the classes. confidence: the confidence level of the intervals.
-    """
-    # A rounding error in the 16th digit could decide whether a score is below a floor, or whether a
-    # drop exceeds its limit. So the scores and their differences are rounded to 12 decimals.
-    scores = scores.round(12)
-    names = [*((name, None) for name in OVERALL), *(("recall", name) for name in class_names)]
-    by_metric = zip(names, images, *scores, strict=True)
-    # If there is no champion, the lists `champion`, `second`, `gaps` and `differences` are empty.
-    for (metric, class_name), share_of, challenger, *champion in by_metric:
-        first, *second = (
-            score_interval(values[0], values[1:], confidence, share_of)
-            for values in (challenger, *champion)
+    images = equal_weight_images(np.bincount(labels))
+    for metric in MACRO:
+        # A rounding error in the 16th digit could decide whether a score is below a floor. So the
+        # scores and their differences are rounded to 12 decimals.
+        scores = np.concatenate(
+            [np.stack([model[metric] for model in block]) for block in blocks], axis=-1
+        ).round(12)
+        challenger, *champion = (
+            score_interval(values[0], values[1:], register.confidence, images) for values in scores
         )
-        gaps = [(challenger - values).round(12) for values in champion]
-        differences = [interval(gap[0], gap[1:], confidence) for gap in gaps]
-        yield Comparison(
-            metric, class_name, first, next(iter(second), None), next(iter(differences), None)
-        )
+        if not champion:
+            yield Comparison(metric, None, challenger, None, None)
+            continue
+        gaps = (scores[0] - scores[1]).round(12)
+        difference = percentile_interval(gaps[0], gaps[1:], register.confidence)
+        yield Comparison(metric, None, challenger, champion[0], difference)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from components.evaluation.bootstrap import Floats, Ints
+from components.evaluation.interval import Floats, Ints
 
 # The maximum number of points of a curve. A chart with more points looks the same. The curves of
 # every model are stored, so more points would only need more disk space.

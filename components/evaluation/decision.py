@@ -4,7 +4,7 @@ The metrics, the table of predictions and the comparison with the champion use t
 that they agree on the predicted class of every image.
 """
 
-from components.evaluation.bootstrap import Floats, Ints
+from components.evaluation.interval import Floats, Ints
 
 
 def decided_classes(probabilities: Floats) -> Ints:

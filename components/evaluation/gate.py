@@ -6,42 +6,59 @@ challenger should replace the champion. "reject" means that it should not. "hold
 result is unclear, so a person must decide.
 
 Each rule is a decision and a condition. The rules are tried in this order. The first rule whose
-condition is true decides. docs/decisions/promotion-gate.md explains the rules.
+condition is true decides. docs/decisions/promotion-gate.md explains the rules, and says how often
+they are wrong.
 
-The "difference" of a metric is the challenger's value minus the champion's value. The "drop" of a
-class is the champion's recall of the class minus the challenger's recall of the class. An
-"interval" is a bootstrap confidence interval. A "floor" is a minimum value in params.yaml.
-`max_recall_drop` is the limit for a drop, also in params.yaml.
+The two models are compared on the images of the classes that both models know (see comparison.py).
+If the classes changed, this is the first reason of the verdict. "Primary" is the metric
+`register.primary`. "p" is the probability that chance alone gives at least so large a difference of
+the primary metric, if the models are equally good (see paired.py). The "drop" of a class is the
+champion's recall minus the challenger's recall. A "floor" is a minimum value in params.yaml.
+`max_recall_drop` is the limit for a drop, also in params.yaml. The level is (1 - confidence) / 2,
+such as 0.025.
 
 1. reject: a probability of the challenger is NaN or infinite.
-2. reject: the challenger's accuracy, balanced accuracy or recall of a class is below its floor.
-3. reject: the challenger is significantly worse than the champion. "Significantly worse" means that
-   for at least one of accuracy, balanced accuracy and macro F1 the whole interval of the difference
-   is below 0.
-4. reject: the drop of a class is significantly above `max_recall_drop`. "Significantly above" means
-   that the measured drop and its whole interval are above `max_recall_drop`.
+2. reject: the challenger's accuracy, balanced accuracy or recall of a class is below its floor, on
+   all test images.
+3. reject: the challenger is significantly worse than the champion in the primary metric: p is at
+   most the level.
+4. reject: the drop of a class is significantly above `max_recall_drop`: the whole interval of the
+   drop is above it.
 5. hold: a check is impossible. Either a class has no test image, so its recall is undefined, or a
-   probability of the champion is NaN or infinite.
-6. hold: the drop of a class may be above `max_recall_drop`. "May be above" means that the measured
-   drop is above `max_recall_drop` and its whole interval is above 0, but a part of the interval is
-   not above `max_recall_drop`.
-7. promote: there is no champion, or the challenger is significantly better than the champion.
-   "Significantly better" means that for at least one of accuracy, balanced accuracy and macro F1
-   the whole interval of the difference is above 0.
+   probability of the champion is NaN or infinite, or no test image has a class that both know.
+6. hold: harm to a class is not excluded (see guards.py).
+7. promote: there is no champion, or the challenger is significantly better than the champion in the
+   primary metric: p is at most the level, divided by 1 + the number of earlier comparisons on the
+   same test split.
 8. hold: no other rule applies. So neither model is significantly better than the other model.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any, Literal
 
-import numpy as np
-
-from components.evaluation.bootstrap import Floats, Interval, Ints
-from components.evaluation.comparison import Comparison, compare
+from components.evaluation import reasons
+from components.evaluation.bootstrap import whole_sample
+from components.evaluation.comparison import (
+    Comparison,
+    Pair,
+    Rival,
+    compare,
+    pair_predictions,
+    title,
+)
+from components.evaluation.decision import decided_classes
+from components.evaluation.guards import Change, changes, doubtful
+from components.evaluation.interval import Floats, Interval, Ints
+from components.evaluation.metrics import count_scores
+from components.evaluation.paired import permutation_test, sign_test
 from components.params.register import Floors, Register
 
 Decision = Literal["promote", "hold", "reject"]
+# A permutation test needs at least this number of draws that are as large as the measured
+# difference, on average, if p is at the level. With fewer draws, p could never be below the level.
+DRAWS_AT_LEVEL = 20
 
 
 @dataclass(frozen=True)
@@ -79,161 +96,112 @@ class Verdict:
 def judge(
     labels: Ints,
     challenger: Floats,
-    champion: Floats | None,
+    champion: Rival | None,
     class_names: Sequence[str],
     register: Register,
     seed: int,
+    earlier: int,
 ) -> Verdict:
     """Judge a challenger by the rules at the top of this file.
 
     labels: int [N], the label of each test image as an index into class_names. challenger: float
-    [N, C], the probabilities of the challenger; column c belongs to class_names[c]. champion: float
-    [N, C], the probabilities of the champion, with the same columns (see
-    `comparison.align_columns`); None if there is no champion. class_names: the names of the C
-    classes. register: the section `register` of params.yaml. seed: the seed of the random
-    samples of the test images from which the intervals are computed.
+    [N, C], the probabilities of the challenger; column c belongs to class_names[c]. champion: the
+    probabilities and the class names of the champion; None if there is no champion. class_names:
+    the names of the C classes. register: the section `register` of params.yaml. seed: the seed of
+    the random numbers of the intervals and of the permutation test. earlier: how many versions were
+    already compared with a champion on exactly these test images.
 
     The same arguments give the same verdict.
     """
 
-    def decide(decision: Decision, reasons: Sequence[str]) -> Verdict:
-        return Verdict(decision, tuple(reasons), rows, len(labels), register.confidence)
+    def decide(decision: Decision, *why: str) -> Verdict:
+        return Verdict(decision, (*first, *why), rows, len(labels), register.confidence)
 
+    first: list[str] = []
     rows: tuple[Comparison, ...] = ()
-    if broken := _not_finite("challenger", challenger):
-        return decide("reject", broken)
-    unusable = [] if champion is None else _not_finite("champion", champion)
-    rows = compare(labels, challenger, None if unusable else champion, class_names, register, seed)
-    percent = f"{100 * register.confidence:g} %"
+    if broken := reasons.not_finite("challenger", challenger):
+        return decide("reject", *broken)
+    unusable = reasons.not_finite("champion", champion.probabilities) if champion else []
+    pair = None
+    if champion and not unusable:
+        pair = pair_predictions(labels, challenger, champion, class_names)
+        first = reasons.changed_classes(pair)
+        if not len(pair.labels):
+            unusable, pair = [reasons.NOTHING_SHARED], None
+    rows = compare(labels, challenger, pair, class_names, register, seed)
+    recalls = [] if pair is None else _recall_changes(pair, register)
+    level = (1 - register.confidence) / 2
+    primary = next(row for row in rows if row.metric == register.primary)
     failures = [
-        *_below_floors(rows, register.floors),
-        *_significant(rows, percent, better=False),
-        *_certain_drops(rows, percent, register.max_recall_drop),
+        *_below_floors(labels, challenger, class_names, register.floors),
+        *[reasons.harm(change) for change in recalls if change.harmed],
     ]
+    if pair is not None:
+        worse = _chance(pair, register, seed, level, better=False)
+        if worse <= level:
+            failures.insert(0, reasons.significant("worse", primary, register.confidence, worse))
     if failures:
-        return decide("reject", failures)
-    doubts = [
-        *unusable,
-        *_classes_without_images(rows),
-        *_possible_drops(rows, percent, register.max_recall_drop),
-    ]
+        return decide("reject", *failures)
+    doubts = [*unusable, *reasons.without_images(labels, class_names)]
+    for change in doubtful(recalls):
+        doubts += reasons.possible_harm(change)
     if doubts:
-        return decide("hold", doubts)
-    if champion is None:
-        return decide("promote", [_all_floors_hold(rows)])
-    if gains := _significant(rows, percent, better=True):
-        return decide("promote", gains)
-    return decide("hold", [_no_difference(rows, percent)])
+        return decide("hold", *doubts)
+    if pair is None:
+        return decide("promote", reasons.all_floors_hold(rows))
+    level /= 1 + earlier
+    better = _chance(pair, register, seed, level, better=True)
+    account = reasons.account(earlier, level)
+    if better <= level:
+        gain = reasons.significant("better", primary, register.confidence, better)
+        return decide("promote", gain, *reasons.excluded_drops(recalls), *account)
+    return decide(
+        "hold", reasons.no_difference(primary, register.confidence, better, level), *account
+    )
 
 
-def _not_finite(whose: str, probabilities: Floats) -> list[str]:
-    broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
-    images = len(probabilities)
-    text = f"the {whose}'s probabilities are NaN or infinite for {broken} of {images} test images"
-    return [text] if broken else []
+def _recall_changes(pair: Pair, register: Register) -> list[Change]:
+    """Return the change of the recall of each shared class that has test images."""
+    groups = {title("recall", name): images for name, images in pair.members().items()}
+    right = (pair.champion == pair.labels, pair.challenger == pair.labels)
+    return list(changes(*right, groups, register.max_recall_drop, register.confidence))
 
 
-def _below_floors(rows: Sequence[Comparison], floors: Floors) -> list[str]:
-    reasons = []
-    for row in rows:
-        floor, value = getattr(floors, row.metric, None), row.challenger.value
-        if floor is not None and value is not None and value < floor:
-            reasons.append(f"{row.title} {value:.3f} is below its floor of {floor:g}")
-    return reasons
+def _chance(pair: Pair, register: Register, seed: int, level: float, *, better: bool) -> float:
+    """Return p of rule 7, or of rule 3 if `better` is False.
 
-
-def _significant(rows: Sequence[Comparison], percent: str, *, better: bool) -> list[str]:
-    figures = [
-        _figures(row, percent)
-        for row in rows
-        if row.class_name is None and _beyond_zero(row.difference, better=better)
-    ]
-    word = "better" if better else "worse"
-    return [f"significantly {word} than the champion: {'; '.join(figures)}"] if figures else []
-
-
-def _beyond_zero(difference: Interval | None, *, better: bool) -> bool:
-    if difference is None or difference.low is None or difference.high is None:
-        return False
-    return difference.low > 0 if better else difference.high < 0
-
-
-def _certain_drops(rows: Sequence[Comparison], percent: str, limit: float) -> list[str]:
-    return [
-        f"{row.title} dropped by significantly more than {limit:g}: {_figures(row, percent)}"
-        for row in rows
-        if row.class_name is not None and _below(row.difference, value=-limit, high=-limit)
-    ]
-
-
-def _possible_drops(rows: Sequence[Comparison], percent: str, limit: float) -> list[str]:
-    return [
-        f"{row.title} dropped, perhaps by more than {limit:g}: {_figures(row, percent)}"
-        for row in rows
-        if row.class_name is not None and _below(row.difference, value=-limit, high=0)
-    ]
-
-
-def _below(difference: Interval | None, *, value: float, high: float) -> bool:
-    """Return True if the difference is below a limit and its whole interval is below another limit.
-
-    difference: the difference and its interval. value: the limit for the difference. high: the
-    limit for the upper end of the interval.
+    level: the number with which p is compared; a permutation test then has enough draws.
     """
-    if difference is None or difference.value is None or difference.high is None:
-        return False
-    return difference.value < value and difference.high < high
+    new, old = pair.challenger, pair.champion
+    first, second = (new, old) if better else (old, new)
+    if register.primary == "accuracy":
+        right, other = first == pair.labels, second == pair.labels
+        return sign_test(int((right & ~other).sum()), int((other & ~right).sum()))
+    classes, draws = len(pair.shared) + 1, max(register.resamples, ceil(DRAWS_AT_LEVEL / level))
+    return permutation_test(pair.labels, first, second, classes, register.primary, draws, seed)
 
 
-def _classes_without_images(rows: Sequence[Comparison]) -> list[str]:
-    names = [row.class_name for row in rows if row.challenger.value is None and row.class_name]
-    text = f"no test image of {', '.join(names)}, so the floor for the recall cannot be checked"
-    return [text] if names else []
-
-
-def _all_floors_hold(rows: Sequence[Comparison]) -> str:
-    overall = ", ".join(
-        f"{row.title} {row.challenger.value:.3f}" for row in rows if row.class_name is None
-    )
-    recalls = [row for row in rows if row.class_name is not None]
-    lowest = min(recalls, key=lambda row: row.challenger.value or 0)
-    return (
-        f"there is no champion, and no value is below its floor: {overall}, "
-        f"lowest recall {lowest.challenger.value:.3f} (class {lowest.class_name})"
-    )
-
-
-def _no_difference(rows: Sequence[Comparison], percent: str) -> str:
-    overall = [row for row in rows if row.class_name is None]
-    same = [row for row in overall if _is_zero(row.difference)]
-    figures = [_figures(row, percent) for row in overall if row not in same]
-    if same:
-        values = ", ".join(f"{row.title} {row.challenger.value:.3f}" for row in same)
-        figures.insert(0, f"{values}, exactly as the champion")
-    return f"no significant difference from the champion: {'; '.join(figures)}"
-
-
-def _is_zero(difference: Interval | None) -> bool:
-    """Return True if the difference and its whole interval are 0, as for equal predictions."""
-    return difference is not None and difference.value == difference.low == difference.high == 0
-
-
-def _figures(row: Comparison, percent: str) -> str:
-    """Return a comparison in words: the values of the two models, the difference, its interval.
-
-    Example: `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to +0.065)`. If there is no
-    champion, only the title and the value of the challenger are returned.
-    """
-    if row.champion is None or row.difference is None:
-        return f"{row.title} {row.challenger.value:.3f}"
-    low, difference, high = (
-        f"{value:+.3f}".replace("-", "−")
-        for value in (row.difference.low, row.difference.value, row.difference.high)
-    )
-    return (
-        f"{row.title} {row.challenger.value:.3f} against {row.champion.value:.3f}, "
-        f"{difference} ({percent} interval {low} to {high})"
-    )
+def _below_floors(
+    labels: Ints, challenger: Floats, class_names: Sequence[str], floors: Floors
+) -> list[str]:
+    """Return a reason for each score of the challenger, on all test images, below its floor."""
+    predicted = decided_classes(challenger)
+    scores = count_scores(labels, predicted, len(class_names), whole_sample(len(labels)))
+    values = [
+        ("accuracy", None, floors.accuracy, scores["accuracy"][0]),
+        ("balanced_accuracy", None, floors.balanced_accuracy, scores["balanced_accuracy"][0]),
+        *(
+            ("recall", name, floors.recall, recall)
+            for name, recall in zip(class_names, scores["recall"][:, 0], strict=True)
+        ),
+    ]
+    # A rounding error in the 16th digit could decide, so the scores are rounded to 12 decimals. A
+    # score that is NaN is not below its floor.
+    return [
+        f"{title(metric, name)} {value:.3f} is below its floor of {floor:g}"
+        for metric, name, floor, value in values
+        if value.round(12) < floor
+    ]
 
 
 def _comparison(tree: Mapping[str, Any]) -> Comparison:

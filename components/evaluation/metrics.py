@@ -14,6 +14,9 @@ defined. The rules for the metrics of a class are:
 
 With these rules, balanced accuracy (Brodersen et al., 2010) equals macro recall.
 
+Accuracy, recall and precision are shares of images, so they have Wilson's interval. The intervals
+of the other metrics come from resamples.
+
 How: the same code computes each score on the test split and on each resample. A resample consists
 of images that are drawn at random from the test split (see bootstrap.py). The array `times` says
 how often each resample contains each image. For the scores on the test split, `times` says that
@@ -41,15 +44,13 @@ import numpy as np
 
 from components.errors import UserError
 from components.evaluation.bootstrap import (
-    Bools,
-    Floats,
-    Interval,
-    Ints,
     draw_resamples,
+    equal_weight_images,
     score_interval,
     whole_sample,
 )
 from components.evaluation.decision import decided_classes
+from components.evaluation.interval import Bools, Floats, Interval, Ints, counted_interval
 from components.model.recall import mean_of_defined, ratio
 from components.params.evaluate import Evaluate
 
@@ -150,48 +151,57 @@ def measure(
     evaluate: Evaluate,
     seed: int,
 ) -> Metrics:
-    """Return the metrics of a classifier, with bootstrap intervals (see `score_interval`).
+    """Return the metrics of a classifier, with intervals.
 
     labels: int [N], the label of each test image as an index into class_names. probabilities:
     float [N, C]; column c belongs to class_names[c]. class_names: the names of the C classes.
     evaluate: the section `evaluate` of params.yaml. seed: the seed of the random numbers that
     choose the images of the resamples. Raises UserError if N is 0, or if a probability is NaN or
     infinite.
+
+    Accuracy and the recall and precision of a class have Wilson's interval. All other metrics have
+    the interval of `score_interval`.
     """
     check_finite(probabilities)
     scores = _scores(labels, probabilities, whole_sample(len(labels)))
     blocks = [
         _scores(labels, probabilities, times)
-        for times in draw_resamples(len(labels), evaluate.resamples, seed)
+        for times in draw_resamples(labels, evaluate.resamples, seed)
     ]
     draws = {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in scores}
 
     counts = confusion_counts(labels, probabilities)
-    # score_interval needs the denominator of a score. The denominator of recall is the number of
-    # images of the class. The denominator of precision is the number of images that were predicted
-    # as the class.
-    wholes = {"recall": counts.sum(axis=1), "precision": counts.sum(axis=0)}
+    hits, support = counts.diagonal(), counts.sum(axis=1)
+    confidence = evaluate.confidence
 
-    def around(name: str, *index: int) -> Interval:
-        images = len(labels) if name == "accuracy" else None
-        images = int(wholes[name][index]) if name in wholes else images
-        value, on_resamples = scores[name][*index, 0], draws[name][*index]
-        return score_interval(value, on_resamples, evaluate.confidence, images)
+    def share(part: int, whole: int) -> Interval:
+        return counted_interval(int(part), int(whole), confidence)
+
+    def macro(name: str) -> Interval:
+        images = None if name == "macro_roc_auc" else equal_weight_images(support)
+        return score_interval(scores[name][0], draws[name], confidence, images)
+
+    def of_class(name: str, index: int) -> Interval:
+        return score_interval(scores[name][index, 0], draws[name][index], confidence, None)
 
     classes = [
         ClassMetrics(
             name,
-            int(counts[index].sum()),
-            **{metric: around(metric, index) for metric in PER_CLASS},
+            int(support[index]),
+            precision=_precision(counts, index, confidence),
+            recall=share(hits[index], support[index]),
+            f1=of_class("f1", index),
+            roc_auc=of_class("roc_auc", index),
         )
         for index, name in enumerate(class_names)
     ]
     return Metrics(
-        **{name: around(name) for name in (*MACRO, "macro_roc_auc")},
+        accuracy=share(hits.sum(), len(labels)),
+        **{name: macro(name) for name in (*MACRO[1:], "macro_roc_auc")},
         classes=tuple(classes),
         confusion=tuple(tuple(map(int, row)) for row in counts),
         images=len(labels),
-        confidence=evaluate.confidence,
+        confidence=confidence,
     )
 
 
@@ -311,6 +321,14 @@ def _scores(labels: Ints, probabilities: Floats, times: Floats) -> dict[str, Flo
     scores["roc_auc"] = np.stack(areas)
     scores["macro_roc_auc"] = mean_of_defined(scores["roc_auc"])
     return scores
+
+
+def _precision(counts: Ints, index: int, confidence: float) -> Interval:
+    """Return the precision of a class by the rules at the top of this file, with its interval."""
+    support, given = int(counts[index].sum()), int(counts[:, index].sum())
+    if support and not given:  # never predicted: 0 by definition, so no images give an interval
+        return Interval(0.0, None, None)
+    return counted_interval(int(counts[index, index]), given if support else 0, confidence)
 
 
 def _class_tree(measured: ClassMetrics) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.evaluation.bootstrap import Floats
 from components.evaluation.decision import decided_classes
+from components.evaluation.interval import Floats
 
 Images = npt.NDArray[np.uint8]
 

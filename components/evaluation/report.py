@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.evaluation.bootstrap import Interval
+from components.evaluation.interval import Interval
 from components.evaluation.metrics import PER_CLASS, ClassMetrics, Metrics
 from components.evaluation.predictions import Mistake
 from components.images.png_writer import encode_png

@@ -25,12 +25,17 @@ class Register(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     promote: Literal["manual", "auto"]
+    primary: Literal["accuracy", "balanced_accuracy", "macro_f1"] = Field(
+        description="the metric in which a new version must be significantly better"
+    )
     confidence: Confidence = Field(
         description="confidence level, such as 0.95, of the intervals of scores, and of the "
-        "intervals of differences from the scores of the champion"
+        "intervals of differences from the scores of the champion; the chance that an equally good "
+        "version is promoted is at most (1 - confidence) / 2"
     )
     resamples: Resamples = Field(
-        description="number of bootstrap resamples from which the intervals are computed"
+        description="number of bootstrap resamples from which the intervals of macro scores are "
+        "computed"
     )
     max_recall_drop: Share = Field(
         description="the recall of a class may be lower than the champion's recall of this class "

@@ -20,6 +20,11 @@ EXPECTED = {
     "string_too_short": "have at least one character",
     "string_pattern_mismatch": "use letters, digits, `.`, `_` and `-`, but start with no mark",
 }
+# Keys that an older params.yaml does not have → what to write.
+NEW_KEYS = {
+    "register.primary": "write `primary: accuracy` (or balanced_accuracy or macro_f1) into the "
+    "section `register`",
+}
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"
 # YAML 1.1 reads these texts as booleans; YAML 1.2, which DVC and Fovea read, does not.
 OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
@@ -73,7 +78,8 @@ def _sentence(key: str, items: list[Any]) -> str:
     if item["type"] == "missing" and isinstance(item["loc"][-1], int):
         return f"{key} should have more values. Received: {in_yaml(item['input'])}"
     if item["type"] == "missing":
-        return f"{key} is missing; write it into params.yaml, because there are no defaults"
+        what = NEW_KEYS.get(key, "write it into params.yaml")
+        return f"{key} is missing; {what}, because there are no defaults"
     if item["type"] == "value_error" and not key:
         return str(item["ctx"]["error"])
     rule = _rule(items)

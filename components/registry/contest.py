@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from components.errors import UserError, one_line
 from components.evaluation.bootstrap import SEED
-from components.evaluation.comparison import align_columns
+from components.evaluation.comparison import Rival
 from components.evaluation.gate import Verdict, judge
 from components.images.decoder import Pixels
 from components.model.classifier import Classifier, predict
@@ -66,6 +66,7 @@ def judge_against(
     seen: Seen,
     contest: Contest,
     register: Register,
+    earlier: int,
 ) -> Verdict:
     """Return the verdict on a challenger.
 
@@ -73,6 +74,7 @@ def judge_against(
     of the challenger's model file. probabilities: float32 [N, C], the challenger's probabilities on
     the images of the contest; column c belongs to contest.class_names[c]. seen: the images that the
     challenger has seen. contest: the test images. register: the section `register` of params.yaml.
+    earlier: how many versions were already compared with a champion on exactly these test images.
 
     If the challenger is the same model as the champion, the decision is `hold`. Test images that
     one of the two models has seen are left out. If too few images are left, or if the champion
@@ -82,19 +84,20 @@ def judge_against(
     labels = contest.rows["label_index"].to_numpy(np.int64)
     all_images = np.ones(len(labels), np.bool_)
 
-    def compare_with(theirs: NDArray[np.float32] | None, rows: NDArray[np.bool_]) -> Verdict:
-        theirs = None if theirs is None else theirs[rows]
-        names = contest.class_names
-        return judge(labels[rows], probabilities[rows], theirs, names, register, SEED)
+    def compare_with(theirs: Rival | None, rows: NDArray[np.bool_]) -> Verdict:
+        if theirs is not None:
+            theirs = replace(theirs, probabilities=theirs.probabilities[rows])
+        names, mine = contest.class_names, probabilities[rows]
+        return judge(labels[rows], mine, theirs, names, register, SEED, earlier)
 
-    theirs: NDArray[np.float32] | None = None
+    theirs: Rival | None = None
     models = [("the new model", seen)]
     if champion is not None:
         if champion.model_id == model_id:
             same = f"this model is the champion already, as version {champion.number}"
             return replace(compare_with(None, all_images), decision="hold", reasons=(same,))
         try:
-            theirs = champion_probabilities(champion, contest)
+            theirs = champion_predictions(champion, contest)
             models.append((f"version {champion.number}", seen_by(champion)))
         except UserError as error:
             # The message can contain a path of this machine. The verdict is stored in a file and
@@ -111,12 +114,11 @@ def judge_against(
     return replace(verdict, reasons=(*verdict.reasons, *unseen.reasons))
 
 
-def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.float32]:
-    """Return the champion's probabilities on the images of the contest: float32 [N, C].
+def champion_predictions(champion: Version, contest: Contest) -> Rival:
+    """Return the champion's probabilities on the images of the contest, and its classes.
 
-    N is the number of test images, and C is the number of classes in contest.class_names. Column c
-    belongs to contest.class_names[c]. If the champion was not trained on a class, the column of
-    this class is 0. Raises UserError if the champion cannot be loaded or cannot predict.
+    The classes are those that the champion was trained on. They may differ from
+    contest.class_names. Raises UserError if the champion cannot be loaded or cannot predict.
     """
     file = download(champion)
     try:
@@ -129,7 +131,7 @@ def champion_probabilities(champion: Version, contest: Contest) -> NDArray[np.fl
         raise UserError(
             f"version {champion.number} cannot be used ({problem}). Received: {file}"
         ) from error
-    return align_columns(predictions, classifier.class_names, contest.class_names)
+    return Rival(predictions, tuple(classifier.class_names))
 
 
 def _predictions(classifier: Classifier, contest: Contest) -> NDArray[np.float32]:

@@ -13,7 +13,8 @@ from sklearn.metrics import (
 )
 
 from components.errors import UserError
-from components.evaluation.bootstrap import draw_resamples, interval, whole_sample
+from components.evaluation.bootstrap import draw_resamples, equal_weight_images, whole_sample
+from components.evaluation.interval import counted_interval, share_interval
 from components.evaluation.metrics import PER_CLASS, Metrics, measure, roc_auc
 
 SEED = 3
@@ -57,7 +58,7 @@ def test_point_values_are_those_of_scikit_learn(digits, quick):
 
 
 def test_scores_of_resamples_are_those_of_scikit_learn_on_repeated_images(digits):
-    times = next(draw_resamples(len(digits.labels), 20, SEED))
+    times = next(draw_resamples(digits.labels, 20, SEED))
     drawn = np.repeat(np.arange(len(times)), times[:, 7].astype(int))
     area = roc_auc(digits.labels == 8, digits.probabilities[:, 8], times)[7]
     expected = roc_auc_score(digits.labels[drawn] == 8, digits.probabilities[drawn, 8])
@@ -113,28 +114,46 @@ def test_equal_arguments_give_equal_figures_and_another_seed_other_intervals(dig
     assert measured(1).macro_f1 != measured(2).macro_f1
 
 
-def test_the_interval_of_accuracy_is_near_the_binomial_one(digits, params):
+def test_shares_of_images_have_wilsons_interval_of_their_own_images(quick):
+    # Class a: 12 of 20 images are right, and 5 others are called a. Class b: 25 of 30.
+    labels = np.repeat([0, 1], [20, 30])
+    predicted = np.repeat([0, 1, 0, 1], [12, 8, 5, 25])
+    metrics = measure(labels, one_hot(predicted, 2), ["a", "b"], quick, SEED)
+    a, b = metrics.classes
+    assert metrics.accuracy == counted_interval(37, 50, 0.95)
+    assert (a.recall, a.precision) == (
+        counted_interval(12, 20, 0.95),
+        counted_interval(12, 17, 0.95),
+    )
+    assert (b.recall, b.precision) == (
+        counted_interval(25, 30, 0.95),
+        counted_interval(25, 33, 0.95),
+    )
+
+
+def test_the_ends_of_wilsons_interval_are_1_96_standard_errors_from_the_share():
+    found = counted_interval(37, 50, 0.95)
+    for end in (found.low, found.high):
+        assert abs(37 / 50 - end) == pytest.approx(
+            1.959964 * (end * (1 - end) / 50) ** 0.5, abs=1e-6
+        )
+
+
+def test_macro_scores_of_equal_classes_are_about_as_exact_as_a_share(digits, params):
     metrics = measure(digits.labels, digits.probabilities, digits.class_names, params.evaluate, 1)
-    accuracy = metrics.accuracy
-    spread = 1.96 * (accuracy.value * (1 - accuracy.value) / 300) ** 0.5
-    assert accuracy.low == pytest.approx(accuracy.value - spread, abs=0.007)
-    assert accuracy.high == pytest.approx(accuracy.value + spread, abs=0.007)
+    share = share_interval(metrics.balanced_accuracy.value, 300, 0.95)
+    for score in (metrics.balanced_accuracy, metrics.macro_f1):
+        assert score.low == pytest.approx(share.low, abs=0.01)
+        assert score.high == pytest.approx(share.high, abs=0.01)
 
 
-def test_95_percent_intervals_contain_the_truth_about_95_times_in_100():
-    generator, hits = np.random.default_rng(0), 0
-    for seed in range(300):
-        correct = generator.random(200) < 0.8
-        draws = np.concatenate([correct @ times / 200 for times in draw_resamples(200, 400, seed)])
-        found = interval(correct.mean(), draws, 0.95)
-        hits += found.low <= 0.8 <= found.high
-    assert 0.90 <= hits / 300 <= 0.98
-
-
-def test_every_resample_draws_as_many_images_as_there_are():
-    blocks = list(draw_resamples(1_000_000, 5, SEED))
+def test_every_resample_draws_as_many_images_of_each_class_as_there_are():
+    labels = np.random.default_rng(0).permutation(np.arange(1_000_000) % 2 * 2)
+    blocks = list(draw_resamples(labels, 5, SEED))
     assert len(blocks) > 1
-    assert np.concatenate([block.sum(axis=0) for block in blocks]).tolist() == [1_000_000] * 5
+    for images in (labels == 0, labels == 2):
+        drawn = np.concatenate([block[images].sum(axis=0) for block in blocks])
+        assert drawn.tolist() == [500_000] * 5
 
 
 def test_probabilities_that_are_not_finite_are_refused(digits, quick):
@@ -171,7 +190,9 @@ def test_no_mistakes_leave_a_doubt_that_the_bootstrap_cannot_see(params):
     assert metrics.accuracy.value == metrics.accuracy.high == 1
     assert metrics.accuracy.low == pytest.approx(300 / (300 + 1.96**2), abs=1e-5)  # Wilson, 1927
     assert metrics.classes[0].recall.low == pytest.approx(100 / (100 + 1.96**2), abs=1e-5)
-    assert (metrics.macro_f1.value, metrics.macro_f1.low, metrics.macro_f1.high) == (1, None, None)
+    assert metrics.macro_f1 == metrics.accuracy  # classes of the same size: 300 effective images
+    f1 = metrics.classes[0].f1
+    assert (f1.value, f1.low, f1.high) == (1, None, None)
 
 
 def test_a_class_never_recognised_has_a_recall_of_at_most_a_little(params):
@@ -181,9 +202,14 @@ def test_a_class_never_recognised_has_a_recall_of_at_most_a_little(params):
     assert metrics.classes[1].recall.high == pytest.approx(1.96**2 / (20 + 1.96**2), abs=1e-4)
 
 
-def test_one_mistake_is_left_to_the_bootstrap(params):
+def test_small_classes_widen_the_interval_of_macro_scores():
+    assert equal_weight_images(np.array([100, 100, 0])) == 200
+    assert equal_weight_images(np.array([190, 10])) == pytest.approx(38)
+
+
+def test_one_mistake_leaves_both_ends_open(params):
     labels = np.arange(300) % 3
     probabilities = np.eye(3)[labels]
     probabilities[0] = [0, 1, 0]
     accuracy = measure(labels, probabilities, ["a", "b", "c"], params.evaluate, 7).accuracy
-    assert accuracy.low < accuracy.value < accuracy.high == 1
+    assert accuracy.low < accuracy.value < accuracy.high < 1

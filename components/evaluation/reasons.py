@@ -1,0 +1,157 @@
+"""Facts about challenger and champion → the sentences of a verdict.
+
+A sentence has one fact. It begins with a small letter, and has no full stop at its end, because the
+commands put sentences together.
+"""
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+
+from components.evaluation.comparison import Comparison, Pair
+from components.evaluation.guards import Change
+from components.evaluation.interval import Floats, Ints
+
+NOTHING_SHARED = "no test image has a class that both models know, so nothing is compared"
+CLASSES_SHOWN = 10  # the most classes of which a verdict says which drop is excluded
+SMALLEST_P = 0.0001
+
+
+def not_finite(whose: str, probabilities: Floats) -> list[str]:
+    """Return a sentence if a probability is NaN or infinite. probabilities: float [N, C]."""
+    broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    images = len(probabilities)
+    text = f"the {whose}'s probabilities are NaN or infinite for {broken} of {images} test images"
+    return [text] if broken else []
+
+
+def changed_classes(pair: Pair) -> list[str]:
+    """Return a sentence if the two models do not know the same classes."""
+    words = {"new": pair.added, "gone": pair.gone}
+    parts = [f"{word}: {', '.join(names)}" for word, names in words.items() if names]
+    if not parts:
+        return []
+    compared = f"{len(pair.labels)} test images of the {len(pair.shared)} classes that both know"
+    return [f"the classes changed ({'; '.join(parts)}), so the models are compared on {compared}"]
+
+
+def without_images(labels: Ints, class_names: Sequence[str]) -> list[str]:
+    """Return a sentence if a class has no test image. labels: int [N], class indices."""
+    support = np.bincount(labels, minlength=len(class_names))
+    names = [name for name, images in zip(class_names, support, strict=True) if not images]
+    text = f"no test image of {', '.join(names)}, so the floor for the recall cannot be checked"
+    return [text] if names else []
+
+
+def significant(word: str, row: Comparison, confidence: float, p: float) -> str:
+    """Return that the challenger is significantly better or worse. row: the primary metric."""
+    return f"significantly {word} than the champion: {_figures(row, confidence)}, {_chance(p)}"
+
+
+def no_difference(row: Comparison, confidence: float, p: float, level: float) -> str:
+    """Return that no model is significantly better. p: of the challenger's advantage."""
+    same = row.difference is not None and row.difference.value == 0
+    if same and row.champion == row.challenger:
+        figures = f"{row.title} {row.challenger.value:.3f}, exactly as the champion"
+    else:
+        figures = f"{_figures(row, confidence)}, {_chance(p)}, needed {level:.2g}"
+    return f"no significant difference from the champion: {figures}"
+
+
+def account(earlier: int, level: float) -> list[str]:
+    """Return how often the test split was used before. level: the largest p that promotes."""
+    if not earlier:
+        return []
+    times = "1 comparison" if earlier == 1 else f"{earlier} comparisons"
+    return [f"{times} on this test split before this one, so p must be at most {level:.2g}"]
+
+
+def harm(change: Change) -> str:
+    """Return that the drop of a group is certainly above the limit."""
+    return (
+        f"{change.name} dropped by significantly more than {change.limit:g}: {_counts(change)}, "
+        f"so a drop below {change.lowest:.3f} is excluded"
+    )
+
+
+def possible_harm(change: Change) -> list[str]:
+    """Return what a group lost, and which drop is excluded."""
+    return [f"{change.name} dropped: {_counts(change)}", _excluded(change)]
+
+
+def excluded_drops(changes: Sequence[Change]) -> list[str]:
+    """Return which drop is excluded for each group, if this drop is above the limit."""
+    wide = sorted(
+        (change for change in changes if change.highest > change.limit),
+        key=lambda change: -change.highest,
+    )
+    if not wide:
+        return [f"a drop of the recall above {changes[0].limit:g} is excluded for every class"]
+    texts = [_excluded(change) for change in wide[:CLASSES_SHOWN]]
+    if hidden := wide[CLASSES_SHOWN:]:
+        texts.append(
+            f"for each of {len(hidden)} more classes, a drop above {_up(hidden[0].highest)} is "
+            "excluded"
+        )
+    return texts
+
+
+def all_floors_hold(rows: Sequence[Comparison]) -> str:
+    """Return that there is no champion, and the values that were compared with the floors."""
+    overall = ", ".join(
+        f"{row.title} {row.challenger.value:.3f}" for row in rows if row.class_name is None
+    )
+    recalls = [row for row in rows if row.class_name is not None]
+    lowest = min(recalls, key=lambda row: row.challenger.value or 0)
+    return (
+        f"there is no champion, and no value is below its floor: {overall}, "
+        f"lowest recall {lowest.challenger.value:.3f} (class {lowest.class_name})"
+    )
+
+
+def _counts(change: Change) -> str:
+    return f"{change.lost} of {change.images} images lost, {change.gained} gained"
+
+
+def _excluded(change: Change) -> str:
+    """Return which drop of a group is excluded, and how many images would exclude the limit.
+
+    Example: `recall of trash: a drop above 0.14 is excluded, with 25 images; about 73 images would
+    exclude a drop above 0.05`.
+    """
+    text = f"{change.name}: a drop above {_up(change.highest)} is excluded, with {change.images}"
+    needed = change.needed
+    if needed is None:
+        return f"{text} images"
+    return f"{text} images; about {needed} images would exclude a drop above {change.limit:g}"
+
+
+def _up(share: float) -> str:
+    """Return a share with two decimals, rounded up, so that a drop above it is excluded.
+
+    >>> _up(0.133)
+    '0.14'
+    """
+    return f"{ceil(round(100 * share, 6)) / 100:.2f}"
+
+
+def _chance(p: float) -> str:
+    return f"p below {SMALLEST_P:g}" if p < SMALLEST_P else f"p {p:.2g}"
+
+
+def _figures(row: Comparison, confidence: float) -> str:
+    """Return a comparison in words: the values of the two models, the difference, its interval.
+
+    Example: `accuracy 0.912 against 0.874, +0.038 (95 % interval +0.011 to +0.065)`.
+    """
+    # A primary metric that is compared has a champion and a difference.
+    assert row.champion is not None and row.difference is not None
+    low, difference, high = (
+        f"{value:+.3f}".replace("-", "−")
+        for value in (row.difference.low, row.difference.value, row.difference.high)
+    )
+    return (
+        f"{row.title} {row.challenger.value:.3f} against {row.champion.value:.3f}, "
+        f"{difference} ({100 * confidence:g} % interval {low} to {high})"
+    )
