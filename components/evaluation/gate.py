@@ -130,34 +130,43 @@ def judge(
             unusable, pair = [reasons.NOTHING_SHARED], None
     rows = compare(labels, challenger, pair, class_names, register, seed)
     recalls = [] if pair is None else _recall_changes(pair, register)
-    level = (1 - register.confidence) / 2
-    primary = next(row for row in rows if row.metric == register.primary)
-    failures = [
-        *_below_floors(labels, challenger, class_names, register.floors),
-        *[reasons.harm(change) for change in recalls if change.harmed],
-    ]
-    if pair is not None:
-        worse = _chance(pair, register, seed, level, better=False)
-        if worse <= level:
-            failures.insert(0, reasons.significant("worse", primary, register.confidence, worse))
-    if failures:
+    floors = _below_floors(labels, challenger, class_names, register.floors)
+    harmed = [reasons.harm(change) for change in recalls if change.harmed]
+    if failures := [*_worse(pair, rows, register, seed), *floors, *harmed]:
         return decide("reject", *failures)
-    doubts = [*unusable, *reasons.without_images(labels, class_names)]
-    for change in doubtful(recalls):
-        doubts += reasons.possible_harm(change)
-    if doubts:
+    possible = [text for change in doubtful(recalls) for text in reasons.possible_harm(change)]
+    if doubts := [*unusable, *reasons.without_images(labels, class_names), *possible]:
         return decide("hold", *doubts)
     if pair is None:
         return decide("promote", reasons.all_floors_hold(rows))
-    level /= 1 + earlier
-    better = _chance(pair, register, seed, level, better=True)
-    account = reasons.account(earlier, level)
-    if better <= level:
-        gain = reasons.significant("better", primary, register.confidence, better)
-        return decide("promote", gain, *reasons.excluded_drops(recalls), *account)
-    return decide(
-        "hold", reasons.no_difference(primary, register.confidence, better, level), *account
-    )
+    level = _level(register) / (1 + earlier)
+    p = _chance(pair, register, seed, level, better=True)
+    primary, account = _primary(rows, register), reasons.account(earlier, level)
+    if p > level:
+        same = reasons.no_difference(primary, register.confidence, p, level)
+        return decide("hold", same, *account)
+    gain = reasons.significant("better", primary, register.confidence, p)
+    return decide("promote", gain, *reasons.excluded_drops(recalls), *account)
+
+
+def _worse(
+    pair: Pair | None, rows: Sequence[Comparison], register: Register, seed: int
+) -> list[str]:
+    """Return a reason if the challenger is significantly worse in the primary metric."""
+    if pair is None:
+        return []
+    p = _chance(pair, register, seed, _level(register), better=False)
+    if p > _level(register):
+        return []
+    return [reasons.significant("worse", _primary(rows, register), register.confidence, p)]
+
+
+def _level(register: Register) -> float:
+    return (1 - register.confidence) / 2
+
+
+def _primary(rows: Sequence[Comparison], register: Register) -> Comparison:
+    return next(row for row in rows if row.metric == register.primary)
 
 
 def _recall_changes(pair: Pair, register: Register) -> list[Change]:

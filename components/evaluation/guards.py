@@ -51,11 +51,6 @@ class Change:
     confidence: float
 
     @property
-    def drop(self) -> float:
-        """Return the measured drop of the share of right images."""
-        return (self.lost - self.gained) / self.images
-
-    @property
     def harmed(self) -> bool:
         """Return True if the drop is certainly above `limit`."""
         return self.lowest > self.limit
@@ -90,8 +85,8 @@ def doubtful(groups: Sequence[Change]) -> list[Change]:
     if not groups:
         return []
     lost, gained, images = np.array([(g.lost, g.gained, g.images) for g in groups]).transpose()
-    open_ = doubts(lost, gained, images, groups[0].limit, groups[0].confidence)
-    return [group for group, doubt in zip(groups, open_, strict=True) if doubt]
+    doubted = doubts(lost, gained, images, groups[0].limit, groups[0].confidence)
+    return [group for group, doubt in zip(groups, doubted, strict=True) if doubt]
 
 
 def doubts(lost: Ints, gained: Ints, images: Ints, limit: float, confidence: float) -> Bools:

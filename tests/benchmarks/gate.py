@@ -166,9 +166,9 @@ def decide(
 
 
 def show_metrics(register: Register) -> None:
-    """Print how often each case is significantly better, and promoted, by each primary metric."""
-    print("\n| case | " + " | ".join(map(title, OVERALL)) + " |\n|---|---|---|---|")
-    for case in (*EQUAL, *BETTER):
+    """Print how often each case is promoted (and significantly better), by each primary metric."""
+    print("\n| case | " + " | ".join(map(title, OVERALL)) + " | asked |\n|---|---|---|---|---|")
+    for case in (*HARM, *GAIN, *EQUAL, *BETTER):
         generator = np.random.default_rng(0)
         better = np.zeros((TESTED, len(OVERALL)), bool)
         safe = np.zeros((TESTED, 1), bool)
@@ -177,9 +177,9 @@ def show_metrics(register: Register) -> None:
             better[pair] = significantly_better(labels, old, new, register, pair)
             safe[pair] = guarded(labels, old, new, case.images, register)
         cells = [
-            f"{percent(found)} ({percent(found & safe[:, 0])})" for found in better.transpose()
+            f"{percent(found & safe[:, 0])} ({percent(found)})" for found in better.transpose()
         ]
-        print(f"| {case.name} | " + " | ".join(cells) + " |")
+        print(f"| {case.name} | " + " | ".join(cells) + f" | {case.aim} |")
 
 
 def significantly_better(

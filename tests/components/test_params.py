@@ -65,6 +65,12 @@ TEXT = DIGITS.read_text()
             "    train.seed: {choices: [1, 2]}\n    model.dropout:",
             r"search\.space: a search over seeds .*Received: train\.seed$",
         ),
+        (
+            "  primary: macro_f1 # or",
+            "  # or",
+            r"register\.primary is missing; write `primary: macro_f1` \(or accuracy or balanced",
+        ),
+        ("primary: macro_f1", "primary: f1", r"register\.primary should be 'accuracy', .*'f1'"),
         (TEXT, "- a list", r"must have sections"),
     ],
 )

@@ -43,6 +43,7 @@ def write_model(
     size: int = SIZE,
     sixteen_bit: str | dict[str, dict[str, int]] = "high_byte",
     started_from: str = "none",
+    resize: str = "squash",
 ) -> None:
     """Write a classifier that calls images bright above grey; it is right where slope > 0."""
     import keras
@@ -56,7 +57,7 @@ def write_model(
     model = keras.Model(pixels, head(hidden))
     signs = np.array([{"bright": 1, "dark": -1}.get(name, 0) for name in names])
     head.set_weights([np.tile(slope * signs, (3, 1)), np.zeros(len(names))])
-    classifier = Classifier(model, tuple(names), size, "squash", started_from, sixteen_bit)
+    classifier = Classifier(model, tuple(names), size, resize, started_from, sixteen_bit)
     write_classifier(artifacts.MODEL, classifier)
 
 
@@ -250,13 +251,8 @@ def test_a_champion_sees_images_of_16_bits_by_its_own_rule(workspace: Path, para
     for path in rows["path"]:  # the same pictures, in the lower 8 of 16 bits
         values = np.asarray(Image.open(artifacts.RAW / path))[..., 0].astype(np.uint16)
         Image.fromarray(values).save(artifacts.RAW / path)
-    rows["image_id"] = [sha256(artifacts.RAW / path) for path in rows["path"]]
-    write_table(artifacts.rows("test"), rows)
     # The rule of params.yaml is high_byte, so these pictures are black for the challenger.
-    np.save(artifacts.images("test"), np.zeros((IMAGES, SIZE, SIZE, 3), np.uint8))
-    statistics = read_tree(artifacts.STATISTICS)
-    statistics["pixels"]["test"] = sha256(artifacts.images("test"))
-    write_tree(artifacts.STATISTICS, statistics)
+    write_black_images(rows)
     write_model(4.0, sixteen_bit={"window": {"low": 0, "high": 255}})
     promote("digits", str(register_as_it_is(params, 2, SIZE)), "with a window", "Ann")
     write_model(5.0)
@@ -264,6 +260,31 @@ def test_a_champion_sees_images_of_16_bits_by_its_own_rule(workspace: Path, para
     accuracy = verdict["comparison"][0]  # type: ignore[index]
     assert (accuracy["metric"], accuracy["champion"]["value"]) == ("accuracy", 1.0)
     assert accuracy["challenger"]["value"] == 0.5
+
+
+def write_black_images(rows: pd.DataFrame) -> None:
+    """Leave what `prepare` would leave of changed image files that it makes black."""
+    rows["image_id"] = [sha256(artifacts.RAW / path) for path in rows["path"]]
+    write_table(artifacts.rows("test"), rows)
+    np.save(artifacts.images("test"), np.zeros((IMAGES, SIZE, SIZE, 3), np.uint8))
+    statistics = read_tree(artifacts.STATISTICS)
+    statistics["pixels"]["test"] = sha256(artifacts.images("test"))
+    write_tree(artifacts.STATISTICS, statistics)
+
+
+def test_a_champion_sees_images_resized_in_its_own_way(workspace: Path, params: Params) -> None:
+    assert params.prepare.resize == "squash"
+    rows = read_table(artifacts.rows("test"))
+    for path in rows["path"]:  # the picture in the middle, its opposite at both sides
+        pixels = np.asarray(Image.open(artifacts.RAW / path))
+        wide = np.concatenate([255 - pixels, pixels, 255 - pixels], axis=1)
+        (artifacts.RAW / path).write_bytes(encode_png(wide))
+    write_black_images(rows)
+    write_model(4.0, resize="crop")
+    promote("digits", str(register_as_it_is(params, 2, SIZE)), "it crops", "Ann")
+    write_model(5.0)
+    accuracy = run(params)["comparison"][0]  # type: ignore[index]
+    assert (accuracy["challenger"]["value"], accuracy["champion"]["value"]) == (0.5, 1.0)
 
 
 def register_as_it_is(params: Params, classes: int, size: int, name: str = "digits") -> int:
@@ -278,7 +299,7 @@ def register_as_it_is(params: Params, classes: int, size: int, name: str = "digi
 
 # Keras warns of a softmax over one class, which is what this champion has.
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1:UserWarning")
-def test_a_champion_without_a_class_of_today_gets_nothing_right_there(
+def test_a_class_that_the_champion_does_not_know_is_no_gain(
     workspace: Path, params: Params
 ) -> None:
     write_model(5.0)
@@ -287,9 +308,13 @@ def test_a_champion_without_a_class_of_today_gets_nothing_right_there(
     promote("digits", str(register_as_it_is(params, 1, SIZE)), "knew one class", "Ann")
     artifacts.MODEL.write_bytes(today)
     verdict = run(params)
-    recalls = {row["class_name"]: row["champion"]["value"] for row in verdict["comparison"]}  # type: ignore[attr-defined]
-    assert (recalls["bright"], recalls["dark"]) == (1.0, 0.0)
-    assert verdict["decision"] == "promote"
+    recalls = {
+        row["class_name"]: row["champion"] and row["champion"]["value"]
+        for row in verdict["comparison"]  # type: ignore[attr-defined]
+    }
+    assert (recalls["bright"], recalls["dark"]) == (1.0, None)
+    assert verdict["decision"] == "hold"
+    assert verdict["reasons"][0].startswith("the classes changed (new: dark)")  # type: ignore[index]
 
 
 def test_a_champion_that_cannot_be_loaded_is_said_and_nothing_is_promoted(

@@ -12,6 +12,7 @@ from tests.benchmarks.gate import (
     coverage,
     decide,
     draw_predictions,
+    guarded,
     significantly_better,
 )
 
@@ -24,6 +25,16 @@ def test_the_gate_is_wrong_as_seldom_as_promised(params, case):
     sign, limit = case.aim.split()
     share = 100 * promoted.mean()
     assert share <= float(limit) if sign == "≤" else share >= float(limit)
+
+
+@pytest.mark.parametrize("case", [GAIN[0], GAIN[2]], ids=[GAIN[0].name, GAIN[2].name])
+def test_a_better_macro_f1_is_promoted_as_often_as_promised(params, case):
+    generator, promoted = np.random.default_rng(1), 0
+    for seed in range(200):
+        pair = draw_predictions(case, generator)
+        safe = guarded(*pair, case.images, params.register_)
+        promoted += safe and significantly_better(*pair, params.register_, seed)[2]
+    assert 100 * promoted / 200 >= float(case.aim.split()[1])
 
 
 @pytest.mark.parametrize("metric", [1, 2], ids=["balanced accuracy", "macro F1"])

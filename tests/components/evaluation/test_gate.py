@@ -16,7 +16,7 @@ LARGE = {"a": 300, "b": 300, "c": 300}
 
 @pytest.fixture
 def register(params) -> Register:
-    return params.register_.model_copy(update={"resamples": 300})
+    return params.register_.model_copy(update={"resamples": 300, "primary": "accuracy"})
 
 
 def wrong_at(*positions):
