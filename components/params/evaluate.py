@@ -12,8 +12,8 @@ class Evaluate(Section):
         description="confidence level of the intervals of all scores, such as 0.95"
     )
     resamples: Resamples = Field(
-        description="number of bootstrap resamples from which the intervals of macro scores, of F1 "
-        "and of ROC AUC are computed"
+        description="number of bootstrap resamples from which the intervals of macro scores, F1 "
+        "and ROC AUC are computed"
     )
     mistakes: Count = Field(
         description="maximum number of wrongly classified images in the report; the images "
