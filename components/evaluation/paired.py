@@ -35,7 +35,8 @@ def drop_excluded(
     below = images * drop - lost + gained
     # The most probable share of gained images, if the true drop is `drop`: Tango's q.
     b = (2 * images - lost + gained) * drop - lost - gained
-    share = (np.sqrt(b**2 + 8 * images * gained * drop * (1 - drop)) - b) / (4 * images)
+    under_root = np.maximum(b**2 + 8 * images * gained * drop * (1 - drop), 0)  # no -1e-17
+    share = (np.sqrt(under_root) - b) / (4 * images)
     variance = images * (2 * share + drop * (1 - drop))
     return np.asarray((below > 0) & (below**2 >= z**2 * variance))
 

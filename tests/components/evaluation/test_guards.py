@@ -32,6 +32,12 @@ def test_the_ends_of_tangos_interval_solve_his_equation():
     assert (images * limit - lost + gained) / variance**0.5 == pytest.approx(1.96, abs=0.001)
 
 
+def test_a_difference_of_all_images_has_an_interval():
+    for images in (1, 3, 5, 1_000):
+        found = difference_interval(lost=0, gained=images, images=images, confidence=0.95)
+        assert -1 < found.low < found.value == found.high == 1
+
+
 def test_without_a_changed_image_the_limit_is_that_of_wilson():
     assert drop_limit(0, 0, 25, 0.95) == pytest.approx(1.96**2 / (25 + 1.96**2), abs=1e-5)
 
