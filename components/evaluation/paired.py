@@ -14,7 +14,8 @@ import numpy.typing as npt
 from components.evaluation.bootstrap import HELD_AT_ONCE
 from components.evaluation.interval import Bools, Floats, Interval, Ints, normal_quantile
 
-Counts = npt.NDArray[Any] | float
+Array = npt.NDArray[Any]
+Counts = Array | float
 HALVINGS = 45  # the error of a limit is at most 2**-45
 
 
@@ -83,7 +84,8 @@ def sign_test(gained: int, lost: int) -> float:
     (0.0625, 1.0)
     """
     changed = gained + lost
-    return sum(comb(changed, count) for count in range(gained, changed + 1)) / 2**changed
+    as_many = sum(comb(changed, count) for count in range(gained, changed + 1))
+    return float(as_many / 2**changed)
 
 
 def permutation_test(
@@ -128,7 +130,7 @@ def permutation_test(
     return as_large / (draws + 1)
 
 
-def macro_score(metric: str, hits: Floats, given: Floats, support: Ints) -> Floats:
+def macro_score(metric: str, hits: Array, given: Array, support: Ints) -> Floats:
     """Return the balanced accuracy or the macro F1 of counts: float64 [...].
 
     metric: `balanced_accuracy` or `macro_f1`. hits: float [..., C], the number of right predictions

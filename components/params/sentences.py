@@ -22,7 +22,7 @@ EXPECTED = {
 }
 # Keys that an older params.yaml does not have → what to write.
 NEW_KEYS = {
-    "register.primary": "write `primary: macro_f1` (or accuracy or balanced_accuracy) into the "
+    "register.primary": "write `primary: accuracy` (or balanced_accuracy or macro_f1) into the "
     "section `register`",
 }
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"

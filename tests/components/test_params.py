@@ -66,11 +66,11 @@ TEXT = DIGITS.read_text()
             r"search\.space: a search over seeds .*Received: train\.seed$",
         ),
         (
-            "  primary: macro_f1 # or",
+            "  primary: accuracy # or",
             "  # or",
-            r"register\.primary is missing; write `primary: macro_f1` \(or accuracy or balanced",
+            r"register\.primary is missing; write `primary: accuracy` \(or balanced_accuracy or",
         ),
-        ("primary: macro_f1", "primary: f1", r"register\.primary should be 'accuracy', .*'f1'"),
+        ("primary: accuracy", "primary: f1", r"register\.primary should be 'accuracy', .*'f1'"),
         (TEXT, "- a list", r"must have sections"),
     ],
 )
