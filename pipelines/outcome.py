@@ -94,6 +94,7 @@ def outcome_markdown(done: Done, verdict: Mapping[str, Any] | None, links: Seque
         return "\n\n".join([f"# {_capital(done.in_words())}", *unchanged, *links])
     version = verdict.get("version")
     model = f" of {plain(verdict['name'])}" if "name" in verdict else ""
+    model += f" at {plain(verdict['store'])}" if "store" in verdict else ""
     if "register" in done.ran:
         registered = [f"Version {version}{model}."] if version is not None else []
         reasons = "\n".join(f"- {plain(reason)}" for reason in verdict["reasons"])
@@ -103,6 +104,8 @@ def outcome_markdown(done: Done, verdict: Mapping[str, Any] | None, links: Seque
     earlier = (
         f"This run registered no version. Version {version}{model} is from an earlier run, with "
         f"the verdict: {verdict['decision']}."
+        if version is not None  # It is None after an experiment of DVC.
+        else "No version has the model of this workspace; `fovea register` registers it."
     )
     return "\n\n".join([f"# {_capital(done.in_words())}", *unchanged, earlier, *links])
 

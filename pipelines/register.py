@@ -5,27 +5,46 @@ the version that may replace the champion. The verdict is the advice to promote,
 challenger.
 """
 
+import hashlib
+import json
 import logging
+import tempfile
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
+from components.errors import UserError
 from components.evaluation.gate import Verdict
 from components.model.model_file import model_id, read_started_from
 from components.params.ingest import Ingest
 from components.params.prepare import Prepare
+from components.params.reader import read_params
 from components.params.register import Register
-from components.registry.contest import Contest, judge_against
+from components.registry.contest import Contest, champion_predictions, judge_against
 from components.registry.promotion import promote
-from components.registry.seen import data_set, seen_in_training
-from components.registry.seen_store import keep_seen, seen_before
+from components.registry.seen import Seen, data_set, seen_in_training
+from components.registry.seen_store import keep_seen, seen_before, seen_by
 from components.registry.snapshot import keep_snapshot
-from components.registry.versions import champion, find_version, register_version
-from components.tracking.connection import connect
+from components.registry.versions import (
+    COMPARED_WITH,
+    TEST_ID,
+    Version,
+    champion,
+    compared_before,
+    find_version,
+    register_version,
+    tag_version,
+    version_of_model,
+    versions,
+)
+from components.tracking.connection import connect, dvc_experiment, store
 from components.tracking.runs import adopt_model, run_of_model
 from components.training_set.pixels import read_images
 from pipelines import artifacts
 from pipelines.formats import read_table, read_tree, write_tree
-from pipelines.workspace.lineage import origin, who
+from pipelines.workspace.lineage import lineage_of_model, origin, who
 
 log = logging.getLogger(__name__)
 
@@ -37,55 +56,189 @@ LONGEST_REASONS = 4_000
 def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     """Compare the model with the champion, and register the model as the challenger.
 
+    If this MLflow has a version of this model already, no new version is created, and the existing
+    version becomes the challenger again.
+
     If `register.promote` is `auto` and the verdict is `promote`, the new version becomes the
     champion, unless a reviewer has rejected or rolled back this version.
+
+    In an experiment of DVC (`dvc exp run`), the model is only judged. No version is created, and no
+    alias is moved. `fovea register` registers the model after `dvc exp apply`.
+
     Raises UserError if MLflow does not answer, or if a file of an earlier stage is missing or
     damaged.
     """
+    # DVC does not remove this file before the stage runs (`persist` in dvc.yaml). If the stage
+    # fails, no verdict on an earlier model may stay.
+    artifacts.VERDICT.unlink(missing_ok=True)
     connect()
     identity = model_id(artifacts.MODEL)
-    statistics = read_tree(artifacts.STATISTICS)
-    classes = statistics["class_names"]
-    rows = read_table(artifacts.PREDICTIONS)
     # The test images are read here, because damaged images must stop the stage. If the images were
     # first read by `judge_against`, the error would count as an error of the champion.
-    images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
-    probabilities = np.stack(rows["probabilities"].to_numpy())
-    tables = (artifacts.MANIFEST, artifacts.SPLITS, artifacts.DUPLICATES)
-    data = data_set(*map(read_table, tables))
-    started_from = read_started_from(artifacts.MODEL)
-    seen = seen_in_training(data) | seen_before(started_from)
-    contest = Contest(rows, images, artifacts.RAW, classes, ingest, prepare, data)
+    contest = _contest(ingest, prepare)
+    probabilities = np.stack(contest.rows["probabilities"].to_numpy())
     reigning = champion(register.name)
-    verdict = judge_against(reigning, identity, probabilities, seen, contest, register, 0)
-    compared = reigning.number if reigning else None
+    started_from = read_started_from(artifacts.MODEL)
+    seen = seen_in_training(contest.data) | seen_before(started_from)
+    verdict = _judge(reigning, identity, probabilities, seen, contest, register)
+    if experiment := dvc_experiment():
+        known = version_of_model(versions(register.name), identity)
+        _write(artifacts.VERDICT, register.name, identity, known, reigning, verdict)
+        log.info(
+            f"{verdict.decision}; {verdict.reasons[0]}; the experiment {experiment} registers no "
+            f"version; to register its model: dvc exp apply {experiment} && fovea register"
+        )
+        return
 
-    came_from = origin()
-    tracked = run_of_model(identity) or adopt_model(identity, came_from)
+    tracked = run_of_model(identity) or adopt_model(identity, origin())
+    judgement = _judgement(identity, reigning, verdict, contest)
     number = register_version(
         register.name,
         artifacts.MODEL,
         tracked,
-        np.array(images[:1]),
-        len(classes),
+        np.array(contest.prepared[:1]),
+        len(contest.class_names),
         {
-            **came_from.tags,
+            **lineage_of_model(artifacts.MODEL, tracked.read_tags()),
             "started_from": started_from,
-            **_verdict_tags(verdict, compared),
+            **judgement,
         },
         SHOWN,
     )
-    keep_seen(find_version(register.name, str(number)), seen)
-    registered = {"name": register.name, "version": number, "champion": compared}
-    write_tree(artifacts.VERDICT, {**registered, **verdict.to_tree()})
-    tracked.log_files(artifacts.VERDICT, folder=f"register/{register.name}")
-    tracked.set_tags({"verdict": verdict.decision, "registered": f"{register.name}/{number}"})
+    version = find_version(register.name, str(number))
+    keep_seen(version, seen)
+    _write(artifacts.VERDICT, register.name, identity, version, reigning, verdict)
+    if judgement:
+        _log_verdict(version, artifacts.VERDICT, verdict)
     log.info(f"version {number} of {register.name}: {verdict.decision}; {verdict.reasons[0]}")
     # Promotion is the last step. If the stage crashes before this step, the champion is unchanged,
     # and the next run of the stage compares the model with the same champion.
     if register.promote == "auto" and verdict.decision == "promote":
         _promote(number, verdict, register)
     keep_snapshot(register.name)  # for `fovea review` and `fovea summary`
+
+
+def judge_again(version: Version, name: str, reigning: Version | None) -> Verdict | None:
+    """Compare a version with another version on the test images of this workspace.
+
+    The verdict is kept with the first version: in its tags, and as verdict.json in its MLflow run.
+
+    version: the version that is judged. reigning: the version that counts as the champion; None if
+    there is no champion. name: the name of the registered model.
+    Returns None if the data are not at hand: params.yaml, the test images or the table of
+    predictions is missing, damaged, or does not fit the others, or the version was trained on other
+    classes. Raises UserError if MLflow does not
+    answer, or if the model of the version cannot be loaded or cannot predict.
+    """
+    try:
+        params = read_params(Path("params.yaml"))
+        contest = _contest(params.ingest, params.prepare)
+    except UserError as error:
+        log.debug(f"version {version.number} cannot be judged here: {error}")
+        return None
+    connect()
+    register = params.register_.model_copy(update={"name": name})
+    own = champion_predictions(version, contest)
+    if set(own.class_names) != set(contest.class_names):
+        log.debug(f"version {version.number} cannot be judged here: it has other classes")
+        return None
+    columns = [own.class_names.index(name) for name in contest.class_names]
+    probabilities = own.probabilities[:, columns].astype(np.float32)
+    identity, seen = version.model_id, seen_by(version)
+    verdict = _judge(reigning, identity, probabilities, seen, contest, register)
+    judgement = _judgement(identity, reigning, verdict, contest)
+    if judgement:
+        tag_version(name, version.number, judgement)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / artifacts.VERDICT.name
+            _write(file, name, identity, version, reigning, verdict)
+            _log_verdict(version, file, verdict)
+    return verdict
+
+
+def _contest(ingest: Ingest, prepare: Prepare) -> Contest:
+    """Return the test images and their predictions, as the earlier stages wrote them.
+
+    Raises UserError if a file is missing or damaged, or if the images do not have the size in
+    `prepare`.
+    """
+    statistics = read_tree(artifacts.STATISTICS)
+    rows = read_table(artifacts.PREDICTIONS)
+    images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
+    if images.shape[:2] != (len(rows), prepare.size):
+        raise UserError(
+            f"{artifacts.images('test')} must have {len(rows)} images of {prepare.size} pixels; "
+            f"run `dvc repro`. Received: {images.shape[0]} images of {images.shape[1]} pixels"
+        )
+    tables = (artifacts.MANIFEST, artifacts.SPLITS, artifacts.DUPLICATES)
+    data = data_set(*map(read_table, tables))
+    return Contest(rows, images, artifacts.RAW, statistics["class_names"], ingest, prepare, data)
+
+
+def _judge(
+    reigning: Version | None,
+    identity: str,
+    probabilities: NDArray[np.float32],
+    seen: Seen,
+    contest: Contest,
+    register: Register,
+) -> Verdict:
+    earlier = compared_before(versions(register.name), identity, _test_id(contest.rows))
+    return judge_against(reigning, identity, probabilities, seen, contest, register, earlier)
+
+
+def _test_id(rows: pd.DataFrame) -> str:
+    """Return the sha256 of the test images and their labels, in whatever order they are.
+
+    rows: the table of predictions, with the columns image_id and label.
+    """
+    pairs = sorted(zip(rows["image_id"], rows["label"], strict=True))
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+
+def _write(
+    path: Path,
+    name: str,
+    identity: str,
+    version: Version | None,
+    reigning: Version | None,
+    verdict: Verdict,
+) -> None:
+    """Write verdict.json. The field `version` is null if MLflow has no version of this model."""
+    tree = {
+        "name": name,
+        "model_id": identity,
+        "store": store(),
+        "version": version.number if version else None,
+        "champion": reigning.number if reigning else None,
+    }
+    write_tree(path, {**tree, **verdict.to_tree()})
+
+
+def _log_verdict(version: Version, file: Path, verdict: Verdict) -> None:
+    """Add verdict.json to the MLflow run of the version, where `fovea review` reads it."""
+    version.run.log_files(file, folder=f"register/{version.name}")
+    registered = f"{version.name}/{version.number}"
+    version.run.set_tags({"verdict": verdict.decision, "registered": registered})
+
+
+def _judgement(
+    identity: str, reigning: Version | None, verdict: Verdict, contest: Contest
+) -> dict[str, str]:
+    """Return the tags of a version about its verdict; empty if the version is the champion.
+
+    The champion is not compared with itself, so it keeps the tags by which it was promoted.
+    """
+    if reigning is not None and reigning.model_id == identity:
+        return {}
+    reasons = "; ".join(verdict.reasons)
+    shown = reasons if len(reasons) <= LONGEST_REASONS else f"{reasons[:LONGEST_REASONS]} …"
+    return {
+        "verdict": verdict.decision,
+        "reasons": shown,
+        COMPARED_WITH: str(reigning.number) if reigning else "none",
+        TEST_ID: _test_id(contest.rows),
+    }
 
 
 def _promote(number: int, verdict: Verdict, register: Register) -> None:
@@ -95,9 +248,3 @@ def _promote(number: int, verdict: Verdict, register: Register) -> None:
     reason = "; ".join(verdict.reasons)[:1000]
     promote(register.name, str(number), reason, f"register.promote: auto, run by {who()}")
     log.info(f"promoted: version {number} is the champion")
-
-
-def _verdict_tags(verdict: Verdict, compared: int | None) -> dict[str, str]:
-    reasons = "; ".join(verdict.reasons)
-    shown = reasons if len(reasons) <= LONGEST_REASONS else f"{reasons[:LONGEST_REASONS]} …"
-    return {"verdict": verdict.decision, "reasons": shown, "compared_with": str(compared or "none")}

@@ -17,6 +17,7 @@ from pipelines import artifacts
 from pipelines.formats import read_tree, write_table
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
+from pipelines.workspace.machine import machine
 
 
 def run(model: Model, train: Train) -> None:
@@ -39,7 +40,7 @@ def run(model: Model, train: Train) -> None:
         write_classifier(artifacts.MODEL, trained.classifier)
         write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
         tracked.log_files(artifacts.HISTORY, Path("params.yaml"))
-        tracked.set_tags({"model_id": model_id(artifacts.MODEL)})
+        tracked.set_tags({"model_id": model_id(artifacts.MODEL), **machine()})
 
 
 def _epoch_logger(tracked: Run) -> OnEpoch:

@@ -20,7 +20,7 @@ from components.errors import UserError, one_line
 from components.files import sha256
 from components.registry.mlflow_folder import WEIGHTS, log_model
 from components.tracking.connection import address, client, connect
-from components.tracking.runs import NO_VALUE, Run
+from components.tracking.runs import Run
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -31,6 +31,12 @@ CHALLENGER = "challenger"
 # this tag. The three constants in the next line are the possible values of the tag.
 REVIEW = "review"
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled back"
+# The tags of a version are its lineage (what it was made from) and the last judgement of the gate.
+# These are the keys of the judgement. All other tags that are given at the registration are the
+# lineage, which is written once and never changed.
+TEST_ID = "test_id"  # names the test images of the judgement and their labels
+COMPARED_WITH = "compared_with"  # the number of the champion; `none` if there was no champion
+JUDGEMENT = ("verdict", "reasons", COMPARED_WITH, TEST_ID)
 # The folder for downloaded files. The name of a file is `<sha256>.keras`. All code that loads a
 # version uses this folder, so a file is downloaded only once. The folder may be deleted at any
 # time; then the files are downloaded again when they are needed.
@@ -85,11 +91,11 @@ def register_version(
     tags: Mapping[str, str],
     shown: Sequence[str] = (),
 ) -> int:
-    """Register a .keras file as a version, set the version's tags, and return its number.
+    """Register a .keras file as a version with tags, and return the version's number.
 
     If the file is registered already (a version has the sha256 of the file), no new version is
-    created. Then the tags of the existing version are updated, and its number is returned. A tag
-    whose value is unknown now (it starts with NO_VALUE) does not replace an older value.
+    created. Then the judgement of the existing version (the tags with a key in JUDGEMENT) is
+    replaced, and its number is returned. Its lineage, all other tags, stays as it is.
 
     The version gets the alias `challenger`, with two exceptions: the version is the champion, or it
     is declined (see Version.declined).
@@ -97,22 +103,19 @@ def register_version(
     name: the name of the registered model. model_path: the path of the .keras file. run: the MLflow
     run in which the model was trained. example: uint8 [1, size, size, 3], a real image as an
     example of the input. classes: the number of classes of the model. tags: key → value of the
-    tags, such as verdict and reasons. shown: the names of metrics of `run` that MLflow also shows
-    on the page of the model. Raises UserError if MLflow does not answer.
+    tags, such as git.commit, verdict and reasons. shown: the names of metrics of `run` that MLflow
+    also shows on the page of the model. Raises UserError if MLflow does not answer.
     """
     connect()
     model_id = sha256(model_path)
-    known = next((version for version in versions(name) if version.model_id == model_id), None)
-    all_tags = {**tags, "model_id": model_id, "training_run_id": run.id}
+    known = version_of_model(versions(name), model_id)
     if known is None:
+        all_tags = {**tags, "model_id": model_id, "training_run_id": run.id}
         logged_id = log_model(name, model_path, run, example, classes, shown)
         number = _create_version(name, logged_id, run, all_tags)
     else:
         number = known.number
-        # For example, git does not answer now, but it named the commit when the version was new.
-        unknown = {key for key, value in all_tags.items() if value.startswith(NO_VALUE)}
-        kept = unknown & known.tags.keys()
-        tag_version(name, number, {key: all_tags[key] for key in all_tags if key not in kept})
+        tag_version(name, number, {key: tags[key] for key in JUDGEMENT if key in tags})
     version = find_version(name, str(number))
     if CHAMPION not in version.aliases and not version.declined:
         client().set_registered_model_alias(name, CHALLENGER, str(number))
@@ -178,6 +181,32 @@ def find_version_in(existing: Sequence[Version], name: str, wanted: str) -> Vers
 def version_with_alias(existing: Sequence[Version], alias: str) -> Version | None:
     """Return the version of `existing` that has the alias, or None."""
     return next((version for version in existing if alias in version.aliases), None)
+
+
+def version_of_model(existing: Sequence[Version], model_id: str) -> Version | None:
+    """Return the version of `existing` whose model file has the sha256 `model_id`, or None.
+
+    model_id: 64 hex digits; the empty string, as of a version without a model_id, finds nothing.
+    """
+    same = (version for version in existing if version.model_id == model_id)
+    return next(same, None) if model_id else None
+
+
+def compared_before(existing: Sequence[Version], model_id: str, test_id: str) -> int:
+    """Return how many other versions were compared with a champion on the same test images.
+
+    The more models are compared on the same images, the likelier one of them is better by chance.
+    A version that was registered while there was no champion was compared with nothing.
+
+    existing: all versions. model_id: the sha256 of the model that is judged now; its own version is
+    not counted. test_id: the value of the tag TEST_ID for the test images of this judgement.
+    """
+    return sum(
+        version.tags.get(TEST_ID) == test_id
+        and version.tags.get(COMPARED_WITH, "none") != "none"
+        and version.model_id != model_id
+        for version in existing
+    )
 
 
 def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
@@ -256,7 +285,7 @@ def _pages(name: str) -> Iterator["ModelVersion"]:
 
 def _in_words(existing: Sequence[Version]) -> str:
     if not existing:
-        return "no version yet; `dvc repro` registers one"
+        return "no version yet; `fovea register` registers the model of this workspace"
     names = [
         f"{version.number} ({', '.join(version.aliases)})"
         if version.aliases

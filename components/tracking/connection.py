@@ -2,6 +2,10 @@
 
 The address is in the environment variable MLFLOW_TRACKING_URI: a server (remote MLflow) or a sqlite
 file. If this variable is unset, the address is the sqlite file mlflow.db in the current folder.
+
+In an experiment of DVC (`dvc exp run`), relative paths start from the main workspace, not from the
+current folder. `dvc exp run --temp` and `--queue` run the stages in a temporary folder, which DVC
+deletes at the end.
 """
 
 import os
@@ -41,9 +45,13 @@ SETTINGS = {
 }
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
+# DVC sets both variables for the stages of an experiment: the name of the experiment, and the root
+# of the repository in which the user typed `dvc exp run`. In other runs only DVC_ROOT is set.
+DVC_EXPERIMENT, DVC_ROOT = "DVC_EXP_NAME", "DVC_ROOT"
 # MLflow writes the path of the folder mlruns into its store as an address, without quoting. Then a
 # `%41` in the path of the current folder is read as `A`, and a `'` ends a text of SQL. If the path
 # has such characters, `client` gives MLflow the quoted address in this variable of MLflow's server.
+# `client` also does this in a temporary folder of DVC.
 ARTIFACTS_VARIABLE = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 DEFAULT_ARTIFACTS = Path("mlruns")
 # Several threads can connect at the same time. The function `client` changes MLFLOW_TRACKING_URI
@@ -70,8 +78,9 @@ def client() -> "MlflowClient":
     # would be used.
     with _VARIABLE_LOCK:
         by_user, uri = _address_by_user(), tracking_uri()
-        if uri.startswith(SQLITE) and _needs_quoting(Path.cwd()):
-            os.environ[ARTIFACTS_VARIABLE] = DEFAULT_ARTIFACTS.absolute().as_uri()
+        root = main_workspace()
+        if uri.startswith(SQLITE) and (_needs_quoting(root) or root != Path.cwd()):
+            os.environ[ARTIFACTS_VARIABLE] = (root / DEFAULT_ARTIFACTS).as_uri()
         mlflow.set_tracking_uri(uri)
         if not by_user:
             os.environ.pop(VARIABLE, None)
@@ -81,14 +90,36 @@ def client() -> "MlflowClient":
 
 
 def tracking_uri() -> str:
-    """Return the value of MLFLOW_TRACKING_URI; if unset, the address of ./mlflow.db.
+    """Return the value of MLFLOW_TRACKING_URI; if unset, the address of mlflow.db.
 
-    The address of ./mlflow.db is absolute. Only if the path of the current folder has characters
-    with a meaning in addresses, such as `?`, the address is relative, because SQLAlchemy does not
-    decode quoted characters in the path of an sqlite file.
+    mlflow.db is in the main workspace. Its address is absolute. Only if the path of the main
+    workspace has characters with a meaning in addresses, such as `?`, the address is relative,
+    because SQLAlchemy does not decode quoted characters in the path of an sqlite file. In an
+    experiment of DVC, the relative path of a sqlite file starts from the main workspace, too.
     """
-    store = DEFAULT_STORE if _needs_quoting(Path.cwd()) else DEFAULT_STORE.absolute()
-    return _address_by_user() or f"{SQLITE}{store}"
+    by_user, root = _address_by_user(), main_workspace()
+    moved = root != Path.cwd()
+    if by_user and not (moved and by_user.startswith(SQLITE)):
+        return by_user
+    store = root / (by_user.removeprefix(SQLITE) if by_user else DEFAULT_STORE)
+    return f"{SQLITE}{os.path.relpath(store) if _needs_quoting(root) else store}"
+
+
+def main_workspace() -> Path:
+    """Return the absolute path of the current folder; in an experiment of DVC, of its repository.
+
+    `dvc exp run --temp` runs the stages in a folder below .dvc/tmp/exps. Then the result is the
+    root of the repository in which the user typed this command.
+    """
+    return Path(os.environ.get(DVC_ROOT) or "").absolute() if dvc_experiment() else Path.cwd()
+
+
+def dvc_experiment() -> str | None:
+    """Return the name of the experiment of DVC in which this process runs, or None.
+
+    An experiment of DVC is one `dvc exp run`. It is not an experiment of MLflow, a list of runs.
+    """
+    return os.environ.get(DVC_EXPERIMENT)
 
 
 def address() -> str:
@@ -99,6 +130,15 @@ def address() -> str:
     """
     by_user = _address_by_user()
     return without_password(by_user) if by_user else f"{SQLITE}{DEFAULT_STORE}"
+
+
+def store() -> str:
+    """Return the address of MLflow for a stage's out: no password, no path of this machine.
+
+    If MLflow's store is a sqlite file, the result has only the name of the file.
+    """
+    file = sqlite_file()
+    return f"{SQLITE}{file.name}" if file else address().partition("?")[0]
 
 
 def without_password(url: str) -> str:

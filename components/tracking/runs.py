@@ -25,6 +25,8 @@ T = TypeVar("T")
 LONGEST_PARAM = 6_000  # characters
 LONGEST_TAG = 8_000  # characters
 LONGEST_DIGEST = 36  # characters
+# A run with this tag was created for a model that was trained elsewhere.
+ADOPTED = "adopted"
 NO_VALUE = "none ("  # A tag with an unknown value starts with this text; the reason follows.
 # Tags that say which process writes a run, see this_process.py.
 MACHINE, PROCESS = "machine", "process"
@@ -103,6 +105,10 @@ class Run:
         except (MlflowException, OSError):
             return None
 
+    def read_tags(self) -> dict[str, str]:
+        """Return the tags of the run, key → value."""
+        return dict(client().get_run(self.id).data.tags)
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run. If a tag exists already, it gets the new value.
 
@@ -180,7 +186,7 @@ def adopt_model(model_id: str, origin: Origin) -> Run:
 
     model_id: the sha256 of the model file. origin: the code, the data and the user of the run.
     """
-    with start_run("adopted", origin, {"model_id": model_id, "adopted": "yes"}) as run:
+    with start_run("adopted", origin, {"model_id": model_id, ADOPTED: "yes"}) as run:
         return run
 
 

@@ -6,15 +6,24 @@ The lineage of a version is the code, data, params and weights that it was made 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from components.files import sha256
 from components.registry.snapshot import Snapshot, read_snapshot
-from components.registry.versions import Version
+from components.registry.versions import DOWNLOADS, Version
 from components.tracking.connection import address
+from pipelines import artifacts
 from pipelines.commands.console import show_facts, show_lines, show_waiting
+from pipelines.workspace.model_commits import commit_of_model, md5_of_file
 
 MISSING = "not recorded"
+# What a missing tag means, if it is not `not recorded`.
+UNSET = {"dvc.experiment": "none"}
 # The facts to print: heading → name of a fact below this heading → the tag with its value.
 LINEAGE = {
-    "code": {"git commit": "git.commit", "uncommitted changes": "git.dirty"},
+    "code": {
+        "git commit": "git.commit",
+        "uncommitted changes": "git.dirty",
+        "experiment (DVC)": "dvc.experiment",
+    },
     "data": {
         "data/raw (DVC)": "dvc.data_raw",
         "images and labels": "data_id",
@@ -27,7 +36,13 @@ LINEAGE = {
         "hyperparameters (DVC)": "dvc.hyperparameters",
         "seed of the splits": "split.seed",
         "seed of the training": "train.seed",
+    },
+    "training": {
+        "Python": "python",
+        "packages": "packages",
         "requirements.lock": "environment",
+        "threads": "threads",
+        "processor": "processor",
     },
 }
 
@@ -91,13 +106,29 @@ def _runs(version: Version) -> Iterator[tuple[str, str]]:
 
 
 def _commands(version: Version) -> Iterator[str]:
+    holding = _commit_with_model(version)
     commit, dirty = version.tags.get("git.commit", MISSING), version.tags.get("git.dirty", "no")
-    if len(commit) == 40:
-        yield f"git checkout {commit}"
+    if holding is not None:
+        yield f"git checkout {holding}   # its dvc.lock has this model"
+    elif len(commit) == 40:
+        yield f"git checkout {commit}   # no commit with this model in its dvc.lock was found"
+        if dirty != "no":
+            yield f"# these files had uncommitted changes; make the same changes again: {dirty[5:]}"
     else:
-        yield f"# git commit: {commit}"
-    if dirty != "no":
-        yield f"# these files had uncommitted changes; make the same changes again: {dirty[5:]}"
+        yield f"# no commit with this model in its dvc.lock was found; git commit: {commit}"
     yield "dvc checkout   # or dvc pull, if the data are only on a remote"
     yield "dvc repro      # takes the model from DVC's cache; with --force, trains it again"
     yield f"sha256sum data/train/model.keras   # {version.model_id}"
+
+
+def _commit_with_model(version: Version) -> str | None:
+    """Return the commit whose dvc.lock has the model of a version; None if none is found.
+
+    A version of an older Fovea has no md5 of its model. Then the file must be in this workspace.
+    """
+    md5 = version.tags.get("dvc.model")
+    if md5 is None:
+        files = (artifacts.MODEL, DOWNLOADS / f"{version.model_id}.keras")
+        same = (file for file in files if file.is_file() and sha256(file) == version.model_id)
+        md5 = next((md5_of_file(file) for file in same), None)
+    return None if md5 is None else commit_of_model(md5)

@@ -253,6 +253,19 @@ def labels() -> None:
     write_ranking()
 
 
+@app.command(epilog="Example: fovea register")
+def register() -> None:
+    """Register the model of this workspace in MLflow, if it has no version there.
+
+    `dvc repro` and `fovea retrain` register every new model. This command is for
+    the other cases: after `dvc exp apply` or `dvc pull`, with another MLflow, or
+    if the version was deleted. The version becomes the challenger.
+    """
+    from pipelines.commands.register import register_model
+
+    register_model()
+
+
 @app.command(epilog="Example: fovea review")
 def review() -> None:
     """Show the metrics of challenger and champion, and the verdict."""
@@ -278,10 +291,12 @@ def promote(
     from components.registry.snapshot import keep_snapshot, waiting_for_mlflow
     from pipelines.commands.console import show_waiting
     from pipelines.commands.review import show_event
+    from pipelines.commands.workspace_model import check_meant
     from pipelines.workspace.lineage import who
 
     name = _model_name()
     show_waiting(waiting_for_mlflow())
+    check_meant(name, version)
     show_event(name, decide(name, version, reason, who(), override=override))
     keep_snapshot(name)
 

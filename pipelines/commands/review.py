@@ -13,6 +13,7 @@ from components.registry.record import Event, champions
 from components.registry.snapshot import read_snapshot
 from components.registry.versions import Version
 from components.tracking.connection import address
+from pipelines.commands import workspace_model
 from pipelines.commands.console import (
     COLOURS,
     interval_text,
@@ -25,8 +26,8 @@ CLASSES_SHOWN = 30
 # A second clone has the model, but an empty registry. There `dvc repro` runs nothing.
 NO_VERSION = (
     "{name} has no challenger; no champion yet, because {address} has no version of it. If your "
-    "team has an MLflow server, set MLFLOW_TRACKING_URI to its address. Otherwise `dvc repro` "
-    "registers the first version, or after `dvc pull`: `dvc repro --force --single-item register`."
+    "team has an MLflow server, set MLFLOW_TRACKING_URI to its address. Otherwise `fovea register` "
+    "registers the model of this workspace."
 )
 
 
@@ -43,7 +44,8 @@ def show_review(name: str) -> None:
             return
         standing = f"version {reigning.number} is the champion" if reigning else "no champion yet"
         show_lines(
-            f"{name} has no challenger; {standing}. `dvc repro` registers the next challenger."
+            f"{name} has no challenger; {standing}. After a change, `dvc repro` registers the next "
+            "challenger. `fovea register` registers the model that is in this workspace now."
         )
         return
     text = registry.verdict
@@ -55,6 +57,7 @@ def show_review(name: str) -> None:
     show_lines(f"verdict: {decision}", style=COLOURS.get(decision, ""))
     show_lines(*(f"  {reason}" for reason in reasons))
     show_lines(*_warnings(proposed, reigning, verdict is not None), style="yellow")
+    show_lines(*workspace_model.warnings(name, registry.versions), style="yellow")
     show_lines(*_next_commands(proposed.number, decision))
 
 
@@ -155,7 +158,7 @@ def _warnings(proposed: Version, reigning: Version | None, compared: bool) -> It
     elif now != then:
         yield (
             f"the champion has changed since the verdict, from {_champion(then)} to "
-            f"{_champion(now)}: `dvc repro --force --single-item register` makes a new verdict"
+            f"{_champion(now)}: `fovea register` makes a new verdict on the model of this workspace"
         )
 
 

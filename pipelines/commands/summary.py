@@ -1,6 +1,9 @@
 """metrics.json and verdict.json → the result of the last run, and the next commands to type."""
 
+from components.files import sha256
 from components.registry.snapshot import read_snapshot
+from components.registry.versions import version_of_model
+from components.tracking.connection import address
 from pipelines import artifacts
 from pipelines.commands.console import show_facts, show_lines, show_waiting
 from pipelines.formats import read_tree
@@ -9,24 +12,41 @@ from pipelines.formats import read_tree
 def show_summary() -> None:
     """Print the accuracy, the version, the verdict, the path of the report, and commands to type.
 
+    The version is looked up by the content of the model, because the number in verdict.json may be
+    of another MLflow, for example after `dvc pull`.
     Raises UserError if the stage `evaluate` or `register` has not run yet, or if MLflow does not
     answer.
     """
     metrics = read_tree(artifacts.METRICS)
     verdict = read_tree(artifacts.VERDICT)
+    name = verdict["name"]
+    # An older Fovea wrote no model_id.
+    judged = verdict.get("model_id", "")
+    identity = sha256(artifacts.MODEL) if artifacts.MODEL.is_file() else judged
+    registry = read_snapshot(name, show_waiting)
+    version = version_of_model(registry.versions, identity)
     low, high = metrics["intervals"]["accuracy"]
     percent = f"{100 * metrics['confidence']:g} %"
+    stale = judged not in ("", identity)
     facts = {
         "test accuracy": f"{metrics['accuracy']:.4f} ({percent} interval {low:.4f} – {high:.4f}, "
         f"{metrics['images']} images)",
-        "registered": f"{verdict['name']}, version {verdict['version']}",
-        "verdict": "; ".join([verdict["decision"], *verdict["reasons"]]),
+        "model": f"sha256 {identity}",
+        "registered": f"{name}, version {version.number}, at {address()}"
+        if version
+        else f"no: {name} at {address()} has no version of this model",
+        "verdict": "none for this model; run `dvc repro`"
+        if stale
+        else "; ".join([verdict["decision"], *verdict["reasons"]]),
         "report": str(artifacts.REPORT),
     }
     show_facts("done", facts)
-    reigning = read_snapshot(verdict["name"], show_waiting).champion
-    promoted = reigning is not None and reigning.number == verdict["version"]
+    show_lines("next:", style="bold")
+    if version is None:
+        show_lines("  dvc repro" if stale else "  fovea register")
+        return
+    reigning = registry.champion
+    promoted = reigning is not None and reigning.number == version.number
     decided = verdict["decision"] == "reject" or promoted
     command = "explain {}" if decided else 'promote {} --reason "…"'
-    show_lines("next:", style="bold")
-    show_lines("  fovea review", f"  fovea {command.format(verdict['version'])}", "  fovea ui")
+    show_lines("  fovea review", f"  fovea {command.format(version.number)}", "  fovea ui")

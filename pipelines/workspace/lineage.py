@@ -9,16 +9,36 @@ from typing import Any, Literal
 
 from components.errors import UserError
 from components.params import yaml_text
-from components.tracking.runs import NO_VALUE, Origin
+from components.tracking.connection import dvc_experiment
+from components.tracking.runs import ADOPTED, NO_VALUE, Origin
 from pipelines import artifacts
-from pipelines.workspace import dvc_files
+from pipelines.workspace import dvc_files, machine
 from pipelines.workspace.git import GitError, git, reason
+from pipelines.workspace.model_commits import md5_of_file
 
 FLOW_RUN_VARIABLES = ("FOVEA_FLOW_RUN_ID", "PREFECT__FLOW_RUN_ID")
 # The tag `git.dirty` names files with uncommitted changes. It does not name the files in this set.
 # DVC writes dvc.lock while the stages run, so `git.dirty` would name dvc.lock in each run. Other
 # tags have the hashes in dvc.lock.
 NOT_A_CHANGE = {"dvc.lock"}
+# The keys of the tags that `lineage` returns, now or in an earlier Fovea.
+KEYS = (
+    "git.commit",
+    "git.dirty",
+    "dvc.data_raw",
+    "dvc.splits",
+    "dvc.prepared",
+    "dvc.hyperparameters",
+    "dvc.experiment",
+    "data_id",
+    "split_id",
+    "params",
+    "seed",
+    "split.seed",
+    "train.seed",
+    "environment",
+    "prefect.flow_run_id",
+)
 SHOWN_PATHS = 10
 LONGEST_NAME = 200
 
@@ -46,6 +66,7 @@ def lineage(root: Path = Path()) -> dict[str, str]:
         "dvc.splits": _lock_hash(lock, "split", "outs"),
         "dvc.prepared": _lock_hash(lock, "prepare", "outs"),
         "dvc.hyperparameters": _lock_hash(lock, "search", "outs", "hyperparameters.yaml"),
+        "dvc.experiment": dvc_experiment(),
         "data_id": statistics.get("data_id"),
         "split_id": statistics.get("split_id"),
         "params": _sha256(_canonical(params)) if params else None,
@@ -55,6 +76,21 @@ def lineage(root: Path = Path()) -> dict[str, str]:
         "prefect.flow_run_id": next(filter(None, map(os.environ.get, FLOW_RUN_VARIABLES)), None),
     }
     return {key: str(value) for key, value in tags.items() if value is not None}
+
+
+def lineage_of_model(file: Path, trained: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that a new version gets once and for ever.
+
+    The tags are about the training, not about this machine and this moment: the version may be
+    registered days later, on another machine. If this MLflow did not see the training, the tags are
+    about the workspace as it is now, and nothing is said about packages, threads and processor.
+
+    file: the path of the model file. trained: the tags of the MLflow run of the model.
+    """
+    by_training = ADOPTED not in trained
+    known = trained if by_training else lineage()
+    tags = {key: known[key] for key in (*KEYS, *machine.KEYS) if key in known}
+    return {**tags, "dvc.model": md5_of_file(file)}
 
 
 def data_hash(root: Path = Path()) -> str | None:

@@ -30,12 +30,14 @@ CHANGES_NO_BYTE = {
     "components.deadline": "gives what a call returns, or stops",
     "components.errors": "sentences for people",
     "components.progress": "bars and lines for people",
+    "components.params.reader": "only judge_again calls it, for a command; a stage gets its params",
     "components.params.section": "types that accept a value or refuse it",
     "components.params.sentences": "sentences for people",
     "components.registry.weights": "gives a file whose bytes params.yaml names, or stops",
     "components.tracking": "writes to MLflow; what comes back is the address of a run",
     "pipelines.artifacts": "names of files; dvc.yaml has the same, and a test below compares them",
     "pipelines.workspace.lineage": "goes to MLflow alone",
+    "pipelines.workspace.machine": "goes to MLflow alone",
 }
 
 

@@ -47,6 +47,15 @@ def test_a_verdict_is_the_headline_only_of_the_run_that_registered_the_version()
     assert "version" not in outcome_markdown(Done(("ingest",), ()), None, [])
 
 
+def test_a_version_is_named_with_its_store_and_a_missing_version_with_what_to_do() -> None:
+    verdict = {**VERDICT, "store": "sqlite:///mlflow.db"}
+    text = outcome_markdown(Done(("register",), ()), verdict, [])
+    assert "\n\nVersion 1 of digits at sqlite:///mlflow.db.\n\n" in text
+    text = outcome_markdown(Done((), ("register",)), {**verdict, "version": None}, [])
+    assert text.endswith("model of this workspace; `fovea register` registers it.")
+    assert "None" not in text
+
+
 def test_links_lead_to_mlflow_if_it_has_a_page_and_are_words_otherwise() -> None:
     page, report = "#/experiments/1/runs/abc", Path("data/evaluate/report.html")
     assert links("http://10.0.0.1:5000/", page, report) == (

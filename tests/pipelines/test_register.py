@@ -21,12 +21,14 @@ from components.params.register import Floors
 from components.registry.promotion import promote, rollback
 from components.registry.seen import Seen, pixel_hashes
 from components.registry.seen_store import keep_seen, seen_by
-from components.registry.versions import champion, find_version, versions
+from components.registry.versions import challenger, champion, find_version, versions
 from components.tracking.connection import client
 from components.tracking.runs import run_of_model
 from pipelines import artifacts, balance, prepare, register, split, train
 from pipelines import evaluate as evaluate_stage
 from pipelines.formats import read_table, read_tree, write_table, write_tree
+from pipelines.register import judge_again
+from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 from tests.components.splits.split_tables import links_of
 from tests.pipelines.versioned import flip
@@ -164,6 +166,113 @@ def test_a_second_run_registers_nothing_new_and_writes_the_same_bytes(
     assert len(versions("digits")) == 1
 
 
+def test_the_verdict_names_the_model_and_the_store(workspace: Path, params: Params) -> None:
+    write_model(5.0)
+    verdict = run(params)
+    assert verdict["model_id"] == sha256(artifacts.MODEL) == find_version("digits", "1").model_id
+    assert verdict["store"] == "sqlite:///mlflow.db"
+
+
+def test_a_model_that_comes_back_is_the_challenger_again_by_verdict_and_by_alias(
+    workspace: Path, params: Params
+) -> None:
+    files, numbers = [], []
+    for slope in (3.0, 4.0):
+        write_model(slope)
+        files.append(artifacts.MODEL.read_bytes())
+    for file in (files[0], files[1], files[0]):  # as `dvc repro` with 3, 4 and 3 epochs
+        artifacts.MODEL.write_bytes(file)
+        verdict = run(params)
+        proposed = challenger("digits")
+        assert proposed is not None
+        assert (proposed.number, proposed.model_id) == (verdict["version"], verdict["model_id"])
+        numbers.append(verdict["version"])
+    assert numbers == [1, 2, 1]
+
+
+def test_a_second_run_changes_no_lineage(workspace: Path, params: Params) -> None:
+    write_model(4.0)
+    run(params)
+    promote("digits", "1", "first", "Ann")
+    write_model(5.0)
+    run(params)
+    before = dict(find_version("digits", "2").tags)
+    facts = read_tree(artifacts.STATISTICS)
+    write_tree(artifacts.STATISTICS, {**facts, "data_id": "f" * 64})
+    Path("params.yaml").write_text("seed: 7\n")
+    client().delete_registered_model_alias("digits", "champion")
+    run(params)
+    after = find_version("digits", "2").tags
+    changed = {key for key in before if before[key] != after[key]}
+    assert changed == {"verdict", "reasons", "compared_with"}
+    assert after.keys() == before.keys()
+
+
+def test_another_store_gets_a_version_of_its_own(
+    workspace: Path, params: Params, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for slope in (4.0, 5.0):
+        write_model(slope)
+        run(params)
+    shutil.copy(empty_store, "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/other.db")
+    verdict = run(params)
+    assert (verdict["version"], verdict["store"]) == (1, "sqlite:///other.db")
+    assert find_version("digits", "challenger").model_id == verdict["model_id"]
+
+
+def test_a_deleted_model_is_registered_again(workspace: Path, params: Params) -> None:
+    write_model(5.0)
+    run(params)
+    client().delete_registered_model("digits")
+    assert run(params)["version"] == 1
+    assert find_version("digits", "challenger").number == 1
+
+
+def test_a_stage_that_fails_leaves_no_verdict_on_an_earlier_model(
+    workspace: Path, params: Params
+) -> None:
+    write_model(5.0)
+    run(params)
+    flip(artifacts.images("test"))
+    with pytest.raises(UserError):
+        run(params)
+    assert not artifacts.VERDICT.exists()
+
+
+def test_an_experiment_is_judged_and_registers_nothing(
+    workspace: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(0.0)  # calls everything bright
+    register_as_it_is(params, 2, SIZE)
+    promote("digits", "1", "first", "Ann", override=True)
+    write_model(4.0)
+    run(params)
+    write_model(5.0)
+    monkeypatch.setenv("DVC_EXP_NAME", "puffy-unau")
+    verdict = run(params, "auto")
+    assert (verdict["decision"], verdict["version"], verdict["champion"]) == ("promote", None, 1)
+    assert [each.aliases for each in versions("digits")] == [("champion",), ("challenger",)]
+    assert run_of_model(sha256(artifacts.MODEL)) is None
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert run(params)["version"] == 3
+    assert find_version("digits", "challenger").number == 3
+
+
+def test_an_experiment_names_the_version_that_its_model_has(
+    workspace: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(5.0)
+    first = artifacts.MODEL.read_bytes()
+    run(params)
+    write_model(4.0)
+    run(params)
+    artifacts.MODEL.write_bytes(first)
+    monkeypatch.setenv("DVC_EXP_NAME", "puffy-unau")
+    assert run(params)["version"] == 1
+    assert find_version("digits", "challenger").number == 2
+
+
 def test_the_verdict_holds_no_time_run_or_path(workspace: Path, params: Params) -> None:
     write_model(5.0)
     run(params)
@@ -223,6 +332,8 @@ def test_the_champion_itself_is_held(workspace: Path, params: Params) -> None:
     verdict = run(params, "auto")
     assert verdict["decision"] == "hold"
     assert verdict["reasons"] == ["this model is the champion already, as version 1"]
+    # The record still says why the version was promoted.
+    assert find_version("digits", "1").tags["verdict"] == "promote"
 
 
 @pytest.mark.parametrize(
@@ -470,3 +581,89 @@ def test_predictions_of_other_splits_are_not_judged(workspace: Path, params: Par
     with pytest.raises(UserError, match=r"not in the split test; .*Received: 1 of 60 images"):
         run(params)
     assert versions("digits") == ()
+
+
+@pytest.fixture
+def card(workspace: Path, params: Params) -> Params:
+    """A params.yaml for the images of the workspace, and a weak champion, version 1."""
+    text = DIGITS.read_text().replace("  size: 16 ", f"  size: {SIZE} ")
+    Path("params.yaml").write_text(text.replace("resamples: 2000", "resamples: 200"))
+    write_model(0.0)  # calls everything bright
+    register_as_it_is(params, 2, SIZE)
+    promote("digits", "1", "first", "Ann", override=True)
+    return params
+
+
+def test_a_version_is_judged_again_against_the_present_champion(
+    workspace: Path, card: Params
+) -> None:
+    for slope in (4.0, 5.0):  # versions 2 and 3 are both compared with version 1
+        write_model(slope)
+        run(card)
+    assert find_version("digits", "3").tags["compared_with"] == "1"
+    promote("digits", "2", "better", "Ann", override=True)
+    verdict = judge_again(find_version("digits", "3"), "digits", champion("digits"))
+    assert verdict is not None
+    assert verdict.decision == "hold"  # the two are right on the same images
+    version = find_version("digits", "3")
+    assert (version.tags["verdict"], version.tags["compared_with"]) == ("hold", "2")
+    kept = json.loads(version.run.read_text("register/digits/verdict.json") or "")
+    assert (kept["version"], kept["champion"], kept["decision"]) == (3, 2, "hold")
+    assert read_tree(artifacts.VERDICT)["champion"] == 1  # the workspace's file belongs to DVC
+
+
+def test_a_version_is_compared_with_any_version_or_with_none(workspace: Path, card: Params) -> None:
+    write_model(5.0)
+    run(card)
+    better, worse = find_version("digits", "2"), find_version("digits", "1")
+    verdict = judge_again(worse, "digits", better)
+    assert verdict is not None
+    assert verdict.decision == "reject"
+    assert find_version("digits", "1").tags["compared_with"] == "2"
+    alone = judge_again(better, "digits", None)
+    assert alone is not None
+    assert (alone.decision, alone.comparison[0].champion) == ("promote", None)
+
+
+@pytest.mark.parametrize("missing", ["params.yaml", "predictions", "images", "another size"])
+def test_a_version_is_not_judged_again_without_its_data(
+    workspace: Path, card: Params, missing: str
+) -> None:
+    if missing == "another size":
+        text = Path("params.yaml").read_text()
+        Path("params.yaml").write_text(text.replace(f"  size: {SIZE} ", "  size: 16 "))
+    else:
+        evaluate()
+        files = {"predictions": artifacts.PREDICTIONS, "images": artifacts.images("test")}
+        files.get(missing, Path(missing)).unlink()
+    before = find_version("digits", "1")
+    assert judge_again(before, "digits", None) is None
+    assert find_version("digits", "1") == before
+
+
+def test_a_version_whose_file_was_changed_is_not_judged_again(
+    workspace: Path, card: Params
+) -> None:
+    write_model(5.0)
+    run(card)
+    uri = client().get_model_version_download_uri("digits", "2")
+    (Path(uri) / "data/model.keras").write_bytes(b"rubbish")
+    with pytest.raises(UserError, match="was changed since it was registered"):
+        judge_again(find_version("digits", "2"), "digits", champion("digits"))
+
+
+def test_the_test_images_of_a_judgement_are_named_by_content_and_label(
+    workspace: Path, card: Params
+) -> None:
+    write_model(5.0)
+    run(card)
+    first = find_version("digits", "2").tags["test_id"]
+    rows = read_table(artifacts.rows("test"))
+    rows["path"] = "elsewhere/" + rows["path"]
+    write_table(artifacts.rows("test"), rows)
+    run(card)
+    assert find_version("digits", "2").tags["test_id"] == first
+    rows.loc[0, ["label", "label_index"]] = ["dark", 1]
+    write_table(artifacts.rows("test"), rows)
+    run(card)
+    assert find_version("digits", "2").tags["test_id"] != first

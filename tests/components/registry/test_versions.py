@@ -19,9 +19,11 @@ from components.registry.versions import (
     DOWNLOADS,
     challenger,
     champion,
+    compared_before,
     download,
     find_version,
     register_version,
+    version_of_model,
     versions,
 )
 from components.registry.weights import resolve_weights
@@ -52,13 +54,40 @@ def test_the_same_file_is_the_same_version_with_newer_tags(registered: Register)
     assert [each.tags["verdict"] for each in versions("digits")] == ["hold", "promote"]
 
 
-def test_what_could_not_be_asked_does_not_replace_what_is_known(registered: Register) -> None:
-    registered(b"one", **{"git.commit": "4711", "verdict": "hold"})
-    registered(b"one", **{"git.commit": "none (git does not answer)", "verdict": "promote"})
-    registered(b"two", **{"git.commit": "none (git does not answer)"})
-    commits = [each.tags["git.commit"] for each in versions("digits")]
-    assert commits == ["4711", "none (git does not answer)"]
-    assert find_version("digits", "1").tags["verdict"] == "promote"
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ("4711", "none (git does not answer)"),
+        ("none (git does not answer)", "4711"),
+        ("4711", "0815"),
+    ],
+)
+def test_the_lineage_of_a_version_is_written_once(
+    registered: Register, first: str, later: str
+) -> None:
+    registered(b"one", **{"git.commit": first, "verdict": "hold", "test_id": "a"})
+    before = dict(find_version("digits", "1").tags)
+    registered(b"one", **{"git.commit": later, "seed": "2", "verdict": "promote", "test_id": "b"})
+    assert find_version("digits", "1").tags == {**before, "verdict": "promote", "test_id": "b"}
+
+
+def test_a_version_without_a_sha256_is_not_the_version_of_any_model(workspace: Path) -> None:
+    client().create_registered_model("digits")
+    client().create_model_version("digits", "s3://somewhere/else")
+    assert version_of_model(versions("digits"), "") is None
+
+
+def test_only_comparisons_of_other_models_on_the_same_test_images_are_counted(
+    registered: Register,
+) -> None:
+    registered(b"the first champion", test_id="a", compared_with="none")
+    registered(b"one", test_id="a", compared_with="1")
+    registered(b"two", test_id="a", compared_with="1")
+    registered(b"three", test_id="b", compared_with="1")
+    registered(b"of an older Fovea", compared_with="1")
+    existing = versions("digits")
+    counted = [compared_before(existing, version.model_id, "a") for version in existing]
+    assert counted == [2, 1, 1, 2, 2]
 
 
 def test_the_version_registered_last_is_the_challenger(registered: Register) -> None:

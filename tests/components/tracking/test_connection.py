@@ -1,4 +1,5 @@
 import os
+import shutil
 import socket
 import sqlite3
 import threading
@@ -46,6 +47,63 @@ def test_nothing_set_means_a_sqlite_file_here(workspace: Path) -> None:
     assert experiment is not None
     assert experiment.artifact_location.startswith(str(workspace / "mlruns"))
     assert address() == "sqlite:///mlflow.db"
+
+
+@pytest.mark.parametrize("name", ["ws", "a b'?"])
+def test_in_an_experiment_of_dvc_the_store_is_that_of_the_main_workspace(
+    workspace: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = workspace / name / ".dvc/tmp/exps/tmp4711"
+    folder.mkdir(parents=True)
+    shutil.move("mlflow.db", workspace / name)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv(connection.ARTIFACTS_VARIABLE, "restored after the test")
+    monkeypatch.setenv("DVC_EXP_NAME", "puffy-unau")
+    monkeypatch.setenv("DVC_ROOT", str(workspace / name))
+    connect()
+    experiment = client().get_experiment_by_name("fovea")
+    assert experiment is not None
+    assert experiment.artifact_location.startswith((workspace / name / "mlruns").as_uri())
+    assert address() == "sqlite:///mlflow.db"
+    assert list(folder.iterdir()) == []
+    monkeypatch.chdir(workspace / name)
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert client().get_experiment_by_name("fovea") is not None
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [
+        ("sqlite:///records/mlflow.db", "sqlite:////ws/records/mlflow.db"),
+        ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+    ],
+)
+def test_in_an_experiment_of_dvc_a_relative_path_starts_from_the_main_workspace(
+    workspace: Path, written: str, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", written)
+    monkeypatch.setenv("DVC_ROOT", "/ws")
+    assert connection.tracking_uri() == written
+    monkeypatch.setenv("DVC_EXP_NAME", "puffy-unau")
+    assert connection.tracking_uri() == used
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        (None, "sqlite:///mlflow.db"),
+        ("sqlite:////home/ann/records.db", "sqlite:///records.db"),
+        ("http://ann:s3cret@10.0.0.1:5000", "http://10.0.0.1:5000"),
+        ("postgresql://ann:s3cret@db/fovea?sslpassword=s3cret", "postgresql://db/fovea"),
+    ],
+)
+def test_the_store_is_named_without_a_password_and_without_a_path_of_this_machine(
+    workspace: Path, written: str | None, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if written is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", written)
+    assert connection.store() == named
 
 
 def test_the_experiment_is_named_by_the_environment(

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -15,14 +16,14 @@ import numpy as np
 import psutil
 import pytest
 
-from components.registry.versions import register_version, tag_version
+from components.registry.versions import register_version, tag_version, versions
 from components.tracking import connection
 from components.tracking.runs import start_run
 from pipelines import artifacts
 from pipelines.commands.console import show_checks
 from pipelines.commands.doctor import Check
 from pipelines.commands.fovea import main
-from pipelines.formats import write_tree
+from pipelines.formats import read_tree, write_tree
 from pipelines.workspace.messages import show_messages
 from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
@@ -35,6 +36,7 @@ COMMANDS = [
     "sample",
     "doctor",
     "labels",
+    "register",
     "review",
     "promote",
     "reject",
@@ -325,6 +327,118 @@ def test_summary_names_the_three_next_commands(fovea: Command) -> None:
         assert text in out
     for command in ("fovea review", "fovea promote 1", "fovea ui"):
         assert command in out
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def workspace_has(content: bytes, version: int | None) -> None:
+    """Put a model, and a verdict on it, into the workspace."""
+    artifacts.MODEL.write_bytes(content)
+    verdict = read_tree(artifacts.VERDICT)
+    write_tree(artifacts.VERDICT, {**verdict, "model_id": sha(content), "version": version})
+
+
+def test_summary_looks_a_version_up_by_the_content_of_the_model(
+    fovea: Command, two_versions: Path
+) -> None:
+    intervals = {"accuracy": [0.97, 0.99]}
+    metrics = {"accuracy": 0.98, "images": 60, "confidence": 0.95, "intervals": intervals}
+    write_tree(artifacts.METRICS, metrics)
+    workspace_has(b"two", 1)  # as in another MLflow
+    _, out, _ = fovea("summary")
+    assert "digits, version 2, at sqlite:///mlflow.db" in out
+    assert sha(b"two") in out
+    assert "fovea promote 2" in out
+    workspace_has(b"three", None)
+    _, out, _ = fovea("summary")
+    assert "no: digits at sqlite:///mlflow.db has no version of this model" in out
+    assert out.splitlines()[-1] == "  fovea register"
+    artifacts.MODEL.write_bytes(b"trained, and not judged yet")
+    _, out, _ = fovea("summary")
+    assert "none for this model; run `dvc repro`" in out
+    assert out.splitlines()[-1] == "  dvc repro"
+
+
+@pytest.mark.parametrize(
+    ("content", "version", "wanted", "advice"),
+    [
+        (b"one", 1, [], "this model is version 1: give the number of the version that you mean"),
+        (b"one", 1, ["challenger"], "this model is version 1: give the number"),
+        (b"one", 2, ["2"], "this model is version 1: give the number"),
+        (b"three", 1, ["1"], "`fovea register` registers this model"),
+        (b"three", None, ["1"], "`fovea register` registers this model"),
+        (b"three", None, [], "`fovea register` registers this model"),
+    ],
+    ids=["older commit", "its alias", "other store", "pulled", "applied", "applied, by alias"],
+)
+def test_promote_refuses_a_version_that_is_not_the_model_of_the_workspace(
+    fovea: Command,
+    two_versions: Path,
+    content: bytes,
+    version: int | None,
+    wanted: list[str],
+    advice: str,
+) -> None:
+    workspace_has(content, version)
+    status, _, err = fovea("promote", *wanted, "--reason", "better")
+    assert (status, advice in err) == (1, True), err
+    assert f"sha256 is {sha(content)[:12]}…" in err
+    assert "champion" not in [alias for each in versions("digits") for alias in each.aliases]
+
+
+def test_review_says_if_the_challenger_is_not_the_model_of_the_workspace(
+    fovea: Command, two_versions: Path
+) -> None:
+    workspace_has(b"two", 2)
+    assert "of this workspace" not in fovea("review")[1]
+    workspace_has(b"one", 1)
+    assert "is not the model of this workspace, which is version 1" in fovea("review")[1]
+    workspace_has(b"three", None)
+    _, out, _ = fovea("review")
+    assert f"(sha256 {sha(b'three')[:12]}…) has no version at sqlite:///mlflow.db" in out
+    assert "`fovea register` registers it" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "version", "wanted"),
+    [(b"two", 2, []), (b"two", 1, ["2"]), (b"one", 1, ["2"]), (b"one", None, ["2"])],
+    ids=["the challenger", "its number here", "another number", "registered later"],
+)
+def test_promote_takes_the_version_that_the_workspace_or_the_user_means(
+    fovea: Command, two_versions: Path, content: bytes, version: int | None, wanted: list[str]
+) -> None:
+    workspace_has(content, version)
+    assert "version 2 is now the champion" in fovea("promote", *wanted, "--reason", "better")[1]
+
+
+def test_explain_names_the_commit_whose_dvc_lock_has_the_model(
+    fovea: Command, two_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no commit with this model in its dvc.lock was found" in fovea("explain", "2")[1]
+    md5 = hashlib.md5(b"two", usedforsecurity=False).hexdigest()
+    Path("dvc.lock").write_text(f"stages:\n  train:\n    outs:\n    - md5: {md5}\n")
+    git(two_versions, "init")
+    git(two_versions, "add", "dvc.lock")
+    git(two_versions, "commit", "-m", "the results")
+    head = git(two_versions, "rev-parse", "HEAD")
+    # An older Fovea wrote no tag dvc.model, so the file of the workspace is looked at.
+    _, out, _ = fovea("explain", "2")
+    assert f"git checkout {head}   # its dvc.lock has this model" in out
+    assert "make the same changes again" not in out
+    artifacts.MODEL.unlink()
+    assert head not in fovea("explain", "2")[1]
+    tag_version("digits", 2, {"dvc.model": md5, "dvc.experiment": "puffy-unau"})
+    _, out, _ = fovea("explain", "2")
+    assert head in out
+    assert "puffy-unau" in out
+
+
+def git(root: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+    command = ["git", "-C", str(root), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_summary_before_any_run_says_what_to_run(fovea: Command) -> None:

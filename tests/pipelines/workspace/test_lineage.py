@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.workspace.lineage import data_hash, lineage
+from pipelines.workspace import machine
+from pipelines.workspace.lineage import KEYS, data_hash, lineage, lineage_of_model
 
 LOCK = """
 schema: '2.0'
@@ -112,3 +113,31 @@ def test_the_flow_run_is_named(repository: Path, monkeypatch: pytest.MonkeyPatch
     assert "prefect.flow_run_id" not in lineage(repository)
     monkeypatch.setenv("FOVEA_FLOW_RUN_ID", "4711")
     assert lineage(repository)["prefect.flow_run_id"] == "4711"
+
+
+def test_the_experiment_of_dvc_is_named(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "dvc.experiment" not in lineage(repository)
+    monkeypatch.setenv("DVC_EXP_NAME", "puffy-unau")
+    assert lineage(repository)["dvc.experiment"] == "puffy-unau"
+    assert lineage(repository).keys() <= set(KEYS)
+
+
+def test_a_version_has_the_lineage_of_its_training(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    (repository / "model.keras").write_bytes(b"one")
+    trained = {"git.commit": "4711", "git.dirty": "no", "packages": "keras 1.0", "stage": "train"}
+    md5 = "f97c5d29941bfb1b2fdab0874906ab82"  # of b"one"
+    kept = {key: value for key, value in trained.items() if key != "stage"}
+    assert lineage_of_model(Path("model.keras"), trained) == {**kept, "dvc.model": md5}
+
+
+def test_a_model_that_was_trained_elsewhere_has_the_lineage_of_the_workspace_but_no_machine(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    (repository / "model.keras").write_bytes(b"one")
+    tags = lineage_of_model(Path("model.keras"), {"adopted": "yes", "git.commit": "4711"})
+    assert tags.items() >= lineage().items()
+    assert not tags.keys() & set(machine.KEYS)
