@@ -101,9 +101,15 @@ def warm_start_classifier(
     layers with `source`. source_id: the sha256 of the file from which `source` was read.
     Raises UserError if the backbone that `model` names is unknown or does not accept the size or
     width. Also raises UserError if the backbone of `source` and the backbone that `model` names
-    have different architectures, for example different widths.
+    have different architectures, for example different widths, or if `source` has no backbone.
     """
     expected = build_backbone(model.model_copy(update={"weights": "none"}), size)
+    names = {layer.name for layer in source.model.layers}
+    if not names >= {"backbone", "logits"}:
+        raise UserError(
+            f"the weights in {model.place}.weights are of a network that Fovea did not build; "
+            f"choose another file. Received: the layers {', '.join(sorted(names))}"
+        )
     backbone = source.backbone
     _check_same_architecture(expected, backbone, model, source)
     if size != source.size:

@@ -22,8 +22,6 @@ from components.model.archive_checks import Facts, check_archive, read_facts
 from components.model.backend import load_keras
 from components.model.classifier import Classifier
 
-# The layers that `Classifier` looks up by name.
-LAYERS = ("backbone", "dropout", "logits", "probabilities")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can contain
 
 
@@ -97,8 +95,6 @@ def _check_network(model: Any, facts: Facts) -> None:
             f"{len(facts.class_names)} class names and images of {facts.size} pixels for a network "
             f"from {model.input_shape} to {model.output_shape}"
         )
-    for name in LAYERS:
-        model.get_layer(name)
 
 
 def _facts(classifier: Classifier) -> dict[str, Any]:

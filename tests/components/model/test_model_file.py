@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.errors import UserError
-from components.model.classifier import build_classifier, predict
+from components.model.classifier import Classifier, build_classifier, predict, warm_start_classifier
 from components.model.model_file import model_id, read_classifier, write_classifier
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (70, 16, 16, 3), np.uint8)
@@ -81,3 +81,13 @@ def test_a_foreign_archive_is_refused(tmp_path):
         archive.writestr("metadata.json", '{"keras_version": "3.0"}')
     with pytest.raises(UserError, match="is not a model file that Fovea wrote"):
         read_classifier(tmp_path / "m.keras")
+
+
+def test_training_cannot_start_from_a_network_without_a_backbone(params):
+    import keras
+
+    images = keras.Input((16, 16, 3), dtype="uint8")
+    foreign = keras.Model(images, keras.layers.GlobalAveragePooling2D(name="pool")(images))
+    source = Classifier(foreign, ("a", "b", "c"), 16, "crop", "none")
+    with pytest.raises(UserError, match=r"did not build; choose .* Received: the layers .*pool"):
+        warm_start_classifier(params.model, ("a", "b"), 16, "crop", source, "")
