@@ -23,10 +23,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context, parent_process
-from threading import Event, Thread
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
+from threading import Event, Thread, current_thread, main_thread
 from typing import Any, Literal, TypeVar
 
 from components.errors import UserError
@@ -88,9 +89,15 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
     context = get_context(_start_method())
     context.set_forkserver_preload([_module_of(function)])
     stop = context.Event()
-    pool = ProcessPoolExecutor(cores(), context, initializer=_start_worker, initargs=(stop,))
+    workers = ProcessPoolExecutor(cores(), context, initializer=_start_worker, initargs=(stop,))
     try:
-        yield from _run(pool, partial(_work, function), remaining, TO_PROCESS, stop)
+        with workers as pool:  # at its end, all workers have ended
+            with _later_ctrl_c():
+                if context.get_start_method() == "forkserver":
+                    _start_forkserver()
+                for start in [pool.submit(int) for _ in range(cores())]:
+                    start.result()
+            yield from _run(pool, partial(_work, function), remaining, TO_PROCESS, stop)
     except (BrokenProcessPool, MemoryError) as error:
         raise UserError(
             "a worker process was killed, most likely because memory ran out; close other "
@@ -103,6 +110,39 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux; a container may have only some of the cores
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def _later_ctrl_c() -> Iterator[None]:
+    """Let a Ctrl-C in the `with` block wait until the end of the block.
+
+    Otherwise, worker processes that have just started would print tracebacks, because this process
+    has ended before they could look for it. Only the main thread gets Ctrl-C.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _start_forkserver() -> None:
+    """Start the process from which worker processes are forked. It never gets Ctrl-C.
+
+    Otherwise, it would print a traceback after a Ctrl-C while it imports modules.
+    """
+    resource_tracker.ensure_running()  # first, because its start lets Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_method() -> Literal["forkserver", "spawn"]:

@@ -59,6 +59,29 @@ def test_processes_start_although_the_path_of_temporary_files_is_long(tmp_path: 
     assert (done.stdout, done.stderr) == ("-4950\n", "")
 
 
+def test_ctrl_c_while_the_workers_start_prints_no_traceback() -> None:
+    program = (
+        "import os, signal\n"
+        "from multiprocessing import forkserver\n"
+        "from components import parallel\n"
+        "parallel.START_S, parallel.cores = 0, lambda: 2\n"
+        "start = forkserver.ensure_running\n"
+        "def press_ctrl_c():\n"
+        "    start()\n"
+        "    os.killpg(0, signal.SIGINT)\n"
+        "forkserver.ensure_running = press_ctrl_c\n"
+        "try:\n"
+        "    list(parallel.in_processes(eval, ['1'] * 1000))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, start_new_session=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
 def test_work_is_done_by_others_and_little_work_here(at_once: None) -> None:
     parents = list(in_processes(eval, ["__import__('os').getpid()"] * 300))
     assert parents[0] == os.getpid()
