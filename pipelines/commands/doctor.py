@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import UserError
+from components.params.ingest import Ingest
 from components.params.reader import Params, read_params
 from components.sources.dvc_cache import cache_folder, linked_object
+from components.sources.listing import Listing
 from components.words import count_text, printable, size_text
 from pipelines import artifacts
 from pipelines.commands.arrivals import is_utf8
@@ -47,6 +49,10 @@ MLFLOW_STORES = ("sqlite:", "http:", "https:", "postgresql", "mysql", "mssql", "
 
 class ParamsError(UserError):
     """A mistake in params.yaml. Only the check `params` prints it; other checks refer to it."""
+
+
+class ImagesError(UserError):
+    """Images that cannot be listed. Only the check `data` prints why; other checks refer to it."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,10 @@ def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:
         if name != "params":
             return Check(name, "fail", "not checked, because params.yaml has a mistake; see params")
         return Check(name, "fail", str(error))
+    except ImagesError as error:
+        if name != "data":
+            return Check(name, "fail", "not checked, because the images cannot be listed; see data")
+        return Check(name, "fail", str(error), NO_IMAGES)
     except UserError as error:
         return Check(name, "fail", str(error))
     except Exception as error:
@@ -169,10 +179,7 @@ def _data(root: Path) -> Check:
     raw = root / artifacts.RAW
     track = f"dvc add {artifacts.RAW}"
     params = _read(root)
-    try:
-        per_class = _images_per_class(root, params)
-    except UserError as error:
-        return Check("data", "fail", str(error), NO_IMAGES)
+    per_class = _images_per_class(root, params)
     finding = f"{per_class.total():,} images in {len(per_class)} classes"
     inside = list(raw.rglob("*"))
     if odd := sorted(str(path) for path in inside if not is_utf8(path.name)):
@@ -201,12 +208,10 @@ def _data(root: Path) -> Check:
 def _sixteen_bit(root: Path) -> Check:
     """Check that the rule for images of 16 bits fits their values, and propose a window."""
     from components.manifest.sixteen_bit import READ, sixteen_bit_values
-    from components.sources.source import open_source
 
     params = _read(root).ingest
-    raw = root / artifacts.RAW
-    paths = [entry.path for entry in open_source(raw, params.source).entries]
-    values = sixteen_bit_values(raw, paths, params.decode, root / artifacts.STATE)
+    paths = [entry.path for entry in _listing(root, params).entries]
+    values = sixteen_bit_values(root / artifacts.RAW, paths, params.decode, root / artifacts.STATE)
     if values is None:
         return Check("16 bits", "ok", f"no image of 16 bits among {min(READ, len(paths))} images")
     rule = params.decode.sixteen_bit
@@ -219,12 +224,20 @@ def _sixteen_bit(root: Path) -> Check:
 def _images_per_class(root: Path, params: Params) -> Counter[str]:
     """Return label → number of images. Images without a label are not counted.
 
-    Raises UserError if the images in data/raw cannot be listed.
+    Raises ImagesError if the images in data/raw cannot be listed.
     """
+    entries = _listing(root, params.ingest).entries
+    return Counter(entry.label for entry in entries if entry.label.strip())
+
+
+def _listing(root: Path, params: Ingest) -> Listing:
+    """List the images in data/raw. Raises ImagesError if they cannot be listed."""
     from components.sources.source import open_source
 
-    listing = open_source(root / artifacts.RAW, params.ingest.source)
-    return Counter(entry.label for entry in listing.entries if entry.label.strip())
+    try:
+        return open_source(root / artifacts.RAW, params.source)
+    except UserError as error:
+        raise ImagesError(str(error)) from None
 
 
 def _dvc(root: Path) -> Check:

@@ -222,6 +222,16 @@ def test_a_package_at_another_version_is_named(patient: Path) -> None:
     assert "no-such-package missing instead of 2.0" in check.finding
 
 
+def test_images_that_cannot_be_listed_are_printed_once(patient: Path) -> None:
+    (patient / "data/raw/labels.csv").write_text("path,label\n")  # beside class folders
+    checks = {"data": doctor._data, "disk": doctor._disk, "16 bits": doctor._sixteen_bit}
+    findings = {name: doctor._answer(name, checks[name], Path()) for name in checks}
+    assert "can be read as two kinds of source" in findings["data"].finding
+    assert {findings[name].finding for name in ("disk", "16 bits")} == {
+        "not checked, because the images cannot be listed; see data"
+    }
+
+
 @pytest.mark.parametrize("folder", ["data", ".dvc", "elsewhere/cache"])
 def test_a_folder_that_cannot_be_written_is_a_failure(
     folder: str, patient: Path, monkeypatch: pytest.MonkeyPatch
