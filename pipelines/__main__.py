@@ -58,25 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not all(map(importlib.util.find_spec, NEEDED)):
         print(f"error: {_wrong_python(stage)}", file=sys.stderr)  # noqa: T201
         return 1
-    from components.params.reader import read_params
-    from pipelines.installed import check_packages_of
-    from pipelines.workspace.environment import check_encoding, quiet_vendors
-    from pipelines.workspace.messages import end_output, show_messages, visible
-
-    quiet_vendors()
-    show_messages(stage)
     try:
-        with disk_errors():
-            check_encoding()
-            check_packages_of(stage)
-            params = read_params(Path("params.yaml"))
-            # Without this check, the stage `search` or `train` could fail an hour later.
-            if stage in READS_IMAGES:
-                from components.registry.model_checks import check_models
-
-                check_models(params)
-            run_stage(stage, params)
+        _check_and_run(stage)
     except UserError as error:
+        from pipelines.workspace.messages import end_output, visible
+
         print(f"error: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         end_output()
         return 1
@@ -84,6 +70,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{stage} was interrupted; `dvc repro` runs it again", file=sys.stderr)  # noqa: T201
         return 130
     return 0
+
+
+def _check_and_run(stage: str) -> None:
+    """Check packages, params and models, and run the stage. Raises UserError if a check fails."""
+    from components.params.reader import read_params
+    from pipelines.installed import check_packages_of
+    from pipelines.workspace.environment import check_encoding, quiet_vendors
+    from pipelines.workspace.messages import show_messages
+
+    quiet_vendors()
+    show_messages(stage)
+    with disk_errors():
+        check_encoding()
+        check_packages_of(stage)
+        params = read_params(Path("params.yaml"))
+        # Without this check, the stage `search` or `train` could fail an hour later.
+        if stage in READS_IMAGES:
+            from components.registry.model_checks import check_models
+
+            check_models(params)
+        run_stage(stage, params)
 
 
 def _wrong_python(stage: str) -> str:

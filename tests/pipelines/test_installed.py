@@ -3,6 +3,7 @@
 import ast
 import os
 import subprocess
+import sys
 import venv
 from importlib import metadata
 from pathlib import Path
@@ -89,3 +90,17 @@ def test_a_python_that_is_too_old_can_read_what_says_so() -> None:
         # Python 3.9 and older cannot compute `int | None`, so annotations must stay texts.
         assert " | None" not in text or "from __future__ import annotations" in text
     assert (ROOT / "components/__init__.py").read_text().strip().count("\n") == 0
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class PressCtrlC:
+        def find_spec(self, name: str, *others: object) -> None:
+            if name == "components.params.reader":
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "meta_path", [PressCtrlC(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "components.params.reader")
+    assert main(["split"]) == 130
+    assert capsys.readouterr().err == "split was interrupted; `dvc repro` runs it again\n"
