@@ -1,5 +1,6 @@
 """The address of a server → a UserError within some seconds if no server answers there."""
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ SERVERS = {
     "PREFECT_API_URL": ("Prefect's server", "a server for this run only"),
     "MLFLOW_TRACKING_URI": ("MLflow's server", "mlflow.db in this folder"),
 }
+# Such as `127.0.0.1:5000`, which MLflow would take for the path of a folder.
+HOST_AND_PORT = re.compile(r"[\w.-]+:\d+(/|$)")
 # A proxy answers with one of these statuses if the server behind it does not answer.
 NOBODY_BEHIND_THE_PROXY = (502, 503, 504)
 
@@ -34,12 +37,13 @@ def check_server(variable: str, url: str) -> None:
 
     variable: the environment variable for the address, a key of SERVERS.
     url: the address. If it does not start with `http://` or `https://`, it is not checked, because
-    MLflow's records may also be in a file or a database. Prefect's address must start so.
+    MLflow's records may also be in a file or a database. Prefect's address must start so, and so
+    must a host with a port.
     Raises UserError after at most LIMIT_S seconds if there is no answer, or if a web page answers
     instead of Prefect.
     """
     if not url.lower().startswith(("http://", "https://")):
-        if url and variable == "PREFECT_API_URL":
+        if (url and variable == "PREFECT_API_URL") or HOST_AND_PORT.match(url):
             raise UserError(
                 f"{variable} must start with http:// or https://; correct it, or unset it. "
                 f"Received: {url}"

@@ -108,9 +108,18 @@ def test_prefects_address_without_api_is_not_prefects_server(
     check_server("MLFLOW_TRACKING_URI", address)
 
 
-def test_prefects_address_must_be_a_web_address() -> None:
-    with pytest.raises(UserError, match=r"must start with http.* Received: 127\.0\.0\.1:4200/api"):
-        check_server("PREFECT_API_URL", "127.0.0.1:4200/api")
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [
+        ("PREFECT_API_URL", "prefect.example"),
+        ("PREFECT_API_URL", "127.0.0.1:4200/api"),
+        ("MLFLOW_TRACKING_URI", "127.0.0.1:5000"),
+        ("MLFLOW_TRACKING_URI", "localhost:5000/"),
+    ],
+)
+def test_an_address_without_http_is_named(variable: str, address: str) -> None:
+    with pytest.raises(UserError, match=rf"{variable} must start with http.* Received: {address}$"):
+        check_server(variable, address)
 
 
 @pytest.mark.parametrize("address", ["", "sqlite:///mlflow.db", "postgresql://db/mlflow"])
