@@ -11,6 +11,7 @@ import pytest
 from tests.end_to_end.conftest import ROOT, edit_params, run, stages_run
 
 ODD = """it's 100%41 "odd" #1 ?x=1&y;[z] größe"""
+NO_HOME = "/proc/home"  # a folder that is missing and that root cannot make either
 STRANGER = 54321  # the number of another user
 # Root without its privileges: a user who may do what the rights of a file allow, and no more.
 WITHOUT_PRIVILEGES = "setpriv --inh-caps=-all --bounding-set=-all"
@@ -28,7 +29,7 @@ def test_a_flow_below_odd_characters_with_a_closed_umask_and_no_home(
     clone, first_generation, tmp_path
 ):
     folder = shutil.copytree(clone("plain"), tmp_path / ODD, symlinks=True)
-    places = {"HOME": "/dev/null", "PREFECT_HOME": str(tmp_path / "prefect")}
+    places = {"HOME": NO_HOME, "PREFECT_HOME": str(tmp_path / "prefect")}
     run(folder, "umask 077 && fovea retrain", **places)
     assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
     again = run(folder, "fovea retrain", **places)
@@ -37,7 +38,7 @@ def test_a_flow_below_odd_characters_with_a_closed_umask_and_no_home(
     assert len(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
                           run(folder, "prefect flow-run ls", **places))) == 2  # fmt: skip
     # The model's file is read again from MLflow, below a path that MLflow writes as an address.
-    assert "is now the champion" in run(folder, "fovea promote 1 --reason good", HOME="/dev/null")
+    assert "is now the champion" in run(folder, "fovea promote 1 --reason good", HOME=NO_HOME)
     assert "promote" in run(folder, "fovea history")
 
 
@@ -86,7 +87,7 @@ def test_images_of_another_user_a_small_folder_for_temporary_files_and_no_home(
     run(folder, f"chown -R {STRANGER} data/raw && chmod -R a=rX data/raw")
     mount = f"mount -t tmpfs -o noexec,size=64k tmpfs {tmp_path}"
     start = f"unshare -m sh -c '{mount} && exec {WITHOUT_PRIVILEGES} dvc repro'"
-    run(folder, start, TMPDIR=str(tmp_path), HOME="/nonexistent")
+    run(folder, start, TMPDIR=str(tmp_path), HOME=NO_HOME)
     assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
 
 
@@ -108,9 +109,7 @@ def of_a_stranger(first_generation, tmp_path_factory, root):
      "fovea promote 1 --reason good", "python -m pipelines split", "dvc repro"],
 )  # fmt: skip
 def test_a_user_who_may_only_read_gets_an_answer_or_a_sentence(command, of_a_stranger):
-    printed = run(
-        of_a_stranger, f"{WITHOUT_PRIVILEGES} {command}", expect=None, HOME="/nonexistent"
-    )
+    printed = run(of_a_stranger, f"{WITHOUT_PRIVILEGES} {command}", expect=None, HOME=NO_HOME)
     assert "Traceback" not in printed, printed
     assert printed.strip()
 
