@@ -65,8 +65,11 @@ def test_a_submodule_whose_images_are_links_into_a_cache_on_another_disk(
 
 
 @pytest.mark.slow
-def test_hard_links_into_the_cache_are_replaced_and_never_written_through(clone, first_generation):
+def test_hard_links_into_the_cache_are_replaced_and_never_written_through(
+    clone, repository, first_generation
+):
     folder = clone("hard")
+    run(folder, f"cp -r {repository}/.dvc/cache .dvc")
     run(folder, "dvc config --local cache.type hardlink && dvc checkout -q --relink data/raw.dvc")
     assert all(path.stat().st_nlink > 1 for path in (folder / "data/raw").rglob("*.png"))
     run(folder, "dvc repro")
