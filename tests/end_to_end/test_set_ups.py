@@ -88,9 +88,16 @@ def test_images_of_another_user_a_small_folder_for_temporary_files_and_no_home(
     """As in a container: nothing is writable but the workspace, and no program runs in TMPDIR."""
     folder = clone("container")
     run(folder, f"chown -R {STRANGER} data/raw && chmod -R a=rX data/raw")
-    mount = f"mount -t tmpfs -o noexec,size=64k tmpfs {tmp_path}"
-    start = f"unshare -m sh -c '{mount} && exec {WITHOUT_PRIVILEGES} dvc repro'"
-    run(folder, start, TMPDIR=str(tmp_path), HOME=NO_HOME)
+
+    def repro(size: str, expect: int) -> str:
+        mount = f"mount -t tmpfs -o noexec,size={size} tmpfs {tmp_path}"
+        start = f"unshare -m sh -c '{mount} && exec {WITHOUT_PRIVILEGES} dvc repro'"
+        return run(folder, start, expect, TMPDIR=str(tmp_path), HOME=NO_HOME)
+
+    full = repro("64k", 255)  # the stage `register` writes the model into TMPDIR
+    assert "error: there is no space left" in full
+    assert ("Traceback" in full, stages_run(full)[-1]) == (False, "register")
+    assert stages_run(repro("16m", 0)) == ["register"]
     assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
 
 
