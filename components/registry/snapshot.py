@@ -12,6 +12,7 @@ MLflow.
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def keep_snapshot(name: str) -> Snapshot:
     verdict = challenger.run.read_text(f"register/{name}/verdict.json") if challenger else None
     snapshot = Snapshot(name, existing, history(name), verdict)
     if before is not None and before == _state_of_database():
-        with write_whole(SNAPSHOT) as part:
+        # A user who may only read the workspace gets the answer, too. It is not kept then.
+        with suppress(PermissionError), write_whole(SNAPSHOT) as part:
             part.write_text(json.dumps({"state": before, **asdict(snapshot)}), encoding="utf-8")
     return snapshot
 
