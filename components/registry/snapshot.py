@@ -101,7 +101,7 @@ def keep_snapshot(name: str) -> Snapshot:
     snapshot = Snapshot(name, existing, history(name), verdict)
     if before is not None and before == _state_of_database():
         # A user who may only read the workspace gets the answer, too. It is not kept then.
-        with suppress(PermissionError), write_whole(SNAPSHOT) as part:
+        with suppress(OSError), write_whole(SNAPSHOT) as part:
             part.write_text(json.dumps({"state": before, **asdict(snapshot)}), encoding="utf-8")
     return snapshot
 
