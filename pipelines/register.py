@@ -23,7 +23,12 @@ from components.params.prepare import Prepare
 from components.params.reader import read_params
 from components.params.register import Register
 from components.registry.contest import Contest, champion_predictions, judge_against
-from components.registry.promotion import promote
+from components.registry.promotion import (
+    champion_warning,
+    note_hand_move,
+    promote,
+    read_standing,
+)
 from components.registry.seen import Seen, data_set, seen_in_training
 from components.registry.seen_store import keep_seen, seen_before, seen_by
 from components.registry.snapshot import keep_snapshot
@@ -56,6 +61,9 @@ LONGEST_REASONS = 4_000
 def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     """Compare the model with the champion, and register the model as the challenger.
 
+    If a person has moved the alias `champion` in MLflow, the move is put on record first. The
+    version with the alias is the champion.
+
     If this MLflow has a version of this model already, no new version is created, and the existing
     version becomes the challenger again.
 
@@ -77,11 +85,19 @@ def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     # first read by `judge_against`, the error would count as an error of the champion.
     contest = _contest(ingest, prepare)
     probabilities = np.stack(contest.rows["probabilities"].to_numpy())
+    experiment = dvc_experiment()
+    if not experiment:
+        note_hand_move(
+            register.name,
+            lambda version, before: _judge_version(version, before, contest, register),
+        )
+    if warning := champion_warning(read_standing(register.name)):
+        log.warning(warning)
     reigning = champion(register.name)
     started_from = read_started_from(artifacts.MODEL)
     seen = seen_in_training(contest.data) | seen_before(started_from)
     verdict = _judge(reigning, identity, probabilities, seen, contest, register)
-    if experiment := dvc_experiment():
+    if experiment:
         known = version_of_model(versions(register.name), identity)
         _write(artifacts.VERDICT, register.name, identity, known, reigning, verdict)
         log.info(
@@ -138,6 +154,16 @@ def judge_again(version: Version, name: str, reigning: Version | None) -> Verdic
         return None
     connect()
     register = params.register_.model_copy(update={"name": name})
+    return _judge_version(version, reigning, contest, register)
+
+
+def _judge_version(
+    version: Version, reigning: Version | None, contest: Contest, register: Register
+) -> Verdict | None:
+    """Compare a version with another version on the images of the contest; keep the verdict.
+
+    Returns None if the version was trained on other classes than those of the contest.
+    """
     own = champion_predictions(version, contest)
     if set(own.class_names) != set(contest.class_names):
         log.debug(f"version {version.number} cannot be judged here: it has other classes")
@@ -148,10 +174,10 @@ def judge_again(version: Version, name: str, reigning: Version | None) -> Verdic
     verdict = _judge(reigning, identity, probabilities, seen, contest, register)
     judgement = _judgement(identity, reigning, verdict, contest)
     if judgement:
-        tag_version(name, version.number, judgement)
+        tag_version(version.name, version.number, judgement)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / artifacts.VERDICT.name
-            _write(file, name, identity, version, reigning, verdict)
+            _write(file, version.name, identity, version, reigning, verdict)
             _log_verdict(version, file, verdict)
     return verdict
 

@@ -6,6 +6,11 @@ event is stored as one tag, which is written once and never changed. The key of 
 writes an event, it reads the record. The number of the new event is the highest number in the
 record plus 1.
 
+After the alias `champion` has been moved to where an event says, the tag
+`fovea.moved.<number>.<UTC time>.<random>` is written. So an alias that is somewhere else was either
+not moved yet (the tag is missing: the process of the event was interrupted), or it was moved again
+by hand (the tag exists).
+
 If two processes write at the same moment, their events can have the same number. Then only the
 event whose key sorts first counts. The other event is called "superseded". It also stays in the
 record. See docs/decisions/aliases-and-history.md.
@@ -16,32 +21,40 @@ The champion is the version that is in use. It has the alias `champion` in MLflo
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from components.errors import UserError, one_line
 
 PREFIX = "fovea.event."
+MOVED_PREFIX = "fovea.moved."
 # The maximum number of characters of a reason. Some MLflow stores allow at most 5,000 characters in
 # a tag, and the tag of an event contains the reason and more fields.
 LONGEST_REASON = 2_000
 
-Kind = Literal["promote", "reject", "rollback"]
+Kind = Literal["promote", "reject", "rollback", "by hand"]
+BY_HAND: Kind = "by hand"
+# The fields of an event that are not in its tag: they are in the key and in other tags.
+NOT_IN_TAG = ("key", "superseded", "moved")
 
 
 @dataclass(frozen=True)
 class Event:
     """One decision of a person or of the stage `register` about one version.
 
-    kind: the kind of the decision. version: the number of the version; for a rollback, the number
-    of the version that stops being the champion. from_version: the number of the champion before
-    the decision; None if there was no champion. to_version: the number of the champion after the
-    decision; None if there is no champion. who: the name of the person who decided, or a text that
-    names the stage `register`. why: the reason. when: the time of the decision, UTC in ISO 8601.
-    override: True if the version was promoted although a reviewer or the gate had rejected it (the
-    gate is the automatic comparison with the champion). key: the key of the tag. superseded: True
-    if this event does not count, because the key of another event with the same number sorts first.
+    kind: the kind of the decision; `by hand` if a person moved the alias `champion` in MLflow,
+    without Fovea. version: the number of the version; for a rollback, or if the alias was removed
+    by hand, the number of the version that stops being the champion. from_version: the number of
+    the champion before the decision; None if there was no champion. to_version: the number of the
+    champion after the decision; None if there is no champion. who: the name of the person who
+    decided, or a text that names the stage `register`. why: the reason. when: the time of the
+    decision, UTC in ISO 8601; of a move by hand, the time when Fovea noticed it.
+    override: True if the new champion is one that Fovea promotes only with `--override`.
+    overridden: the reasons for which `--override` was needed, such as `its verdict is hold (…)`;
+    empty if it was not needed. key: the key of the tag. superseded: True if this event does not
+    count, because the key of another event with the same number sorts first. moved: True if the
+    alias was moved to where the event says.
     """
 
     kind: Kind
@@ -52,17 +65,31 @@ class Event:
     why: str
     when: str = ""
     override: bool = False
+    overridden: str = ""
     key: str = ""
     superseded: bool = False
+    moved: bool = field(default=False, compare=False)
 
     @property
     def number(self) -> int:
         """Return the number of the event, which is a part of its key. The first number is 1."""
         return int(self.key.removeprefix(PREFIX).split(".", 1)[0])
 
+    @property
+    def moved_key(self) -> str:
+        """Return the key of the tag that says that the alias was moved."""
+        return MOVED_PREFIX + self.key.removeprefix(PREFIX)
+
     def between(self, before: int | None, after: int | None) -> "Event":
         """Return a copy with from_version set to `before` and to_version set to `after`."""
         return replace(self, from_version=before, to_version=after)
+
+    def with_overridden(self, objections: str) -> "Event":
+        """Return a copy that says what was overridden; without objections, nothing was."""
+        return replace(self, override=bool(objections), overridden=objections)
+
+
+FIELDS = frozenset(found.name for found in fields(Event)) - set(NOT_IN_TAG)
 
 
 def with_key(event: Event, record: Sequence[Event]) -> Event:
@@ -77,9 +104,8 @@ def with_key(event: Event, record: Sequence[Event]) -> Event:
 
 
 def to_tag(event: Event) -> str:
-    """Return the value of the event's tag: JSON of all fields except `key` and `superseded`."""
-    fields = asdict(event)
-    kept = {name: fields[name] for name in fields if name not in ("key", "superseded")}
+    """Return the value of the event's tag: JSON of all fields except those in NOT_IN_TAG."""
+    kept = {name: value for name, value in asdict(event).items() if name not in NOT_IN_TAG}
     return json.dumps(kept, ensure_ascii=False)
 
 
@@ -90,9 +116,15 @@ def read_record(tags: Mapping[str, str]) -> tuple[Event, ...]:
     """
     events: list[Event] = []
     for key in sorted(key for key in tags if key.startswith(PREFIX)):
-        event = Event(**json.loads(tags[key]), key=key)
+        tree = json.loads(tags[key])
+        # A newer Fovea may write more fields.
+        event = Event(**{name: tree[name] for name in tree if name in FIELDS}, key=key)
         late = bool(events) and event.number == events[-1].number
-        events.append(replace(event, superseded=late))
+        # An older Fovea wrote neither the field `overridden` nor a tag about the move. A move by
+        # hand is older than its event.
+        old = "overridden" not in tree
+        moved = old or event.kind == BY_HAND or event.moved_key in tags
+        events.append(replace(event, superseded=late, moved=moved))
     return tuple(events)
 
 
@@ -111,8 +143,8 @@ def champions(record: Iterable[Event]) -> tuple[int | None, ...]:
     for event in record:
         if event.superseded:
             continue
-        # Between two events a person can move the alias `champion` without Fovea, for example on
-        # MLflow's page. Then from_version differs from the last entry, and is appended first.
+        # An older Fovea wrote no event for a move by hand. Then from_version of the next event
+        # differs from the last entry, and is appended first.
         if event.from_version != line[-1]:
             line.append(event.from_version)
         if event.kind == "rollback" and event.to_version in line:
@@ -123,27 +155,39 @@ def champions(record: Iterable[Event]) -> tuple[int | None, ...]:
     return tuple(line)
 
 
-def line_of_champions(record: Sequence[Event], held: int | None) -> tuple[int | None, ...]:
-    """Return `champions(record)`, plus `held` if the alias was moved without Fovea.
+def last_move(record: Sequence[Event]) -> Event | None:
+    """Return the last event that changed the champion; None if there is no such event."""
+    moves = (
+        event
+        for event in reversed(record)
+        if not event.superseded and event.from_version != event.to_version
+    )
+    return next(moves, None)
 
-    held: the number of the version that has the alias `champion` in MLflow; None if no version has
-    this alias.
 
-    If `held` is the last champion in the record, nothing is appended. Otherwise there are two
-    cases:
+def moved_by_hand(record: Sequence[Event], held: int | None) -> bool:
+    """Return True if a person has moved the alias `champion` since the last event, without Fovea.
 
-    - `held` is the from_version of the last event that changed the champion. Then it is assumed
-      that the process that wrote this event has not moved the alias: it crashed, or it will move
-      the alias soon. So the record is right, and `held` is not appended.
-    - In every other case, a person has moved or deleted the alias without Fovea. So `held` is the
-      current champion, and is appended.
+    held: the number of the version that has the alias in MLflow; None if no version has it.
+
+    If `held` is not the last champion in the record, there are two cases:
+
+    - The process of the last event was interrupted, or still runs: the tag about its move is
+      missing, and the alias is where it was before the event, or where a superseded event with the
+      same number put it for a moment.
+    - In every other case, a person has moved or removed the alias, or deleted the champion.
+
+    Example: version 1 is the champion, and version 2 is promoted. If the process is killed before
+    it moves the alias, the alias is on version 1 and the tag is missing: interrupted. If the alias
+    is on version 1 and the tag exists, a person has moved it back.
     """
-    line = champions(record)
-    moves = [
-        event for event in record if not event.superseded and event.from_version != event.to_version
-    ]
-    interrupted = bool(moves) and held == moves[-1].from_version
-    return line if held == line[-1] or interrupted else (*line, held)
+    if held == champions(record)[-1]:
+        return False
+    last = last_move(record)
+    if last is None or last.moved:
+        return True
+    rivals = [event.to_version for event in record if event.number == last.number]
+    return held not in (last.from_version, *rivals)
 
 
 def one_line_reason(reason: str) -> str:

@@ -13,12 +13,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from components.files import write_whole
-from components.registry.promotion import history
+from components.registry.promotion import Standing, history
 from components.registry.record import Event
 from components.registry.versions import (
     CHALLENGER,
@@ -55,6 +55,11 @@ class Snapshot:
     def champion(self) -> Version | None:
         """Return the version with the alias `champion`, or None."""
         return version_with_alias(self.versions, CHAMPION)
+
+    @property
+    def standing(self) -> Standing:
+        """Return the record and the number of the champion."""
+        return Standing(self.record, self.champion.number if self.champion else None)
 
     @property
     def challenger(self) -> Version | None:
@@ -132,7 +137,7 @@ def _read_kept(name: str, state: str | None) -> Snapshot | None:
         return Snapshot(
             name,
             tuple(map(_version, tree["versions"])),
-            tuple(Event(**event) for event in tree["record"]),
+            tuple(map(_event, tree["record"])),
             tree["verdict"],
         )
     except (OSError, ValueError, TypeError, KeyError):  # missing, damaged, or of an older Fovea
@@ -141,3 +146,8 @@ def _read_kept(name: str, state: str | None) -> Snapshot | None:
 
 def _version(tree: dict[str, Any]) -> Version:
     return Version(**{**tree, "run": Run(**tree["run"]), "aliases": tuple(tree["aliases"])})
+
+
+def _event(tree: dict[str, Any]) -> Event:
+    """Build an event. Raises KeyError if an older Fovea wrote it, with fewer fields."""
+    return Event(**{field.name: tree[field.name] for field in fields(Event)})

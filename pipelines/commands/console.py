@@ -4,6 +4,7 @@ On a terminal, a table is at most as wide as the terminal. In a pipe, a table is
 characters wide.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping
@@ -45,6 +46,11 @@ def show_lines(*lines: str, style: str = "") -> None:
     """Print lines without extra line breaks, so that the user can copy commands from them."""
     for line in lines:
         console().print(visible(line), style=style or None, soft_wrap=True)
+
+
+def show_json(tree: Mapping[str, Any]) -> None:
+    """Print nested values as JSON, with keys in the given order."""
+    print(json.dumps(tree, indent=2, ensure_ascii=False))  # noqa: T201
 
 
 def show_waiting(text: str) -> None:

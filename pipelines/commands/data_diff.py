@@ -4,7 +4,6 @@ The manifest of the commit is compared with the current manifest. A manifest is 
 images that the stage `ingest` writes.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas as pd
 from components.errors import UserError
 from components.manifest.difference import EXAMPLES, KEYS, Difference, difference
 from pipelines import artifacts
-from pipelines.commands.console import show_lines, show_table
+from pipelines.commands.console import show_json, show_lines, show_table
 from pipelines.formats import read_table
 from pipelines.workspace import revisions
 from pipelines.workspace.git import GitError
@@ -55,7 +54,7 @@ def show_difference(revision: str | None, as_json: bool) -> None:
     notes = list(_notes(then, now))
     if as_json:
         tree = {"revision": then.commit, "notes": notes, **changes.tree()}
-        print(json.dumps(tree, indent=2, ensure_ascii=False))  # noqa: T201
+        show_json(tree)
     else:
         _show(changes, then, notes)
 

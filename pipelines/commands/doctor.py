@@ -7,6 +7,7 @@ experiment in an existing store of MLflow, and `weights` downloads missing weigh
 """
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -33,6 +34,8 @@ from pipelines.workspace import locks
 from pipelines.workspace.environment import can_write
 from pipelines.workspace.processes import DVC, capture, dvc_error
 from pipelines.workspace.remote import ask_remote, default_remote
+
+log = logging.getLogger(__name__)
 
 Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
@@ -86,6 +89,7 @@ def examine(root: Path = Path()) -> Iterator[Check]:
         "disk": _disk,
         "locks": _locks,
         "mlflow": _mlflow,
+        "champion": _champion,
         "prefect": lambda root: Check("prefect", "ok", prefect_server()),
         "variables": lambda root: Check("variables", "ok", other_variables()),
         "weights": _weights,
@@ -339,6 +343,25 @@ def _mlflow(root: Path) -> Check:
         return Check("mlflow", "ok", f"{where}, which the first run creates")
     connection.connect()
     return Check("mlflow", "ok", f"{where} answers")
+
+
+def _champion(root: Path) -> Check:
+    """Check that no person has set the champion by hand, against the verdict on it."""
+    from components.registry.promotion import champion_warning
+    from components.registry.snapshot import read_snapshot
+    from components.tracking.connection import sqlite_file
+
+    name = _read(root).register_.name
+    file = sqlite_file()
+    if file is not None and not file.is_file():
+        return Check("champion", "ok", f"no version of {name} yet")
+    standing = read_snapshot(name, log.debug).standing
+    if warning := champion_warning(standing):
+        advice = "look at `fovea history`; `fovea promote` chooses another version"
+        return Check("champion", "warn", warning, advice)
+    if standing.held is None:
+        return Check("champion", "ok", f"{name} has no champion yet")
+    return Check("champion", "ok", f"version {standing.held} of {name}")
 
 
 def _weights(root: Path) -> Check:

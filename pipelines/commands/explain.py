@@ -5,13 +5,16 @@ The lineage of a version is the code, data, params and weights that it was made 
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from components.files import sha256
-from components.registry.snapshot import Snapshot, read_snapshot
-from components.registry.versions import DOWNLOADS, Version
+from components.registry.promotion import champion_warning
+from components.registry.snapshot import Snapshot
+from components.registry.versions import CHAMPION, DOWNLOADS, Version
 from components.tracking.connection import address
 from pipelines import artifacts
-from pipelines.commands.console import show_facts, show_lines, show_waiting
+from pipelines.commands.console import show_facts, show_json, show_lines
+from pipelines.commands.review import read_registry, show_warning
 from pipelines.workspace.model_commits import commit_of_model, md5_of_file
 
 MISSING = "not recorded"
@@ -47,14 +50,20 @@ LINEAGE = {
 }
 
 
-def show_lineage(name: str, wanted: str) -> None:
+def show_lineage(name: str, wanted: str, *, as_json: bool = False) -> None:
     """Print the lineage of a version, and the commands that build it again.
 
-    name: the name of the registered model. wanted: the number or an alias of the version.
+    name: the name of the registered model. wanted: the number or an alias of the version. as_json:
+    print JSON; docs/reviewing.md has its keys.
     Raises UserError if there is no such version, or if MLflow does not answer.
     """
-    registry = read_snapshot(name, show_waiting)
+    registry = read_registry(name, as_json=as_json)
     version = registry.find(wanted)
+    if as_json:
+        show_json(_tree(version, registry))
+        return
+    if CHAMPION in version.aliases:
+        show_warning(registry)
     show_facts(f"version {version.number} of {name}", dict(_identity(version)))
     for heading, fields in LINEAGE.items():
         facts = {label: _value(version, tag) for label, tag in fields.items()}
@@ -74,9 +83,36 @@ def _value(version: Version, tag: str) -> str:
     return version.tags.get(tag, one_seed)
 
 
+def _tree(version: Version, registry: Snapshot) -> dict[str, Any]:
+    """Return the lineage for JSON. A fact that is not recorded is None."""
+    tags = version.tags
+    known = {other.model_id: other.number for other in registry.versions}
+    start = tags.get("started_from")
+    return {
+        "name": version.name,
+        "version": version.number,
+        "store": address(),
+        "registered": _registered(version).isoformat(timespec="seconds"),
+        "aliases": list(version.aliases),
+        "model_id": version.model_id or None,
+        **{tag: tags.get(tag) for tag in ("verdict", "reasons", "compared_with", "review")},
+        "review_reason": tags.get("review.reason"),
+        "lineage": {tag: tags.get(tag) for part in LINEAGE.values() for tag in part.values()},
+        "started_from": start,
+        "started_from_version": known.get(start) if start else None,
+        "training_run_id": tags.get("training_run_id"),
+        "prefect_flow_run_id": tags.get("prefect.flow_run_id"),
+        "commands": list(_commands(version)),
+        "warnings": list(filter(None, [champion_warning(registry.standing)])),
+    }
+
+
+def _registered(version: Version) -> datetime:
+    return datetime.fromtimestamp(version.created_ms / 1000, UTC)
+
+
 def _identity(version: Version) -> Iterator[tuple[str, str]]:
-    made = datetime.fromtimestamp(version.created_ms / 1000, UTC)
-    yield "registered", f"{made:%Y-%m-%d %H:%M:%S} UTC"
+    yield "registered", f"{_registered(version):%Y-%m-%d %H:%M:%S} UTC"
     yield "aliases", ", ".join(version.aliases) or "none"
     yield "sha256", version.model_id or MISSING
     yield "verdict", version.tags.get("verdict", MISSING)

@@ -8,10 +8,12 @@ The registry has numbered versions of a model. The champion is the version with 
 advice to promote, hold or reject the challenger.
 """
 
+import os
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,11 +21,18 @@ from components.errors import UserError, disk_errors
 from pipelines.workspace.environment import check_encoding, quiet_vendors
 from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, end_output, show_messages, visible
 
+if TYPE_CHECKING:
+    from components.registry.promotion import Judge
+    from components.registry.record import Event
+
+COMPLETE = "_FOVEA_COMPLETE"
+
 app = typer.Typer(
     name="fovea",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=False,  # `fovea completion` prints the script, and writes to no file of the user
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 data = typer.Typer(
@@ -40,6 +49,15 @@ VersionArgument = Annotated[
 Reason = Annotated[
     str, typer.Option("--reason", help="The reason in one sentence, for the registry.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; see docs/reviewing.md.")]
+
+
+class Shell(StrEnum):
+    """The shells for which there is a completion script."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
 
 
 class Sample(StrEnum):
@@ -56,13 +74,26 @@ def main() -> None:
     """
     quiet_vendors()
     show_messages()
+    if COMPLETE in os.environ:
+        # The script of `fovea completion` calls `fovea` with this variable to get completions.
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
         with disk_errors():
-            app()
+            app(prog_name=app.info.name)
     except UserError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         end_output()
         sys.exit(1)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        print(f"fovea {metadata.version('fovea')}")  # noqa: T201
+        raise typer.Exit
 
 
 @app.callback(epilog="Example: fovea --quiet data add photos.zip")
@@ -72,6 +103,12 @@ def set_messages(
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Also print each command that is run.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version of Fovea."
+        ),
     ] = False,
 ) -> None:
     """Retrain image classifiers, and decide which version is the champion (the version in use)."""
@@ -266,12 +303,12 @@ def register() -> None:
     register_model()
 
 
-@app.command(epilog="Example: fovea review")
-def review() -> None:
+@app.command(epilog="Example: fovea review, or fovea review --json")
+def review(as_json: AsJson = False) -> None:
     """Show the metrics of challenger and champion, and the verdict."""
     from pipelines.commands.review import show_review
 
-    show_review(_model_name())
+    show_review(_model_name(), as_json=as_json)
 
 
 @app.command(epilog='Example: fovea promote 3 --reason "fewer mistakes between glass and plastic"')
@@ -282,71 +319,80 @@ def promote(
         bool,
         typer.Option(
             "--override",
-            help="Promote a rejected version. The registry records the override.",
+            help="Promote it without the verdict `promote` against the present champion. The "
+            "record names what was overridden.",
         ),
     ] = False,
 ) -> None:
-    """Make a version the champion."""
+    """Make a version the champion.
+
+    The version needs the verdict `promote` from a comparison with the present
+    champion. If the champion has changed since the verdict, the version is
+    judged again first, on the test images of this folder.
+    """
     from components.registry.promotion import promote as decide
-    from components.registry.snapshot import keep_snapshot, waiting_for_mlflow
-    from pipelines.commands.console import show_waiting
-    from pipelines.commands.review import show_event
+    from pipelines.commands.review import take_decision
     from pipelines.commands.workspace_model import check_meant
     from pipelines.workspace.lineage import who
 
     name = _model_name()
-    show_waiting(waiting_for_mlflow())
-    check_meant(name, version)
-    show_event(name, decide(name, version, reason, who(), override=override))
-    keep_snapshot(name)
+
+    def check_and_promote(judge: "Judge") -> "Event":
+        check_meant(name, version)
+        return decide(name, version, reason, who(), judge, override=override)
+
+    take_decision(name, check_and_promote)
 
 
 @app.command(epilog='Example: fovea reject --reason "trained on the old camera"')
 def reject(reason: Reason, version: VersionArgument = None) -> None:
     """Reject a version, so that it is no longer the challenger."""
     from components.registry.promotion import reject as decide
-    from components.registry.snapshot import keep_snapshot, waiting_for_mlflow
-    from pipelines.commands.console import show_waiting
-    from pipelines.commands.review import show_event
+    from pipelines.commands.review import take_decision
     from pipelines.workspace.lineage import who
 
     name = _model_name()
-    show_waiting(waiting_for_mlflow())
-    show_event(name, decide(name, version, reason, who()))
-    keep_snapshot(name)
+    take_decision(name, lambda judge: decide(name, version, reason, who(), judge))
 
 
 @app.command(epilog='Example: fovea rollback --reason "too many wrong alarms in hall 2"')
-def rollback(reason: Reason) -> None:
+def rollback(
+    reason: Reason,
+    override: Annotated[
+        bool,
+        typer.Option(
+            "--override",
+            help="Go back to a version that was rejected or rolled back. The record names what "
+            "was overridden.",
+        ),
+    ] = False,
+) -> None:
     """Make the previous champion the champion again."""
     from components.registry.promotion import rollback as decide
-    from components.registry.snapshot import keep_snapshot, waiting_for_mlflow
-    from pipelines.commands.console import show_waiting
-    from pipelines.commands.review import show_event
+    from pipelines.commands.review import take_decision
     from pipelines.workspace.lineage import who
 
     name = _model_name()
-    show_waiting(waiting_for_mlflow())
-    show_event(name, decide(name, reason, who()))
-    keep_snapshot(name)
+    take_decision(name, lambda _: decide(name, reason, who(), override=override))
 
 
-@app.command(epilog="Example: fovea history")
-def history() -> None:
+@app.command(epilog="Example: fovea history, or fovea history --json")
+def history(as_json: AsJson = False) -> None:
     """Show who promoted, rejected or rolled back which version, when and why."""
     from pipelines.commands.review import show_history
 
-    show_history(_model_name())
+    show_history(_model_name(), as_json=as_json)
 
 
-@app.command(epilog="Example: fovea explain 3, or fovea explain champion")
+@app.command(epilog="Example: fovea explain 3, or fovea explain champion --json")
 def explain(
     version: Annotated[str, typer.Argument(help="A number, or an alias such as champion.")],
+    as_json: AsJson = False,
 ) -> None:
     """Show which code, data and params made a version, and how to build it again."""
     from pipelines.commands.explain import show_lineage
 
-    show_lineage(_model_name(), version)
+    show_lineage(_model_name(), version, as_json=as_json)
 
 
 @app.command(epilog="Example: fovea ui --port 5001")
@@ -365,7 +411,26 @@ def ui(
     """
     from pipelines.commands.ui import serve
 
-    serve(port)
+    name = None
+    with suppress(UserError):  # A mistake in params.yaml is no reason to hide MLflow's page.
+        name = _model_name()
+    serve(port, name)
+
+
+@app.command(epilog="Example: fovea completion bash")
+def completion(
+    shell: Annotated[Shell, typer.Argument(help="The name of your shell.")],
+) -> None:
+    """Print the script with which a shell completes commands and options of fovea.
+
+    bash: add `eval "$(fovea completion bash)"` to ~/.bashrc.
+    zsh: add `eval "$(fovea completion zsh)"` to ~/.zshrc, after `compinit`.
+    fish: `fovea completion fish > ~/.config/fish/completions/fovea.fish`
+    """
+    from typer._completion_shared import get_completion_script
+
+    prog_name = str(app.info.name)
+    print(get_completion_script(prog_name=prog_name, complete_var=COMPLETE, shell=shell.value))  # noqa: T201
 
 
 @app.command(hidden=True)

@@ -1,22 +1,33 @@
-"""The registry's challenger, champion and decisions → tables for a reviewer.
+"""The registry's challenger, champion and decisions → tables or JSON for a reviewer.
 
 The champion is the version with the alias `champion`. The challenger is the version that may
 replace the champion. The verdict is the advice to promote, hold or reject the challenger.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from components.evaluation.comparison import Comparison
 from components.evaluation.gate import Verdict
-from components.registry.record import Event, champions
-from components.registry.snapshot import read_snapshot
+from components.registry.promotion import Judge, champion_warning, note_hand_move
+from components.registry.record import BY_HAND, Event, champions, moved_by_hand
+from components.registry.snapshot import (
+    Snapshot,
+    keep_snapshot,
+    read_snapshot,
+    waiting_for_mlflow,
+)
 from components.registry.versions import Version
 from components.tracking.connection import address
 from pipelines.commands import workspace_model
 from pipelines.commands.console import (
     COLOURS,
     interval_text,
+    show_json,
     show_lines,
     show_table,
     show_waiting,
@@ -31,34 +42,154 @@ NO_VERSION = (
 )
 
 
-def show_review(name: str) -> None:
+@dataclass(frozen=True)
+class Review:
+    """What a reviewer needs to decide on the challenger.
+
+    challenger: the version. champion: the version with the alias `champion`, or None. decision: the
+    verdict on the challenger, or `none`. reasons: the reasons of the verdict. verdict: the complete
+    verdict; None if the MLflow run of the challenger no longer has it. warnings: what a reviewer
+    must know beside the verdict. commands: the commands to choose from.
+    """
+
+    challenger: Version
+    champion: Version | None
+    decision: str
+    reasons: tuple[str, ...]
+    verdict: Verdict | None
+    warnings: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+def judge_here(version: Version, champion: Version | None) -> Verdict | None:
+    """Compare a version with a champion on the test images of this folder; keep the verdict.
+
+    champion: None if there is no champion. Returns None if the test images are not here. Raises
+    UserError if a version cannot be loaded or cannot predict.
+    """
+    # The import takes seconds, and a judgement is rare.
+    from pipelines.register import judge_again
+
+    against = f"version {champion.number}" if champion else "the minimum scores"
+    show_waiting(f"comparing version {version.number} with {against} on the test images")
+    return judge_again(version, version.name, champion)
+
+
+def read_registry(name: str, *, as_json: bool = False) -> Snapshot:
+    """Return the registered model as it is now. A move of the alias by hand is put on record first.
+
+    name: the name of the registered model. as_json: log messages go to stderr, because standard
+    output is only for JSON. Raises UserError if MLflow does not answer.
+    """
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        registry = read_snapshot(name, show_waiting)
+        if not moved_by_hand(registry.record, registry.standing.held):
+            return registry
+        note_hand_move(name, judge_here)
+        return keep_snapshot(name)
+
+
+def take_decision(name: str, decide: Callable[[Judge], Event]) -> None:
+    """Decide on a version of the registered model `name`, and print what was decided.
+
+    decide: a function that decides; its argument is the function that judges a version again.
+    Raises UserError if MLflow does not answer, or if the decision is refused.
+    """
+    show_waiting(waiting_for_mlflow())
+    show_event(name, decide(judge_here))
+    show_warning(keep_snapshot(name))
+
+
+def show_warning(registry: Snapshot) -> None:
+    """Print a warning if a person has set the champion by hand, against the rules of the gate."""
+    show_lines(*filter(None, [champion_warning(registry.standing)]), style="yellow")
+
+
+def show_review(name: str, *, as_json: bool = False) -> None:
     """Print the metrics of challenger and champion, the verdict, and commands to type next.
 
-    name: the name of the registered model. Raises UserError if MLflow does not answer.
+    name: the name of the registered model. as_json: print JSON; docs/reviewing.md has its keys.
+    Raises UserError if MLflow does not answer.
     """
-    registry = read_snapshot(name, show_waiting)
-    proposed, reigning = registry.challenger, registry.champion
+    registry = read_registry(name, as_json=as_json)
+    review = _review(registry)
+    if as_json:
+        show_json(_review_tree(registry, review))
+    elif review is not None:
+        _show_review(review)
+    else:
+        show_lines(_no_challenger(registry))
+        show_warning(registry)
+
+
+def _review(registry: Snapshot) -> Review | None:
+    """Return the review of the challenger; None if there is no challenger."""
+    proposed = registry.challenger
     if proposed is None:
-        if not registry.versions:
-            show_lines(NO_VERSION.format(name=name, address=address()))
-            return
-        standing = f"version {reigning.number} is the champion" if reigning else "no champion yet"
-        show_lines(
-            f"{name} has no challenger; {standing}. After a change, `dvc repro` registers the next "
-            "challenger. `fovea register` registers the model that is in this workspace now."
-        )
-        return
+        return None
     text = registry.verdict
     verdict = None if text is None else Verdict.from_tree(json.loads(text))
-    if verdict is not None:
-        _show_comparison(proposed, verdict)
     decision = proposed.tags.get("verdict", "none")
-    reasons = verdict.reasons if verdict else [proposed.tags.get("reasons", "")]
-    show_lines(f"verdict: {decision}", style=COLOURS.get(decision, ""))
-    show_lines(*(f"  {reason}" for reason in reasons))
-    show_lines(*_warnings(proposed, reigning, verdict is not None), style="yellow")
-    show_lines(*workspace_model.warnings(name, registry.versions), style="yellow")
-    show_lines(*_next_commands(proposed.number, decision))
+    reasons = verdict.reasons if verdict else (proposed.tags.get("reasons", ""),)
+    warnings = (
+        *_warnings(registry, proposed, verdict is not None),
+        *workspace_model.warnings(registry.name, registry.versions),
+    )
+    commands = _next_commands(proposed.number, decision)
+    return Review(proposed, registry.champion, decision, reasons, verdict, warnings, commands)
+
+
+def _no_challenger(registry: Snapshot) -> str:
+    name, reigning = registry.name, registry.champion
+    if not registry.versions:
+        return NO_VERSION.format(name=name, address=address())
+    standing = f"version {reigning.number} is the champion" if reigning else "no champion yet"
+    return (
+        f"{name} has no challenger; {standing}. After a change, `dvc repro` registers the next "
+        "challenger. `fovea register` registers the model that is in this workspace now."
+    )
+
+
+def _show_review(review: Review) -> None:
+    if review.verdict is not None:
+        _show_comparison(review.challenger, review.verdict)
+    show_lines(f"verdict: {review.decision}", style=COLOURS.get(review.decision, ""))
+    show_lines(*(f"  {reason}" for reason in review.reasons))
+    show_lines(*review.warnings, style="yellow")
+    first, *others, last = review.commands
+    show_lines(f"next: {first}", *(f"  or: {other}" for other in others), f"      {last}")
+
+
+def _review_tree(registry: Snapshot, review: Review | None) -> dict[str, Any]:
+    """Return the review as JSON; without a challenger, `challenger` and `verdict` are None."""
+    tree: dict[str, Any] = {
+        "name": registry.name,
+        "store": address(),
+        "champion": _version_tree(registry.champion),
+        "challenger": _version_tree(registry.challenger),
+        "verdict": None,
+        "warnings": list(filter(None, [champion_warning(registry.standing)])),
+        "next": [],
+    }
+    if review is None:
+        return tree
+    verdict = {"decision": review.decision, "reasons": list(review.reasons)}
+    details = {} if review.verdict is None else review.verdict.to_tree()
+    against = review.challenger.tags.get("compared_with", "none")
+    compared = {"compared_with": None if against == "none" else int(against)}
+    tree["verdict"] = {**details, **verdict, **compared}
+    return {**tree, "warnings": list(review.warnings), "next": list(review.commands)}
+
+
+def _version_tree(version: Version | None) -> dict[str, Any] | None:
+    if version is None:
+        return None
+    return {
+        "version": version.number,
+        "model_id": version.model_id,
+        "verdict": version.tags.get("verdict"),
+        "review": version.tags.get("review"),
+    }
 
 
 def show_event(name: str, event: Event) -> None:
@@ -74,30 +205,53 @@ def show_event(name: str, event: Event) -> None:
         "rollback": f"rolled back version {event.version}",
     }
     show_lines(f"{done[event.kind]} of {name}; {now} {stays} the champion")
+    if event.overridden:
+        show_lines(f"overridden, and on record: {event.overridden}", style="yellow")
 
 
-def show_history(name: str) -> None:
+def show_history(name: str, *, as_json: bool = False) -> None:
     """Print all decisions, oldest first.
 
     Also print a warning if the version with the alias `champion` is not the champion after the last
-    decision. name: the name of the registered model. Raises UserError if MLflow does not answer.
+    decision. name: the name of the registered model. as_json: print JSON; docs/reviewing.md has its
+    keys. Raises UserError if MLflow does not answer.
     """
-    registry = read_snapshot(name, show_waiting)
+    registry = read_registry(name, as_json=as_json)
     record = registry.record
+    warnings = list(_history_warnings(registry))
+    if as_json:
+        events = [_event_tree(event) for event in record]
+        champion = registry.standing.held
+        tree = {"name": name, "store": address(), "champion": champion}
+        show_json({**tree, "events": events, "warnings": warnings})
+        return
     if not record:
         show_lines(f"no version of {name} was promoted, rejected or rolled back yet")
         return
     columns = ("when (UTC)", "who", "what", "champion", "why")
     show_table(f"{name} at {address()}", columns, map(_history_row, record))
-    reigning = registry.champion
-    by_alias, by_record = reigning.number if reigning else None, champions(record)[-1]
-    if by_alias != by_record:
-        show_lines(
+    for event in record:
+        if event.overridden:
+            show_lines(f"{_decision(event)} ({_when(event)}), although {event.overridden}")
+    show_lines(*warnings, style="yellow")
+
+
+def _history_warnings(registry: Snapshot) -> Iterator[str]:
+    by_alias, by_record = registry.standing.held, champions(registry.record)[-1]
+    if warning := champion_warning(registry.standing):
+        yield warning
+    elif by_alias != by_record:
+        yield (
             f"the alias champion is on {_version(by_alias)}, but the record ends with "
-            f"{_version(by_record)}: a decision was interrupted, or the alias was moved without "
-            "fovea; the next promote, reject or rollback makes the alias and the record agree",
-            style="yellow",
+            f"{_version(by_record)}: a decision was interrupted; the next promote, reject or "
+            "rollback moves the alias"
         )
+
+
+def _event_tree(event: Event) -> Mapping[str, Any]:
+    """Return an event for JSON: its number and its fields, except the key of its tag."""
+    tree = asdict(event)
+    return {"number": event.number} | {name: tree[name] for name in tree if name != "key"}
 
 
 def _show_comparison(proposed: Version, verdict: Verdict) -> None:
@@ -118,17 +272,20 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
         show_lines(f"and {hidden} more classes, with better results than the classes above")
 
 
+def promote_command(number: int, decision: str) -> str:
+    """Return the command that promotes a version; decision: the verdict, such as `hold`."""
+    override = "" if decision == "promote" else " --override"
+    return f'fovea promote {number}{override} --reason "…"'
+
+
 def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
-    """Return three commands as lines. The first command does what the verdict advises.
+    """Return three commands. The first command does what the verdict advises.
 
     number: the number of the challenger. decision: the verdict, such as `reject`.
     """
-    promote, reject = f"fovea promote {number}", f'fovea reject {number} --reason "…"'
-    if decision == "reject":
-        choices = (reject, f'{promote} --override --reason "…"')
-    else:
-        choices = (f'{promote} --reason "…"', reject)
-    return f"next: {choices[0]}", f"  or: {choices[1]}", f"      fovea explain {number}"
+    promote, reject = promote_command(number, decision), f'fovea reject {number} --reason "…"'
+    choices = (reject, promote) if decision == "reject" else (promote, reject)
+    return (*choices, f"fovea explain {number}")
 
 
 def _rows_to_show(rows: Sequence[Comparison]) -> list[Comparison]:
@@ -148,9 +305,12 @@ def _change(row: Comparison) -> float:
     return float("inf") if interval.value is None else interval.value
 
 
-def _warnings(proposed: Version, reigning: Version | None, compared: bool) -> Iterator[str]:
+def _warnings(registry: Snapshot, proposed: Version, compared: bool) -> Iterator[str]:
+    reigning = registry.champion
     now = str(reigning.number) if reigning else "none"
     then = proposed.tags.get("compared_with", "none")
+    if warning := champion_warning(registry.standing):
+        yield warning
     if not compared:
         yield "MLflow's run of the model no longer has the metrics of the verdict"
     if reigning is not None and reigning.number == proposed.number:
@@ -158,7 +318,7 @@ def _warnings(proposed: Version, reigning: Version | None, compared: bool) -> It
     elif now != then:
         yield (
             f"the champion has changed since the verdict, from {_champion(then)} to "
-            f"{_champion(now)}: `fovea register` makes a new verdict on the model of this workspace"
+            f"{_champion(now)}: `fovea promote` judges the challenger again before it promotes"
         )
 
 
@@ -171,7 +331,16 @@ def _version(number: int | None) -> str:
 
 
 def _history_row(event: Event) -> tuple[str, ...]:
-    notes = " (superseded)" * event.superseded + " (override)" * event.override
     champion_change = f"{event.from_version or '–'} → {event.to_version or '–'}"
-    when = event.when.removesuffix("+00:00").replace("T", " ")
-    return (when, event.who, f"{event.kind} {event.version}{notes}", champion_change, event.why)
+    return (_when(event), event.who, _decision(event), champion_change, event.why)
+
+
+def _decision(event: Event) -> str:
+    # Nobody gave the option --override for a move by hand.
+    overrides = event.override and event.kind != BY_HAND
+    notes = " (superseded)" * event.superseded + " (override)" * overrides
+    return f"{event.kind} {event.version}{notes}"
+
+
+def _when(event: Event) -> str:
+    return event.when.removesuffix("+00:00").replace("T", " ")

@@ -1,11 +1,11 @@
 """metrics.json and verdict.json → the result of the last run, and the next commands to type."""
 
 from components.files import sha256
-from components.registry.snapshot import read_snapshot
 from components.registry.versions import version_of_model
 from components.tracking.connection import address
 from pipelines import artifacts
-from pipelines.commands.console import show_facts, show_lines, show_waiting
+from pipelines.commands.console import show_facts, show_lines
+from pipelines.commands.review import promote_command, read_registry, show_warning
 from pipelines.formats import read_tree
 
 
@@ -23,7 +23,7 @@ def show_summary() -> None:
     # An older Fovea wrote no model_id.
     judged = verdict.get("model_id", "")
     identity = sha256(artifacts.MODEL) if artifacts.MODEL.is_file() else judged
-    registry = read_snapshot(name, show_waiting)
+    registry = read_registry(name)
     version = version_of_model(registry.versions, identity)
     low, high = metrics["intervals"]["accuracy"]
     percent = f"{100 * metrics['confidence']:g} %"
@@ -41,12 +41,12 @@ def show_summary() -> None:
         "report": str(artifacts.REPORT),
     }
     show_facts("done", facts)
+    show_warning(registry)
     show_lines("next:", style="bold")
     if version is None:
         show_lines("  dvc repro" if stale else "  fovea register")
         return
-    reigning = registry.champion
-    promoted = reigning is not None and reigning.number == version.number
-    decided = verdict["decision"] == "reject" or promoted
-    command = "explain {}" if decided else 'promote {} --reason "…"'
-    show_lines("  fovea review", f"  fovea {command.format(version.number)}", "  fovea ui")
+    number, decision = version.number, verdict["decision"]
+    decided = decision == "reject" or number == registry.standing.held
+    command = f"fovea explain {number}" if decided else promote_command(number, decision)
+    show_lines("  fovea review", f"  {command}", "  fovea ui")

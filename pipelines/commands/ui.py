@@ -19,6 +19,7 @@ from components.errors import UserError
 from components.tracking.connection import address, connect, is_remote, tracking_uri
 from pipelines import artifacts
 from pipelines.commands.console import show_lines, show_waiting
+from pipelines.commands.review import read_registry, show_warning
 from pipelines.workspace.processes import end_group
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,17 @@ START_LIMIT_S = 60.0
 POLL_S = 0.2
 
 
-def serve(port: int) -> None:
+def serve(port: int, name: str | None) -> None:
     """Serve MLflow's page on 127.0.0.1 until Ctrl-C or SIGTERM.
 
     If MLFLOW_TRACKING_URI is the address of a server, no page is served, and only this address is
     printed. If the variable is unset, the page of ./mlflow.db is served.
 
-    port: the first port to try; if this port is in use, the next ports are tried. Raises
+    Before the address of the page, a warning is printed if the champion was set by hand, against
+    the verdict on it.
+
+    port: the first port to try; if this port is in use, the next ports are tried. name: the name of
+    the registered model; None if it is not known, and nothing can be warned of. Raises
     UserError if no port is free, if the page does not start, or if the server ends by itself.
     """
     if is_remote():
@@ -44,6 +49,8 @@ def serve(port: int) -> None:
         return
     show_waiting(f"waiting for MLflow's server; it takes 10 to 40 s to start, and writes to {LOG}")
     connect()
+    if name is not None:
+        show_warning(read_registry(name))
     page = f"http://{HOST}:{_free_port(port)}"
     try:
         with _server(page) as process:

@@ -13,6 +13,7 @@ from components.files import write_whole
 from components.model.model_file import model_id
 from components.params import yaml_text
 from components.params.model import VERSION
+from components.registry.promotion import champion_warning, read_standing
 from components.registry.versions import Version, champion, download
 from components.tracking.connection import connect
 from pipelines import artifacts
@@ -57,6 +58,8 @@ def write_champion(is_trained: Callable[[], bool]) -> Version | None:
             "nothing that training reads has changed, so training does not start again from it"
         )
         return None
+    if warning := champion_warning(read_standing(name)):
+        log.warning(warning)
     # If the file is missing or changed, the error must come now, not in a later stage.
     download(version)
     changed = with_value(text, WEIGHTS, version.reference)

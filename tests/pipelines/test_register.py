@@ -1,5 +1,6 @@
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from components.images.png_writer import encode_png
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params
 from components.params.register import Floors
-from components.registry.promotion import promote, rollback
+from components.registry.promotion import history, promote, rollback
 from components.registry.seen import Seen, pixel_hashes
 from components.registry.seen_store import keep_seen, seen_by
 from components.registry.versions import challenger, champion, find_version, versions
@@ -26,6 +27,7 @@ from components.tracking.connection import client
 from components.tracking.runs import run_of_model
 from pipelines import artifacts, balance, prepare, register, split, train
 from pipelines import evaluate as evaluate_stage
+from pipelines.commands.review import judge_here
 from pipelines.formats import read_table, read_tree, write_table, write_tree
 from pipelines.register import judge_again
 from tests.cards import DIGITS
@@ -308,7 +310,7 @@ def test_auto_leaves_a_version_that_a_reviewer_took_back(workspace: Path, params
     promote("digits", "1", "first", "Ann")
     write_model(5.0)
     run(params)
-    promote("digits", "2", "second", "Ann")
+    promote("digits", "2", "second", "Ann", override=True)
     rollback("digits", "wrong alarms", "Ann")
     run(params, "auto")
     assert reigning() == 1
@@ -349,7 +351,7 @@ def test_a_champion_of_another_shape_is_scored_on_the_same_images(
     challenger_file = artifacts.MODEL.read_bytes()
     write_model(4.0, names, size)
     promoted = register_as_it_is(params, len(names), size)
-    promote("digits", str(promoted), "of another shape", "Ann")
+    promote("digits", str(promoted), "of another shape", "Ann", override=True)
     artifacts.MODEL.write_bytes(challenger_file)
     verdict = run(params)
     accuracy = verdict["comparison"][0]  # type: ignore[index]
@@ -365,7 +367,7 @@ def test_a_champion_sees_images_of_16_bits_by_its_own_rule(workspace: Path, para
     # The rule of params.yaml is high_byte, so these pictures are black for the challenger.
     write_black_images(rows)
     write_model(4.0, sixteen_bit={"window": {"low": 0, "high": 255}})
-    promote("digits", str(register_as_it_is(params, 2, SIZE)), "with a window", "Ann")
+    promote("digits", str(register_as_it_is(params, 2, SIZE)), "a window", "Ann", override=True)
     write_model(5.0)
     verdict = run(params)
     accuracy = verdict["comparison"][0]  # type: ignore[index]
@@ -416,7 +418,7 @@ def test_a_class_that_the_champion_does_not_know_is_no_gain(
     write_model(5.0)
     today = artifacts.MODEL.read_bytes()
     write_model(4.0, ("bright",))
-    promote("digits", str(register_as_it_is(params, 1, SIZE)), "knew one class", "Ann")
+    promote("digits", str(register_as_it_is(params, 1, SIZE)), "one class", "Ann", override=True)
     artifacts.MODEL.write_bytes(today)
     verdict = run(params)
     recalls = {
@@ -667,3 +669,35 @@ def test_the_test_images_of_a_judgement_are_named_by_content_and_label(
     write_table(artifacts.rows("test"), rows)
     run(card)
     assert find_version("digits", "2").tags["test_id"] != first
+
+
+def test_a_champion_set_by_hand_is_judged_put_on_record_and_compared_with(
+    workspace: Path, params: Params, caplog: pytest.LogCaptureFixture, monkeypatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("pipelines"), "propagate", True)
+    for slope in (5.0, -5.0):
+        write_model(slope)
+        run(params)
+    promote("digits", "1", "first", "Ann")
+    client().set_registered_model_alias("digits", "champion", "2")
+    write_model(4.0)
+    verdict = run(params)
+    assert (verdict["champion"], reigning()) == (2, 2)
+    event = history("digits")[-1]
+    assert (event.kind, event.from_version, event.to_version) == ("by hand", 1, 2)
+    assert "the gate rejected this version (" in event.overridden
+    assert find_version("digits", "2").tags["compared_with"] == "1"
+    assert "version 2 was made the champion by hand in MLflow, although the gate" in caplog.text
+
+
+def test_promote_judges_on_the_spot_what_was_compared_with_an_earlier_champion(
+    workspace: Path, card: Params
+) -> None:
+    for slope in (4.0, 5.0):
+        write_model(slope)
+        assert run(card)["decision"] == "promote"
+    promote("digits", "2", "better", "Ann", judge_here)
+    with pytest.raises(UserError, match=r"its verdict is hold \(no significant difference"):
+        promote("digits", "3", "better", "Ann", judge_here)
+    assert find_version("digits", "3").tags["compared_with"] == "2"
+    assert reigning() == 2

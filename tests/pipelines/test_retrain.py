@@ -470,7 +470,7 @@ def champion(
         pass
     pixels = np.zeros((1, 4, 4, 3), np.uint8)
     register_version("digits", root / "model.keras", run, pixels, 2, {})
-    promote("digits", "1", "first", "Ann")
+    promote("digits", "1", "first", "Ann", override=True)
     (root / ".gitignore").write_text(".fovea\nmlflow.db*\nmlruns\nmodel*\n.dvc/tmp\n.dvc/cache\n")
     git("init", "-q", "-b", "main")
     git("add", ".")

@@ -91,7 +91,7 @@ def test_an_old_version_is_gone_back_to_and_its_promotion_is_on_record(old: str)
     number = register_version(
         old, Path("model.keras"), run, np.zeros((1, 8, 8, 3), np.uint8), 3, {}
     )
-    promote(old, str(number), "better", "Ann")
+    promote(old, str(number), "better", "Ann", override=True)
     rollback(old, "wrong alarms", "Ann")
     version = champion(old)
     assert version is not None

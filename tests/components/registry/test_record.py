@@ -8,7 +8,7 @@ from components.registry.record import (
     Event,
     Kind,
     champions,
-    line_of_champions,
+    moved_by_hand,
     one_line_reason,
     read_record,
     to_tag,
@@ -63,11 +63,37 @@ def test_a_move_outside_the_record_can_be_gone_back_to() -> None:
     assert champions(record) == (None, 1, 5, 2)
 
 
-def test_an_interrupted_move_counts_and_a_move_by_hand_follows_it() -> None:
-    record = [event("promote", None, 1), event("promote", 1, 2)]
-    assert line_of_champions(record, held=1) == (None, 1, 2)
-    assert line_of_champions(record, held=2) == (None, 1, 2)
-    assert line_of_champions(record, held=7) == (None, 1, 2, 7)
+def test_a_move_by_hand_is_told_from_an_interrupted_move() -> None:
+    record = [event("promote", None, 1), event("promote", 1, 2, number=2)]
+    found = {held: moved_by_hand(record, held) for held in (1, 2, 7, None)}
+    assert found == {1: False, 2: False, 7: True, None: True}
+
+
+def test_after_the_alias_was_moved_every_other_place_is_by_hand() -> None:
+    record = [event("promote", None, 1), replace(event("promote", 1, 2, number=2), moved=True)]
+    found = {held: moved_by_hand(record, held) for held in (1, 2, 7, None)}
+    assert found == {1: True, 2: False, 7: True, None: True}
+
+
+def test_an_alias_where_a_superseded_event_put_it_is_not_by_hand() -> None:
+    late = replace(event("promote", 1, 3, number=2), superseded=True)
+    record = [event("promote", None, 1), event("promote", 1, 2, number=2), late]
+    assert not moved_by_hand(record, held=3)
+
+
+def test_without_a_record_any_champion_is_by_hand() -> None:
+    assert moved_by_hand([], held=3)
+    assert not moved_by_hand([], held=None)
+
+
+def test_a_move_is_read_from_its_tag_and_fields_of_a_newer_fovea_are_ignored() -> None:
+    first = with_key(event("promote", None, 1), [])
+    tag = to_tag(first).replace("{", '{"newer": 1, ', 1)
+    assert [each.moved for each in read_record({first.key: tag})] == [False]
+    (read,) = read_record({first.key: tag, first.moved_key: "yes"})
+    assert (read, read.moved) == (first, True)
+    old = tag.replace(', "overridden": ""', "")
+    assert [each.moved for each in read_record({first.key: old})] == [True]
 
 
 @pytest.mark.parametrize("reason", ["", "  \n ", "x" * 2_001])

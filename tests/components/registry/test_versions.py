@@ -327,7 +327,7 @@ def test_a_server_is_as_good_as_a_file(
     assert (registered(b"one"), registered(b"two"), registered(b"one")) == (1, 2, 1)
     assert capsys.readouterr().out == ""
     promote("digits", "1", "first", "Ann")
-    promote("digits", "2", "second", "Ann")
+    promote("digits", "2", "second", "Ann", override=True)
     start = time.monotonic()
     rollback("digits", "wrong alarms", "Ann")
     assert time.monotonic() - start < 5

@@ -10,18 +10,22 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from components.registry.versions import register_version, tag_version, versions
+from components.registry.promotion import history
+from components.registry.record import PREFIX
+from components.registry.versions import Version, register_version, tag_version, versions
 from components.tracking import connection
-from components.tracking.runs import start_run
+from components.tracking.runs import Run, start_run
 from pipelines import artifacts
+from pipelines.commands import review
 from pipelines.commands.console import show_checks
-from pipelines.commands.doctor import Check
+from pipelines.commands.doctor import Check, _champion
 from pipelines.commands.fovea import main
 from pipelines.formats import read_tree, write_tree
 from pipelines.workspace.messages import show_messages
@@ -45,7 +49,9 @@ COMMANDS = [
     "explain",
     "ui",
     "summary",
+    "completion",
 ]
+JUDGE_HERE = review.judge_here  # before a fixture replaces it
 INTERVAL = {"value": 0.9, "low": 0.85, "high": 0.95}
 Command = Callable[..., tuple[int, str, str]]
 
@@ -77,6 +83,25 @@ def fovea(
         return int(ended.value.code or 0), shown.out, shown.err
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int | None]]:
+    """Let each version that is judged again win, without a model; note which versions met."""
+    met: list[tuple[int, int | None]] = []
+
+    def judge(version: Version, champion: Version | None) -> None:
+        against = champion.number if champion else None
+        met.append((version.number, against))
+        tags = {"verdict": "promote", "compared_with": str(against or "none")}
+        tag_version(version.name, version.number, tags)
+
+    monkeypatch.setattr("pipelines.commands.review.judge_here", judge)
+    return met
+
+
+def alias_by_hand(number: int) -> None:
+    connection.client().set_registered_model_alias("digits", "champion", str(number))
 
 
 @pytest.fixture
@@ -139,6 +164,70 @@ def test_every_command_has_an_example_in_its_help(fovea: Command, command: str) 
     status, out, _ = fovea(command, "--help")
     assert status == 0
     assert f"Example: fovea {command}" in out
+    assert fovea(command, "-h") == (0, out, "")
+
+
+def test_the_short_h_asks_for_help_everywhere(fovea: Command) -> None:
+    for command in ((), ("data",), ("data", "add")):
+        status, out, _ = fovea(*command, "-h")
+        assert (status, out) == (0, fovea(*command, "--help")[1])
+        assert f"Usage: {' '.join(('fovea', *command))} " in out
+
+
+def test_version_is_that_of_the_installed_package(fovea: Command) -> None:
+    assert fovea("--version") == (0, f"fovea {metadata.version('fovea')}\n", "")
+
+
+def test_bash_completes_commands_and_options_by_the_script(tmp_path: Path) -> None:
+    program = tmp_path / "fovea"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pipelines.commands.fovea "$@"\n')
+    program.chmod(0o755)
+    asked = (
+        'eval "$(fovea completion bash)"; '
+        "COMP_WORDS=(fovea promote --ov); COMP_CWORD=2; _fovea_completion fovea; "
+        'echo "${COMPREPLY[*]}"'
+    )
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(["bash", "-c", asked], env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("--override\n", "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "names", "answer"),
+    [
+        ("bash", {"COMP_WORDS": "fovea hist", "COMP_CWORD": "1"}, "history"),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "fovea hist"}, '"history"'),
+        (
+            "fish",
+            {"_TYPER_COMPLETE_ARGS": "fovea hist", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+            "history",
+        ),
+    ],
+)
+def test_each_shell_has_a_script_and_gets_completions(
+    shell: str,
+    names: dict[str, str],
+    answer: str,
+    fovea: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    status, script, _ = fovea("completion", shell)
+    assert status == 0
+    assert f"_FOVEA_COMPLETE=complete_{shell}" in script
+    for name, value in {**names, "_FOVEA_COMPLETE": f"complete_{shell}"}.items():
+        monkeypatch.setenv(name, value)
+    status, shown, _ = fovea()
+    assert (status, answer in shown, "summary" in shown) == (0, True, False)
+
+
+def test_a_shell_without_a_script_is_refused_with_those_that_have_one(fovea: Command) -> None:
+    status, _, err = fovea("completion", "csh")
+    assert status == 2
+    assert "fish" in err
 
 
 def test_quiet_prints_warnings_and_results_verbose_prints_commands_too(
@@ -192,7 +281,7 @@ def test_an_unreachable_mlflow_is_one_sentence(
 def test_ctrl_c_ends_with_130_and_no_traceback(
     fovea: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(name: str) -> None:
+    def interrupted(name: str, *, as_json: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pipelines.commands.review.show_history", interrupted)
@@ -214,7 +303,7 @@ def test_promote_reject_rollback_and_history_tell_one_story(
     assert "version 1 is now the champion" in fovea("promote", "1", "--reason", "the first")[1]
     assert "version 2 is now the champion" in fovea("promote", "--reason", "better")[1]
     assert "version 1 is now the champion" in fovea("rollback", "--reason", "wrong alarms")[1]
-    registered(b"three", "reject")
+    registered(b"three", "reject", against=1)
     assert "--override" in fovea("promote", "3", "--reason", "hm")[2]
     assert "version 1 stays the champion" in fovea("reject", "--reason", "worse")[1]
     _, out, _ = fovea("history")
@@ -226,15 +315,86 @@ def test_history_says_so_where_there_is_none(fovea: Command) -> None:
     assert "no version of digits was promoted" in fovea("history")[1]
 
 
-def test_history_says_where_the_alias_has_left_the_record(
+def test_a_move_by_hand_is_judged_and_on_record_by_the_next_command(
+    fovea: Command, two_versions: Path, judged: list[tuple[int, int | None]]
+) -> None:
+    fovea("promote", "1", "--reason", "the first")
+    alias_by_hand(2)
+    status, out, _ = fovea("history")
+    assert status == 0
+    for text in ("by hand 2", "1 → 2", "unknown, in MLflow"):
+        assert text in out
+    assert judged == [(2, 1)]
+    assert "by hand" in fovea("history")[1]
+    assert judged == [(2, 1)]
+
+
+def test_a_rejected_champion_by_hand_is_said_wherever_the_champion_is_named(
     fovea: Command, two_versions: Path
 ) -> None:
-    from components.tracking.connection import client
-
     fovea("promote", "1", "--reason", "the first")
-    client().set_registered_model_alias("digits", "champion", "2")
+    registered(b"three", "reject", against=1)
+    alias_by_hand(3)
+    registered(b"four", against=3)
+    write_metrics()
+    said = "version 3 was made the champion by hand in MLflow, although the gate rejected this"
+    commands = (("review",), ("history",), ("summary",), ("explain", "champion"))
+    for command in commands:
+        assert said in fovea(*command)[1], command
+    for command in commands:
+        if command != ("summary",):
+            assert said in json.loads(fovea(*command, "--json")[1])["warnings"][0]
+    check = _champion(Path())
+    assert (check.status, said in check.finding) == ("warn", True)
+    assert said not in fovea("explain", "2")[1]
+    assert "version 1 is now the champion" in fovea("rollback", "--reason", "rejected")[1]
+    assert not any(said in fovea(*command)[1] for command in commands)
+    assert _champion(Path()) == Check("champion", "ok", "version 1 of digits")
+
+
+def test_doctor_names_a_move_by_hand_that_is_not_on_record_and_writes_nothing(
+    fovea: Command, two_versions: Path
+) -> None:
+    assert _champion(Path()) == Check("champion", "ok", "digits has no champion yet")
+    alias_by_hand(2)
+    assert "not on record yet; `fovea review` judges" in _champion(Path()).finding
+    assert history("digits") == ()
+
+
+def test_history_says_where_a_decision_was_interrupted(fovea: Command, two_versions: Path) -> None:
+    fovea("promote", "1", "--reason", "the first")
+    event = {"kind": "promote", "version": 2, "from_version": 1, "to_version": 2, "who": "Ann"}
+    tag = json.dumps({**event, "why": "better", "overridden": ""})
+    key = f"{PREFIX}000002.20260101T000000.000000Z.00000000"
+    connection.client().set_registered_model_tag("digits", key, tag)
+    status, out, _ = fovea("history")
+    assert status == 0
+    assert "is on version 1, but the record ends with version 2: a decision was interrupted" in out
+    assert "rolled back version 2" in fovea("rollback", "--reason", "no")[1]
+    assert "interrupted" not in fovea("history")[1]
+
+
+def test_an_override_is_said_at_once_and_in_history(fovea: Command, two_versions: Path) -> None:
+    registered(b"three", "hold")
+    assert "its verdict is hold" in fovea("promote", "--reason", "needed")[2]
+    objection = "its verdict is hold (every floor holds; and more)"
+    _, out, _ = fovea("promote", "--override", "--reason", "needed")
+    assert f"overridden, and on record: {objection}" in out
     _, out, _ = fovea("history")
-    assert "is on version 2, but the record ends with version 1" in out
+    assert "promote 3 (override)" in out
+    assert f"although {objection}" in out
+
+
+def test_the_judge_of_a_command_is_that_of_the_stage_register(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines import register
+
+    asked = []
+    monkeypatch.setattr(register, "judge_again", lambda *given: asked.append(given), raising=False)
+    version, champion = (Version("digits", number, {}, (), Run(""), 0) for number in (2, 1))
+    JUDGE_HERE(version, champion)
+    assert asked == [(version, "digits", champion)]
 
 
 def test_review_shows_both_metric_by_metric_with_intervals(
@@ -290,6 +450,67 @@ def test_review_warns_where_the_champion_is_another_one_by_now(
     assert "has changed since the verdict, from no champion to version 1" in out
 
 
+def test_review_as_json_has_the_same_facts(fovea: Command, two_versions: Path) -> None:
+    fovea("promote", "1", "--reason", "the first")
+    registered(b"three", "hold", against=1)
+    status, out, err = fovea("review", "--json")
+    tree = json.loads(out)
+    assert (status, err) == (0, "")
+    assert list(tree) == [
+        "name", "store", "champion", "challenger", "verdict", "warnings", "next",
+    ]  # fmt: skip
+    assert list(tree["challenger"]) == ["version", "model_id", "verdict", "review"]
+    assert (tree["champion"]["version"], tree["champion"]["review"]) == (1, "promoted")
+    assert (tree["challenger"]["version"], tree["challenger"]["verdict"]) == (3, "hold")
+    verdict = tree["verdict"]
+    assert (verdict["decision"], verdict["compared_with"], verdict["images"]) == ("hold", 1, 60)
+    assert verdict["comparison"][2]["class_name"] == "[red] glass"
+    assert verdict["comparison"][2]["champion"] == INTERVAL
+    assert tree["warnings"] == []
+    assert tree["next"][0] == 'fovea promote 3 --override --reason "…"'
+
+
+def test_json_without_a_challenger_has_the_same_keys(fovea: Command, workspace: Path) -> None:
+    status, out, _ = fovea("review", "--json")
+    tree = json.loads(out)
+    assert status == 0
+    assert (tree["champion"], tree["challenger"], tree["verdict"]) == (None, None, None)
+    empty = json.loads(fovea("history", "--json")[1])
+    assert (empty["champion"], empty["events"]) == (None, [])
+
+
+def test_history_as_json_has_every_field_and_nothing_else_on_stdout(
+    fovea: Command, two_versions: Path
+) -> None:
+    fovea("promote", "1", "--reason", "the first")
+    alias_by_hand(2)
+    status, out, err = fovea("history", "--json")
+    assert status == 0
+    assert "this is on record now" in err
+    tree = json.loads(out)
+    assert list(tree) == ["name", "store", "champion", "events", "warnings"]
+    first, second = tree["events"]
+    assert list(first) == [
+        "number", "kind", "version", "from_version", "to_version", "who", "why", "when",
+        "override", "overridden", "superseded", "moved",
+    ]  # fmt: skip
+    assert (first["number"], first["kind"], first["why"]) == (1, "promote", "the first")
+    assert (second["kind"], second["from_version"], second["to_version"]) == ("by hand", 1, 2)
+
+
+def test_explain_as_json_has_each_fact_or_null(fovea: Command, two_versions: Path) -> None:
+    status, out, _ = fovea("explain", "2", "--json")
+    tree = json.loads(out)
+    assert status == 0
+    assert (tree["version"], tree["aliases"], tree["verdict"]) == (2, ["challenger"], "promote")
+    assert tree["lineage"]["git.commit"] == "c" * 40
+    assert tree["lineage"]["split_id"] is None
+    assert any(command.startswith("dvc repro") for command in tree["commands"])
+    status, out, err = fovea("explain", "7", "--json")
+    assert (status, out) == (1, "")
+    assert err.endswith("Received: 7\n")
+
+
 def test_review_without_a_challenger_says_so(fovea: Command) -> None:
     assert "digits has no challenger; no champion yet" in fovea("review")[1]
 
@@ -313,8 +534,7 @@ def test_explain_shows_both_seeds_and_of_an_old_version_its_one_seed(
         assert tuple(re.findall(r"seed of the \w+\W+(\d+)", out)) == seeds
 
 
-def test_summary_names_the_three_next_commands(fovea: Command) -> None:
-    registered(b"one")
+def write_metrics() -> None:
     metrics = {
         "accuracy": 0.98,
         "images": 60,
@@ -322,6 +542,11 @@ def test_summary_names_the_three_next_commands(fovea: Command) -> None:
         "intervals": {"accuracy": [0.97, 0.99]},
     }
     write_tree(artifacts.METRICS, metrics)
+
+
+def test_summary_names_the_three_next_commands(fovea: Command) -> None:
+    registered(b"one")
+    write_metrics()
     _, out, _ = fovea("summary")
     for text in ("0.9800 (95 % interval 0.9700 – 0.9900", "digits, version 1", "promote; every"):
         assert text in out

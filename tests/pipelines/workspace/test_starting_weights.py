@@ -90,7 +90,7 @@ def test_the_champion_is_written_once_and_a_moved_alias_again(
     assert "digits has no champion; training starts from params.yaml's weights: none" in caplog.text
     assert Path("params.yaml").read_text() == CARD
 
-    promote("digits", "1", "first", "Ann")
+    promote("digits", "1", "first", "Ann", override=True)
     version = write_champion(changed)
     assert version is not None
     assert version.number == 1
@@ -100,14 +100,14 @@ def test_the_champion_is_written_once_and_a_moved_alias_again(
     assert "already names the champion of digits, version 1" in caplog.text
     assert Path("params.yaml").read_text() == written
 
-    promote("digits", "2", "better", "Ann")
+    promote("digits", "2", "better", "Ann", override=True)
     write_champion(changed)
     moved = find_version("digits", "2").reference
     assert Path("params.yaml").read_text() == written.replace(version.reference, moved)
 
 
 def test_a_champion_that_cannot_be_loaded_leaves_params_yaml_as_it_is(workspace: Path) -> None:
-    promote("digits", "1", "first", "Ann")
+    promote("digits", "1", "first", "Ann", override=True)
     shutil.rmtree(".fovea")
     uri = client().get_model_version_download_uri("digits", "1")
     (Path(uri.removeprefix("file://")) / "data/model.keras").write_bytes(b"rubbish")
