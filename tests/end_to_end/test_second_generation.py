@@ -71,12 +71,12 @@ def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued, 
     assert abs(challenger - champion - difference) < 0.0016  # each is rounded to three digits
     assert re.search(rf"^verdict: {verdict['decision']}$", review, re.MULTILINE)
 
-    rejected = verdict["decision"] == "reject"
-    if rejected:
+    overridden = verdict["decision"] != "promote"
+    if overridden:
         refused = run(folder, "fovea promote 2 --reason 'more images'", expect=1)
         assert "--override" in refused
         assert registry(folder)[0]["champion"] == 1
-    run(folder, f"fovea promote 2 --reason 'more images'{' --override' * rejected}")
+    run(folder, f"fovea promote 2 --reason 'more images'{' --override' * overridden}")
     assert registry(folder)[0] == {"champion": 2}
     again = run(folder, "fovea promote 2 --reason again --override", expect=1)
     assert "error: this version is the champion already. Received: 2" in again
@@ -88,7 +88,7 @@ def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued, 
     assert history == [
         ("what", "champion", "why"),
         ("promote 1", "– → 1", "the first one"),
-        (f"promote 2{' (override)' * rejected}", "1 → 2", "more images"),
+        (f"promote 2{' (override)' * overridden}", "1 → 2", "more images"),
         ("rollback 2", "2 → 1", "complaints from the field"),
     ]
     explained = run(folder, "fovea explain 2")

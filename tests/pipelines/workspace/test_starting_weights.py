@@ -106,6 +106,18 @@ def test_the_champion_is_written_once_and_a_moved_alias_again(
     assert Path("params.yaml").read_text() == written.replace(version.reference, moved)
 
 
+def test_a_champion_set_by_hand_is_where_training_starts_and_the_log_says_so(
+    workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    promote("digits", "1", "first", "Ann", override=True)
+    client().set_registered_model_alias("digits", "champion", "2")
+    version = write_champion()
+    assert version is not None
+    assert version.number == 2
+    assert find_version("digits", "2").reference in Path("params.yaml").read_text()
+    assert "the alias champion was moved by hand in MLflow (now: version 2)" in caplog.text
+
+
 def test_a_champion_that_cannot_be_loaded_leaves_params_yaml_as_it_is(workspace: Path) -> None:
     promote("digits", "1", "first", "Ann", override=True)
     shutil.rmtree(".fovea")
