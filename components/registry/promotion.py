@@ -66,7 +66,7 @@ SOMEBODY = "unknown, in MLflow"  # who moved an alias by hand
 # A move by hand is put on record if the alias stays where it is for this time. The alias can be
 # somewhere else for some milliseconds while other processes decide.
 SETTLE_S = 0.3
-LONGEST_REASONS = 500  # characters of a verdict's reasons in an event or an error message
+LONGEST_REASONS = 200  # characters of a verdict's reasons in an event or an error message
 
 
 def judge_nothing(version: Version, champion: Version | None) -> None:
@@ -260,7 +260,8 @@ def note_hand_move(name: str, judge: Judge = judge_nothing) -> Standing:
         if read_standing(name) == standing:
             mine = with_key(event, standing.record)
             client().set_registered_model_tag(name, mine.key, to_tag(mine))
-            log.info(f"{mine.why}, from {_called(mine.from_version)}; this is on record now")
+            before = f"before, the champion was {_called(mine.from_version)}"
+            log.info(f"{mine.why} ({before}); this is on record now")
             if mine.to_version is not None:
                 _release_challenger(name, mine.to_version)
 
@@ -498,4 +499,5 @@ def _called(number: int | None) -> str:
 
 
 def _reasons(version: Version) -> str:
-    return one_line(version.tags.get("reasons", ""), longest=LONGEST_REASONS)
+    reasons = one_line(version.tags.get("reasons", ""), longest=None)
+    return reasons if len(reasons) <= LONGEST_REASONS else f"{reasons[:LONGEST_REASONS]} …"

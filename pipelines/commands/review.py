@@ -249,9 +249,10 @@ def _history_warnings(registry: Snapshot) -> Iterator[str]:
 
 
 def _event_tree(event: Event) -> Mapping[str, Any]:
-    """Return an event for JSON: its number and its fields, except the key of its tag."""
+    """Return an event for JSON: its number and its fields, except those about the tags."""
     tree = asdict(event)
-    return {"number": event.number} | {name: tree[name] for name in tree if name != "key"}
+    kept = {name: tree[name] for name in tree if name not in ("key", "moved")}
+    return {"number": event.number, **kept}
 
 
 def _show_comparison(proposed: Version, verdict: Verdict) -> None:

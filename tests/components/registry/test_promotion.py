@@ -336,6 +336,12 @@ def test_only_an_override_promotes_it_and_the_record_says_what_was_overridden(
     assert (event.override, event.overridden) == (True, objection)
 
 
+def test_long_reasons_are_cut_in_the_record(workspace: Path, registered: Register) -> None:
+    registered(b"one", verdict="hold", reasons="x" * 300)
+    event = promote("digits", "1", "I know better", "Ann", override=True)
+    assert event.overridden == f"its verdict is hold ({'x' * 200} …)"
+
+
 def test_a_version_without_any_verdict_needs_an_override(
     workspace: Path, registered: Register
 ) -> None:

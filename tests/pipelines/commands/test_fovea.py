@@ -492,7 +492,7 @@ def test_history_as_json_has_every_field_and_nothing_else_on_stdout(
     first, second = tree["events"]
     assert list(first) == [
         "number", "kind", "version", "from_version", "to_version", "who", "why", "when",
-        "override", "overridden", "superseded", "moved",
+        "override", "overridden", "superseded",
     ]  # fmt: skip
     assert (first["number"], first["kind"], first["why"]) == (1, "promote", "the first")
     assert (second["kind"], second["from_version"], second["to_version"]) == ("by hand", 1, 2)
