@@ -395,6 +395,39 @@ def explain(
     show_lineage(_model_name(), version, as_json=as_json)
 
 
+@app.command(epilog="Example: fovea reproduce 3, or fovea reproduce champion --here")
+def reproduce(
+    version: Annotated[str, typer.Argument(help="A number, or an alias such as champion.")],
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="FOLDER", help="Default: .fovea/reproduce/NAME-NUMBER."),
+    ] = None,
+    here: Annotated[
+        bool, typer.Option("--here", help="Use the packages of this environment.")
+    ] = False,
+    search: Annotated[
+        bool, typer.Option("--search", help="Also search the hyperparameters again.")
+    ] = False,
+    dirty: Annotated[
+        bool, typer.Option("--dirty", help="Go on if no commit has exactly the model's code.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make a version's model again in an empty folder, and name the first stage that differs.
+
+    The folder gets the commit, the images, the hyperparameters and the
+    packages of the version. The workspace, its MLflow and the version stay as
+    they are. After Ctrl-C the same command goes on. Exits with 0 if the model
+    is the same, byte for byte; 3 if it is another model; 1 if it cannot be
+    made; 130 after Ctrl-C.
+    """
+    from pipelines.commands.reproduce import Options
+    from pipelines.commands.reproduce import reproduce as make_again
+
+    options = Options(into, here, search, dirty, as_json)
+    raise typer.Exit(make_again(_model_name(), version, options))
+
+
 @app.command(epilog="Example: fovea ui --port 5001")
 def ui(
     port: Annotated[

@@ -47,6 +47,7 @@ COMMANDS = [
     "rollback",
     "history",
     "explain",
+    "reproduce",
     "ui",
     "summary",
     "completion",

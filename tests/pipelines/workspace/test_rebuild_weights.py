@@ -1,0 +1,108 @@
+"""A training that starts from a registered version, in a folder whose MLflow is empty."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.params.reader import Params
+from components.registry import stand_ins
+from components.registry.versions import champion, find_version, register_version
+from components.registry.weights import resolve_weights
+from components.tracking.runs import start_run
+from pipelines import artifacts
+from pipelines.workspace.rebuild import Rebuild
+from pipelines.workspace.rebuild_weights import find_weights, put_weights
+from tests.components.origins import ORIGIN
+
+
+@pytest.fixture(scope="module")
+def workspace(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A workspace whose MLflow has two versions of digits; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            if "TELEMETRY" not in name:
+                patch.delenv(name)
+        patch.chdir(tmp_path_factory.mktemp("workspace"))
+        shutil.copy(empty_store, "mlflow.db")
+        for content in (b"one", b"two"):
+            Path("model.keras").write_bytes(content)
+            with start_run("train", ORIGIN, {}) as run:
+                example = np.zeros((1, 8, 8, 3), "uint8")
+                register_version("digits", Path("model.keras"), run, example, 2, {})
+        yield Path.cwd()
+
+
+@pytest.fixture
+def folder(
+    workspace: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Rebuild:
+    """Go to the workspace; return an empty folder with an empty MLflow."""
+    monkeypatch.chdir(workspace)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return Rebuild(tmp_path, tmp_path, {"model": "", "here": True, "search": False})
+
+
+def start_from(folder: Rebuild, weights: str) -> None:
+    (folder.project / "params.yaml").write_text(json.dumps({"model": {"weights": weights}}))
+
+
+def test_the_stages_find_the_version_with_its_number_and_its_file(
+    folder: Rebuild, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = find_version("digits", "2").reference
+    start_from(folder, reference)
+    found = find_weights(folder, artifacts.HYPERPARAMETERS, "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    for _ in range(2):  # the second time changes nothing
+        stand_ins.main(str(folder.project), json.dumps([asdict(version) for version in found]))
+    assert Path.cwd() == folder.project
+    weights = resolve_weights(params.model.model_copy(update={"weights": reference}))
+    assert weights is not None
+    assert weights.read_bytes() == b"two"
+    with pytest.raises(UserError, match="has versions 1, 2"):
+        find_version("digits", "3")
+
+
+def test_the_hyperparameters_of_the_search_may_name_the_version(folder: Rebuild) -> None:
+    start_from(folder, "none")
+    overrides = folder.project / artifacts.HYPERPARAMETERS
+    overrides.parent.mkdir(parents=True)
+    overrides.write_text(f"model.weights: {find_version('digits', '1').reference}")
+    found = find_weights(folder, artifacts.HYPERPARAMETERS, "")
+    assert [version.number for version in found] == [1]
+
+
+def test_an_alias_of_then_means_the_version_on_record(
+    folder: Rebuild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_from(folder, "models:/digits@champion")
+    started_from = find_version("digits", "1").model_id
+    found = find_weights(folder, artifacts.HYPERPARAMETERS, started_from)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    stand_ins.main(str(folder.project), json.dumps([asdict(version) for version in found]))
+    reigning = champion("digits")
+    assert reigning is not None
+    assert reigning.model_id == started_from
+
+
+@pytest.mark.parametrize(
+    "reference", [f"models:/digits/2#sha256={'0' * 64}", "models:/digits@champion"]
+)
+def test_another_mlflow_than_that_of_then_is_an_error(folder: Rebuild, reference: str) -> None:
+    start_from(folder, reference)
+    with pytest.raises(UserError, match=rf"set MLFLOW_TRACKING_URI.*Received: {reference}"):
+        find_weights(folder, artifacts.HYPERPARAMETERS, "0" * 64)
+
+
+def test_weights_without_a_version_need_no_mlflow(folder: Rebuild) -> None:
+    start_from(folder, "imagenet")
+    assert find_weights(folder, artifacts.HYPERPARAMETERS, "") == []
+    put_weights(folder, [])
+    assert "weights" not in folder.done
