@@ -48,4 +48,8 @@ def _register(version: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except Exception as error:  # each kind of store has its own errors
+        print("error:", " ".join(str(error).split())[:300], file=sys.stderr)  # noqa: T201
+        sys.exit(1)

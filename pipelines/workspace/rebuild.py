@@ -147,7 +147,7 @@ def build_environment(rebuild: Rebuild) -> None:
             raise UserError(
                 "the packages of the commit cannot be installed; fix the reason, or add --here to "
                 "use the packages of this environment, which needs no network. "
-                f"Received: {one_line(error, LONGEST_REASON)}"
+                f"Received: {end_of(error)}"
             ) from None
         rebuild.note("environment", time.monotonic() - begin)
 
@@ -171,9 +171,19 @@ def run_stage(rebuild: Rebuild, stage: str) -> None:
     except CommandFailedError as error:
         raise UserError(
             f"the stage {stage} fails; fix the reason, then run the command again, and it goes on "
-            f"from this stage. Received: {one_line(error, LONGEST_REASON)}"
+            f"from this stage. Received: {end_of(error)}"
         ) from None
     rebuild.note("seconds", {**rebuild.seconds, stage: time.monotonic() - begin})
+
+
+def end_of(error: Exception) -> str:
+    """Return the last LONGEST_REASON characters of a message on one line; the cause is at its end.
+
+    >>> end_of(ValueError("first line\\nlast line"))
+    'first line last line'
+    """
+    text = one_line(error, longest=None)
+    return text if len(text) <= LONGEST_REASON else f"… {text[-LONGEST_REASON:]}"
 
 
 def other_packages(project: Path) -> list[Difference]:

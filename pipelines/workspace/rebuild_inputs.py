@@ -19,7 +19,7 @@ from pipelines.workspace.git import git
 from pipelines.workspace.lock_stages import overlap, reads
 from pipelines.workspace.model_source import Source
 from pipelines.workspace.processes import DVC, CommandFailedError, capture, run
-from pipelines.workspace.rebuild import LONGEST_REASON, Rebuild
+from pipelines.workspace.rebuild import Rebuild, end_of
 from pipelines.workspace.revisions import LOCK
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def _check_out(rebuild: Rebuild, commit: str, lock: str) -> None:
         except CommandFailedError as error:
             raise UserError(
                 f"git cannot put the commit {commit} into {root}; fix git's error. "
-                f"Received: {one_line(error, LONGEST_REASON)}"
+                f"Received: {end_of(error)}"
             ) from None
     if not (rebuild.project / ".dvc").is_dir():  # DVC would use the repository of a folder above.
         raise UserError(f"the commit has no folder .dvc in {rebuild.project}. Received: {commit}")
@@ -218,6 +218,6 @@ def _run_dvc(rebuild: Rebuild, *arguments: str) -> str:
     if done.returncode != 0:
         raise UserError(
             f"`dvc {arguments[0]}` fails in {rebuild.project}; fix DVC's error and run the command "
-            f"again. Received: {one_line(done.stderr, LONGEST_REASON).removeprefix('ERROR: ')}"
+            f"again. Received: {one_line(done.stderr, longest=None).removeprefix('ERROR: ')}"
         )
     return done.stdout

@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from components.errors import UserError, one_line
+from components.errors import UserError
 from components.params.model import ALIAS, VERSION
 from components.registry import stand_ins
 from components.registry.versions import Version, download, find_version, versions
 from components.tracking.connection import connect
 from pipelines.workspace import dvc_files
 from pipelines.workspace.processes import CommandFailedError, run
-from pipelines.workspace.rebuild import LONGEST_REASON, Rebuild
+from pipelines.workspace.rebuild import Rebuild, end_of
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def put_weights(rebuild: Rebuild, found: Sequence[StandIn]) -> None:
     except CommandFailedError as error:
         raise UserError(
             "the version that the training starts from cannot be copied into the folder; fix the "
-            f"reason. Received: {one_line(error, LONGEST_REASON)}"
+            f"reason. Received: {end_of(error)}"
         ) from None
     rebuild.note("weights", [version.file for version in found])
 

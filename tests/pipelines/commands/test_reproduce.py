@@ -1,4 +1,7 @@
-"""A tiny project under real git and real DVC, whose stages are lines of shell."""
+"""A tiny project under real git and real DVC, whose stages are lines of shell.
+
+Its commits have none of Fovea's code, so nothing can depend on their layout.
+"""
 
 import json
 import os
@@ -348,6 +351,14 @@ def test_a_set_up_without_network_is_an_error_that_names_here(opened: OpenFolder
     folder = opened(here=False)
     write(folder.project, {"infra/set-up.sh": b'echo "error: no network" >&2; exit 1'})
     with pytest.raises(UserError, match=r"add --here .*Received: no network"):
+        rebuild.build_environment(folder)
+
+
+def test_the_end_of_a_long_message_is_kept_because_it_has_the_cause(opened: OpenFolder) -> None:
+    folder = opened(here=False)
+    lines = "for i in 1 2 3 4 5 6 7 8 9; do seq -s ' ' 40; done; echo no space left; exit 1"
+    write(folder.project, {"infra/set-up.sh": lines.encode()})
+    with pytest.raises(UserError, match=r"Received: … .* no space left$"):
         rebuild.build_environment(folder)
 
 

@@ -70,6 +70,26 @@ def test_the_stages_find_the_version_with_its_number_and_its_file(
         find_version("digits", "3")
 
 
+@pytest.mark.slow
+def test_the_python_of_the_folder_registers_them_once_and_says_why_it_cannot(
+    folder: Rebuild,
+) -> None:
+    start_from(folder, find_version("digits", "1").reference)
+    found = find_weights(folder, artifacts.HYPERPARAMETERS, "")
+    store = folder.project / "mlflow.db"
+    intact = store.read_bytes()
+    store.write_bytes(b"no database")
+    with pytest.raises(UserError, match=r"cannot be copied into the folder.*not a database"):
+        put_weights(folder, found)
+    store.write_bytes(intact)
+    put_weights(folder, found)
+    kept = folder.project / f".fovea/weights/{found[0].model_id}.keras"
+    assert kept.read_bytes() == b"one"
+    kept.unlink()
+    put_weights(folder, found)
+    assert not kept.exists()
+
+
 def test_the_hyperparameters_of_the_search_may_name_the_version(folder: Rebuild) -> None:
     start_from(folder, "none")
     overrides = folder.project / artifacts.HYPERPARAMETERS
