@@ -48,9 +48,9 @@ def check_out(rebuild: Rebuild, source: Source, stages: Sequence[str], dirty: bo
         commit, names = next(iter(differing.items()))
         if not dirty:
             raise UserError(
-                "no commit has the code, params and images that made this model, probably because "
-                "files were not committed before the run; --dirty goes on, to see which stages "
-                f"differ. Received: commit {commit} with another {', another '.join(names)}"
+                "no commit has the code, params and images that made this model; if they are still "
+                "in the workspace, commit them, otherwise add --dirty to see which stages differ. "
+                f"Received: commit {commit} with another {', another '.join(names)}"
             )
         _check_out(rebuild, commit, source.lock)
     rebuild.note("commit", commit)
