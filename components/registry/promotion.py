@@ -456,7 +456,20 @@ def _follow(name: str) -> None:
             break
     for event in standing.record:
         if not event.moved and event.from_version != event.to_version:
-            client().set_registered_model_tag(name, event.moved_key, "the alias was moved")
+            _confirm_move(name, event)
+
+
+def _confirm_move(name: str, event: Event) -> None:
+    """Write the tag that says that the alias was moved to where the event says."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client().set_registered_model_tag(name, event.moved_key, "the alias was moved")
+    except MlflowException:
+        # If two processes create the tag at the same moment, MLflow raises an exception in one
+        # process. If the tag does not exist now, the exception has another cause.
+        if not any(other.key == event.key and other.moved for other in history(name)):
+            raise
 
 
 def _version_to_decide_on(name: str, wanted: str | None) -> Version:

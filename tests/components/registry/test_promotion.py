@@ -238,6 +238,24 @@ def test_an_alias_that_another_set_first_is_no_error(three_versions: Path, monke
     assert reigning() == 2
 
 
+def test_a_confirmation_that_another_wrote_first_is_no_error(
+    three_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    setting = MlflowClient.set_registered_model_tag
+
+    def beaten(client: MlflowClient, name: str, key: str, value: str) -> None:
+        setting(client, name, key, value)
+        if key.startswith("fovea.moved."):
+            raise MlflowException("UNIQUE constraint failed: registered_model_tags")
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_tag", beaten)
+    assert promote("digits", "2", "the better one", "Ann").to_version == 2
+    assert history("digits")[0].moved
+
+
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_many_at_once_leave_the_alias_where_the_record_ends(
     three_versions: Path, monkeypatch: pytest.MonkeyPatch
