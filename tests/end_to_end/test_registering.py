@@ -114,7 +114,7 @@ def test_an_experiment_registers_nothing_until_it_is_applied_and_registered(
     check_unregistered(circle)
     check_registered(circle, before[-1][0] + 1)
     explained = run(circle, "fovea explain challenger")
-    assert re.search(rf"experiment \(DVC\)\W+{name}\n", explained)
+    assert re.search(rf"experiment \(DVC\)\s+{name}\s", explained)
 
 
 def test_an_earlier_model_that_comes_back_is_the_challenger_again(circle):
