@@ -43,9 +43,9 @@ TEXT = DIGITS.read_text()
         (
             "  strategy: none",
             "<<<<<<< HEAD\n  strategy: none\n=======\n  strategy: oversample\n>>>>>>> theirs",
-            r"has a conflict of git in line 78: keep one of the two versions\. Received",
+            r"has a conflict of git in line 77: keep one of the two versions\. Received",
         ),
-        ("seed: 1 ", "seed: &a [*a] ", r"inside of its own anchor .*; write the value"),
+        ("dropout: 0.2", "dropout: &a [*a]", r"inside of its own anchor .*; write the value"),
         (TEXT, "# a comment", r"must have sections .*Received: an empty file"),
         ("epochs: 15", "epochs: 0", r"nothing would be trained: raise train\.finetune"),
         ("low: 0.0005, high: 0.01, log: true", "low: 0, high: 1, log: false", r"greater than 0"),

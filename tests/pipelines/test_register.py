@@ -394,7 +394,7 @@ def test_a_champion_sees_images_resized_in_its_own_way(workspace: Path, params: 
         (artifacts.RAW / path).write_bytes(encode_png(wide))
     write_black_images(rows)
     write_model(4.0, resize="crop")
-    promote("digits", str(register_as_it_is(params, 2, SIZE)), "it crops", "Ann")
+    promote("digits", str(register_as_it_is(params, 2, SIZE)), "it crops", "Ann", override=True)
     write_model(5.0)
     accuracy = run(params)["comparison"][0]  # type: ignore[index]
     assert (accuracy["challenger"]["value"], accuracy["champion"]["value"]) == (0.5, 1.0)
@@ -453,7 +453,7 @@ def champion_trained_on(paths: Sequence[str], params: Params) -> None:
     write_model(4.0)
     number = register_as_it_is(params, 2, SIZE)
     keep_seen(find_version("digits", str(number)), Seen(np.sort(hashes), hashes[:0]))
-    promote("digits", str(number), "of another split", "Ann")
+    promote("digits", str(number), "of another split", "Ann", override=True)
 
 
 def test_test_images_of_the_champions_training_end_in_hold_with_the_figure(
@@ -488,7 +488,13 @@ def test_a_version_keeps_what_it_was_trained_on_and_an_old_one_is_said_to_be_unk
     workspace: Path, params: Params
 ) -> None:
     write_model(4.0)
-    promote("digits", str(register_as_it_is(params, 2, SIZE)), "from an older Fovea", "Ann")
+    promote(
+        "digits",
+        str(register_as_it_is(params, 2, SIZE)),
+        "from an older Fovea",
+        "Ann",
+        override=True,
+    )
     write_model(5.0)
     unknown = "not known what version 1 of digits was trained on: test images may be among them"
     assert run(params)["reasons"][-1] == unknown  # type: ignore[index]
@@ -660,11 +666,12 @@ def test_the_test_images_of_a_judgement_are_named_by_content_and_label(
     write_model(5.0)
     run(card)
     first = find_version("digits", "2").tags["test_id"]
-    rows = read_table(artifacts.rows("test"))
-    rows["path"] = "elsewhere/" + rows["path"]
-    write_table(artifacts.rows("test"), rows)
+    for file in (artifacts.rows("test"), artifacts.MANIFEST, artifacts.SPLITS):
+        table = read_table(file)
+        write_table(file, table.assign(path="elsewhere/" + table["path"]))
     run(card)
     assert find_version("digits", "2").tags["test_id"] == first
+    rows = read_table(artifacts.rows("test"))
     rows.loc[0, ["label", "label_index"]] = ["dark", 1]
     write_table(artifacts.rows("test"), rows)
     run(card)

@@ -246,7 +246,7 @@ def test_quiet_prints_warnings_and_results_verbose_prints_commands_too(
     assert "dvc add" not in normal
     verbose = fovea("--verbose", "data", "add", str(folder), "--into", "owl")[1]
     assert "2 files added to data/raw (owl: 2)" in verbose
-    assert "dvc add --quiet data/raw" in verbose
+    assert "dvc add data/raw" in verbose
 
 
 def test_quiet_and_verbose_at_once_are_refused(fovea: Command) -> None:

@@ -111,7 +111,7 @@ def test_a_champion_set_by_hand_is_where_training_starts_and_the_log_says_so(
 ) -> None:
     promote("digits", "1", "first", "Ann", override=True)
     client().set_registered_model_alias("digits", "champion", "2")
-    version = write_champion()
+    version = write_champion(changed)
     assert version is not None
     assert version.number == 2
     assert find_version("digits", "2").reference in Path("params.yaml").read_text()
@@ -146,7 +146,7 @@ def test_a_model_is_not_trained_from_itself_on_unchanged_data(
     workspace: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    promote("digits", "2", "by the stage", "register.promote: auto")
+    promote("digits", "2", "by the stage", "register.promote: auto", override=True)
     before = with_value(CARD, WEIGHTS, weights)
     Path("params.yaml").write_text(before)
     if model is not None:
