@@ -241,7 +241,10 @@ def _check_sqlite(path: Path) -> None:
 def _unusable(error: Exception) -> UserError:
     # The user name and the password in an address are removed from the message.
     reason = re.sub(r"//[^/@\s]+@", "//", one_line(error, longest=None))
+    other = f"unset MLFLOW_TRACKING_URI to use {DEFAULT_STORE} in this folder"
+    if address() == f"{SQLITE}{DEFAULT_STORE}":
+        other = "set MLFLOW_TRACKING_URI to the address of another MLflow"
     return UserError(
-        f"MLflow cannot be used ({reason[:300]}); fix this problem, or unset MLFLOW_TRACKING_URI "
-        f"to use {DEFAULT_STORE} in this folder. Received: {address()}"
+        f"MLflow cannot be used ({reason[:300]}); fix this problem, or {other}. "
+        f"Received: {address()}"
     )

@@ -98,15 +98,27 @@ def _picture_rules(params: Validate) -> list[Rule]:
     ratio, factor = params.odd_aspect.max_ratio, params.odd_size.max_factor
     frame = params.border.max_share
     checks = [
-        ("dark", f"the brightest 1 % reach a luma of {dark}", _between("brightness_p99", dark)),
+        (
+            "dark",
+            f"at least 1 % of the pixels have a brightness of {dark} to 1",
+            _between("brightness_p99", dark),
+        ),
         (
             "bright",
-            f"the darkest 1 % have a luma of {bright} or less",
+            f"at least 1 % of the pixels have a brightness of 0 to {bright}",
             _between("brightness_p1", None, bright),
         ),
         ("blurry", f"the sharpest edges reach {blurry}", _between("sharpness", blurry)),
-        ("low_information", f"grey levels carry {bits} bits or more", _between("entropy", bits)),
-        ("uniform", f"the luma deviates by {contrast} or more", _between("contrast", contrast)),
+        (
+            "low_information",
+            f"the entropy of the grey levels is {bits} bits or more",
+            _between("entropy", bits),
+        ),
+        (
+            "uniform",
+            f"the standard deviation of the brightness is {contrast} or more",
+            _between("contrast", contrast),
+        ),
         (
             "odd_aspect",
             f"the longer side is at most {ratio} times the shorter",
@@ -115,7 +127,7 @@ def _picture_rules(params: Validate) -> list[Rule]:
         ),
         (
             "odd_size",
-            f"sides are at most {factor} times longer or shorter than the median image's",
+            f"the size is at most {factor} times the median size, and at least 1 / {factor} of it",
             _between("side_factor", 1 / factor, factor),
         ),
         (

@@ -142,6 +142,7 @@ def _runs(version: Version) -> Iterator[tuple[str, str]]:
 
 
 def _commands(version: Version) -> Iterator[str]:
+    yield f"fovea reproduce {version.number}   # does all of this in an empty folder, and compares"
     holding = _commit_with_model(version)
     commit, dirty = version.tags.get("git.commit", MISSING), version.tags.get("git.dirty", "no")
     if holding is not None:

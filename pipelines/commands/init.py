@@ -122,7 +122,9 @@ def _outputs() -> list[Path]:
     """Return the paths of all outputs in dvc.yaml. Raises UserError if the file is not valid."""
     try:
         stages = yaml.safe_load(DAG.read_text(encoding="utf-8"))["stages"].values()
-        return [Path(out) for stage in stages for key in OUTS for out in stage.get(key, [])]
+        outs = [out for stage in stages for key in OUTS for out in stage.get(key, [])]
+        # An out with options, such as `persist`, is a mapping from its path to the options.
+        return [Path(out if isinstance(out, str) else next(iter(out))) for out in outs]
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         raise UserError(
             f"{DAG} must name stages and their outputs; restore it with git. "

@@ -87,8 +87,8 @@ def test_images_without_the_ending_of_an_image_are_named_with_what_to_do(
     fill(tmp_path, "cat/1.png", "dog/1.png")
     (tmp_path / "dog/2.dat").write_bytes(b"\xff\xd8\xff\xe0")
     assert open_source(tmp_path, source).notes[-2:] == (
-        "cat/IM0001 is ignored: it is a DICOM file of a medical device; convert it to PNG or TIFF "
-        "of 16 bits, for example by dcm2pnm of DCMTK",
+        "cat/IM0001 is ignored: it is a DICOM file of a medical device; convert it to PNG of 16 "
+        "bits, for example by `dcmj2pnm +on2 IN.dcm OUT.png` of DCMTK",
         "dog/2.dat is ignored: it is an image; let its name end with .jpeg",
     )
 

@@ -42,7 +42,7 @@ STAGES = {
     "search": {"deps": ["data/ingest/all.txt"], "outs": [str(HYPERPARAMETERS)]},
     "train": {
         "deps": ["data/ingest/all.txt", str(HYPERPARAMETERS)],
-        "params": ["seed"],
+        "params": ["train.seed"],
         "outs": [str(MODEL)],
     },
     "evaluate": {"deps": [str(MODEL)], "outs": ["data/evaluate/size.txt"]},
@@ -173,7 +173,7 @@ def other_code(repository: Path) -> tuple[Source, str]:
     Path("code/ingest.txt").write_text("read all images twice")
     lock = yaml.safe_load(Path("dvc.lock").read_text())
     lock["stages"]["ingest"]["deps"][0]["md5"] = md5_of_file(Path("code/ingest.txt"))
-    lock["stages"]["train"]["params"]["params.yaml"]["seed"] = 2
+    lock["stages"]["train"]["params"]["params.yaml"]["train.seed"] = 2
     Path("dvc.lock").write_text(yaml.safe_dump(lock))
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 1", "seed: 2"))
     return Source(Path("dvc.lock").read_text(), None, (named,)), commit("all together")
@@ -184,7 +184,9 @@ def test_the_commit_that_has_the_code_and_params_is_taken_or_what_differs_is_nam
 ) -> None:
     named, right = other_code
     with rebuild.open_folder(tmp_path / "folder", PLAN) as folder:
-        with pytest.raises(UserError, match=r"code/ingest\.txt, another seed in params\.yaml"):
+        with pytest.raises(
+            UserError, match=r"code/ingest\.txt, another train\.seed in params\.yaml"
+        ):
             command.check_out(folder, named, ["ingest", "train"], dirty=False)
         both = replace(named, commits=(*named.commits, right))
         assert command.check_out(folder, both, ["ingest", "train"], dirty=False) == right
