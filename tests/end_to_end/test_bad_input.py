@@ -81,6 +81,7 @@ def test_params_that_cannot_work(changes, message, folder):
     assert re.search(message, refused(folder, "ingest"))
 
 
+@pytest.mark.slow
 def test_imagenet_weights_that_are_not_there(folder):
     write_digits(folder, 0, 12)
     edit_params(folder, {"model": {"backbone": "mobilenet", "weights": "imagenet", "width": 0.25},

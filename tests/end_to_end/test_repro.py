@@ -62,6 +62,7 @@ def test_a_changed_line_runs_its_dependants_and_nothing_else(file, stages, conti
     assert stages_run(run(continued, "dvc repro")) == stages
 
 
+@pytest.mark.slow
 def test_another_size_gives_other_arrays_also_where_dvc_remembers_runs(continued):
     for size in (17, 16, 18):
         edit_params(continued, {"prepare": {"size": size}})

@@ -202,6 +202,7 @@ def test_a_failing_stage_fails_the_flow_in_its_own_words(workspace_of: Make) -> 
     assert runs["split"].run_count == 1
 
 
+@pytest.mark.slow
 def test_pull_and_push_without_a_remote_are_skipped_and_the_log_says_so(
     workspace_of: Make, prefect_api: str
 ) -> None:
@@ -240,6 +241,7 @@ def test_a_remote_that_cannot_be_used_is_one_sentence_before_any_stage(workspace
     assert done.stderr == f"error: {state.message}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 def test_push_fills_the_remote_and_pull_restores_from_it(
     workspace_of: Make, tmp_path_factory: pytest.TempPathFactory

@@ -98,6 +98,7 @@ def test_published_imagenet_weights_have_the_content_that_the_list_names(backbon
     assert "not checked" not in built.stderr
 
 
+@pytest.mark.slow
 def test_imagenet_weights_of_other_content_are_refused_by_both_sha256(tmp_path):
     (tmp_path / "models").mkdir()
     saved = run_python(SAVE, tmp_path / "models" / FILE, 0.25, keras_home=tmp_path)

@@ -53,6 +53,7 @@ def test_outside_of_a_root_each_is_one_sentence(fovea: Command, command: list[st
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_add_diff_and_verify_tell_one_story(
     fovea: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

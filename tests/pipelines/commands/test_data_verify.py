@@ -98,6 +98,7 @@ def test_damage_in_the_cache_is_healed_from_the_workspace(
     assert verify_data(heal=False)
 
 
+@pytest.mark.slow
 def test_damage_in_both_is_healed_from_the_remote(
     remote: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
