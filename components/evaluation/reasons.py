@@ -105,7 +105,7 @@ def all_floors_hold(rows: Sequence[Comparison]) -> str:
     recalls = [row for row in rows if row.class_name is not None]
     lowest = min(recalls, key=lambda row: row.challenger.value or 0)
     return (
-        f"there is no champion, and no value is below its floor: {overall}, "
+        f"there is no champion, and every value reaches its floor: {overall}, "
         f"lowest recall {lowest.challenger.value:.3f} (class {lowest.class_name})"
     )
 

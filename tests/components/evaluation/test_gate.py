@@ -57,7 +57,7 @@ def test_without_champion_a_challenger_above_all_floors_is_promoted(register):
     verdict = judged(register, wrong_at(slice(0, 30)), None)
     assert verdict.decision == "promote"
     assert verdict.reasons == (
-        "there is no champion, and no value is below its floor: accuracy 0.950, "
+        "there is no champion, and every value reaches its floor: accuracy 0.950, "
         "balanced accuracy 0.950, macro F1 0.950, lowest recall 0.950 (class glass)",
     )
     assert all(row.champion is None and row.difference is None for row in verdict.comparison)
