@@ -94,7 +94,7 @@ def outcome_markdown(done: Done, verdict: Mapping[str, Any] | None, links: Seque
         return "\n\n".join([f"# {_capital(done.in_words())}", *unchanged, *links])
     version = verdict.get("version")
     model = f" of {plain(verdict['name'])}" if "name" in verdict else ""
-    model += f" at {plain(verdict['store'])}" if "store" in verdict else ""
+    model += f" at `{verdict['store']}`" if "store" in verdict else ""
     if "register" in done.ran:
         registered = [f"Version {version}{model}."] if version is not None else []
         reasons = "\n".join(f"- {plain(reason)}" for reason in verdict["reasons"])

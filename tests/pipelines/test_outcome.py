@@ -50,7 +50,7 @@ def test_a_verdict_is_the_headline_only_of_the_run_that_registered_the_version()
 def test_a_version_is_named_with_its_store_and_a_missing_version_with_what_to_do() -> None:
     verdict = {**VERDICT, "store": "sqlite:///mlflow.db"}
     text = outcome_markdown(Done(("register",), ()), verdict, [])
-    assert "\n\nVersion 1 of digits at sqlite\\:///mlflow.db.\n\n" in text
+    assert "\n\nVersion 1 of digits at `sqlite:///mlflow.db`.\n\n" in text
     text = outcome_markdown(Done((), ("register",)), {**verdict, "version": None}, [])
     assert text.endswith("model of this workspace; `fovea register` registers it.")
     assert "None" not in text
