@@ -14,6 +14,7 @@ from typing import Literal
 from components.errors import UserError
 from components.params.reader import read_params
 from pipelines.workspace.addresses import check_servers
+from pipelines.workspace.commits import can_commit
 from pipelines.workspace.environment import check_prefect_home, check_user_name
 from pipelines.workspace.foreground import end_with_parent, run_apart
 from pipelines.workspace.params_text import PARAMS
@@ -52,8 +53,8 @@ def start_apart(options: Options) -> int:
 
     Raises UserError, before the flow starts, if two options contradict each other, if an option
     needs `--from`, if params.yaml has a mistake, if a server of the environment variables or the
-    DVC remote for `--pull` and `--push` does not answer, if the user has no name, or if Prefect
-    cannot write its database.
+    DVC remote for `--pull` and `--push` does not answer, if the user has no name, if git cannot
+    commit the champion's version, or if Prefect cannot write its database.
     """
     options.check()
     # The flow checks most of this as well, but Prefect needs many seconds to start.
@@ -62,6 +63,8 @@ def start_apart(options: Options) -> int:
     check_user_name()
     if options.pull or options.push:
         check_default_remote()
+    if options.start_from is not None and options.commit:
+        can_commit(PARAMS)
     check_prefect_home()
     again = [sys.executable, "-m", "pipelines.commands.fovea", *sys.argv[1:], "--apart"]
     status = run_apart(again)

@@ -16,13 +16,26 @@ def prepare_commits(first: Path, branch: str | None) -> bool:
     first: the path of the file that the first commit will contain.
     branch: the name of a branch to create and check out. With None the current branch stays.
     Outside of a git repository the function logs a message and returns False.
+    Raises UserError in the same cases as `can_commit`, or if the branch exists already.
+    """
+    if not can_commit(first):
+        log.info("this is no git repository, so nothing is committed")
+        return False
+    if branch is not None:
+        _run("switch", "--quiet", "--create", branch)
+    return True
+
+
+def can_commit(first: Path) -> bool:
+    """Check that git can commit. Return False outside of a git repository.
+
+    first: the path of the file that the first commit will contain.
     Raises UserError if git does not work, if git does not know the user's name and e-mail address,
-    if `first` has uncommitted changes, or if the branch exists already.
+    or if `first` has uncommitted changes.
     """
     try:
         git("rev-parse", "--git-dir")
     except NoRepositoryError:
-        log.info("this is no git repository, so nothing is committed")
         return False
     except GitError as error:
         raise UserError(
@@ -34,8 +47,6 @@ def prepare_commits(first: Path, branch: str | None) -> bool:
             f"{first} has uncommitted changes; commit them first, because the next commit must "
             f"contain only the champion's version; or add --no-commit. Received: {changes}"
         )
-    if branch is not None:
-        _run("switch", "--quiet", "--create", branch)
     return True
 
 
