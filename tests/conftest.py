@@ -24,12 +24,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # First, because pytest-xdist reads the groups in a hook of the same name.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out to two workers by file, and the end-to-end tests, which share a
-    workspace, as one; they take longest, so they start first.
+    """Share the tests out to two workers by file, and those that look at the same run of the whole
+    pipeline as one. The end-to-end tests take longest, so they start first.
     """
     items.sort(key=lambda item: "end_to_end" not in item.path.parts)
     for item in items:
-        together = item.path.parent if "end_to_end" in item.path.parts else item.path
+        shares = "first_generation" in getattr(item, "fixturenames", ())
+        together = item.path.parent if shares else item.path
         item.add_marker(pytest.mark.xdist_group(str(together.relative_to(ROOT))))
 
 
