@@ -38,6 +38,7 @@ from components.registry.record import (
 from components.registry.versions import (
     CHALLENGER,
     CHAMPION,
+    COMPARED_WITH,
     PROMOTED,
     REJECTED,
     REVIEW,
@@ -497,7 +498,7 @@ def _tag(number: int | None) -> str:
 
 def _compared(version: Version) -> str:
     """Return the number of the champion of the version's verdict, `none`, or `` if unknown."""
-    return version.tags.get("compared_with", "")
+    return version.tags.get(COMPARED_WITH, "")
 
 
 def _against(champion: str) -> str:

@@ -31,14 +31,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from components.errors import UserError, one_line
+from components.errors import UserError
 from components.parallel import in_threads
 from components.progress import track
 from components.sources.dvc_cache import linked_object
 from pipelines import artifacts
 from pipelines.commands.console import show_lines
 from pipelines.workspace import dvc_files, healing, locks
-from pipelines.workspace.processes import DVC, capture
+from pipelines.workspace.processes import DVC, capture, dvc_error
 from pipelines.workspace.raw_data import check_root
 
 log = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ def _changed_for_dvc(paths: Collection[str]) -> frozenset[str]:
     """
     done = capture(*DVC, "--wait-for-lock", "data", "status", "--granular", "--json")
     if done.returncode != 0:
-        reason = one_line(done.stderr, longest=None).removeprefix("ERROR: ")
+        reason = dvc_error(done.stderr)
         log.warning(f"`dvc data status` fails, so no file is reported as damaged: {reason}")
         return frozenset(paths)
     seen = json.loads(done.stdout).get("uncommitted", {})

@@ -34,7 +34,8 @@ def register_model() -> None:
                     "code; run `dvc repro`, which also registers the new model, or `dvc pull` if "
                     f"files are missing. Received: changed: {', '.join(changed)}"
                 )
-            run(command, stage_environment({}), keep_open=[lock])
+            environment = stage_environment({})
+            locks.when_dvc_is_free(Path(), lambda: run(command, environment, keep_open=[lock]))
         except CommandFailedError as error:
             raise UserError(str(error)) from None
     show_lines("next: fovea review")

@@ -21,7 +21,7 @@ from components.registry.snapshot import (
     read_snapshot,
     waiting_for_mlflow,
 )
-from components.registry.versions import Version
+from components.registry.versions import COMPARED_WITH, Version
 from components.tracking.connection import address
 from pipelines.commands import workspace_model
 from pipelines.commands.console import (
@@ -175,7 +175,7 @@ def _review_tree(registry: Snapshot, review: Review | None) -> dict[str, Any]:
         return tree
     verdict = {"decision": review.decision, "reasons": list(review.reasons)}
     details = {} if review.verdict is None else review.verdict.to_tree()
-    against = review.challenger.tags.get("compared_with", "none")
+    against = review.challenger.tags.get(COMPARED_WITH, "none")
     compared = {"compared_with": None if against == "none" else int(against)}
     tree["verdict"] = {**details, **verdict, **compared}
     return {**tree, "warnings": list(review.warnings), "next": list(review.commands)}
@@ -256,7 +256,7 @@ def _event_tree(event: Event) -> Mapping[str, Any]:
 
 
 def _show_comparison(proposed: Version, verdict: Verdict) -> None:
-    against = proposed.tags.get("compared_with", "none")
+    against = proposed.tags.get(COMPARED_WITH, "none")
     percent = f"{100 * verdict.confidence:g} %"
     columns = ["metric", f">challenger: version {proposed.number}"]
     columns += [f">champion: version {against}", ">difference"] * (against != "none")
@@ -309,7 +309,7 @@ def _change(row: Comparison) -> float:
 def _warnings(registry: Snapshot, proposed: Version, compared: bool) -> Iterator[str]:
     reigning = registry.champion
     now = str(reigning.number) if reigning else "none"
-    then = proposed.tags.get("compared_with", "none")
+    then = proposed.tags.get(COMPARED_WITH, "none")
     if warning := champion_warning(registry.standing):
         yield warning
     if not compared:

@@ -8,7 +8,6 @@ An object is a file in DVC's cache whose name is the md5 of its content. A listi
 names the files of a folder; its name ends in `.dir` (see dvc_files.py).
 """
 
-import hashlib
 import logging
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from components.sources.dvc_cache import cache_folder
 from pipelines import artifacts
 from pipelines.workspace import dvc_files
+from pipelines.workspace.model_commits import md5_of_file
 from pipelines.workspace.processes import DVC, CommandFailedError, run, stage_environment
 from pipelines.workspace.remote import check_default_remote
 
@@ -32,8 +32,7 @@ READ_ONLY = 0o444  # DVC trusts a read-only object of its cache without computin
 def md5(path: Path) -> str | None:
     """Return the md5 of a file; None if the file is missing or cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, _md5).hexdigest()
+        return md5_of_file(path)
     except OSError:
         return None
 
@@ -164,7 +163,3 @@ def _replace(path: Path, intact: Path, temporary: Path, name: str, mode: int) ->
         return False
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _md5() -> "hashlib._Hash":
-    return hashlib.md5(usedforsecurity=False)

@@ -18,7 +18,7 @@ from pipelines.workspace import dvc_files
 from pipelines.workspace.git import git
 from pipelines.workspace.lock_stages import overlap, reads
 from pipelines.workspace.model_source import Source
-from pipelines.workspace.processes import DVC, CommandFailedError, capture, run
+from pipelines.workspace.processes import DVC, CommandFailedError, capture, dvc_error, run
 from pipelines.workspace.rebuild import Rebuild, end_of
 from pipelines.workspace.revisions import LOCK
 
@@ -218,6 +218,6 @@ def _run_dvc(rebuild: Rebuild, *arguments: str) -> str:
     if done.returncode != 0:
         raise UserError(
             f"`dvc {arguments[0]}` fails in {rebuild.project}; fix DVC's error and run the command "
-            f"again. Received: {one_line(done.stderr, longest=None).removeprefix('ERROR: ')}"
+            f"again. Received: {dvc_error(done.stderr)}"
         )
     return done.stdout
