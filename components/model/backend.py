@@ -10,6 +10,9 @@ from contextlib import contextmanager
 def load_keras() -> None:
     """Import Keras. Also list the devices, because this starts the backend (TensorFlow).
 
+    Afterwards the same training on a CPU has the same bytes. Without this, TensorFlow sometimes
+    adds the same numbers in another order if the machine is busy.
+
     During its start TensorFlow 2.21 writes to file descriptor 2 (stderr), even if the environment
     variable TF_CPP_MIN_LOG_LEVEL forbids it. So this function redirects file descriptor 2 to a
     temporary file. If an exception is raised, the text in the temporary file is printed. Otherwise
@@ -19,8 +22,11 @@ def load_keras() -> None:
         return
     with _hold_native_stderr():
         import keras
+        import tensorflow as tf
 
         keras.distribution.list_devices()
+        if not tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.enable_op_determinism()
 
 
 @contextmanager

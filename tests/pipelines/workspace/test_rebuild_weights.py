@@ -19,12 +19,17 @@ from pipelines.workspace.rebuild import Rebuild
 from pipelines.workspace.rebuild_weights import StandIn, find_weights, put_weights
 
 
+def store_in(folder: Path) -> str:
+    """Return the absolute address of mlflow.db; MLflow opens a relative one once per process."""
+    return f"sqlite:///{folder}/mlflow.db"
+
+
 @pytest.fixture(scope="module")
 def workspace(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A workspace whose MLflow has two versions of digits; not to be changed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
         patch.chdir(tmp_path_factory.mktemp("workspace"))
+        patch.setenv("MLFLOW_TRACKING_URI", store_in(Path.cwd()))
         shutil.copy(empty_store, "mlflow.db")
         # A training would take seconds to import; the versions of a rebuild are as good.
         for number, content in ((1, b"one"), (2, b"two")):
@@ -41,8 +46,15 @@ def folder(
 ) -> Rebuild:
     """Go to the workspace; return an empty folder with an empty MLflow."""
     monkeypatch.chdir(workspace)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_in(workspace))
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     return Rebuild(tmp_path, tmp_path, {"model": "", "here": True, "search": False})
+
+
+def register(folder: Rebuild, found: list[StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the versions in the MLflow of the folder, and stay in the folder."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_in(folder.project))
+    stand_ins.main(str(folder.project), json.dumps([asdict(version) for version in found]))
 
 
 def start_from(folder: Rebuild, weights: str) -> None:
@@ -50,13 +62,13 @@ def start_from(folder: Rebuild, weights: str) -> None:
 
 
 def test_the_stages_find_the_version_with_its_number_and_its_file(
-    folder: Rebuild, params: Params
+    folder: Rebuild, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = find_version("digits", "2").reference
     start_from(folder, reference)
     found = find_weights(folder, artifacts.HYPERPARAMETERS, "")
     for _ in range(2):  # the second time changes nothing
-        stand_ins.main(str(folder.project), json.dumps([asdict(version) for version in found]))
+        register(folder, found, monkeypatch)
     assert Path.cwd() == folder.project
     weights = resolve_weights(params.model.model_copy(update={"weights": reference}))
     assert weights is not None
@@ -95,12 +107,12 @@ def test_the_hyperparameters_of_the_search_may_name_the_version(folder: Rebuild)
 
 
 def test_an_alias_of_then_means_the_version_on_record(
-    folder: Rebuild,
+    folder: Rebuild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_from(folder, "models:/digits@champion")
     started_from = find_version("digits", "1").model_id
     found = find_weights(folder, artifacts.HYPERPARAMETERS, started_from)
-    stand_ins.main(str(folder.project), json.dumps([asdict(version) for version in found]))
+    register(folder, found, monkeypatch)
     reigning = champion("digits")
     assert reigning is not None
     assert reigning.model_id == started_from
