@@ -23,15 +23,12 @@ from components.params.prepare import Prepare
 from components.params.reader import read_params
 from components.params.register import Register
 from components.registry.contest import Contest, champion_predictions, judge_against
-from components.registry.promotion import (
-    champion_warning,
-    note_hand_move,
-    promote,
-    read_standing,
-)
+from components.registry.hand_moves import champion_warning, note_hand_move
+from components.registry.promotion import promote
 from components.registry.seen import Seen, data_set, seen_in_training
 from components.registry.seen_store import keep_seen, seen_before, seen_by
 from components.registry.snapshot import keep_snapshot
+from components.registry.standing import read_standing
 from components.registry.versions import (
     COMPARED_WITH,
     TEST_ID,

@@ -12,33 +12,26 @@ the record. If the process crashes between these two steps, the alias stays on t
 this case the next decision moves the alias to the right version. If a person moves the alias in
 MLflow, without Fovea, the alias stays where it is, and the move becomes an event, too.
 
-A version becomes the champion only with the verdict `promote` from a comparison with the present
-champion, or if a person overrides this rule. Example: versions 2 and 3 were both compared with
-version 1. After version 2 is promoted, version 3 must be compared with version 2 before it can be
-promoted.
+objections.py has the rules for which version may become the champion. hand_moves.py puts a move of
+the alias without Fovea on record.
 """
 
-import logging
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-
-from components.errors import UserError, one_line
-from components.registry.record import (
-    BY_HAND,
-    Event,
-    champions,
-    last_move,
-    moved_by_hand,
-    one_line_reason,
-    read_record,
-    to_tag,
-    with_key,
+from components.errors import UserError
+from components.registry.hand_moves import note_hand_move
+from components.registry.objections import (
+    Judge,
+    is_outdated,
+    judge_again,
+    judge_nothing,
+    objections,
+    rejections,
+    review_objections,
 )
+from components.registry.record import Event, champions, one_line_reason, to_tag, with_key
+from components.registry.standing import Standing, history, in_words, read_standing
 from components.registry.versions import (
     CHALLENGER,
     CHAMPION,
-    COMPARED_WITH,
     PROMOTED,
     REJECTED,
     REVIEW,
@@ -47,53 +40,16 @@ from components.registry.versions import (
     challenger,
     download,
     find_version,
+    release_challenger,
     tag_version,
     versions,
 )
 from components.tracking.connection import client, connect
 
-log = logging.getLogger(__name__)
-
-# A function that compares a version with another version, the champion, on the test images of this
-# workspace, and writes the verdict to the tags of the first version. The second argument is None if
-# there is no champion. If the test images are not here, nothing is written. The result is not used.
-Judge = Callable[[Version, Version | None], object]
-
 JUDGE_AGAIN = (
     "it cannot be judged again, because its test images are not in this folder; run `dvc pull` or "
     "`dvc repro evaluate` and repeat this command, or "
 )
-SOMEBODY = "unknown, in MLflow"  # who moved an alias by hand
-# A move by hand is put on record if the alias stays where it is for this time. The alias can be
-# somewhere else for some milliseconds while other processes decide.
-SETTLE_S = 0.3
-LONGEST_REASONS = 200  # characters of a verdict's reasons in an event or an error message
-
-
-def judge_nothing(version: Version, champion: Version | None) -> None:
-    """Write no verdict: the judge for a caller that has no test images."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What a decision is based on.
-
-    record: the events of the registered model. held: the number of the version that has the alias
-    `champion` in MLflow; None if no version has it.
-    """
-
-    record: tuple[Event, ...]
-    held: int | None
-
-    @property
-    def champion(self) -> int | None:
-        """Return the number of the last champion in the record; None if there is no champion."""
-        return champions(self.record)[-1]
-
-    @property
-    def last_move(self) -> Event | None:
-        """Return the last event that changed the champion; None if there is no such event."""
-        return last_move(self.record)
 
 
 def promote(
@@ -139,16 +95,16 @@ def promote(
         if standing.champion != standing.held:  # The last decision was interrupted.
             _follow(name)
             standing = read_standing(name)
-        if not override and not any(_review_objections(version, standing)):
-            version = _judge_again(version, standing, judge)
-        overridden = "; ".join(_objections(version, standing))
-        advice = JUDGE_AGAIN if _is_outdated(version, standing.champion) else ""
+        if not override and not any(review_objections(version, standing)):
+            version = judge_again(version, standing, judge)
+        overridden = "; ".join(objections(version, standing))
+        advice = JUDGE_AGAIN if is_outdated(version, standing.champion) else ""
         _refuse(overridden, f"{advice}add --override to promote it", version.number, override)
     download(version)
     event = Event("promote", version.number, None, version.number, by, why)
     decided = _decide(name, event.with_overridden(overridden), standing)
     tag_version(name, version.number, {REVIEW: PROMOTED, f"{REVIEW}.reason": why})
-    _release_challenger(name, version.number)
+    release_challenger(name, version.number)
     return decided
 
 
@@ -187,7 +143,7 @@ def reject(
         )
     event = _decide(name, Event("reject", version.number, None, None, by, why), standing)
     tag_version(name, version.number, {REVIEW: REJECTED, f"{REVIEW}.reason": why})
-    _release_challenger(name, version.number)
+    release_challenger(name, version.number)
     return event
 
 
@@ -231,151 +187,13 @@ def rollback(name: str, reason: str, by: str, *, override: bool = False) -> Even
             f"the previous champion of {name} was deleted in MLflow; use `fovea promote` to choose "
             f"another version. Received: version {before}"
         )
-    overridden = "; ".join([*_review_objections(version, standing), *_rejections(version)])
+    overridden = "; ".join([*review_objections(version, standing), *rejections(version)])
     _refuse(overridden, "add --override to go back to it", before, override)
     download(version)
     event = Event("rollback", present, None, before, by, why)
     decided = _decide(name, event.with_overridden(overridden), standing)
     tag_version(name, present, {REVIEW: ROLLED_BACK, f"{REVIEW}.reason": why})
     return decided
-
-
-def note_hand_move(name: str, judge: Judge = judge_nothing) -> Standing:
-    """Put a move of the alias `champion` by hand on record, and return the record and the alias.
-
-    A person can move or remove the alias, or delete the champion, in MLflow and without Fovea. The
-    alias stays where the person has put it. If the version with the alias was not compared with the
-    champion before it, it is judged now. The event has what `--override` would have been needed
-    for, if anything.
-
-    name: the name of the registered model. judge: the function that judges a version again.
-    """
-    while True:
-        standing = read_standing(name)
-        if not moved_by_hand(standing.record, standing.held):
-            return standing
-        event = _hand_move(name, standing, judge)
-        # If another process decides at this moment, the record or the alias has changed when it is
-        # read again.
-        time.sleep(SETTLE_S)
-        if read_standing(name) == standing:
-            mine = with_key(event, standing.record)
-            client().set_registered_model_tag(name, mine.key, to_tag(mine))
-            before = f"before, the champion was {_called(mine.from_version)}"
-            log.info(f"{mine.why} ({before}); this is on record now")
-            if mine.to_version is not None:
-                _release_challenger(name, mine.to_version)
-
-
-def champion_warning(standing: Standing) -> str:
-    """Return a sentence about a champion that a person has set by hand; empty if all is well.
-
-    All is well if the last champion came by `fovea` or the stage `register`, or if the verdict on
-    the version that was set by hand is `promote`.
-    """
-    held = standing.held
-    if moved_by_hand(standing.record, held):
-        return (
-            f"the alias champion was moved by hand in MLflow (now: {_called(held)}), and the move "
-            "is not on record yet; `fovea review` judges the version and puts the move on record"
-        )
-    last = standing.last_move
-    if last is None or last.kind != BY_HAND:
-        return ""
-    if held is None:
-        return f"there is no champion, because {last.why}; before, it was version {last.version}"
-    if not last.overridden:
-        return ""
-    back = f"; before, it was version {last.from_version}" if last.from_version else ""
-    return (
-        f"version {held} was made the champion by hand in MLflow, although {last.overridden}{back}"
-    )
-
-
-def history(name: str) -> tuple[Event, ...]:
-    """Return the events of a registered model, oldest first; empty if the model does not exist."""
-    return read_standing(name).record
-
-
-def read_standing(name: str) -> Standing:
-    """Return the record and the alias; without events and champion if there is no such model."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        model = client().get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return Standing((), None)
-        raise
-    held = model.aliases.get(CHAMPION)
-    return Standing(read_record(model.tags), None if held is None else int(held))
-
-
-def _hand_move(name: str, standing: Standing, judge: Judge) -> Event:
-    """Return the event for a move of the alias by hand, without a key."""
-    held, before = standing.held, standing.champion
-    event = Event(BY_HAND, held or before or 0, before, held, SOMEBODY, "")
-    if held is None:
-        kept = any(version.number == before for version in versions(name))
-        why = "the alias champion was removed" if kept else "the champion was deleted"
-        return replace(event, why=f"{why} in MLflow")
-    version = find_version(name, str(held))
-    try:
-        version = _judge_again(version, standing, judge)
-    except UserError as error:  # A version that cannot be loaded is the champion nevertheless.
-        log.warning(f"version {held} is not compared with the champion before it: {error}")
-    moved = replace(event, why=f"the alias champion was moved to version {held} in MLflow")
-    return moved.with_overridden("; ".join(_objections(version, standing)))
-
-
-def _judge_again(version: Version, standing: Standing, judge: Judge) -> Version:
-    """Return the version with a verdict from a comparison with the champion of the record.
-
-    If its verdict is from another comparison, it is judged again. The version is returned as it is
-    if it was never judged, or if the test images are not here.
-    """
-    champion = standing.champion
-    if not _is_outdated(version, champion):
-        return version
-    judge(version, None if champion is None else find_version(version.name, str(champion)))
-    return find_version(version.name, str(version.number))
-
-
-def _objections(version: Version, standing: Standing) -> Iterator[str]:
-    """Yield the reasons for which a version must not replace the champion without an override."""
-    yield from _review_objections(version, standing)
-    decision = version.tags.get("verdict")
-    if decision is None:
-        yield "it was registered without a verdict"
-    elif _is_outdated(version, standing.champion):
-        made, now = _against(_compared(version)), _against(_tag(standing.champion))
-        yield f"its verdict, {decision}, was made {made}, not {now}"
-    else:
-        yield from _rejections(version)
-        if decision not in ("promote", "reject"):
-            yield f"its verdict is {decision} ({_reasons(version)})"
-
-
-def _review_objections(version: Version, standing: Standing) -> Iterator[str]:
-    """Yield the last decision of a reviewer about the version, if it was against the version.
-
-    The decision is read from the record, and not from the tags of the version. The tags are missing
-    if the process that decided was killed before it wrote them.
-    """
-    kinds = {"reject": "rejected", "rollback": "rolled back"}
-    decisions = [
-        event
-        for event in standing.record
-        if event.version == version.number and not event.superseded and event.kind != BY_HAND
-    ]
-    for event in decisions[-1:]:
-        if event.kind in kinds:
-            yield f"a reviewer {kinds[event.kind]} this version ({event.why})"
-
-
-def _rejections(version: Version) -> Iterator[str]:
-    if version.tags.get("verdict") == "reject":
-        yield f"the gate rejected this version ({_reasons(version)})"
 
 
 def _refuse(objections: str, advice: str, number: int, override: bool) -> None:
@@ -424,8 +242,8 @@ def _check_unchanged(name: str, standing: Standing) -> None:
         raise UserError(
             "this decision does not count, because another decision was made, or the alias "
             "champion was moved, in the meantime; look at `fovea history`, and repeat the command "
-            f"if your decision is still right. Received: champion {_called(now.held)}, before "
-            f"{_called(standing.held)}"
+            f"if your decision is still right. Received: champion {in_words(now.held)}, before "
+            f"{in_words(standing.held)}"
         )
 
 
@@ -478,40 +296,3 @@ def _version_to_decide_on(name: str, wanted: str | None) -> Version:
         return find_version(name, wanted)
     # If there is no challenger, find_version raises a UserError that lists the existing versions.
     return challenger(name) or find_version(name, CHALLENGER)
-
-
-def _release_challenger(name: str, number: int) -> None:
-    holder = challenger(name)
-    if holder is not None and holder.number == number:
-        client().delete_registered_model_alias(name, CHALLENGER)
-
-
-def _is_outdated(version: Version, champion: int | None) -> bool:
-    """Return True if the version has a verdict, but from a comparison with another champion."""
-    return "verdict" in version.tags and _compared(version) != _tag(champion)
-
-
-def _tag(number: int | None) -> str:
-    """Return the value of the tag `compared_with` for a champion."""
-    return "none" if number is None else str(number)
-
-
-def _compared(version: Version) -> str:
-    """Return the number of the champion of the version's verdict, `none`, or `` if unknown."""
-    return version.tags.get(COMPARED_WITH, "")
-
-
-def _against(champion: str) -> str:
-    """Return in words with what a version was compared; `champion` is a value of `_compared`."""
-    if champion == "none":
-        return "without a champion"
-    return f"against version {champion}" if champion else "against an unknown version"
-
-
-def _called(number: int | None) -> str:
-    return "no champion" if number is None else f"version {number}"
-
-
-def _reasons(version: Version) -> str:
-    reasons = one_line(version.tags.get("reasons", ""), longest=None)
-    return reasons if len(reasons) <= LONGEST_REASONS else f"{reasons[:LONGEST_REASONS]} …"

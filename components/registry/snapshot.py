@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from components.files import write_whole
-from components.registry.promotion import Standing, history
 from components.registry.record import Event
+from components.registry.standing import Standing, history
 from components.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -80,6 +80,9 @@ def read_snapshot(name: str, say: Callable[[str], None]) -> Snapshot:
     say: a function that is called with what this function waits for, if MLflow must be asked.
     Raises UserError if MLflow must be asked and does not answer.
     """
+    file = sqlite_file()
+    if file is not None and not file.exists():  # MLflow would create it.
+        return Snapshot(name, (), (), None)
     kept = _read_kept(name, _state_of_database())
     if kept is not None:
         return kept

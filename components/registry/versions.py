@@ -215,6 +215,13 @@ def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
         client().set_model_version_tag(name, str(number), key, value)
 
 
+def release_challenger(name: str, number: int) -> None:
+    """Remove the alias `challenger` if the version with this number has it."""
+    holder = challenger(name)
+    if holder is not None and holder.number == number:
+        client().delete_registered_model_alias(name, CHALLENGER)
+
+
 def download(version: Version) -> Path:
     """Return the path of the version's .keras file in the folder DOWNLOADS.
 

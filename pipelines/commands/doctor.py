@@ -347,7 +347,7 @@ def _mlflow(root: Path) -> Check:
 
 def _champion(root: Path) -> Check:
     """Check that no person has set the champion by hand, against the verdict on it."""
-    from components.registry.promotion import champion_warning
+    from components.registry.hand_moves import champion_warning
     from components.registry.snapshot import read_snapshot
     from components.tracking.connection import sqlite_file
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from components.files import sha256
-from components.registry.promotion import champion_warning
+from components.registry.hand_moves import champion_warning
 from components.registry.snapshot import Snapshot
 from components.registry.versions import CHAMPION, DOWNLOADS, Version
 from components.tracking.connection import address

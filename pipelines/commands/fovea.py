@@ -22,7 +22,7 @@ from pipelines.workspace.environment import check_encoding, quiet_vendors
 from pipelines.workspace.messages import NORMAL, QUIET, VERBOSE, end_output, show_messages, visible
 
 if TYPE_CHECKING:
-    from components.registry.promotion import Judge
+    from components.registry.objections import Judge
     from components.registry.record import Event
 
 COMPLETE = "_FOVEA_COMPLETE"
@@ -349,10 +349,16 @@ def reject(reason: Reason, version: VersionArgument = None) -> None:
     """Reject a version, so that it is no longer the challenger."""
     from components.registry.promotion import reject as decide
     from pipelines.commands.review import take_decision
+    from pipelines.commands.workspace_model import check_meant
     from pipelines.workspace.lineage import who
 
     name = _model_name()
-    take_decision(name, lambda judge: decide(name, version, reason, who(), judge))
+
+    def check_and_reject(judge: "Judge") -> "Event":
+        check_meant(name, version)
+        return decide(name, version, reason, who(), judge)
+
+    take_decision(name, check_and_reject)
 
 
 @app.command(epilog='Example: fovea rollback --reason "too many wrong alarms in hall 2"')

@@ -13,7 +13,8 @@ from typing import Any
 
 from components.evaluation.comparison import Comparison
 from components.evaluation.gate import Verdict
-from components.registry.promotion import Judge, champion_warning, note_hand_move
+from components.registry.hand_moves import champion_warning, note_hand_move
+from components.registry.objections import Judge
 from components.registry.record import BY_HAND, Event, champions, moved_by_hand
 from components.registry.snapshot import (
     Snapshot,

@@ -13,7 +13,8 @@ from components.files import write_whole
 from components.model.model_file import model_id
 from components.params import yaml_text
 from components.params.model import VERSION
-from components.registry.promotion import champion_warning, read_standing
+from components.registry.hand_moves import champion_warning
+from components.registry.standing import read_standing
 from components.registry.versions import Version, champion, download
 from components.tracking.connection import connect
 from pipelines import artifacts

@@ -19,9 +19,10 @@ from components.images.png_writer import encode_png
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params
 from components.params.register import Floors
-from components.registry.promotion import history, promote, rollback
+from components.registry.promotion import promote, rollback
 from components.registry.seen import Seen, pixel_hashes
 from components.registry.seen_store import keep_seen, seen_by
+from components.registry.standing import history
 from components.registry.versions import challenger, champion, find_version, versions
 from components.tracking.connection import client
 from components.tracking.runs import run_of_model

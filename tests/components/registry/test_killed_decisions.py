@@ -23,6 +23,8 @@ import json, os, shutil, signal, sys
 import mlflow
 from components.errors import UserError
 from components.registry import promotion
+from components.registry.hand_moves import note_hand_move
+from components.registry.standing import history
 from components.registry.versions import champion, download, find_version
 
 WRITES = ("set_registered_model_tag", "set_registered_model_alias",
@@ -69,11 +71,11 @@ def ended(child):
 def standing():
     """What another process then sees: the champion, and the events."""
     def look():
-        promotion.note_hand_move("digits")
+        note_hand_move("digits")
         held = champion("digits")
         if held is not None:
             download(held)
-        events = [(e.kind, e.to_version, e.superseded) for e in promotion.history("digits")]
+        events = [(e.kind, e.to_version, e.superseded) for e in history("digits")]
         with open("seen.json", "w") as file:
             json.dump([held and held.number, events], file)
     assert ended(start(look)) == 0

@@ -13,8 +13,9 @@ from components.model.classifier import predict
 from components.model.model_file import read_classifier
 from components.params.reader import Params
 from components.registry.contest import Contest, judge_against
-from components.registry.promotion import history, promote, rollback
+from components.registry.promotion import promote, rollback
 from components.registry.seen import DataSet, nothing_seen
+from components.registry.standing import history
 from components.registry.versions import champion, download, find_version, register_version
 from components.registry.weights import resolve_weights
 from components.tracking.connection import client, experiment_id

@@ -6,18 +6,12 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
-from components.registry import promotion
-from components.registry.promotion import (
-    Judge,
-    champion_warning,
-    history,
-    note_hand_move,
-    promote,
-    read_standing,
-    reject,
-    rollback,
-)
+from components.registry import hand_moves, promotion
+from components.registry.hand_moves import champion_warning, note_hand_move
+from components.registry.objections import Judge
+from components.registry.promotion import promote, reject, rollback
 from components.registry.record import Event, champions, read_record, to_tag, with_key
+from components.registry.standing import history, read_standing
 from components.registry.versions import (
     CHAMPION,
     DOWNLOADS,
@@ -41,7 +35,7 @@ def three_versions(workspace: Path, registered: Register) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promotion, "SETTLE_S", 0.0)
+    monkeypatch.setattr(hand_moves, "SETTLE_S", 0.0)
 
 
 def judging(decision: str, asked: list[tuple[int, int | None]] | None = None) -> Judge:
@@ -260,7 +254,7 @@ def test_a_confirmation_that_another_wrote_first_is_no_error(
 def test_many_at_once_leave_the_alias_where_the_record_ends(
     three_versions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(promotion, "SETTLE_S", 0.3)
+    monkeypatch.setattr(hand_moves, "SETTLE_S", 0.3)
     refused: list[str] = []
 
     def decide(number: int) -> None:

@@ -1,6 +1,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,15 @@ def test_another_name_and_a_damaged_file_ask_mlflow() -> None:
     for text in ("", "{", "[]", json.dumps({"state": "x", "name": NAME})):
         SNAPSHOT.write_text(text)
         assert read_snapshot(NAME, print) == asked
+
+
+def test_a_question_creates_no_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "nothing ran here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert read_snapshot(NAME, print).versions == ()
+    assert list(folder.iterdir()) == []
 
 
 def test_a_database_in_which_another_process_writes_has_no_state() -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from components.errors import UserError
 from components.params.reader import Params
-from components.registry.promotion import history, promote, reject, rollback
+from components.registry.promotion import promote, reject, rollback
+from components.registry.standing import history
 from components.registry.versions import (
     DOWNLOADS,
     challenger,

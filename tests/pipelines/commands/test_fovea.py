@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 import pytest
 
-from components.registry.promotion import history
 from components.registry.record import PREFIX
+from components.registry.standing import history
 from components.registry.versions import Version, register_version, tag_version, versions
 from components.tracking import connection
 from components.tracking.runs import Run, start_run
@@ -587,6 +587,7 @@ def test_summary_looks_a_version_up_by_the_content_of_the_model(
     assert out.splitlines()[-1] == "  dvc repro"
 
 
+@pytest.mark.parametrize("command", ["promote", "reject"])
 @pytest.mark.parametrize(
     ("content", "version", "wanted", "advice"),
     [
@@ -599,7 +600,8 @@ def test_summary_looks_a_version_up_by_the_content_of_the_model(
     ],
     ids=["older commit", "its alias", "other store", "pulled", "applied", "applied, by alias"],
 )
-def test_promote_refuses_a_version_that_is_not_the_model_of_the_workspace(
+def test_a_decision_on_another_model_than_the_one_of_the_workspace_is_refused(
+    command: str,
     fovea: Command,
     two_versions: Path,
     content: bytes,
@@ -608,10 +610,10 @@ def test_promote_refuses_a_version_that_is_not_the_model_of_the_workspace(
     advice: str,
 ) -> None:
     workspace_has(content, version)
-    status, _, err = fovea("promote", *wanted, "--reason", "better")
+    status, _, err = fovea(command, *wanted, "--reason", "better")
     assert (status, advice in err) == (1, True), err
     assert f"sha256 is {sha(content)[:12]}…" in err
-    assert "champion" not in [alias for each in versions("digits") for alias in each.aliases]
+    assert [version.aliases for version in versions("digits")] == [(), ("challenger",)]
 
 
 def test_review_says_if_the_challenger_is_not_the_model_of_the_workspace(
