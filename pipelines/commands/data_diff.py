@@ -17,7 +17,7 @@ from pipelines.commands.console import show_json, show_lines, show_table
 from pipelines.formats import read_table
 from pipelines.workspace import revisions
 from pipelines.workspace.git import GitError
-from pipelines.workspace.processes import DVC, capture
+from pipelines.workspace.processes import DVC, capture, dvc_error
 from pipelines.workspace.raw_data import check_root
 from pipelines.workspace.remote import check_default_remote
 from pipelines.workspace.revisions import Revision
@@ -107,12 +107,14 @@ def _manifest(revision: Revision) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "manifest.parquet"
         source = ["--rev", str(revision.commit), "--config", ".dvc/config", "."]
-        command = [*DVC, "get", "--quiet", "--out", str(file), *source, str(artifacts.MANIFEST)]
-        if capture(*command).returncode == 0:
+        command = [*DVC, "get", "--out", str(file), *source, str(artifacts.MANIFEST)]
+        done = capture(*command)
+        if done.returncode == 0:
             return pd.read_parquet(file, columns=KEYS)
     raise UserError(
-        "the manifest of this commit is neither in DVC's cache nor in the remote; make it again "
-        f"(git checkout, dvc checkout, dvc repro ingest). Received: {revision.commit}"
+        "the manifest of this commit is not in DVC's cache, and `dvc get` cannot fetch it "
+        f"({dvc_error(done.stderr)}); make it again (git checkout, dvc checkout, dvc repro "
+        f"ingest). Received: {revision.commit}"
     )
 
 

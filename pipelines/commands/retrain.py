@@ -15,6 +15,7 @@ from components.errors import UserError
 from components.params.reader import read_params
 from pipelines.workspace.addresses import check_servers
 from pipelines.workspace.commits import can_commit
+from pipelines.workspace.dvc_plan import DVC_YAML, check_lock, read_stages
 from pipelines.workspace.environment import check_prefect_home, check_user_name
 from pipelines.workspace.foreground import end_with_parent, run_apart
 from pipelines.workspace.params_text import PARAMS
@@ -52,13 +53,16 @@ def start_apart(options: Options) -> int:
     """Run the same command line in a new session; return the exit status, 130 if interrupted.
 
     Raises UserError, before the flow starts, if two options contradict each other, if an option
-    needs `--from`, if params.yaml has a mistake, if a server of the environment variables or the
-    DVC remote for `--pull` and `--push` does not answer, if the user has no name, if git cannot
-    commit the champion's version, or if Prefect cannot write its database.
+    needs `--from`, if params.yaml, dvc.yaml or dvc.lock has a mistake, if a server of the
+    environment variables or the DVC remote for `--pull` and `--push` does not answer, if the user
+    has no name, if git cannot commit the champion's version, or if Prefect cannot write its
+    database.
     """
     options.check()
     # The flow checks most of this as well, but Prefect needs many seconds to start.
     read_params(PARAMS)
+    read_stages(DVC_YAML)
+    check_lock()
     check_servers(os.environ)
     check_user_name()
     if options.pull or options.push:

@@ -95,6 +95,12 @@ def read_stages(path: Path) -> tuple[str, ...]:
     return tuple(stages)
 
 
+def check_lock() -> None:
+    """Raise UserError if dvc.lock is no valid YAML, for example because a merge has conflicts."""
+    if DVC_LOCK.is_file():
+        yaml_text.parse(DVC_LOCK.read_text(encoding="utf-8"), DVC_LOCK)
+
+
 def recorded_outs(step: str) -> object:
     """Return what DVC has recorded about the outs of a step: their paths, sizes and md5s.
 

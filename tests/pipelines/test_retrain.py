@@ -576,6 +576,16 @@ def test_options_that_contradict_each_other_are_refused_before_the_flow(tmp_path
         assert sentence in done.stderr
 
 
+def test_a_merge_conflict_in_dvc_lock_is_said_before_prefect_starts(workspace_of: Make) -> None:
+    workspace_of(THREE)
+    Path("dvc.lock").write_text("<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> theirs\n")
+    environment = processes.stage_environment({"PYTHONPATH": str(SOURCE)})
+    done = subprocess.run(FOVEA_RETRAIN, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: dvc.lock is not valid YAML")
+    assert "Traceback" not in done.stderr
+
+
 def test_the_command_of_before_is_answered_by_the_new_one() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.retrain", "--pull"], capture_output=True

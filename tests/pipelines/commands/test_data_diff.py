@@ -140,6 +140,7 @@ def test_a_manifest_that_is_lost_is_one_sentence(repository: Path) -> None:
     commit_id = run("git", "rev-parse", "first")
     object_of("first").unlink()
     assert sentence("first").endswith(f"dvc repro ingest). Received: {commit_id}")
+    assert "`dvc get` cannot fetch it (failed to get" in sentence("first")
 
 
 def test_a_remote_that_does_not_answer_is_no_remote_without_the_manifest(repository: Path) -> None:
