@@ -56,7 +56,7 @@ def journal_folders() -> list[Path]:
     """Return the folders of all journals, oldest first."""
     try:
         return sorted(path for path in folder().iterdir() if path.is_dir())
-    except FileNotFoundError:
+    except OSError:  # There is no such folder.
         return []
 
 
@@ -254,6 +254,8 @@ def open_journal(path: Path) -> Journal | None:
     except OSError:
         journal.release()
         return None
+    # The process may have been killed before it could note that it tried to create the run.
+    journal.tried = True
     if not journal.records:
         if _is_old(path):
             journal.remove()
