@@ -348,13 +348,13 @@ def _mlflow(root: Path) -> Check:
 
 def _records(root: Path) -> Check:
     """Check that no record of an earlier run waits on the disk for MLflow."""
-    from components.tracking.journal import count_waiting, folder
+    from components.tracking.journal import FOLDER, count_waiting
 
     records, runs = count_waiting()
     if not records:
         return Check("records", "ok", "no record waits for MLflow")
-    finding = f"{count_text(records, 'record')} of {count_text(runs, 'run')} in {folder()}"
-    return Check("records", "warn", f"waiting for MLflow: {finding}", "run `fovea sync`")
+    finding = f"{count_text(records, 'record')} of {count_text(runs, 'run')} in {FOLDER}"
+    return Check("records", "warn", f"waiting for MLflow: {finding}", "fovea sync")
 
 
 def _champion(root: Path) -> Check:

@@ -25,12 +25,12 @@ def deliver_records() -> bool:
         connect()
         done = while_mlflow_answers(deliver_waiting)
     except UserError as error:
-        left = count_text(count_waiting()[0], "record")
-        raise UserError(f"{left} for MLflow wait on the disk, because {error}") from None
+        left = count_text(count_waiting()[0], "record waits", "records wait")
+        raise UserError(f"{left} on the disk, because {error}") from None
     show_lines(f"delivered to MLflow ({address()}): {count_text(done.delivered, 'record')}")
     if done.in_use:
-        running = count_text(done.in_use, "run", "runs")
-        show_lines(f"{running} of stages that are running now: they deliver their records")
+        runs = count_text(done.in_use, "run")
+        show_lines(f"not counted: {runs} of stages that run now, which deliver their own records")
     for reason in done.reasons:
         log.warning(f"left: {reason}")
     return not done.reasons
