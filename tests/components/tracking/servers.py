@@ -55,7 +55,8 @@ class Server:
 class Proxy:
     """Passes requests on to a server; or answers 500, with or without passing them on.
 
-    mode: `deaf` passes a request on, and then says 500, so the sender cannot tell that it arrived.
+    mode: `deaf` passes a request on. If it is no GET, it then says 500, so the sender cannot tell
+    that it arrived.
     """
 
     def __init__(self, server: Server) -> None:
@@ -73,7 +74,7 @@ class Proxy:
                     got = link.getresponse()
                     answered = got.status, got.read(), got.headers.get_content_type()
                     link.close()
-                    if proxy.mode == "pass":
+                    if proxy.mode == "pass" or self.command == "GET":
                         status, content, kind = answered
                     else:
                         proxy.unheard.append(self.path)

@@ -66,7 +66,7 @@ def test_a_run_in_which_mlflow_breaks_is_there_once_and_in_order_when_mlflow_is_
     Path("history.csv").write_text("loss\n")
     with start_run("search", ORIGIN, {}) as parent:
         parent.log_metrics({"loss": 1.0}, step=1)
-        started = time.monotonic()
+        _wait(lambda: count_waiting()[0] == 0)
         proxy.mode = "deaf"  # MLflow gets what is sent, and says that it failed
         for step in EPOCHS[1:]:
             with start_run(f"trial {step}", ORIGIN, {}, parent) as trial:
@@ -74,10 +74,11 @@ def test_a_run_in_which_mlflow_breaks_is_there_once_and_in_order_when_mlflow_is_
             if step == 2:
                 _wait(lambda: any("runs/create" in path for path in proxy.unheard))
                 proxy.mode = "fail"
+                started = time.monotonic()
             parent.log_metrics({"loss": 1 / step}, step=step)
         parent.log_files(Path("history.csv"))
         parent.set_tags({"model_id": "abc"})
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 10
     with run_for_model("abc", ORIGIN) as evaluated:
         evaluated.log_metrics({"test_accuracy": 0.9})
     assert count_waiting()[0] > 30
@@ -102,7 +103,7 @@ def _wait_until_delivered() -> None:
 
 
 def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not until():
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -187,11 +188,13 @@ def test_a_process_that_is_killed_while_mlflow_is_away_loses_no_metric(proxy: Pr
     command = [sys.executable, "-c", WRITER]
     with subprocess.Popen(command, env=own, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        _wait(Path("started").exists)
-        proxy.mode = "fail"
-        Path("broken").touch()
-        assert b"logged\n" in iter(process.stdout.readline, b"")
-        process.kill()
+        try:
+            _wait(Path("started").exists)
+            proxy.mode = "fail"
+            Path("broken").touch()
+            assert b"logged\n" in iter(process.stdout.readline, b"")
+        finally:
+            process.kill()
     proxy.mode = "pass"
     with start_run("train", ORIGIN, {}):
         pass
