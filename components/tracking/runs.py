@@ -114,7 +114,8 @@ class Run:
                 for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
                     if not file.is_dir():
                         below = file.parent.relative_to(path.parent).as_posix()
-                        journal.add_file(file, str(PurePosixPath(folder, below)).strip("."))
+                        target = str(PurePosixPath(folder, below))
+                        journal.add_file(file, "" if target == "." else target)
 
     def read_text(self, path: str) -> str | None:
         """Return the text of an artifact of the run, or None if the artifact cannot be read.

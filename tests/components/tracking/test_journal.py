@@ -200,6 +200,14 @@ def test_the_metrics_of_a_model_join_its_run_even_if_that_run_waits() -> None:
     assert found.data.metrics.keys() == {"loss", "worst", "test_accuracy"}
 
 
+def test_a_file_arrives_in_a_folder_of_any_name() -> None:
+    Path("verdict.json").write_text("{}")
+    with start_run("train", ORIGIN, {}) as run:
+        run.log_files(Path("verdict.json"), folder="register/v1.")
+        run.log_files(Path("verdict.json"))
+    assert run.read_text("register/v1./verdict.json") == run.read_text("verdict.json") == "{}"
+
+
 def test_a_run_is_delivered_before_it_is_looked_for() -> None:
     left_behind(model_id="abc")
     run = run_of_model("abc")
