@@ -15,7 +15,7 @@ from components.model.model_file import model_id as identify
 from components.model.model_file import read_classifier
 from components.params.evaluate import Evaluate
 from components.tracking.connection import connect
-from components.tracking.runs import adopt_model, run_of_model
+from components.tracking.runs import run_for_model
 from components.training_set.pixels import read_images
 from pipelines import artifacts
 from pipelines.formats import read_table, read_tree, write_table, write_text, write_tree
@@ -84,7 +84,7 @@ def _subject(classifier: Classifier, statistics: Mapping[str, Any]) -> Subject:
 
 
 def _log(metrics: Metrics, model_id: str) -> None:
-    logged = run_of_model(model_id) or adopt_model(model_id, origin())
-    logged.log_metrics({f"test_{name}": value for name, value in metrics.to_flat().items()})
     tables = (artifacts.METRICS, artifacts.PREDICTIONS, artifacts.CONFUSION)
-    logged.log_files(*tables, artifacts.CURVES, artifacts.REPORT, folder="evaluate")
+    with run_for_model(model_id, origin()) as tracked:
+        tracked.log_metrics({f"test_{name}": value for name, value in metrics.to_flat().items()})
+        tracked.log_files(*tables, artifacts.CURVES, artifacts.REPORT, folder="evaluate")

@@ -41,7 +41,12 @@ from components.registry.versions import (
     version_of_model,
     versions,
 )
-from components.tracking.connection import connect, dvc_experiment, store
+from components.tracking.connection import (
+    connect,
+    dvc_experiment,
+    store,
+    while_mlflow_answers,
+)
 from components.tracking.runs import adopt_model, run_of_model
 from components.training_set.pixels import read_images
 from pipelines import artifacts
@@ -70,9 +75,14 @@ def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     In an experiment of DVC (`dvc exp run`), the model is only judged. No version is created, and no
     alias is moved. `fovea register` registers the model after `dvc exp apply`.
 
-    Raises UserError if MLflow does not answer, or if a file of an earlier stage is missing or
-    damaged.
+    Raises UserError within 15 s if MLflow does not answer or stops to answer, or if a file of an
+    earlier stage is missing or damaged. Then `dvc repro` runs the stage again: a version that was
+    created is found by its content.
     """
+    while_mlflow_answers(lambda: _register_and_judge(ingest, prepare, register))
+
+
+def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     # DVC does not remove this file before the stage runs (`persist` in dvc.yaml). If the stage
     # fails, no verdict on an earlier model may stay.
     artifacts.VERDICT.unlink(missing_ok=True)

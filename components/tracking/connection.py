@@ -12,9 +12,11 @@ import os
 import re
 import sqlite3
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from components.deadline import call_within
@@ -22,6 +24,8 @@ from components.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+T = TypeVar("T")
 
 DEFAULT_STORE = Path("mlflow.db")
 DEFAULT_EXPERIMENT = "fovea"
@@ -31,6 +35,9 @@ DEFAULT_EXPERIMENT = "fovea"
 # because the sqlite file is checked before the package mlflow is imported.
 REMOTE_LIMIT_S = 6.0
 SQLITE_LIMIT_S = 10.0
+# While a stage needs MLflow, MLflow is asked again after each pause. It is gone if it does not
+# answer twice within the limit. Together these are 13 s.
+PAUSE_S, ANSWER_LIMIT_S, FAILURES = 3.0, 5.0, 2
 # Environment variables for MLflow → values. If a variable is unset, `client` sets it to its value.
 SETTINGS = {
     # MLflow's defaults are 120 s and 7 retries. With the defaults, each call to a server that does
@@ -162,23 +169,66 @@ def sqlite_file() -> Path | None:
     return Path(tracking_uri().removeprefix(SQLITE).partition("?")[0])
 
 
-def experiment_id() -> str:
+def experiment_name() -> str:
+    """Return the name of the experiment in MLFLOW_EXPERIMENT_NAME; if it is unset, `fovea`."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+
+
+def experiment_id(name: str | None = None) -> str:
     """Return the id of the experiment. If the experiment does not exist, it is created.
 
-    An experiment is a list of runs in MLflow. Its name is in the environment variable
-    MLFLOW_EXPERIMENT_NAME. If this variable is unset, the name is `fovea`. Raises UserError if
-    MLflow does not answer or cannot be used, or if the experiment is deleted. The message contains
-    the address of MLflow.
+    An experiment is a list of runs in MLflow. name: its name; None means `experiment_name()`.
+    Raises UserError if MLflow does not answer or cannot be used, or if the experiment is deleted.
+    The message contains the address of MLflow.
     """
+    wanted = name or experiment_name()
     file = sqlite_file()
-    if file is None:
-        _import_mlflow()  # The import is slow, so it is done before the time limit starts.
+    if file is not None:
+        _check_sqlite(file)
+        return _experiment_id(wanted)
+    _import_mlflow()  # The import is slow, so it is done before the time limit starts.
+    return within_limit(lambda: _experiment_id(wanted))
+
+
+def within_limit(ask: Callable[[], T]) -> T:
+    """Return what `ask` returns. Raise UserError if a remote MLflow takes over REMOTE_LIMIT_S."""
+    try:
+        return call_within(REMOTE_LIMIT_S, ask) if is_remote() else ask()
+    except TimeoutError as error:
+        raise unusable(error) from None
+
+
+def while_mlflow_answers(work: Callable[[], T]) -> T:
+    """Return what `work` returns. Raise UserError within 15 s if a remote MLflow answers no more.
+
+    work: a function that needs MLflow from its start to its end. It runs in a thread, because a
+    request to a server that was stopped would block for minutes. If MLflow does not answer, the
+    thread is left behind, and the process must end.
+    """
+    if not is_remote():
+        return work()
+    done: Future[T] = Future()
+
+    def run() -> None:
         try:
-            return call_within(REMOTE_LIMIT_S, _experiment_id)
-        except TimeoutError as error:
-            raise _unusable(error) from None
-    _check_sqlite(file)
-    return _experiment_id()
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    failures = 0
+    while not wait([done], timeout=PAUSE_S).done:
+        try:
+            call_within(ANSWER_LIMIT_S, lambda: _experiment_id(experiment_name()))
+            failures = 0
+        except (UserError, TimeoutError) as error:
+            failures += 1
+            if failures == FAILURES:
+                raise error if isinstance(error, UserError) else unusable(error) from None
+    failure = done.exception()
+    if failure is not None and not isinstance(failure, UserError):
+        experiment_id()  # raises UserError if MLflow has gone away, which is the reason then
+    return done.result()
 
 
 def _needs_quoting(path: Path) -> bool:
@@ -199,8 +249,7 @@ def _address_by_user() -> str | None:
         return os.environ.get(VARIABLE)
 
 
-def _experiment_id() -> str:
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+def _experiment_id(name: str) -> str:
     try:
         mlflow = client()
         experiment = mlflow.get_experiment_by_name(name)
@@ -211,7 +260,7 @@ def _experiment_id() -> str:
                 return str(mlflow.create_experiment(name))
             experiment = mlflow.get_experiment_by_name(name)
     except Exception as error:  # Each kind of store (sqlite, PostgreSQL, HTTP) has its own errors.
-        raise _unusable(error) from error
+        raise unusable(error) from error
     if experiment is None or experiment.lifecycle_stage != "active":
         raise UserError(
             f"the experiment is deleted in MLflow at {address()}; restore the experiment in "
@@ -235,10 +284,11 @@ def _check_sqlite(path: Path) -> None:
         finally:
             database.close()
     except (OSError, sqlite3.Error) as error:
-        raise _unusable(error) from error
+        raise unusable(error) from error
 
 
-def _unusable(error: Exception) -> UserError:
+def unusable(error: Exception) -> UserError:
+    """Return the error for the user if MLflow failed with `error`."""
     # The user name and the password in an address are removed from the message.
     reason = re.sub(r"//[^/@\s]+@", "//", one_line(error, longest=None))
     other = f"unset MLFLOW_TRACKING_URI to use {DEFAULT_STORE} in this folder"

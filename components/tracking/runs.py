@@ -7,15 +7,24 @@ import json
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from components.errors import one_line
-from components.tracking.connection import client, experiment_id
+from components.errors import UserError, one_line
+from components.tracking.connection import client, experiment_id, unusable, within_limit
+from components.tracking.delivery import (
+    ADOPTED,
+    MODEL_ID,
+    Sender,
+    deliver,
+    deliver_waiting,
+    run_with_tag,
+    waits_with_model,
+)
+from components.tracking.journal import Journal
 from components.tracking.this_process import ended_since, machine, started
 
 log = logging.getLogger(__name__)
@@ -25,8 +34,6 @@ T = TypeVar("T")
 LONGEST_PARAM = 6_000  # characters
 LONGEST_TAG = 8_000  # characters
 LONGEST_DIGEST = 36  # characters
-# A run with this tag was created for a model that was trained elsewhere.
-ADOPTED = "adopted"
 NO_VALUE = "none ("  # A tag with an unknown value starts with this text; the reason follows.
 # Tags that say which process writes a run, see this_process.py.
 MACHINE, PROCESS = "machine", "process"
@@ -49,11 +56,23 @@ class Origin:
     digest: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """An MLflow run. Params, metrics and files can be added even after the run has ended."""
+    """An MLflow run. Params, metrics and files can be added even after the run has ended.
+
+    What is added is written to the disk first, and then delivered to MLflow. If MLflow does not
+    answer, it waits on the disk, see journal.py, and no error is raised.
+    """
 
     id: str
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are the same run in MLflow."""
+        return isinstance(other, Run) and self.id == other.id
+
+    def __hash__(self) -> int:
+        """Return a hash of the id."""
+        return hash(self.id)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log params. A param in a nested mapping gets a dotted name, such as `train.batch_size`.
@@ -61,11 +80,17 @@ class Run:
         If the text of a value is longer than LONGEST_PARAM, the text is stored in the artifact
         `params/<name>.txt` of the run, and the param is a short text that names this artifact.
         """
-        from mlflow.entities import Param
-
-        logged = [Param(name, self._param_text(name, value)) for name, value in _dotted(params)]
-        for batch in _batches(logged, BATCH):
-            client().log_batch(self.id, params=batch)
+        texts = {name: str(value) for name, value in _dotted(params)}
+        long = {name: text for name, text in texts.items() if len(text) > LONGEST_PARAM}
+        short = {
+            name: f"{len(text)} characters, see artifact params/{name}.txt"
+            for name, text in long.items()
+        }
+        with self._journal() as journal:
+            for name, text in long.items():
+                journal.add("text", text=text, name=f"{name}.txt", folder="params")
+            for batch in _batches([*(texts | short).items()], BATCH):
+                journal.add("params", params=dict(batch))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log all metrics with the same time.
@@ -73,12 +98,10 @@ class Run:
         metrics: name → value. step: the number of the epoch; None if the metrics do not belong to
         an epoch.
         """
-        from mlflow.entities import Metric
-
-        now_ms = int(time.time() * 1000)
-        logged = [Metric(name, float(value), now_ms, step or 0) for name, value in metrics.items()]
-        for batch in _batches(logged, METRIC_BATCH):
-            client().log_batch(self.id, metrics=batch)
+        values = [(name, float(value)) for name, value in metrics.items()]
+        with self._journal() as journal:
+            for batch in _batches(values, METRIC_BATCH):
+                journal.add("metrics", metrics=dict(batch), step=step or 0)
 
     def log_files(self, *paths: Path, folder: str = "") -> None:
         """Copy files and complete folders to the artifacts of the run.
@@ -86,8 +109,13 @@ class Run:
         paths: the paths of the files and folders. folder: the target folder inside the artifacts;
         empty for the top folder.
         """
-        for path in paths:
-            client().log_artifact(self.id, str(path), folder or None)
+        with self._journal() as journal:
+            for path in paths:
+                for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                    if not file.is_dir():
+                        below = file.parent.relative_to(path.parent).as_posix()
+                        target = str(PurePosixPath(folder, below))
+                        journal.add_file(file, "" if target == "." else target)
 
     def read_text(self, path: str) -> str | None:
         """Return the text of an artifact of the run, or None if the artifact cannot be read.
@@ -114,23 +142,52 @@ class Run:
 
         tags: key → value. Raises ValueError if a value is longer than LONGEST_TAG.
         """
-        from mlflow.entities import RunTag
-
         for key, value in tags.items():
             if len(value) > LONGEST_TAG:
                 raise ValueError(
                     f"the value of the tag {key} must have at most {LONGEST_TAG} characters. "
                     f"Received: {len(value)} characters"
                 )
-        for batch in _batches([RunTag(key, value) for key, value in tags.items()], BATCH):
-            client().log_batch(self.id, tags=batch)
+        with self._journal() as journal:
+            for batch in _batches([*tags.items()], BATCH):
+                journal.add("tags", tags=dict(batch))
 
-    def _param_text(self, name: str, value: object) -> str:
-        text = str(value)
-        if len(text) <= LONGEST_PARAM:
-            return text
-        client().log_text(self.id, text, f"params/{name}.txt")
-        return f"{len(text)} characters, see artifact params/{name}.txt"
+    @contextmanager
+    def _journal(self) -> Iterator[Journal]:
+        """Yield a journal of this run. Afterwards wait some seconds for its delivery."""
+        with _sending() as sender:
+            journal = sender.open("known", run_id=self.id)
+            sender.start()
+            try:
+                yield journal
+            finally:
+                journal.add("end")
+
+
+class OpenRun(Run):
+    """A run of this process that has not ended. A thread delivers what is added."""
+
+    def __init__(self, journal: Journal, sender: Sender) -> None:
+        # The dataclass is frozen, so its attributes cannot be set in the usual way.
+        object.__setattr__(self, "records", journal)
+        object.__setattr__(self, "sender", sender)
+
+    records: Journal
+    sender: Sender
+
+    @property
+    def id(self) -> str:
+        """Return MLflow's id of the run; empty if MLflow has not created the run yet."""
+        return self.records.run_id
+
+    @contextmanager
+    def _journal(self) -> Iterator[Journal]:
+        if self.records.ended:
+            with super()._journal() as journal:
+                yield journal
+        else:
+            yield self.records
+            self.sender.wake()
 
 
 @contextmanager
@@ -143,39 +200,74 @@ def start_run(
     of the run, key → value. parent: the parent run, or None; MLflow shows the new run below its
     parent run.
 
+    A run without a parent needs MLflow at its start: UserError is raised within 15 s if MLflow does
+    not answer or cannot be used, or if the experiment is deleted. After the start nothing of MLflow
+    stops or slows the work: a thread delivers what is logged. At the end of a run without a parent,
+    this function waits some seconds for the delivery, and a log message says what is left.
+
     The final status of the run is KILLED after Ctrl-C or SystemExit, FAILED after any other
     exception, and FINISHED if there is no exception. A process that is killed cannot set a status,
     so its runs stay in the status RUNNING. The next run on the same machine that has no parent sets
-    their status to KILLED. Raises UserError within 15 s if MLflow does not answer or cannot be
-    used, or if the experiment is deleted.
+    their status to KILLED.
     """
     if parent is None:
-        _end_dead_runs()
-    run = _create_run(name, origin, tags, parent)
-    try:
-        yield run
-    except BaseException as error:
-        status = "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
-        # If set_terminated also fails, its error is ignored, because the first error is more
-        # important. The first error is raised again below.
-        with suppress(Exception):
-            client().set_terminated(run.id, status)
-        raise
-    client().set_terminated(run.id, "FINISHED")
+        experiment_id()
+    with _sending(parent) as sender:
+        journal = sender.open("run", name=name, tags=_tags(name, origin, tags, parent))
+        journal.add("inputs", dataset=_dataset(origin))
+        if parent is None:
+            _create_run(journal)
+            sender.start()
+        run = OpenRun(journal, sender)
+        status = "FINISHED"
+        try:
+            yield run
+        except BaseException as error:
+            status = "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
+            raise
+        finally:
+            journal.add("end", status=status)
+            sender.wake()
+
+
+@contextmanager
+def run_for_model(model_id: str, origin: Origin) -> Iterator[Run]:
+    """Yield the run of a model, to add more to it.
+
+    If MLflow does not know the model, a run is created as by `adopt_model`. If MLflow does not
+    answer, what is added waits on the disk, and is delivered to the run of the model later.
+
+    model_id: the sha256 of the model file. origin: the code, the data and the user, for a new run.
+    """
+    with _sending() as sender:
+        tags = _tags(ADOPTED, origin, {MODEL_ID: model_id, ADOPTED: "yes"}, None)
+        journal = sender.open("model", name=ADOPTED, tags=tags, dataset=_dataset(origin))
+        sender.start()
+        try:
+            yield OpenRun(journal, sender)
+        finally:
+            journal.add("end")
 
 
 def run_of_model(model_id: str) -> Run | None:
     """Return the newest run with the tag `model_id` of this model; None if there is no such run.
 
-    model_id: the sha256 of the model file.
+    If the run that trained the model waits on the disk, it is first delivered to MLflow.
+
+    model_id: the sha256 of the model file. Raises UserError if MLflow does not answer, or if the
+    run cannot be delivered.
     """
-    runs = client().search_runs(
-        [experiment_id()],
-        filter_string=f"tags.model_id = '{model_id}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
-    return Run(runs[0].info.run_id) if runs else None
+    experiment_id()
+    if waits_with_model(model_id):
+        reasons = deliver_waiting().reasons
+        if waits_with_model(model_id):
+            reason = reasons[0] if reasons else "another process is delivering it"
+            raise UserError(
+                "the run that trained this model is not in MLflow yet; run `fovea sync`, and then "
+                f"the same command again. Received: {reason}"
+            )
+    run_id = run_with_tag(MODEL_ID, model_id)
+    return Run(run_id) if run_id else None
 
 
 def adopt_model(model_id: str, origin: Origin) -> Run:
@@ -186,8 +278,35 @@ def adopt_model(model_id: str, origin: Origin) -> Run:
 
     model_id: the sha256 of the model file. origin: the code, the data and the user of the run.
     """
-    with start_run("adopted", origin, {"model_id": model_id, ADOPTED: "yes"}) as run:
+    with start_run(ADOPTED, origin, {MODEL_ID: model_id, ADOPTED: "yes"}) as run:
         return run
+
+
+@contextmanager
+def _sending(parent: Run | None = None) -> Iterator[Sender]:
+    """Yield the sender of the parent run; without a parent a new one, and close it at the end."""
+    if isinstance(parent, OpenRun):
+        yield parent.sender
+        return
+    sender = Sender()
+    try:
+        yield sender
+    finally:
+        sender.close()
+
+
+def _create_run(journal: Journal) -> None:
+    """Create the run of a journal in MLflow. Raises UserError if MLflow does not answer in time."""
+
+    def create() -> None:
+        _end_dead_runs()
+        deliver(journal)
+
+    try:
+        within_limit(create)
+    except Exception as error:
+        journal.remove()
+        raise error if isinstance(error, UserError) else unusable(error) from error
 
 
 def _end_dead_runs() -> None:
@@ -208,7 +327,7 @@ def _end_dead_runs() -> None:
         log.warning(f"runs of killed stages stay in MLflow's status RUNNING: {one_line(error)}")
 
 
-def _create_run(name: str, origin: Origin, tags: Mapping[str, str], parent: Run | None) -> Run:
+def _tags(name: str, origin: Origin, tags: Mapping[str, str], parent: Run | None) -> dict[str, str]:
     mlflow_tags = {
         "mlflow.user": origin.user,
         "mlflow.source.name": f"fovea {name}",
@@ -217,31 +336,23 @@ def _create_run(name: str, origin: Origin, tags: Mapping[str, str], parent: Run 
         **({"mlflow.parentRunId": parent.id} if parent else {}),
     }
     process = {MACHINE: machine(), PROCESS: f"{os.getpid()} {started(os.getpid())}"}
-    all_tags = {**mlflow_tags, **process, **origin.tags, **tags}
-    created = client().create_run(experiment_id(), tags=all_tags, run_name=name)
-    run = Run(created.info.run_id)
-    _log_dataset(run, origin)
-    return run
+    return {**mlflow_tags, **process, **origin.tags, **tags}
 
 
-def _log_dataset(run: Run, origin: Origin) -> None:
-    """Log the folder of images as the run's dataset.
+def _dataset(origin: Origin) -> dict[str, str]:
+    """Return the folder of images as MLflow's dataset.
 
     MLflow allows at most 36 characters for the digest (hash) of a dataset, so a longer digest is
     cut. DVC's hash of a folder, `<32 hex digits>.dir`, has exactly 36 characters.
     """
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
     ids = {key: origin.tags[key] for key in ("data_id", "split_id") if key in origin.tags}
-    dataset = Dataset(
-        name=origin.data,
-        digest=origin.digest[:LONGEST_DIGEST],
-        source_type="local",
-        source=json.dumps({"uri": origin.data}),
-        profile=json.dumps(ids),
-    )
-    context = InputTag("mlflow.data.context", "training")
-    client().log_inputs(run.id, [DatasetInput(dataset, [context])])
+    return {
+        "name": origin.data,
+        "digest": origin.digest[:LONGEST_DIGEST],
+        "source_type": "local",
+        "source": json.dumps({"uri": origin.data}),
+        "profile": json.dumps(ids),
+    }
 
 
 def _dotted(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -2,54 +2,78 @@
 
 A balance plan says how many images of each class are drawn in an epoch (see `Balance`).
 
-Guarantee: for the same images, labels, balance plan and augmentation, the augmented image at
-position i of the stream depends only on the seed and on i. The seed and i decide which image is
-drawn and how the image is changed at random. The number of threads has no influence.
-
-Only this module imports Grain, a library that loads training data.
+Guarantee: batch i of a stream depends only on the images, the labels, the balance plan, the policy,
+the seed and i. So any process can compute any batch, and the number of processes has no influence.
 """
 
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.training.augmentation import Augment
+from components.training.augmentation import Policy
 from components.training_set.examples import Balance, Examples
 
+# inputs [B, …], labels int64 [B], weights float32 [B]
+Batch = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float32]]
+# The seed is extended by one of these numbers, so that the order of the images and their changes
+# are drawn from different random numbers.
+ORDER, CHANGES = 0, 1
 
-def training_batches(
-    examples: Examples, balance: Balance, batch_size: int, seed: int, augment: Augment | None
-) -> Any:
-    """Return an endless Grain dataset of batches (inputs, labels, weights).
 
-    Shapes in a batch: inputs [B, …], labels int64 [B], weights float32 [B]; B is `batch_size`. A
-    weight is the factor by which the loss of an image is multiplied.
+@dataclass
+class Stream:
+    """An endless stream of batches.
+
     examples: the inputs and labels to draw from. balance: the number of images to draw from each
     class in an epoch, and the weight of each class. batch_size: the number of images in a batch.
-    seed: the seed of the order and of the random changes. augment: the function that changes an
-    image at random; if it is None, the inputs stay unchanged.
+    seed: the seed of the order and of the random changes, 0 or more. policy: the random changes of
+    the images; if it is None, the inputs stay unchanged.
     """
-    import grain
 
-    size = balance.epoch_size
+    examples: Examples
+    balance: Balance
+    batch_size: int
+    seed: int
+    policy: Policy | None
+    _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
-    def load(position: int, generator: np.random.Generator) -> tuple[Any, ...]:
-        index = order_of_epoch(position // size)[position % size]
-        pixels, label = examples.inputs[index], examples.labels[index]
-        changed = augment(pixels, generator) if augment else pixels
-        return changed, label, balance.class_weights[label]
+    def batch(self, index: int) -> Batch:
+        """Return batch `index` of the stream: inputs, labels and weights.
 
-    @lru_cache(maxsize=2)  # Grain reads ahead, so it can need two epochs at a time.
-    def order_of_epoch(epoch: int) -> NDArray[np.int64]:
-        return epoch_order(examples.labels, balance.targets, np.random.default_rng([seed, epoch]))
+        The weight of an image is the factor by which its loss is multiplied.
+        """
+        positions = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        epochs, places = np.divmod(positions, self.balance.epoch_size)
+        rows = np.concatenate([self._order(e)[places[epochs == e]] for e in np.unique(epochs)])
+        inputs, labels = self.examples.inputs[rows], self.examples.labels[rows]
+        if self.policy is not None:
+            generator = np.random.default_rng([self.seed, CHANGES, index])
+            inputs = self.policy.change(inputs, generator)
+        return np.asarray(inputs), labels, self.balance.class_weights[labels]
 
-    # Grain's methods `shuffle` and `repeat` are not needed. `epoch_order` shuffles the images, and
-    # the 2^40 positions are more than any training uses.
-    positions = grain.MapDataset.range(2**40).seed(seed)
-    batched = positions.random_map(load).batch(batch_size)
-    return batched.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4))
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is sent to another process: of a memory map, only the path of its file."""
+        inputs = self.examples.inputs
+        if isinstance(inputs, np.memmap):
+            return {**vars(self), "examples": (inputs.filename, self.examples.labels)}
+        return vars(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what another process sent, and open the memory map."""
+        if isinstance(state["examples"], tuple):
+            path, labels = state["examples"]
+            state = {**state, "examples": Examples(np.load(path, mmap_mode="r"), labels)}
+        vars(self).update(state)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._orders:
+            while len(self._orders) > 1:  # A batch can need two epochs.
+                del self._orders[min(self._orders)]
+            generator = np.random.default_rng([self.seed, ORDER, epoch])
+            self._orders[epoch] = epoch_order(self.examples.labels, self.balance.targets, generator)
+        return self._orders[epoch]
 
 
 def steps_per_epoch(balance: Balance, batch_size: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from components.model.classifier import Classifier, leaf_layers
 from components.model.features import frozen_features
 from components.params.train import Train
-from components.training.augmentation import Augment, build_augmentation
+from components.training.augmentation import Policy, build_augmentation
 from components.training_set.examples import Data, Examples
 
 
@@ -30,7 +30,7 @@ class Phase:
     epochs: the maximum number of epochs.
     learning_rate: the highest learning rate of the phase.
     warmup: the share of the steps, 0 to 1, in which the learning rate rises.
-    augment: the function that changes training images at random; None in the phase `head`.
+    policy: the random changes of the training images; None in the phase `head`.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Phase:
     epochs: int
     learning_rate: float
     warmup: float
-    augment: Augment | None
+    policy: Policy | None
 
 
 def phases(
@@ -64,10 +64,10 @@ def phases(
         yield Phase("head", classifier.head, seen, held_out, head.epochs, rate, 0.0, None)
     if finetune.epochs:
         freeze(classifier.backbone, finetune.unfreeze, hold_normalization=pretrained)
-        augment = build_augmentation(train.augmentation)
+        policy = build_augmentation(train.augmentation)
         rate, warmup = finetune.learning_rate, finetune.warmup
         model = classifier.logits_model
-        yield Phase("finetune", model, data.train, data.val, finetune.epochs, rate, warmup, augment)
+        yield Phase("finetune", model, data.train, data.val, finetune.epochs, rate, warmup, policy)
 
 
 def freeze(backbone: Any, unfreeze: float, hold_normalization: bool) -> None:

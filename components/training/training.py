@@ -23,8 +23,9 @@ from components.model.model_file import model_id, read_classifier
 from components.model.recall import balanced_accuracy
 from components.params.hyperparameters import Hyperparameters
 from components.params.train import Train
-from components.training.batches import steps_per_epoch, training_batches
+from components.training.batches import Stream, steps_per_epoch
 from components.training.best_epoch import BestEpoch, Row
+from components.training.feeding import Feed, worker_count
 from components.training.losses import Loss, build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
@@ -147,14 +148,17 @@ def _run_phase(
         log.info(epoch_line(row, phase.epochs, time.monotonic() - started))
         on_epoch(row)
 
-    phase.model.fit(
-        training_batches(phase.train, balance, train.batch_size, train.seed, phase.augment),
-        epochs=phase.epochs,
-        steps_per_epoch=steps,
-        shuffle=False,  # `training_batches` returns shuffled batches.
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
-        verbose=1 if sys.stdout.isatty() else 0,
-    )
+    stream = Stream(phase.train, balance, train.batch_size, train.seed, phase.policy)
+    # Without random changes, a batch is computed faster than a worker process could send it.
+    with Feed(stream, worker_count() if phase.policy else 0) as batches:
+        phase.model.fit(
+            iter(batches),
+            epochs=phase.epochs,
+            steps_per_epoch=steps,
+            shuffle=False,  # A stream is shuffled already.
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
+            verbose=1 if sys.stdout.isatty() else 0,
+        )
 
 
 def _require_number(row: Row) -> None:

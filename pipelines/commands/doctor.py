@@ -89,6 +89,7 @@ def examine(root: Path = Path()) -> Iterator[Check]:
         "disk": _disk,
         "locks": _locks,
         "mlflow": _mlflow,
+        "records": _records,
         "champion": _champion,
         "prefect": lambda root: Check("prefect", "ok", prefect_server()),
         "variables": lambda root: Check("variables", "ok", other_variables()),
@@ -343,6 +344,17 @@ def _mlflow(root: Path) -> Check:
         return Check("mlflow", "ok", f"{where}, which the first run creates")
     connection.connect()
     return Check("mlflow", "ok", f"{where} answers")
+
+
+def _records(root: Path) -> Check:
+    """Check that no record of an earlier run waits on the disk for MLflow."""
+    from components.tracking.journal import FOLDER, count_waiting
+
+    records, runs = count_waiting()
+    if not records:
+        return Check("records", "ok", "no record waits for MLflow")
+    finding = f"{count_text(records, 'record')} of {count_text(runs, 'run')} in {FOLDER}"
+    return Check("records", "warn", f"waiting for MLflow: {finding}", "fovea sync")
 
 
 def _champion(root: Path) -> Check:

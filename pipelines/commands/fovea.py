@@ -303,6 +303,21 @@ def register() -> None:
     register_model()
 
 
+@app.command(epilog="Example: fovea sync")
+def sync() -> None:
+    """Deliver to MLflow what earlier stages have logged while MLflow did not answer.
+
+    A stage writes params, metrics and files for MLflow to .fovea/tracking first.
+    If MLflow does not answer, they wait there; the next stage that uses MLflow
+    delivers them, or this command. Nothing is logged twice. A run whose process
+    was killed gets the status KILLED. Exits with 1 if something is left.
+    """
+    from pipelines.commands.sync import deliver_records
+
+    if not deliver_records():
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: fovea review, or fovea review --json")
 def review(as_json: AsJson = False) -> None:
     """Show the metrics of challenger and champion, and the verdict."""

@@ -41,6 +41,7 @@ COMMANDS = [
     "doctor",
     "labels",
     "register",
+    "sync",
     "review",
     "promote",
     "reject",
