@@ -24,7 +24,7 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import count
 from math import prod
@@ -50,19 +50,20 @@ ALIGNMENT = 64  # each array in a slot starts at a multiple of this number of by
 BLOCK = 1 << 20
 
 
-def worker_count() -> int:
+def worker_count(environment: Mapping[str, str] = os.environ) -> int:
     """Return the number of worker processes: FOVEA_WORKERS, or all cores but two, at most 16.
 
+    environment: the environment variables.
     With 0 workers, a thread of this process computes the batches.
     Raises UserError if FOVEA_WORKERS is not a whole number from 0 up.
     """
-    text = os.environ.get(VARIABLE, "").strip()
+    text = environment.get(VARIABLE, "").strip()
     if not text:
         return min(MOST_WORKERS, max(0, cores() - 2))
     if not (text.isascii() and text.isdecimal()):
         raise UserError(
-            f"the environment variable {VARIABLE} must be the number of worker processes, 0 or "
-            f"more. Received: {VARIABLE}={text}"
+            f"the environment variable {VARIABLE} must be the number of worker processes that "
+            f"compute training batches, 0 or more; correct it, or unset it. Received: {text}"
         )
     return int(text)
 
