@@ -29,7 +29,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import count
 from math import prod
 from multiprocessing.heap import Arena
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from types import TracebackType
 from typing import IO, Any
 
@@ -165,8 +165,8 @@ class _Workers:
         self._file = _reserve(size, workers)
         self._arena = Arena(size, self._file.fileno())
         self._slots = _slots(self._arena, first, workers)
-        self._closing = Lock()
-        self._ended = Event()
+        self._lock = Lock()  # `take` and `close` may be called by two threads.
+        self._closed = False
         self._restarts = (-1, 0)  # batch, number of restarts for this batch
         self._workers: list[_Worker] = []
         try:
@@ -178,13 +178,15 @@ class _Workers:
 
     def take(self, index: int) -> Batch | None:
         turn, number = divmod(index, len(self._workers))
-        while not self._ended.is_set():
-            if self._workers[number].ready.acquire(timeout=CHECK_S):
-                return self._copy(number, turn % SLOTS)
-            with self._closing:
-                if not self._ended.is_set() and not self._workers[number].process.is_alive():
+        while True:
+            ready = self._workers[number].ready.acquire(timeout=CHECK_S)
+            with self._lock:
+                if self._closed:
+                    return None
+                if ready:
+                    return self._copy(number, turn % SLOTS)
+                if not self._workers[number].process.is_alive():
                     self._start_again(number, index)
-        return None
 
     def _copy(self, number: int, slot: int) -> Batch:
         inputs, labels, weights = (np.array(part) for part in self._slots[number][slot])
@@ -192,13 +194,16 @@ class _Workers:
         return inputs, labels, weights
 
     def close(self) -> None:
-        with self._closing:
-            self._ended.set()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
             for worker in self._workers:
                 worker.process.kill()
             for worker in self._workers:
                 worker.process.join()
             self._file.close()
+            del self._slots, self._arena  # the last references to the shared memory
 
     def _start(self, first: int, workers: int) -> "_Worker":
         return _Worker(self._context, self._stream, self._arena, first, workers)

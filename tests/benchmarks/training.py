@@ -20,6 +20,7 @@ from typing import Any
 import albumentations as A  # noqa: N812 - the usual name of albumentations
 import cv2
 import numpy as np
+import psutil
 
 from components.model.backend import load_keras
 from components.model.classifier import build_classifier
@@ -59,6 +60,14 @@ class Turns:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Speed:
+    """rate: steps per second. cpu_s: the time of the processors for a step, in seconds."""
+
+    rate: float
+    cpu_s: float
+
+
 CASES = (
     Case("compact at 28", DIGITS, "compact", 1.0, 28, 256),
     Case("mobilenet_v2 0.35 at 224", PHOTOS, "mobilenet_v2", 0.35, 224, 32),
@@ -70,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all if left out")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn")
+    parser.add_argument("--side", type=int, choices=[case.side for case in CASES], help="one case")
     parser.add_argument("--turns", type=int, default=5, help="of each rate; the median counts")
     parser.add_argument("--workers", type=int, nargs="*", help="numbers of workers to compare")
     given = parser.parse_args()
@@ -79,7 +89,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for part in given.part or PARTS:
             print(f"== {part}", flush=True)
-            for case in CASES:
+            for case in (case for case in CASES if given.side in (None, case.side)):
                 stream = stream_of(case, Path(folder))
                 PARTS[part](case, stream, workers, turns)
     print(f"load at the end {load()}")
@@ -165,28 +175,37 @@ def in_turns(peers: dict[str, Callable[[float], int]], turns: Turns) -> dict[str
 
 
 def steps(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
-    """Training steps with the pipeline, as a share of the same steps on one batch in memory."""
+    """Training steps with the pipeline, as a share of the same steps on one batch in memory.
+
+    The time of the processors is shown, too: another load of the machine changes it little. On all
+    cores that are busy with training, the rate can be no better than this time allows.
+    """
     load_keras()
-    train = read_params(case.card).train
-    model = compiled(case, train)
+    model = compiled(case, read_params(case.card).train)
     kept = stream.batch(0)
-    count = max(4, round(turns.seconds * rate_of(model, kept)))
-    rates: dict[str, list[float]] = {}
+    train_steps(model, same(kept), 3, psutil.Process())
+    count = max(4, round(turns.seconds * train_steps(model, same(kept), 6, psutil.Process()).rate))
+    found: dict[str, list[Speed]] = {}
     for _ in range(turns.number):
-        measure = rates.setdefault("one batch in memory", [])
-        measure.append(steps_per_s(model, same(kept), count))
+        speeds = found.setdefault("one batch in memory", [])
+        speeds.append(train_steps(model, same(kept), count, psutil.Process()))
         for number in workers:
             with Feed(stream, number) as feed:
-                measure = rates.setdefault(f"{number} workers" if number else "a thread", [])
-                measure.append(steps_per_s(model, iter(feed), count))
-    resident = rates["one batch in memory"]
-    for name, measured in rates.items():
+                speeds = found.setdefault(f"{number} workers" if number else "a thread", [])
+                speeds.append(train_steps(model, iter(feed), count, psutil.Process()))
+    resident = found["one batch in memory"]
+    for name, speeds in found.items():
         # The share is that of each turn, because the load changes from turn to turn.
-        share = statistics.median(
-            ours / best for ours, best in zip(measured, resident, strict=True)
+        pairs = list(zip(speeds, resident, strict=True))
+        images = statistics.median(speed.rate for speed in speeds) * case.batch
+        share = 100 * statistics.median(ours.rate / best.rate for ours, best in pairs)
+        cpu_ms = 1000 * statistics.median(speed.cpu_s for speed in speeds) / case.batch
+        cost = 100 * statistics.median(ours.cpu_s / best.cpu_s - 1 for ours, best in pairs)
+        print(
+            f"{case.name:26} {name:20} {images:8.0f} images/s {share:6.1f} %   "
+            f"{cpu_ms:6.3f} ms of a core for an image, {cost:+.0f} %",
+            flush=True,
         )
-        images = statistics.median(measured) * case.batch
-        print(f"{case.name:26} {name:20} {images:8.0f} images/s  {100 * share:5.1f} %")
 
 
 def compiled(case: Case, train: Train) -> Any:
@@ -202,28 +221,28 @@ def compiled(case: Case, train: Train) -> Any:
     return model
 
 
-def rate_of(model: Any, batch: Batch) -> float:
-    """Return roughly how many steps per second the network trains, after it is compiled."""
-    steps_per_s(model, same(batch), 3)
-    return steps_per_s(model, same(batch), 6)
-
-
 def same(batch: Batch) -> Iterator[Batch]:
     """One batch again and again, as a generator, which is what Keras takes."""
     while True:
         yield batch
 
 
-def steps_per_s(model: Any, batches: Iterator[Batch], count: int) -> float:
-    """Train `count` steps, and two before, and return the steps per second of the `count`."""
+def train_steps(model: Any, batches: Iterator[Batch], count: int, process: psutil.Process) -> Speed:
+    """Train `count` steps, and two before, and return the speed of the `count`."""
     import keras
 
-    times: list[float] = []
-    stamp = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: times.append(time.perf_counter())
-    )
-    model.fit(batches, steps_per_epoch=count + 2, shuffle=False, callbacks=[stamp], verbose=0)
-    return count / (times[-1] - times[1])
+    times: list[tuple[float, float]] = []
+
+    def stamp(batch: int, logs: Any) -> None:
+        if batch in (1, count + 1):
+            family = [process, *process.children(recursive=True)]
+            used = sum(sum(one.cpu_times()[:2]) for one in family)
+            times.append((time.perf_counter(), used))
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=stamp)
+    model.fit(batches, steps_per_epoch=count + 2, shuffle=False, callbacks=[callback], verbose=0)
+    (begun, used_before), (ended, used_after) = times
+    return Speed(count / (ended - begun), (used_after - used_before) / count)
 
 
 PARTS = {"pipeline": pipeline, "steps": steps}
