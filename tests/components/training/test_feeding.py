@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from components.errors import UserError
+from components.model.backend import load_keras
 from components.params.train import Augmentation
 from components.training import feeding
 from components.training.augmentation import build_augmentation
@@ -142,14 +143,17 @@ def test_an_error_that_cannot_be_sent_is_told_in_words() -> None:
     assert str(caught.value) == "a worker process failed. Received: LocalError: one and two"
 
 
-def test_the_error_of_a_batch_replaces_the_error_that_it_caused() -> None:
-    """TensorFlow raises an error of its own when an iterator fails."""
+@pytest.mark.parametrize("workers", [0, 1])
+def test_keras_ends_with_the_error_of_the_batch(workers) -> None:
+    """TensorFlow alone would raise an error of its own, with a traceback in its text."""
+    load_keras()
+    import keras
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     stream = Faulty(UserError("a sentence"))
-    with pytest.raises(UserError, match=r"^a sentence$"), Feed(stream, 0) as feed:
-        try:
-            numbers(feed, 6)
-        except UserError as error:
-            raise RuntimeError(f"UnknownError: Traceback … {error}") from error
+    with pytest.raises(UserError, match=r"^a sentence$"), Feed(stream, workers) as feed:
+        model.fit(iter(feed), steps_per_epoch=8, shuffle=False, verbose=0)
 
 
 def test_an_error_in_the_first_batch_is_raised_at_once() -> None:
