@@ -2,8 +2,8 @@
 
 Parts, all of them without arguments: `pipeline` (batches alone, by number of workers, and a bare
 loop over albumentations), `steps` (training with the pipeline against the same steps on one batch
-in memory). What is compared is measured in turns, so a busy machine slows both down. Takes about
-six minutes on two cores; --seconds changes how long each turn takes.
+in memory). What is compared is measured in turns, so a busy machine slows both down. --seconds
+and --turns say how long and how often each rate is measured.
 """
 
 import argparse
@@ -12,8 +12,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,32 +135,24 @@ def pipeline(case: Case, stream: Stream, workers: list[int], turns: Turns) -> No
             done += 16
         return done
 
-    def fed(count: int) -> Callable[[float], int]:
-        def take(until: float) -> int:
-            done = 0
-            if not until:
-                list(islice(iterators[count], SLOTS * max(1, count)))
-            while time.perf_counter() < until:
-                next(iterators[count])
-                done += case.batch
-            return done
-
-        return take
-
-    feeds = {count: Feed(stream, count) for count in workers}
-    iterators = {count: iter(feed) for count, feed in feeds.items()}
-    for iterator in iterators.values():
-        list(islice(iterator, 8))
-    try:
+    with ExitStack() as stack:
         peers: dict[str, Callable[[float], int]] = {"albumentations, image by image": bare}
         for count in workers:
-            peers[f"{count} workers" if count else "a thread"] = fed(count)
+            feed = stack.enter_context(Feed(stream, count))
+            name = f"{count} workers" if count else "a thread"
+            peers[name] = partial(take, iter(feed), case.batch, SLOTS * max(1, count))
         rates = in_turns(peers, turns)
-    finally:
-        for feed in feeds.values():
-            feed.__exit__(None, None, None)
     for name, rate in rates.items():
         print(f"{case.name:26} {name:32} {rate:8.0f} images/s")
+
+
+def take(iterator: Iterator[Batch], batch: int, least: int, until: float) -> int:
+    """Take batches until a time, but at least `least`, and return the number of images."""
+    taken = 0
+    while taken < least or time.perf_counter() < until:
+        next(iterator)
+        taken += 1
+    return taken * batch
 
 
 def in_turns(peers: dict[str, Callable[[float], int]], turns: Turns) -> dict[str, float]:
@@ -183,16 +176,16 @@ def steps(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
     load_keras()
     model = compiled(case, read_params(case.card).train)
     kept = stream.batch(0)
-    train_steps(model, same(kept), 3, psutil.Process())
-    count = max(4, round(turns.seconds * train_steps(model, same(kept), 6, psutil.Process()).rate))
+    train_steps(model, same(kept), 3)
+    count = max(4, round(turns.seconds * train_steps(model, same(kept), 6).rate))
     found: dict[str, list[Speed]] = {}
     for _ in range(turns.number):
         speeds = found.setdefault("one batch in memory", [])
-        speeds.append(train_steps(model, same(kept), count, psutil.Process()))
+        speeds.append(train_steps(model, same(kept), count))
         for number in workers:
             with Feed(stream, number) as feed:
                 speeds = found.setdefault(f"{number} workers" if number else "a thread", [])
-                speeds.append(train_steps(model, iter(feed), count, psutil.Process()))
+                speeds.append(train_steps(model, iter(feed), count))
     resident = found["one batch in memory"]
     for name, speeds in found.items():
         # The share is that of each turn, because the load changes from turn to turn.
@@ -227,11 +220,12 @@ def same(batch: Batch) -> Iterator[Batch]:
         yield batch
 
 
-def train_steps(model: Any, batches: Iterator[Batch], count: int, process: psutil.Process) -> Speed:
+def train_steps(model: Any, batches: Iterator[Batch], count: int) -> Speed:
     """Train `count` steps, and two before, and return the speed of the `count`."""
     import keras
 
     times: list[tuple[float, float]] = []
+    process = psutil.Process()
 
     def stamp(batch: int, logs: Any) -> None:
         if batch in (1, count + 1):
