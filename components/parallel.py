@@ -15,22 +15,19 @@ time. If `b` is finished first, its outputs wait until the outputs of `a` are yi
 wait `c` is computed.
 """
 
-import os
 import signal
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from multiprocessing import forkserver, get_context, parent_process, resource_tracker
-from threading import Event, Thread, current_thread, main_thread
-from typing import Any, Literal, TypeVar
+from threading import Event, Thread
+from typing import Any, TypeVar
 
 from components.errors import UserError
+from components.worker_processes import cores, end_with_parent, later_ctrl_c, process_context
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -41,9 +38,6 @@ AHEAD = 3  # maximum number of handfuls per core; a larger number needs more mem
 TO_THREAD, TO_PROCESS = 4, 32
 # The time in seconds that worker processes need to start. Shorter work is done without processes.
 START_S = 0.3
-# The maximum length of the path of a socket, in bytes: 107 on Linux, 103 on macOS. Then the length
-# of the name that multiprocessing gives to a socket, such as /pymp-0123abcd/listener-0123abcd.
-SOCKET_PATH_BYTES, SOCKET_NAME_BYTES = 103, 32
 # In a worker process: the event by which the parent asks the worker to stop. An event cannot be
 # sent as an argument of a task, so `_start_worker` stores it here.
 _stop: Any = Event()
@@ -86,15 +80,12 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
             break
     else:
         return
-    context = get_context(_start_method())
-    context.set_forkserver_preload([_module_of(function)])
+    context = process_context(_module_of(function))
     stop = context.Event()
     workers = ProcessPoolExecutor(cores(), context, initializer=_start_worker, initargs=(stop,))
     try:
         with workers as pool:  # at its end, all workers have ended
-            with _later_ctrl_c():
-                if context.get_start_method() == "forkserver":
-                    _start_forkserver()
+            with later_ctrl_c():
                 for start in [pool.submit(int) for _ in range(cores())]:
                     start.result()
             yield from _run(pool, partial(_work, function), remaining, TO_PROCESS, stop)
@@ -103,58 +94,6 @@ def in_processes(function: Callable[[A], B], inputs: Iterable[A]) -> Iterator[B]
             "a worker process was killed, most likely because memory ran out; close other "
             f"programs, or lower ingest.decode.max_pixels. Received: {type(error).__name__}"
         ) from None
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; a container may have only some of the cores
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextmanager
-def _later_ctrl_c() -> Iterator[None]:
-    """Let a Ctrl-C in the `with` block wait until the end of the block.
-
-    Otherwise, worker processes that have just started would print tracebacks, because this process
-    has ended before they could look for it. Only the main thread gets Ctrl-C.
-    """
-    if current_thread() is not main_thread():
-        yield
-        return
-    held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        signal.raise_signal(signal.SIGINT)
-
-
-def _start_forkserver() -> None:
-    """Start the process from which worker processes are forked. It never gets Ctrl-C.
-
-    Otherwise, it would print a traceback after a Ctrl-C while it imports modules.
-    """
-    resource_tracker.ensure_running()  # first, because its start lets Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_method() -> Literal["forkserver", "spawn"]:
-    """Return how worker processes are started.
-
-    The start method "fork" is not used. A fork also copies the locks that other threads hold at the
-    moment of the fork. Nothing in the new process would release the copied locks. The forkserver
-    is quicker than "spawn", but needs a socket in the folder of temporary files, and the path of a
-    socket is short. On clusters, TMPDIR may be longer.
-    """
-    folder = os.fsencode(tempfile.gettempdir())
-    return "forkserver" if len(folder) + SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES else "spawn"
 
 
 def _module_of(function: Callable[..., object]) -> str:
@@ -213,15 +152,3 @@ def _start_worker(stop: Any) -> None:
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=end_with_parent, daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """Wait until the parent process has ended, then end this worker process.
-
-    Without this function, the worker would wait forever after its parent was killed. The worker
-    reads its inputs from a pipe. The pipe is not closed when the parent ends, because the other
-    workers also have the writing end of the pipe open.
-    """
-    if parent := parent_process():
-        parent.join()
-    os._exit(1)

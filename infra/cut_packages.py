@@ -36,7 +36,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "albucore": "the arithmetic of albumentations",
         "albumentations": "augmented pixels",
         "contourpy": "contours in plots of the study",
-        "grain": "the order of examples",
         "h5py": "weights inside a .keras file",
         "keras": "initial weights, layers, optimizers, the .keras file",
         "matplotlib": "plots of the study",

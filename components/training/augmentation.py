@@ -204,28 +204,11 @@ class Single:
 
 def build_augmentation(augmentation: Augmentation) -> Policy:
     """Return the policy that the section `train.augmentation` of params.yaml describes."""
-    return compile_policy(_transforms(augmentation))
+    return compile_policy(build_transforms(augmentation))
 
 
-def compile_policy(transforms: Sequence[Any]) -> Policy:
-    """Turn transforms of albumentations into passes, in the same order.
-
-    transforms: objects of albumentations. Flips that stand directly before an affine map or another
-    flip, and the affine map, become one pass.
-    """
-    passes: list[Pass] = []
-    for transform in transforms:
-        compiled = _compiled(transform)
-        if isinstance(compiled, Warp) and passes and isinstance(passes[-1], Warp):
-            merged = _merged(passes[-1], compiled)
-            if merged is not None:
-                passes[-1] = merged
-                continue
-        passes.append(compiled)
-    return Policy(tuple(passes))
-
-
-def _transforms(augmentation: Augmentation) -> list[Any]:
+def build_transforms(augmentation: Augmentation) -> list[Any]:
+    """Return the transforms of albumentations that define the section `train.augmentation`."""
     import albumentations as A  # noqa: N812 - the usual name of albumentations
     import cv2
 
@@ -259,27 +242,47 @@ def _transforms(augmentation: Augmentation) -> list[Any]:
     return changes
 
 
+def compile_policy(transforms: Sequence[Any]) -> Policy:
+    """Turn transforms of albumentations into passes, in the same order.
+
+    transforms: objects of albumentations. Flips that stand directly before an affine map or another
+    flip, and the affine map, become one pass.
+    """
+    passes: list[Pass] = []
+    for transform in transforms:
+        compiled = _compiled(transform)
+        if isinstance(compiled, Warp) and passes and isinstance(passes[-1], Warp):
+            merged = _merged(passes[-1], compiled)
+            if merged is not None:
+                passes[-1] = merged
+                continue
+        passes.append(compiled)
+    return Policy(tuple(passes))
+
+
 def _compiled(transform: Any) -> Pass:
     """Return the pass that does what the transform does: `Single` if no other pass can do it."""
+    import albumentations as A  # noqa: N812 - the usual name of albumentations
     import cv2
 
-    t, kind = transform, type(transform).__name__
-    if kind == "HorizontalFlip":
+    t, kind = transform, type(transform)
+    if kind is A.HorizontalFlip:
         return Warp(horizontal=t.p)
-    if kind == "VerticalFlip":
+    if kind is A.VerticalFlip:
         return Warp(vertical=t.p)
     if (
-        kind == "Affine"
+        kind is A.Affine
         and (t.p, t.interpolation, t.border_mode) == (1, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-        and not (t.fit_output or t.keep_ratio or t.balanced_scale or t.translate_px)
+        and not (t.fit_output or t.keep_ratio or t.balanced_scale)
         and set(t.shear.values()) == {NOTHING}
+        and (t.translate_px is None or set(t.translate_px.values()) <= {0, NOTHING})
     ):
-        scale, shift = t.scale, t.translate_percent
+        scale, shift = t.scale, t.translate_percent or {"x": NOTHING, "y": NOTHING}
         return Warp(0.0, 0.0, t.rotate, scale["x"], scale["y"], shift["x"], shift["y"])
-    if kind == "ColorJitter" and (t.p, t.saturation, t.hue) == (1, SAME, NOTHING):
+    if kind is A.ColorJitter and (t.p, t.saturation, t.hue) == (1, SAME, NOTHING):
         return Colour(t.brightness, t.contrast)
     if (
-        kind == "CoarseDropout"
+        kind is A.CoarseDropout
         and (t.num_holes_range, t.fill) == ((1, 1), 0)
         and max(*t.hole_height_range, *t.hole_width_range) < 1
     ):

@@ -7,7 +7,8 @@ the seed and i. So any process can compute any batch, and the number of processe
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from mmap import mmap
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ ORDER, CHANGES = 0, 1
 
 @dataclass
 class Stream:
-    """An endless stream of batches.
+    """An endless stream of batches. A stream can be sent to a process.
 
     examples: the inputs and labels to draw from. balance: the number of images to draw from each
     class in an epoch, and the weight of each class. batch_size: the number of images in a batch.
@@ -47,24 +48,28 @@ class Stream:
         positions = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
         epochs, places = np.divmod(positions, self.balance.epoch_size)
         rows = np.concatenate([self._order(e)[places[epochs == e]] for e in np.unique(epochs)])
-        inputs, labels = self.examples.inputs[rows], self.examples.labels[rows]
+        inputs, labels = np.asarray(self.examples.inputs)[rows], self.examples.labels[rows]
         if self.policy is not None:
             generator = np.random.default_rng([self.seed, CHANGES, index])
             inputs = self.policy.change(inputs, generator)
-        return np.asarray(inputs), labels, self.balance.class_weights[labels]
+        return inputs, labels, self.balance.class_weights[labels]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is sent to another process: of a memory map, only the path of its file."""
-        inputs = self.examples.inputs
-        if isinstance(inputs, np.memmap):
-            return {**vars(self), "examples": (inputs.filename, self.examples.labels)}
-        return vars(self)
+        """Return what is sent to another process: of a memory map, only where it is on the disk."""
+        inputs, state = self.examples.inputs, {**vars(self), "_orders": {}}
+        # The base of a whole memory map is the file; the base of a part of it is the memory map.
+        base: object = inputs.base
+        if isinstance(inputs, np.memmap) and isinstance(base, mmap):
+            order: Literal["C", "F"] = "C" if inputs.flags.c_contiguous else "F"
+            place = (inputs.filename, inputs.dtype, "r", inputs.offset, inputs.shape, order)
+            state |= {"examples": (place, self.examples.labels)}
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what another process sent, and open the memory map."""
         if isinstance(state["examples"], tuple):
-            path, labels = state["examples"]
-            state = {**state, "examples": Examples(np.load(path, mmap_mode="r"), labels)}
+            place, labels = state["examples"]
+            state = {**state, "examples": Examples(np.memmap(*place), labels)}
         vars(self).update(state)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:

@@ -45,6 +45,7 @@ LINEAGE = {
         "packages": "packages",
         "requirements.lock": "environment",
         "threads": "threads",
+        "workers": "workers",
         "processor": "processor",
     },
 }

@@ -40,16 +40,22 @@ def prefect_server(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def other_variables(environment: Mapping[str, str] = os.environ) -> str:
-    """Return that folders, devices and proxies can be used. Raise UserError for the first fault."""
+    """Return that folders, devices, workers and proxies can be used.
+
+    Raises UserError for the first fault.
+    """
+    from components.training.feeding import worker_count
+
     check_user_name()
     for variable, default in FOLDERS.items():
         _check_folder(variable, expand_home(environment.get(variable) or default))
     check_prefect_home(environment)
     _check_devices(environment.get(DEVICES) or "")
+    worker_count(environment)
     for name in PROXIES:
         for variable in (name, name.upper()):
             _check_proxy(variable, environment.get(variable) or "")
-    return "folders, devices and proxies of the environment variables can be used"
+    return "folders, devices, workers and proxies of the environment variables can be used"
 
 
 def _check_folder(variable: str, folder: Path) -> None:

@@ -6,7 +6,6 @@ names this machine, if the variables name a proxy.
 """
 
 import getpass
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -45,7 +44,6 @@ def quiet_vendors() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.update(direct_loopback(os.environ))
-    logging.getLogger("absl").setLevel(logging.ERROR)  # hides Grain's message that JAX is missing
 
 
 def direct_loopback(environment: Mapping[str, str]) -> dict[str, str]:

@@ -10,10 +10,11 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from components.training.feeding import worker_count
 from pipelines.installed import PACKAGES, expected_versions
 
 # The tags that `machine` returns.
-KEYS = ("python", "packages", "threads", "processor")
+KEYS = ("python", "packages", "threads", "workers", "processor")
 CPU_FACTS = Path("/proc/cpuinfo")  # only Linux has this file
 # Features with which a processor computes on several numbers at once. Code for different features
 # rounds differently. The first group is of Intel and AMD, the second of ARM.
@@ -32,13 +33,15 @@ def machine() -> dict[str, str]:
     python: the version of Python. packages: name and version of each package that this process has
     imported and that pipelines/packages/training.txt lists, because it can change the model.
     threads: the number of processors that this process may use, and the environment variables that
-    set another number of threads. processor: the architecture, the name and the vector features of
+    set another number of threads. workers: the number of processes that computed batches; it does
+    not change the model. processor: the architecture, the name and the vector features of
     the processor, and the names of the GPUs.
     """
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(loaded_packages()),
         "threads": "; ".join(_threads()),
+        "workers": str(worker_count()),
         "processor": "; ".join(filter(None, _processor())),
     }
 

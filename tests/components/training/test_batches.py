@@ -1,12 +1,14 @@
 """The stream of training batches: which images, how often, how changed."""
 
-from itertools import islice
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from components.params.train import Augmentation
 from components.training.augmentation import build_augmentation
-from components.training.batches import epoch_order, steps_per_epoch, training_batches
+from components.training.batches import Stream, epoch_order, steps_per_epoch
 from components.training_set.examples import Balance, Examples
 
 LABELS = np.array([0] * 12 + [1] * 4, np.int64)
@@ -14,6 +16,11 @@ LABELS = np.array([0] * 12 + [1] * 4, np.int64)
 
 def balance(*targets: int) -> Balance:
     return Balance(np.array(targets), np.ones(2, np.float32), np.zeros(2, np.float32))
+
+
+def changes(**shares: float) -> Augmentation:
+    """Return an augmentation that changes nothing but what `shares` names."""
+    return Augmentation(**{**dict.fromkeys(Augmentation.model_fields, 0.0), **shares})
 
 
 @pytest.fixture
@@ -40,35 +47,43 @@ def test_undersampling_draws_other_images_in_the_next_epoch():
     assert first != second
 
 
-def test_the_stream_is_the_same_for_the_same_seed(examples, params):
-    augmentation = params.train.augmentation.model_copy(update={"horizontal_flip": 0.5})
-    one, two = (
-        list(
-            islice(
-                training_batches(examples, balance(12, 4), 4, 7, build_augmentation(augmentation)),
-                9,
-            )
-        )
-        for _ in range(2)
-    )
-    for (images, labels, _), (images_again, labels_again, _) in zip(one, two, strict=True):
-        np.testing.assert_array_equal(images, images_again)
-        np.testing.assert_array_equal(labels, labels_again)
+def test_a_batch_depends_on_the_seed_and_its_index_alone(examples):
+    """Batches of 5 of 16 images: batches 3, 6 and 9 lie in two epochs."""
+    policy = build_augmentation(changes(horizontal_flip=0.5, rotate=20, brightness=0.3))
+
+    def stream(seed: int) -> Stream:
+        return Stream(examples, balance(12, 4), 5, seed, policy)
+
+    forward, backward = stream(7), stream(7)
+    expected = [forward.batch(index) for index in range(10)]
+    for index in reversed(range(10)):
+        for one, two in zip(expected[index], backward.batch(index), strict=True):
+            np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(expected[0][0], stream(8).batch(0)[0])
 
 
 def test_an_image_is_augmented_anew_in_every_epoch(examples, params):
     single = Examples(examples.inputs[:1], LABELS[:1])
-    augment = build_augmentation(params.train.augmentation)
     plan = Balance(np.array([1]), np.ones(1, np.float32), np.zeros(1, np.float32))
-    epochs = [batch[0] for batch in islice(training_batches(single, plan, 1, 7, augment), 3)]
-    assert not np.array_equal(epochs[0], epochs[1])
-    assert not np.array_equal(epochs[1], epochs[2])
+    stream = Stream(single, plan, 1, 7, build_augmentation(params.train.augmentation))
+    first, second, third = (stream.batch(index)[0] for index in range(3))
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(second, third)
+
+
+def test_equal_images_of_a_batch_are_changed_differently(examples):
+    """An image draws its own numbers: no two of 64 copies turn, shift or fade alike."""
+    same = Examples(np.repeat(examples.inputs[:1], 64, axis=0), np.zeros(64, np.int64))
+    plan = Balance(np.array([64]), np.ones(1, np.float32), np.zeros(1, np.float32))
+    for change in ({"rotate": 30}, {"shift": 0.4}, {"brightness": 0.5}, {"contrast": 0.5}):
+        batch = Stream(same, plan, 64, 7, build_augmentation(changes(**change))).batch(0)[0]
+        assert len({image.tobytes() for image in batch}) > 20, change
 
 
 def test_every_epoch_shows_all_images_in_an_order_of_its_own(examples):
     """A batch of 16 is an epoch here."""
-    stream = training_batches(examples, balance(12, 4), 16, 7, None)
-    epochs = [[image.tobytes() for image in images] for images, _, _ in islice(stream, 3)]
+    stream = Stream(examples, balance(12, 4), 16, 7, None)
+    epochs = [[image.tobytes() for image in stream.batch(index)[0]] for index in range(3)]
     assert len(set(epochs[0])) == 16
     assert set(epochs[0]) == set(epochs[1]) == set(epochs[2])
     assert len({tuple(order) for order in epochs}) == 3
@@ -76,13 +91,14 @@ def test_every_epoch_shows_all_images_in_an_order_of_its_own(examples):
 
 def test_class_weights_travel_with_their_images(examples):
     weighted = Balance(np.array([12, 4]), np.array([0.5, 2.5], np.float32), np.zeros(2, np.float32))
-    _, labels, weights = next(iter(training_batches(examples, weighted, 16, 7, None)))
+    _, labels, weights = Stream(examples, weighted, 16, 7, None).batch(0)
     np.testing.assert_array_equal(weights, np.where(labels == 0, 0.5, 2.5).astype(np.float32))
 
 
 def test_labels_stay_with_their_images(examples):
-    batches = islice(training_batches(examples, balance(12, 4), 4, 7, None), 8)
-    for images, labels, _ in batches:
+    stream = Stream(examples, balance(12, 4), 4, 7, None)
+    for step in range(8):
+        images, labels, _ = stream.batch(step)
         for image, label in zip(images, labels, strict=True):
             index = next(i for i in range(16) if np.array_equal(examples.inputs[i], image))
             assert LABELS[index] == label
@@ -93,23 +109,28 @@ def test_steps_are_the_nearest_whole_number_of_batches():
     assert steps_per_epoch(balance(12, 4), 64) == 1
 
 
-def test_augmentation_depends_on_image_and_generator_alone(examples, params):
-    from concurrent.futures import ThreadPoolExecutor
-
-    everything = dict.fromkeys(type(params.train.augmentation).model_fields, 0.3)
-    augment = build_augmentation(type(params.train.augmentation)(**everything))
-
-    def changed(seed: int) -> bytes:
-        return augment(examples.inputs[0], np.random.default_rng(seed)).tobytes()
-
-    expected = [changed(seed) for seed in range(40)]
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(changed, range(40))) == expected
-    assert len(set(expected)) > 30
+def test_the_training_images_stay_as_they_are(examples):
+    everything = Augmentation(**dict.fromkeys(Augmentation.model_fields, 0.3))
+    before = examples.inputs.copy()
+    Stream(examples, balance(12, 4), 16, 7, build_augmentation(everything)).batch(0)
+    np.testing.assert_array_equal(examples.inputs, before)
 
 
-def test_no_augmentation_leaves_an_image_alone(examples, params):
-    nothing = dict.fromkeys(type(params.train.augmentation).model_fields, 0.0)
-    augment = build_augmentation(type(params.train.augmentation)(**nothing))
-    changed = augment(examples.inputs[0], np.random.default_rng(1))
-    np.testing.assert_array_equal(changed, examples.inputs[0])
+def test_no_augmentation_leaves_an_image_alone(examples):
+    changed = build_augmentation(changes()).change(examples.inputs, np.random.default_rng(1))
+    np.testing.assert_array_equal(changed, examples.inputs)
+
+
+def test_of_pixels_on_the_disk_a_process_is_sent_only_the_place(tmp_path: Path):
+    """A part of a memory map, whose place is not that of the whole, is sent as pixels."""
+    images = np.random.default_rng(1).integers(0, 256, (400, 8, 8, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    labels = np.zeros(200, np.int64)
+    plan = Balance(np.array([200]), np.ones(1, np.float32), np.zeros(1, np.float32))
+    for inputs in (mapped, mapped[200:], mapped[::-2]):
+        stream = Stream(Examples(inputs, labels), plan, 50, 7, None)
+        sent = pickle.dumps(stream)
+        if inputs is mapped:
+            assert len(sent) < images.nbytes / 10
+        np.testing.assert_array_equal(pickle.loads(sent).batch(2)[0], stream.batch(2)[0])

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from components.errors import UserError
+from components.training.feeding import VARIABLE
 from pipelines.commands import doctor
 from pipelines.commands.doctor import Check, examine
 from pipelines.commands.variables import DEVICES, FOLDERS, other_variables, prefect_server
@@ -283,6 +284,7 @@ def test_an_mlflow_server_that_is_not_there_is_named(
         ("PREFECT_HOME", "/tmp/what?", "a path with `?` for its database; set PREFECT_HOME"),
         ("KERAS_HOME", "/dev/null", "KERAS_HOME must name a folder"),
         ("CUDA_VISIBLE_DEVICES", "first", "must be numbers of GPUs such as 0,1"),
+        ("FOVEA_WORKERS", "two", "FOVEA_WORKERS must be the number of worker processes"),
         ("https_proxy", "127.0.0.1:9", "no proxy answers at https_proxy"),
         ("ALL_PROXY", "http://ann:secret@127.0.0.1:9", "no proxy answers at ALL_PROXY"),
     ],
@@ -307,7 +309,8 @@ def test_the_doctor_looks_at_every_variable_in_the_table_of_infra() -> None:
     text = (ROOT / "infra/README.md").read_text()
     named = set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE))
     proxies = {name.upper() for name in PROXIES}
-    assert {*FOLDERS, *SERVERS, DEVICES, "MLFLOW_EXPERIMENT_NAME", *proxies, "NO_PROXY"} == named
+    others = {DEVICES, VARIABLE, "MLFLOW_EXPERIMENT_NAME", "NO_PROXY"}
+    assert {*FOLDERS, *SERVERS, *proxies, *others} == named
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,246 @@
+"""python -m tests.benchmarks.training [PART …]: how fast images are made ready, and trained on.
+
+Parts, all of them without arguments: `pipeline` (batches alone, by number of workers, and a bare
+loop over albumentations), `steps` (training with the pipeline against the same steps on one batch
+in memory). What is compared is measured in turns, so a busy machine slows both down. --seconds
+and --turns say how long and how often each rate is measured.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import albumentations as A  # noqa: N812 - the usual name of albumentations
+import cv2
+import numpy as np
+import psutil
+
+from components.model.backend import load_keras
+from components.model.classifier import build_classifier
+from components.params.model import Model
+from components.params.reader import read_params
+from components.params.train import Train
+from components.training.augmentation import build_augmentation, build_transforms
+from components.training.batches import Batch, Stream
+from components.training.feeding import SLOTS, Feed
+from components.training.losses import build_loss
+from components.training.optimizers import build_optimizer
+from components.training.phases import Phase, freeze
+from components.training_set.examples import Balance, Examples
+from components.worker_processes import cores
+from tests.cards import DIGITS, PHOTOS
+
+IMAGES = {28: 20_000, 224: 600}  # side → number of images in the file
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, the side of its images and its batch."""
+
+    name: str
+    card: Path
+    backbone: str
+    width: float
+    side: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How often, and for how long, a rate is measured."""
+
+    number: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """rate: steps per second. cpu_s: the time of the processors for a step, in seconds."""
+
+    rate: float
+    cpu_s: float
+
+
+CASES = (
+    Case("compact at 28", DIGITS, "compact", 1.0, 28, 256),
+    Case("mobilenet_v2 0.35 at 224", PHOTOS, "mobilenet_v2", 0.35, 224, 32),
+)
+
+
+def main() -> None:
+    """Print the figures of the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all if left out")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn")
+    parser.add_argument("--side", type=int, choices=[case.side for case in CASES], help="one case")
+    parser.add_argument("--turns", type=int, default=5, help="of each rate; the median counts")
+    parser.add_argument("--workers", type=int, nargs="*", help="numbers of workers to compare")
+    given = parser.parse_args()
+    workers = given.workers or sorted({0, 1, 2, cores(), max(0, cores() - 2)})
+    turns = Turns(given.turns, given.seconds)
+    print(f"{cores()} cores, load {load()}, {turns.number} turns of {turns.seconds:g} s")
+    with tempfile.TemporaryDirectory() as folder:
+        for part in given.part or PARTS:
+            print(f"== {part}", flush=True)
+            for case in (case for case in CASES if given.side in (None, case.side)):
+                stream = stream_of(case, Path(folder))
+                PARTS[part](case, stream, workers, turns)
+    print(f"load at the end {load()}")
+
+
+def load() -> str:
+    """The load of the machine, which slows down all that is measured."""
+    return f"{os.getloadavg()[0]:.1f}"
+
+
+def stream_of(case: Case, folder: Path) -> Stream:
+    """A stream of smooth pictures in a file, changed as the card of `fovea init` says."""
+    path, count, generator = (
+        folder / f"{case.side}.npy",
+        IMAGES[case.side],
+        np.random.default_rng(1),
+    )
+    if not path.is_file():
+        coarse = generator.integers(0, 256, (count, 6, 6, 3), np.uint8)
+        sides = (case.side, case.side)
+        images = [cv2.resize(c, sides, interpolation=cv2.INTER_CUBIC) for c in coarse]
+        np.save(path, np.stack(images))
+    labels = generator.integers(0, 10, count)
+    balance = Balance(
+        np.bincount(labels, minlength=10), np.ones(10, np.float32), np.zeros(10, np.float32)
+    )
+    examples = Examples(np.load(path, mmap_mode="r"), labels)
+    train = read_params(case.card).train
+    return Stream(examples, balance, case.batch, 1, build_augmentation(train.augmentation))
+
+
+def pipeline(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
+    """Images per second of the pipeline alone, and of albumentations image by image."""
+    compose = A.Compose(build_transforms(read_params(case.card).train.augmentation))
+    images = stream.batch(0)[0]
+
+    def bare(until: float) -> int:
+        done = 0
+        while time.perf_counter() < until:
+            for image in images[:16]:
+                compose(image=image)
+            done += 16
+        return done
+
+    with ExitStack() as stack:
+        peers: dict[str, Callable[[float], int]] = {"albumentations, image by image": bare}
+        for count in workers:
+            feed = stack.enter_context(Feed(stream, count))
+            name = f"{count} workers" if count else "a thread"
+            peers[name] = partial(take, iter(feed), case.batch, SLOTS * max(1, count))
+        rates = in_turns(peers, turns)
+    for name, rate in rates.items():
+        print(f"{case.name:26} {name:32} {rate:8.0f} images/s")
+
+
+def take(iterator: Iterator[Batch], batch: int, least: int, until: float) -> int:
+    """Take batches until a time, but at least `least`, and return the number of images."""
+    taken = 0
+    while taken < least or time.perf_counter() < until:
+        next(iterator)
+        taken += 1
+    return taken * batch
+
+
+def in_turns(peers: dict[str, Callable[[float], int]], turns: Turns) -> dict[str, float]:
+    """Return the median rate of each function; a function takes the time at which it must end."""
+    found: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(turns.number):
+        for name, function in peers.items():
+            function(0.0)  # uses up what was made ready while others were measured
+            begun = time.perf_counter()
+            done = function(begun + turns.seconds)
+            found[name].append(done / (time.perf_counter() - begun))
+    return {name: statistics.median(rates) for name, rates in found.items()}
+
+
+def steps(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
+    """Training steps with the pipeline, as a share of the same steps on one batch in memory.
+
+    The time of the processors is shown, too: another load of the machine changes it little. On all
+    cores that are busy with training, the rate can be no better than this time allows.
+    """
+    load_keras()
+    model = compiled(case, read_params(case.card).train)
+    kept = stream.batch(0)
+    train_steps(model, same(kept), 3)
+    count = max(4, round(turns.seconds * train_steps(model, same(kept), 6).rate))
+    found: dict[str, list[Speed]] = {}
+    for _ in range(turns.number):
+        speeds = found.setdefault("one batch in memory", [])
+        speeds.append(train_steps(model, same(kept), count))
+        for number in workers:
+            with Feed(stream, number) as feed:
+                speeds = found.setdefault(f"{number} workers" if number else "a thread", [])
+                speeds.append(train_steps(model, iter(feed), count))
+    resident = found["one batch in memory"]
+    for name, speeds in found.items():
+        # The share is that of each turn, because the load changes from turn to turn.
+        pairs = list(zip(speeds, resident, strict=True))
+        images = statistics.median(speed.rate for speed in speeds) * case.batch
+        share = 100 * statistics.median(ours.rate / best.rate for ours, best in pairs)
+        cpu_ms = 1000 * statistics.median(speed.cpu_s for speed in speeds) / case.batch
+        cost = 100 * statistics.median(ours.cpu_s / best.cpu_s - 1 for ours, best in pairs)
+        print(
+            f"{case.name:26} {name:20} {images:8.0f} images/s {share:6.1f} %   "
+            f"{cpu_ms:6.3f} ms of a core for an image, {cost:+.0f} %",
+            flush=True,
+        )
+
+
+def compiled(case: Case, train: Train) -> Any:
+    """The network of a case, compiled as for the phase `finetune`."""
+    card = Model(backbone=case.backbone, width=case.width, weights="none", dropout=0.2)
+    names = [f"class {number}" for number in range(10)]
+    classifier = build_classifier(card, names, case.side, "squash")
+    freeze(classifier.backbone, train.finetune.unfreeze, hold_normalization=False)
+    model = classifier.logits_model
+    phase = Phase("finetune", model, *[None] * 2, 100, 1e-4, 0.0, None)  # type: ignore[arg-type]
+    loss = build_loss(train, np.zeros(10, np.float32))
+    model.compile(build_optimizer(phase, train.weight_decay, 100), loss, metrics=["accuracy"])
+    return model
+
+
+def same(batch: Batch) -> Iterator[Batch]:
+    """One batch again and again, as a generator, which is what Keras takes."""
+    while True:
+        yield batch
+
+
+def train_steps(model: Any, batches: Iterator[Batch], count: int) -> Speed:
+    """Train `count` steps, and two before, and return the speed of the `count`."""
+    import keras
+
+    times: list[tuple[float, float]] = []
+    process = psutil.Process()
+
+    def stamp(batch: int, logs: Any) -> None:
+        if batch in (1, count + 1):
+            family = [process, *process.children(recursive=True)]
+            used = sum(sum(one.cpu_times()[:2]) for one in family)
+            times.append((time.perf_counter(), used))
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=stamp)
+    model.fit(batches, steps_per_epoch=count + 2, shuffle=False, callbacks=[callback], verbose=0)
+    (begun, used_before), (ended, used_after) = times
+    return Speed(count / (ended - begun), (used_after - used_before) / count)
+
+
+PARTS = {"pipeline": pipeline, "steps": steps}
+
+
+if __name__ == "__main__":
+    main()
