@@ -60,15 +60,16 @@ class Feed:
     waited_s: the time in seconds that the caller has waited for batches until now.
     """
 
-    def __init__(self, stream: Stream, workers: int) -> None:
+    def __init__(self, stream: Stream, workers: int, start: int = 0) -> None:
         """Start the workers.
 
         stream: the stream of batches. workers: the number of worker processes; 0 for a thread.
+        start: the index of the first batch.
         """
         self.waited_s = 0.0
-        self._index = 0
+        self._index = start
         self._source: _Workers | _Ahead = (
-            _Workers(stream, workers) if workers else _Ahead(stream.batch)
+            _Workers(stream, workers, start) if workers else _Ahead(stream.batch, start)
         )
 
     def __iter__(self) -> Iterator[Batch]:
@@ -100,10 +101,10 @@ class Feed:
 class _Ahead:
     """A thread of this process that computes the next batches."""
 
-    def __init__(self, batch: Callable[[int], Batch]) -> None:
+    def __init__(self, batch: Callable[[int], Batch], start: int) -> None:
         self._queue: queue.Queue[Batch | Exception] = queue.Queue(SLOTS)
         self._ended = Event()
-        self._thread = Thread(target=self._run, args=[batch], daemon=True)
+        self._thread = Thread(target=self._run, args=[batch, start], daemon=True)
         self._thread.start()
 
     def take(self, _index: int) -> Batch | None:
@@ -119,8 +120,8 @@ class _Ahead:
         self._ended.set()
         self._thread.join()
 
-    def _run(self, batch: Callable[[int], Batch]) -> None:
-        for index in count():
+    def _run(self, batch: Callable[[int], Batch], start: int) -> None:
+        for index in count(start):
             try:
                 item: Batch | Exception = batch(index)
             except Exception as error:  # `take` raises it in the thread of the caller.
@@ -136,7 +137,7 @@ class _Ahead:
 class _Workers:
     """Worker processes and their slots."""
 
-    def __init__(self, stream: Stream, count: int) -> None:
+    def __init__(self, stream: Stream, count: int, start: int) -> None:
         # The start method "fork" is not used, because a fork of a process with threads, as
         # TensorFlow and JAX have, may never get a lock that another thread held.
         self._context = get_context("forkserver")
@@ -152,7 +153,9 @@ class _Workers:
         self._slots = [[_views(slot, first) for slot in slots] for slots in self._memory]
         self._ended = Event()
         self._restarts = (-1, 0)  # batch, number of restarts for this batch
-        self._workers = [self._start(number, number) for number in range(count)]
+        self._workers = [
+            self._start(number, start + (number - start) % count) for number in range(count)
+        ]
 
     def take(self, index: int) -> Batch | None:
         turn, number = divmod(index, len(self._workers))
