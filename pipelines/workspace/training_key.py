@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from components.files import sha256
+from components.model.backend import load_keras
 from components.params.hyperparameters import Hyperparameters
 from components.training_set.examples import Data
 from pipelines.installed import PACKAGES, expected_versions
@@ -48,6 +49,7 @@ def training_key(
     hyperparameters: the values with which the training runs, after the search. data: the images,
     labels and balance plan. weights: the `.keras` file with the weights at the start, or None.
     """
+    load_keras()  # Only then `machine` knows the GPUs.
     return {
         **dict(_dotted(hyperparameters.model_dump())),
         "images": data.content,

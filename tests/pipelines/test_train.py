@@ -63,7 +63,11 @@ def test_damaged_pixels_are_not_trained_on(prepared, split):
 
 def test_a_training_that_fails_leaves_no_model_and_a_failed_run(prepared):
     wild = prepared.with_overrides({"train.finetune.learning_rate": 1e30})
-    with pytest.raises(UserError, match="no longer a number"):
+    with pytest.raises(
+        UserError,
+        match=r"no longer a number in epoch 1 of the phase `finetune`, even with the learning rate "
+        r"divided by 100; lower train\.finetune\.learning_rate",
+    ):
         train.run(wild.model, wild.train)
     assert not artifacts.MODEL.exists()
     experiment = client().get_experiment_by_name("fovea")

@@ -11,7 +11,7 @@ from components.model.model_file import write_classifier
 from components.training import training
 from components.training.best_epoch import BestEpoch
 from components.training.checkpoints import Checkpoints
-from components.training.training import TrainingFailedError, train_classifier
+from components.training.training import train_classifier
 from components.training.training_state import TrainingState
 
 
@@ -125,16 +125,6 @@ def test_after_a_loss_that_is_no_number_training_goes_back_with_a_tenth_of_the_r
         train_here(head_only, start)
     measured(0.8)
     assert train_here(head_only, start) == undisturbed
-
-
-def test_the_rate_is_cut_twice_and_then_training_fails(head_only, start, train_here, measured):
-    measured(float("inf"), float("nan"), float("nan"))
-    with pytest.raises(
-        TrainingFailedError,
-        match=r"epoch 1 of the phase `head`, even with the learning rate divided by 100; "
-        r"lower train\.head\.learning_rate\. Received: loss .*, val_loss nan",
-    ):
-        train_here(head_only, start)
 
 
 def test_a_checkpoint_has_what_a_phase_registers(data, hyperparameters, tmp_path):
