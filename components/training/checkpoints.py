@@ -216,7 +216,7 @@ def _read(file: Path, variables: Variables) -> Checkpoint:
         arrays[group] = []
         for dtype, shape in members:
             flat = np.frombuffer(content, dtype, math.prod(shape), end)
-            arrays[group].append(flat.reshape(shape))
+            arrays[group].append(flat.reshape(shape).copy())  # The copy is aligned in memory.
             end += flat.nbytes
     return Checkpoint(variables, head["facts"], arrays)
 

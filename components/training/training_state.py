@@ -75,19 +75,19 @@ class TrainingState:
             return
         self.phase, self.epoch, self.ended, self.rate_cuts = phase, 0, False, 0
         self.best.new_phase()
-        self._phase_variables = ()
-        if self.checkpoints is not None:
-            self._last = self._checkpoint()
+        self._last = None
 
     def continue_with(self, variables: Sequence[Any]) -> None:
-        """Set variables that belong to the phase to the values after the last good epoch.
+        """Set the variables that belong to the phase to their values after the last good epoch.
 
         variables: the Keras variables of the optimizer, and others that the phase registers, with
         the values that they have at the start of the phase. From now on, checkpoints contain them.
         """
         self._phase_variables = variables
-        if self._last is not None and (arrays := self._last.arrays["phase"]):
-            _assign(variables, arrays)
+        if self._last is not None:
+            _assign(variables, self._last.arrays["phase"])
+        elif self.checkpoints is not None:
+            self._last = self._checkpoint()  # The first epoch can fail, too.
 
     def end_epoch(self, row: Row, ended: bool) -> None:
         """Add an epoch to the history, write a checkpoint, and report the epoch.

@@ -139,6 +139,10 @@ def test_a_checkpoint_has_what_a_phase_registers(data, hyperparameters, tmp_path
     first = state()
     first.begin("head")
     first.continue_with([registered])
+    registered.assign(5.0)
+    assert first.back_off()  # in the first epoch of the phase
+    first.continue_with([registered])
+    assert float(registered) == 1.0
     registered.assign(2.0)
     first.end_epoch({"phase": "head", "epoch": 1}, ended=False)
 
