@@ -34,7 +34,7 @@ lock: set-up ## Write requirements.lock after a change in pyproject.toml; keep v
 upgrade: ## Write requirements.lock with the newest versions that pyproject.toml allows
 	$(MAKE) lock UPGRADE=--upgrade
 
-clean: ## Remove .venv, caches and .fovea (it has the unfinished searches); keep data, results and registry
+clean: ## Remove .venv, caches and .fovea (it has the unfinished searches and trainings); keep data, results and registry
 	rm -rf .venv .fovea .*_cache .coverage* *.egg-info
 
 data/raw: | set-up

@@ -12,17 +12,22 @@ from components.params.train import Train
 from components.registry.weights import resolve_weights
 from components.tracking.runs import Run, start_run
 from components.training.best_epoch import Row
-from components.training.training import OnEpoch, train_classifier
+from components.training.checkpoints import Checkpoints
+from components.training.training import train_classifier
+from components.training.training_state import OnEpoch
 from pipelines import artifacts
 from pipelines.formats import read_tree, write_table
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
 from pipelines.workspace.machine import machine
+from pipelines.workspace.training_key import training_key
 
 
 def run(model: Model, train: Train) -> None:
     """Train and write one classifier. Write the metrics of each epoch to MLflow and history.csv.
 
+    If an earlier run of the stage was stopped and nothing has changed since then, training goes on
+    after its last epoch.
     Raises UserError if an earlier stage has not run, if its files are damaged, if the weights to
     start from are missing, or if MLflow does not answer.
     """
@@ -34,13 +39,16 @@ def run(model: Model, train: Train) -> None:
         weights = resolve_weights(hyperparameters.model)
         data = read_training_data()
         features = artifacts.STATE / "features"
+        key = training_key(hyperparameters, data, weights)
+        checkpoints = Checkpoints(artifacts.STATE / "checkpoints", key)
         on_epoch = _epoch_logger(tracked)
-        trained = train_classifier(hyperparameters, data, weights, on_epoch, features)
+        trained = train_classifier(hyperparameters, data, weights, on_epoch, features, checkpoints)
 
         write_classifier(artifacts.MODEL, trained.classifier)
         write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
         tracked.log_files(artifacts.HISTORY, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL), **machine()})
+        checkpoints.remove()
 
 
 def _epoch_logger(tracked: Run) -> OnEpoch:

@@ -7,7 +7,7 @@ weights do not change. The second phase trains the head and the last layers of t
 together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Phase:
     learning_rate: the highest learning rate of the phase.
     warmup: the share of the steps, 0 to 1, in which the learning rate rises.
     policy: the random changes of the training images; None in the phase `head`.
+    state: Keras variables that training changes, beside those of the classifier and the optimizer.
+        Checkpoints contain them.
     """
 
     name: str
@@ -41,10 +43,16 @@ class Phase:
     learning_rate: float
     warmup: float
     policy: Policy | None
+    state: tuple[Any, ...] = ()
 
 
 def phases(
-    classifier: Classifier, data: Data, train: Train, pretrained: bool, cache: Path
+    classifier: Classifier,
+    data: Data,
+    train: Train,
+    pretrained: bool,
+    cache: Path,
+    finished: Container[str],
 ) -> Iterator[Phase]:
     """Yield the phases `head` and `finetune`. A phase without epochs is left out.
 
@@ -54,16 +62,18 @@ def phases(
     classifier: the classifier to train. data: the images and labels. train: the section `train` of
     params.yaml. pretrained: True if the backbone has trained weights, False if its weights are
     random; then the phase `head` is left out. cache: the folder for the features of the frozen
-    backbone.
+    backbone. finished: the names of phases that are left out, because they are over already.
     """
     head, finetune = train.head, train.finetune
-    if pretrained and head.epochs:
+    if pretrained and head.epochs and "head" not in finished:
         seen = frozen_features(classifier, data.train, f"{data.content}/train", cache)
         held_out = frozen_features(classifier, data.val, f"{data.content}/val", cache)
         rate = head.learning_rate
         yield Phase("head", classifier.head, seen, held_out, head.epochs, rate, 0.0, None)
     if finetune.epochs:
+        # Also after the phase, because the model file says which layers are frozen.
         freeze(classifier.backbone, finetune.unfreeze, hold_normalization=pretrained)
+    if finetune.epochs and "finetune" not in finished:
         policy = build_augmentation(train.augmentation)
         rate, warmup = finetune.learning_rate, finetune.warmup
         model = classifier.logits_model

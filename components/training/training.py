@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,16 +25,18 @@ from components.params.hyperparameters import Hyperparameters
 from components.params.train import Train
 from components.training.batches import Stream, steps_per_epoch
 from components.training.best_epoch import BestEpoch, Row
+from components.training.checkpoints import Checkpoints
 from components.training.feeding import Feed, worker_count
 from components.training.losses import Loss, build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
+from components.training.training_state import RATE_CUTS, OnEpoch, TrainingState
 from components.training_set.examples import Balance, Data, Examples
 
 log = logging.getLogger(__name__)
 
-IN_WORDS = ("phase", "epoch")  # the values of a row that `epoch_line` does not write as a metric
-OnEpoch = Callable[[Row], None]  # a function that takes the metrics of an epoch
+# the values of a row that `epoch_line` does not write as a metric
+IN_WORDS = ("phase", "epoch", "rate_cuts")
 
 
 class TrainingFailedError(UserError):
@@ -61,20 +63,30 @@ def train_classifier(
     weights: Path | None,
     on_epoch: OnEpoch,
     cache: Path,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Build a classifier and train it. On a CPU equal arguments give equal weights.
+
+    With `checkpoints`, the state is written after each epoch. A training that was stopped goes on
+    after its last epoch, and ends with the same weights and the same history as one that was not
+    stopped. If a loss is not a finite number, the training goes back to the end of the epoch before
+    and divides the learning rate of the phase by 10, at most twice in a phase. Without
+    `checkpoints`, as in the trials of a search, such a loss ends the training at once.
 
     hyperparameters: the sections `model` and `train` of params.yaml. data: the images and labels.
     weights: the `.keras` file with the weights at the start; None if hyperparameters.model.weights
         is `none` (random weights) or `imagenet` (ImageNet weights).
     on_epoch: a function that is called after each epoch with the row of the epoch. A row has the
-        keys phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy and
-        learning_rate. If the function raises an exception, training ends with this exception.
+        keys phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy,
+        learning_rate and rate_cuts (how often the learning rate was divided by 10). It is also
+        called for the epochs before a stop, so that it gets all epochs. If the function raises an
+        exception, training ends with this exception.
     cache: the folder for the features of frozen backbones.
+    checkpoints: the checkpoints of this training, or None.
 
     Raises TrainingFailedError if a loss is not a finite number, or if the memory of the device is
-    too small. Raises UserError if the file `weights` cannot be read, or if the classifier cannot be
-    built.
+    too small. Raises UserError if the file `weights` cannot be read, if the classifier cannot be
+    built, or if a checkpoint cannot be written.
     """
     load_keras()
     import keras
@@ -93,7 +105,9 @@ def train_classifier(
     # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
     # skipped, and the phase `finetune` also trains the layers of batch normalisation.
     pretrained = model.weights != "none"
-    return _fit(classifier, data, hyperparameters.train, pretrained, on_epoch, cache)
+    best = BestEpoch(classifier.model, hyperparameters.train.early_stopping)
+    state = TrainingState(classifier.model, best, checkpoints, on_epoch)
+    return _fit(classifier, data, hyperparameters.train, pretrained, cache, state)
 
 
 def _fit(
@@ -101,73 +115,91 @@ def _fit(
     data: Data,
     train: Train,
     pretrained: bool,
-    on_epoch: OnEpoch,
     cache: Path,
+    state: TrainingState,
 ) -> Trained:
-    best = BestEpoch(classifier.model, train.early_stopping)
-    history: list[Row] = []
-
-    def keep(row: Row) -> None:
-        history.append(row)
-        on_epoch(row)
-
+    state.resume()
+    best, finished = state.best, state.finished_phases()
     with _report_lack_of_memory(train.batch_size):
-        for phase in phases(classifier, data, train, pretrained, cache):
-            _run_phase(phase, data.balance, train, best, keep)
+        for phase in phases(classifier, data, train, pretrained, cache, finished):
+            _run_phase(phase, data.balance, train, state)
             best.restore()
     log.info(
-        f"the best of {len(history)} epochs is epoch {best.row['epoch']} of the phase "
+        f"the best of {len(state.history)} epochs is epoch {best.row['epoch']} of the phase "
         f"`{best.row['phase']}`; the model gets the weights of this epoch"
     )
-    return Trained(classifier, tuple(history), best.row)
+    return Trained(classifier, tuple(state.history), best.row)
 
 
-def _run_phase(
-    phase: Phase,
-    balance: Balance,
-    train: Train,
-    best: BestEpoch,
-    on_epoch: OnEpoch,
-) -> None:
+def _run_phase(phase: Phase, balance: Balance, train: Train, state: TrainingState) -> None:
+    """Train until the phase is over, with a lower learning rate if a loss is not finite."""
+    state.begin(phase.name)
+    while failed := _fit_phase(phase, balance, train, state):
+        advice = _loss_words(failed, state.rate_cuts)
+        if not state.back_off():
+            raise TrainingFailedError(
+                f"{advice}; lower train.{phase.name}.learning_rate. "
+                f"Received: loss {failed['loss']}, val_loss {failed['val_loss']}"
+            )
+        log.warning(
+            f"{advice}; training goes back to the end of epoch {state.epoch}, and goes on with a "
+            f"tenth of the learning rate (time {state.rate_cuts} of at most {RATE_CUTS})"
+        )
+
+
+def _fit_phase(phase: Phase, balance: Balance, train: Train, state: TrainingState) -> Row | None:
+    """Train from the state to the end of the phase. Return an epoch whose loss is not finite."""
     import keras
 
     loss = build_loss(train, balance.log_priors)
     steps = steps_per_epoch(balance, train.batch_size)
-    optimizer = build_optimizer(phase, train.weight_decay, steps)
+    rate = phase.learning_rate / 10**state.rate_cuts
+    optimizer = build_optimizer(replace(phase, learning_rate=rate), train.weight_decay, steps)
     phase.model.compile(optimizer, loss, metrics=["accuracy"])
-    best.new_phase()
-    started = time.monotonic()
+    optimizer.build(phase.model.trainable_variables)
+    state.continue_with([*optimizer.variables, *phase.state])
+    first, started = state.epoch, time.monotonic()
+    failed: list[Row] = []
 
     def end_epoch(epoch: int, logs: dict[str, float]) -> None:
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         measured = {"loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
         measured |= _measure(phase.model, phase.val, loss) | {"learning_rate": rate}
-        row = {"phase": phase.name, "epoch": epoch + 1, **measured}
-        _require_number(row)
-        phase.model.stop_training = best.update(row)
-        log.info(epoch_line(row, phase.epochs, time.monotonic() - started))
-        on_epoch(row)
+        row: Row = {
+            "phase": phase.name,
+            "epoch": epoch + 1,
+            **measured,
+            "rate_cuts": state.rate_cuts,
+        }
+        if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
+            failed.append(row)
+            phase.model.stop_training = True
+            return
+        phase.model.stop_training = state.best.update(row)
+        seconds = (time.monotonic() - started) / (epoch + 1 - first)
+        log.info(epoch_line(row, phase.epochs, seconds))
+        state.end_epoch(row, phase.model.stop_training or epoch + 1 == phase.epochs)
 
     stream = Stream(phase.train, balance, train.batch_size, train.seed, phase.policy)
     # Without random changes, a batch is computed faster than a worker process could send it.
-    with Feed(stream, worker_count() if phase.policy else 0) as batches:
+    with Feed(stream, worker_count() if phase.policy else 0, steps * first) as batches:
         phase.model.fit(
             iter(batches),
+            initial_epoch=first,
             epochs=phase.epochs,
             steps_per_epoch=steps,
             shuffle=False,  # A stream is shuffled already.
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
             verbose=1 if sys.stdout.isatty() else 0,
         )
+    return failed[0] if failed else None
 
 
-def _require_number(row: Row) -> None:
-    if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
-        raise TrainingFailedError(
-            f"the loss is no longer a number in epoch {row['epoch']} of the phase "
-            f"`{row['phase']}`; lower train.{row['phase']}.learning_rate. "
-            f"Received: loss {row['loss']}, val_loss {row['val_loss']}"
-        )
+def _loss_words(row: Row, rate_cuts: int) -> str:
+    cut = f", even with the learning rate divided by {10**rate_cuts}" if rate_cuts else ""
+    return (
+        f"the loss is no longer a number in epoch {row['epoch']} of the phase `{row['phase']}`{cut}"
+    )
 
 
 @contextmanager
@@ -202,22 +234,21 @@ def _measure(model: Any, val: Examples, loss: Loss) -> dict[str, float]:
 
 
 def epoch_line(row: Row, epochs: int, seconds: float) -> str:
-    """Return an epoch as a line of text, with the seconds that the phase took and may still take.
+    """Return an epoch as a line of text, with the time that the phase may still take.
 
     row: the metrics of the epoch. epochs: the largest number of epochs of the phase. seconds: the
-    time since the start of the phase. Early stopping can end the phase earlier, so the time that is
+    mean time of an epoch until now. Early stopping can end the phase earlier, so the time that is
     left is at most the time in the line.
 
-    >>> epoch_line({"phase": "head", "epoch": 3, "loss": 0.51239}, epochs=15, seconds=6.0)
+    >>> epoch_line({"phase": "head", "epoch": 3, "loss": 0.51239}, epochs=15, seconds=2.0)
     'phase head  epoch 3 of 15  loss 0.5124  2.0 s an epoch, at most 24 s left'
     """
     epoch = row["epoch"]
     metrics = [f"{key} {_short(value)}" for key, value in row.items() if key not in IN_WORDS]
-    each = seconds / epoch
-    left = round(each * (epochs - epoch))
+    left = round(seconds * (epochs - epoch))
     minutes = f"{left // 60} min {left % 60} s" if left >= 60 else f"{left} s"
     words = [f"phase {row['phase']}", f"epoch {epoch} of {epochs}", *metrics]
-    return "  ".join([*words, f"{each:.1f} s an epoch, at most {minutes} left"])
+    return "  ".join([*words, f"{seconds:.1f} s an epoch, at most {minutes} left"])
 
 
 def _short(value: Any) -> str:

@@ -1,17 +1,21 @@
-"""kill -9 at any moment of the first four stages, run again, and get what undisturbed runs give.
+"""kill -9 at any moment of the first four stages or of train, run again, and get what undisturbed
+runs give.
 
-FOVEA_KILLS says how often each stage is killed; 3 times where it is not set.
+FOVEA_KILLS says how often each stage is killed; 3 times where it is not set, and train 20 times.
 """
 
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,10 +23,12 @@ import yaml
 
 from pipelines.workspace.environment import QUIET
 from pipelines.workspace.locks import remove_dead_rwlock
-from tests.end_to_end.conftest import run
+from tests.end_to_end.conftest import edit_params, run
 
 STAGES = ("ingest", "validate", "split", "prepare")
 KILLS = int(os.environ.get("FOVEA_KILLS", "3"))
+KILLS_OF_TRAIN = int(os.environ.get("FOVEA_KILLS", "20"))
+IN_A_ROW = 4  # kills of a training before it may end
 
 
 @pytest.mark.slow
@@ -52,6 +58,49 @@ def test_a_killed_stage_ends_as_an_undisturbed_one(
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
+def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
+    clone: Callable[[str], Path], first_generation: Path, tmp_path: Path
+) -> None:
+    before = clone("before-train")
+    weights = "data/weights/start.keras"  # so that there is a phase `head`
+    shutil.copy(first_generation / "data/train/model.keras", before / weights)
+    epochs = {"head": {"epochs": 8}, "finetune": {"epochs": 8}, "early_stopping": {"patience": 9}}
+    edit_params(before, {"model": {"weights": weights}, "train": epochs})
+    run(before, "dvc repro search")
+
+    undisturbed = shutil.copytree(before, tmp_path / "undisturbed", symlinks=True)
+    start = time.monotonic()
+    order = epochs_in(run(undisturbed, "dvc repro train"))
+    taken_s = time.monotonic() - start
+    assert {phase for phase, _ in order} == {"head", "finetune"}
+
+    chance = random.Random("train")
+    kills = 0
+    while kills < KILLS_OF_TRAIN:
+        folder = shutil.copytree(before, tmp_path / "killed", symlinks=True)
+        outputs = []
+        for _ in range(IN_A_ROW):
+            outputs.append(kill_after(folder, "train", chance.uniform(0.2, 1) * taken_s))
+            kills += 1
+            if (folder / "data/train/model.keras").exists():
+                outputs.clear()  # The training was finished, so its checkpoints are gone.
+            remove_dead_rwlock(folder)
+            remove_torn_lock(folder)
+        outputs.append(run(folder, "dvc repro train"))
+        assert written(folder, "train") == written(undisturbed, "train")
+        done = [[order.index(epoch) for epoch in epochs_in(output)] for output in outputs]
+        lines = [line for line in done if line]
+        for earlier, later in pairwise(lines):
+            assert later[0] - earlier[-1] in (0, 1), "at most one epoch is done twice"
+        shutil.rmtree(folder)
+
+
+def epochs_in(output: str) -> list[tuple[str, int]]:
+    """Return phase and number of the epochs that a training says it has done."""
+    return [(p, int(e)) for p, e in re.findall(r"train: phase (\w+)  epoch (\d+) of", output)]
+
+
 def remove_torn_lock(folder: Path) -> None:
     """Remove a dvc.lock of which DVC had written a part only: it writes the file in place.
 
@@ -67,20 +116,24 @@ def remove_torn_lock(folder: Path) -> None:
         lock.unlink()
 
 
-def kill_after(folder: Path, stage: str, seconds: float) -> None:
-    """Start a stage and kill it, DVC and all, after so many seconds."""
+def kill_after(folder: Path, stage: str, seconds: float) -> str:
+    """Start a stage, kill it after so many seconds, DVC and all, and return what it printed."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    process = subprocess.Popen(
-        ["dvc", "repro", stage],
-        cwd=folder,
-        env={**os.environ, **QUIET, "PATH": path},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a group of its own, which is killed as a whole
-    )
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    log = folder / "killed.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["dvc", "repro", stage],
+            cwd=folder,
+            env={**os.environ, **QUIET, "PATH": path},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a group of its own, which is killed as a whole
+        )
+        time.sleep(seconds)
+        with suppress(ProcessLookupError):  # it has ended already
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return log.read_text()
 
 
 def written(folder: Path, stage: str) -> dict[str, str]:

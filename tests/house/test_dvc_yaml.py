@@ -18,6 +18,7 @@ from components.params.train import Train
 from pipelines import artifacts
 from pipelines.__main__ import STAGES
 from pipelines.installed import GROUPS
+from pipelines.workspace.training_key import CODE
 
 ROOT = Path(__file__).parents[2]
 DAG: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -38,7 +39,8 @@ CHANGES_NO_BYTE = {
     "components.worker_processes": "starts and ends processes, and does not know what they compute",
     "pipelines.artifacts": "names of files; dvc.yaml has the same, and a test below compares them",
     "pipelines.workspace.lineage": "goes to MLflow alone",
-    "pipelines.workspace.machine": "goes to MLflow alone",
+    "pipelines.workspace.machine": "goes to MLflow and into the key of checkpoints alone",
+    "pipelines.workspace.training_key": "a training that goes on has the bytes of a new one",
 }
 
 
@@ -179,6 +181,10 @@ def test_no_dep_is_code_that_the_stage_does_not_reach(
         dep for dep in code(stage) if not any(source.is_relative_to(dep) for source in sources)
     }
     assert sorted(needless) == [], "not reached: a change there would run it for nothing"
+
+
+def test_the_key_of_checkpoints_has_the_code_that_training_depends_on() -> None:
+    assert {ROOT / path for path in CODE} == code("train")
 
 
 @every_stage

@@ -1,0 +1,164 @@
+"""A training that runs ⇄ a checkpoint: what it needs to go on as if it had never stopped."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from components.training.best_epoch import BestEpoch, Row
+from components.training.checkpoints import Checkpoint, Checkpoints, Variables
+
+log = logging.getLogger(__name__)
+
+OnEpoch = Callable[[Row], None]  # a function that takes the metrics of an epoch
+RATE_CUTS = 2  # in a phase; after this many, a loss that is not finite ends the training
+
+
+@dataclass
+class TrainingState:
+    """The state of a training, which changes with each epoch.
+
+    Random numbers need no entry: batches are functions of the seed and of their number, and the
+    seeds of dropout are variables of the network.
+
+    model: the keras.Model of the whole classifier. best: the best epoch until now. checkpoints:
+        where the state is written after each epoch; None in a trial of a search, which is not
+        continued. on_epoch: is called after each epoch with the row of the epoch.
+    history: the rows of all finished epochs. phase: the name of the phase. epoch: the number of
+        finished epochs of the phase. ended: True if the phase is over. rate_cuts: how often the
+        learning rate of the phase was divided by 10, because a loss was not finite.
+    """
+
+    model: Any
+    best: BestEpoch
+    checkpoints: Checkpoints | None
+    on_epoch: OnEpoch
+    history: list[Row] = field(default_factory=list)
+    phase: str = ""
+    epoch: int = 0
+    ended: bool = False
+    rate_cuts: int = 0
+    _last: Checkpoint | None = None  # the state after the last good epoch
+    _phase_variables: Sequence[Any] = ()  # of the optimizer, and what else the phase changes
+
+    def resume(self) -> None:
+        """Take over the newest checkpoint, if there is one.
+
+        All epochs of the checkpoint are reported to `on_epoch`, as if they had just ended.
+        Raises UserError if the folder of the checkpoints cannot be written.
+        """
+        if self.checkpoints is None:
+            return
+        self._last = self.checkpoints.newest(_variables(self.model))
+        if self._last is None:
+            return
+        self._restore(self._last)
+        log.info(
+            "an unfinished training goes on after epoch "
+            f"{self.epoch} of the phase `{self.phase}`, with its last checkpoint"
+        )
+        if self.ended:
+            self.best.restore()
+        for row in self.history:
+            self.on_epoch(row)
+
+    def finished_phases(self) -> frozenset[str]:
+        """Return the names of the phases that are over."""
+        begun = {row["phase"] for row in self.history}
+        return frozenset(begun if self.ended else begun - {self.phase})
+
+    def begin(self, phase: str) -> None:
+        """Begin a phase. If a checkpoint of this phase was taken over, nothing changes."""
+        if self.phase == phase:
+            return
+        self.phase, self.epoch, self.ended, self.rate_cuts = phase, 0, False, 0
+        self.best.new_phase()
+        self._last = None
+
+    def continue_with(self, variables: Sequence[Any]) -> None:
+        """Set the variables that belong to the phase to their values after the last good epoch.
+
+        variables: the Keras variables of the optimizer, and others that the phase registers, with
+        the values that they have at the start of the phase. From now on, checkpoints contain them.
+        """
+        self._phase_variables = variables
+        if self._last is not None:
+            _assign(variables, self._last.arrays["phase"])
+        elif self.checkpoints is not None:
+            self._last = self._checkpoint()  # The first epoch can fail, too.
+
+    def end_epoch(self, row: Row, ended: bool) -> None:
+        """Add an epoch to the history, write a checkpoint, and report the epoch.
+
+        ended: True if the phase is over with this epoch.
+        Raises UserError if the checkpoint cannot be written.
+        """
+        self.history.append(row)
+        self.epoch, self.ended = row["epoch"], ended
+        if self.checkpoints is not None:
+            self._last = self._checkpoint()
+            self.checkpoints.write(self._last)
+        self.on_epoch(row)
+
+    def back_off(self) -> bool:
+        """Go back to the state after the last good epoch, for a tenth of the learning rate.
+
+        Return False, and change nothing, in a trial of a search and after RATE_CUTS times.
+        """
+        if self.checkpoints is None or self._last is None or self.rate_cuts == RATE_CUTS:
+            return False
+        self._restore(self._last)
+        self.rate_cuts += 1
+        # The checkpoint lets a training that is killed now go on with the lower learning rate.
+        kept = self._last.facts | {"rate_cuts": self.rate_cuts}
+        self._last = Checkpoint(self._last.variables, kept, self._last.arrays)
+        self.checkpoints.write(self._last)
+        return True
+
+    def _checkpoint(self) -> Checkpoint:
+        best = {"value": self.best.value, "row": self.best.row, "waited": self.best.waited}
+        facts = {
+            "phase": self.phase,
+            "epoch": self.epoch,
+            "ended": self.ended,
+            "rate_cuts": self.rate_cuts,
+            "history": list(self.history),
+            "best": best,
+        }
+        arrays = {
+            "model": _numbers(self.model.variables),
+            "phase": _numbers(self._phase_variables),
+            "best": self.best.weights,
+        }
+        return Checkpoint(_variables(self.model), facts, arrays)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        facts, arrays = checkpoint.facts, checkpoint.arrays
+        self.phase, self.epoch, self.ended = facts["phase"], facts["epoch"], facts["ended"]
+        self.rate_cuts, self.history = facts["rate_cuts"], list(facts["history"])
+        best = facts["best"]
+        self.best.value, self.best.row, self.best.waited = (
+            best["value"],
+            best["row"],
+            best["waited"],
+        )
+        self.best.weights = list(arrays["best"])
+        _assign(self.model.variables, arrays["model"])
+
+
+def _variables(model: Any) -> Variables:
+    return [(variable.path, tuple(variable.shape)) for variable in model.variables]
+
+
+def _numbers(variables: Sequence[Any]) -> list[NDArray[Any]]:
+    """Return copies of the values of Keras variables."""
+    import keras
+
+    return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+
+
+def _assign(variables: Sequence[Any], arrays: Sequence[NDArray[Any]]) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)

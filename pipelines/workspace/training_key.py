@@ -1,0 +1,90 @@
+"""Hyperparameters, data and weights of a training → everything that decides its result, by name.
+
+A training goes on from a checkpoint only if all of this is the same as when the checkpoint was
+written. So it ends with the same bytes as a training that was never stopped.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.files import sha256
+from components.model.backend import load_keras
+from components.params.hyperparameters import Hyperparameters
+from components.training_set.examples import Data
+from pipelines.installed import PACKAGES, expected_versions
+from pipelines.workspace.machine import machine
+
+ROOT = Path(__file__).parents[2]
+# The code that decides the result, as in dvc.yaml at the stage `train`; a test compares them.
+CODE = (
+    "components/files.py",
+    "components/model",
+    "components/params/hyperparameters.py",
+    "components/params/model.py",
+    "components/params/train.py",
+    "components/training",
+    "components/training_set/examples.py",
+    "components/training_set/pixels.py",
+    "pipelines/formats.py",
+    "pipelines/train.py",
+    "pipelines/training_data.py",
+)
+# They choose the backend of Keras and the devices.
+VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "FOVEA_DEVICES")
+
+
+def training_key(
+    hyperparameters: Hyperparameters, data: Data, weights: Path | None
+) -> dict[str, str]:
+    """Return name → value of everything that decides the result of a training.
+
+    The value of a param, package or environment variable is its text. The value of data, code or
+    weights is a sha256.
+    hyperparameters: the values with which the training runs, after the search. data: the images,
+    labels and balance plan. weights: the `.keras` file with the weights at the start, or None.
+    """
+    load_keras()  # Only then `machine` knows the GPUs.
+    return {
+        **dict(_dotted(hyperparameters.model_dump())),
+        "images": data.content,
+        "labels": _hash(data.train.labels, data.val.labels),
+        "balance plan": _hash(*vars(data.balance).values()),
+        "rule for 16 bits": str(data.sixteen_bit),
+        "start weights": sha256(weights) if weights else "none",
+        **{str(file.relative_to(ROOT)): sha256(file) for file in _code()},
+        **{f"package {name}": version for name, version in _versions()},
+        **{name: os.environ.get(name, "not set") for name in VARIABLES},
+        **{key: value for key, value in machine().items() if key != "packages"},
+    }
+
+
+def _code() -> Iterator[Path]:
+    for path in (ROOT / name for name in CODE):
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Yield name and installed version of each package that can change a model."""
+    for name in expected_versions((PACKAGES / "training.txt").read_text(encoding="utf-8")):
+        yield name, metadata.version(name)
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def _hash(*arrays: np.ndarray[Any, Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape} ".encode() + array.tobytes())
+    return digest.hexdigest()
