@@ -1,0 +1,77 @@
+"""Calibrations → the positions of the parts of a reliability diagram, which the report draws.
+
+The x axis is the confidence and the y axis the accuracy, both from 0 to 1. Each bin of images is a
+disc, whose area is proportional to its images. Discs on the diagonal are honest: below it the model
+is too sure, above it it is not sure enough. All positions are in units of the SVG image.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from components.calibration.scores import Bin, Calibration
+from components.pages.charts import Tick
+
+LEFT, RIGHT, TOP, BOTTOM = 44.0, 304.0, 12.0, 272.0
+LARGEST, SMALLEST = 14.0, 2.0  # the radius of a disc with all images, and of a disc with few images
+TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Disc:
+    """A bin. x, y: the centre. radius: the radius. title: the numbers of the bin."""
+
+    x: float
+    y: float
+    radius: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The bins of one calibration. name: such as `before`. points: of an SVG polyline."""
+
+    name: str
+    ece: float
+    points: str
+    discs: tuple[Disc, ...]
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A reliability diagram with one or two curves."""
+
+    title: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    curves: tuple[Curve, ...]
+
+
+def reliability_diagram(title: str, calibrations: Mapping[str, Calibration]) -> Diagram:
+    """Compute a reliability diagram. calibrations: name of a curve → its bins."""
+    return Diagram(
+        title,
+        x_ticks=tuple(Tick(_x(value), f"{value:g}") for value in TICKS),
+        y_ticks=tuple(Tick(_y(value), f"{value:g}") for value in TICKS),
+        curves=tuple(_curve(name, measured) for name, measured in calibrations.items()),
+    )
+
+
+def _curve(name: str, measured: Calibration) -> Curve:
+    images = sum(one.images for one in measured.bins)
+    discs = tuple(_disc(one, images) for one in measured.bins)
+    return Curve(name, measured.ece, " ".join(f"{disc.x},{disc.y}" for disc in discs), discs)
+
+
+def _disc(one: Bin, images: int) -> Disc:
+    radius = max(SMALLEST, round(LARGEST * math.sqrt(one.images / images), 1))
+    words = f"confidence {one.confidence:.3f}, accuracy {one.accuracy:.3f}, {one.images:,} images"
+    return Disc(_x(one.confidence), _y(one.accuracy), radius, words)
+
+
+def _x(confidence: float) -> float:
+    return round(LEFT + (RIGHT - LEFT) * confidence, 1)
+
+
+def _y(accuracy: float) -> float:
+    return round(BOTTOM - (BOTTOM - TOP) * accuracy, 1)
