@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from components.calibration.scores import Bin, Calibration
 from components.pages.charts import Tick
 
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 304.0, 12.0, 272.0
+# The edges of the plot, a square. The names of the curves are to the right of it.
+LEFT, RIGHT, TOP, BOTTOM = 44.0, 304.0, 30.0, 290.0
 LARGEST, SMALLEST = 14.0, 2.0  # the radius of a disc with all images, and of a disc with few images
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -117,10 +117,10 @@ def test_the_temperature_and_what_it_changed_are_shown(page_of, digits):
     assert "val, before 0.250 0.700 0.400 val, after 0.020 0.500 0.300 test, after" in text
     measured = calibration(digits.labels, digits.probabilities)
     assert f"test, after {measured.ece:.3f} {measured.nll:.3f} {measured.brier:.3f}" in text
-    # The diagram is 260 units wide from 44 and high from 272: 0.55 and 0.8 are at 187 and 64.
-    assert '<circle class="before" cx="187.0" cy="64.0" r="12.1">' in page
+    # The diagram is 260 units wide from 44 and high from 290: 0.55 and 0.8 are at 187 and 82.
+    assert '<circle class="before" cx="187.0" cy="82.0" r="12.1">' in page
     assert "confidence 0.550, accuracy 0.800, 30 images" in page
-    assert 'points="187.0,64.0 278.0,12.0"' in page
+    assert 'points="187.0,82.0 278.0,30.0"' in page
 
 
 @pytest.mark.parametrize("rows", [0, 1])
