@@ -56,14 +56,15 @@ class Calibration:
 
     def to_tree(self) -> dict[str, Any]:
         """Return nested values for JSON."""
-        bins = [asdict(one) for one in self.bins]
-        rounded = [{key: round(value, DIGITS) for key, value in one.items()} for one in bins]
-        return {**self.scores, "bins": rounded}
+        bins = [
+            {key: round(value, DIGITS) for key, value in asdict(bin_).items()} for bin_ in self.bins
+        ]
+        return {**self.scores, "bins": bins}
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> "Calibration":
         """Return the value from which `to_tree` made `tree`, with DIGITS decimals."""
-        bins = tuple(Bin(**one) for one in tree["bins"])
+        bins = tuple(Bin(**bin_) for bin_ in tree["bins"])
         return cls(**{name: tree[name] for name in SCORES}, bins=bins)
 
 
@@ -85,7 +86,7 @@ def calibration(labels: NDArray[np.integer], probabilities: NDArray[np.floating]
     of_label = shares[np.arange(len(labels)), labels]
     truth = np.eye(shares.shape[1])[labels]
     bins = tuple(_bins(shares.max(axis=1), shares.argmax(axis=1) == labels))
-    gaps = [one.images * abs(one.accuracy - one.confidence) for one in bins]
+    gaps = [bin_.images * abs(bin_.accuracy - bin_.confidence) for bin_ in bins]
     return Calibration(
         ece=float(sum(gaps) / len(labels)),
         nll=float(-np.log(np.maximum(of_label, smallest)).mean()),

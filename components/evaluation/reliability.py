@@ -59,15 +59,17 @@ def reliability_diagram(title: str, calibrations: Mapping[str, Calibration]) -> 
 
 
 def _curve(name: str, measured: Calibration) -> Curve:
-    images = sum(one.images for one in measured.bins)
-    discs = tuple(_disc(one, images) for one in measured.bins)
+    images = sum(bin_.images for bin_ in measured.bins)
+    discs = tuple(_disc(bin_, images) for bin_ in measured.bins)
     return Curve(name, measured.ece, " ".join(f"{disc.x},{disc.y}" for disc in discs), discs)
 
 
-def _disc(one: Bin, images: int) -> Disc:
-    radius = max(SMALLEST, round(LARGEST * math.sqrt(one.images / images), 1))
-    words = f"confidence {one.confidence:.3f}, accuracy {one.accuracy:.3f}, {one.images:,} images"
-    return Disc(_x(one.confidence), _y(one.accuracy), radius, words)
+def _disc(bin_: Bin, images: int) -> Disc:
+    radius = max(SMALLEST, round(LARGEST * math.sqrt(bin_.images / images), 1))
+    words = (
+        f"confidence {bin_.confidence:.3f}, accuracy {bin_.accuracy:.3f}, {bin_.images:,} images"
+    )
+    return Disc(_x(bin_.confidence), _y(bin_.accuracy), radius, words)
 
 
 def _x(confidence: float) -> float:
