@@ -48,7 +48,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "pyarrow": "how tables are read",
         "pyyaml": "hyperparameters.yaml",
         "scikit-learn": "trees that measure the importance of hyperparameters",
-        "scipy": "geometry of augmented pixels",
+        "scipy": "the temperature; geometry of augmented pixels",
         "simsimd": "sums inside albucore",
         "stringzilla": "lookup tables inside albucore",
         "tensorflow": "all arithmetic of the network",

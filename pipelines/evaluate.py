@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from components.calibration.effect import Effect
 from components.errors import UserError
 from components.evaluation.bootstrap import SEED
 from components.evaluation.curves import precision_recall_points, roc_points
@@ -46,10 +47,11 @@ def run(evaluate: Evaluate) -> None:
     predicted = predictions(rows, probabilities, class_names)
     mistakes = confident_mistakes(predicted, images, evaluate.mistakes)
     history = read_table(artifacts.HISTORY)
+    effect = Effect.from_tree(read_tree(artifacts.CALIBRATION))
     subject = _subject(classifier, statistics)
 
     write_tree(artifacts.METRICS, metrics.to_tree())
-    write_text(artifacts.REPORT, report(subject, metrics, history, mistakes))
+    write_text(artifacts.REPORT, report(subject, metrics, history, effect, mistakes))
     for path, table in {
         artifacts.PREDICTIONS: predicted,
         artifacts.CONFUSION: confusion_rows(predicted),

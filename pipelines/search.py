@@ -1,6 +1,8 @@
 """prepared train and val splits, balance plan → best hyperparameters and trials of a study.
 
-A study is a search with Optuna. A trial is one training with one choice of the hyperparameters.
+A study is a search with Optuna. A trial is one training with one choice of the hyperparameters. It
+only reports metrics, and its model is not kept. So it gets no temperature, unlike the model of the
+stage `train`.
 """
 
 import hashlib

@@ -1,10 +1,12 @@
-"""prepared train and val splits, balance plan, hyperparameters → model.keras, history.csv."""
+"""prepared train and val splits, balance plan, hyperparameters → model, history, calibration."""
 
+import logging
 from itertools import count
 from pathlib import Path
 
 import pandas as pd
 
+from components.calibration.temperature import calibrate
 from components.model.model_file import model_id, write_classifier
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
@@ -16,15 +18,20 @@ from components.training.checkpoints import Checkpoints
 from components.training.training import train_classifier
 from components.training.training_state import OnEpoch
 from pipelines import artifacts
-from pipelines.formats import read_tree, write_table
+from pipelines.formats import read_tree, write_table, write_tree
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
 from pipelines.workspace.machine import machine
 from pipelines.workspace.training_key import training_key
 
+log = logging.getLogger(__name__)
+
 
 def run(model: Model, train: Train) -> None:
-    """Train and write one classifier. Write the metrics of each epoch to MLflow and history.csv.
+    """Train a classifier, make its probabilities honest, and write it.
+
+    The metrics of each epoch go to MLflow and history.csv. The temperature, and what it changes on
+    val, go to MLflow and calibration.json.
 
     If an earlier run of the stage was stopped and nothing has changed since then, training goes on
     after its last epoch.
@@ -44,9 +51,14 @@ def run(model: Model, train: Train) -> None:
         on_epoch = _epoch_logger(tracked)
         trained = train_classifier(hyperparameters, data, weights, on_epoch, features, checkpoints)
 
-        write_classifier(artifacts.MODEL, trained.classifier)
+        classifier, effect = calibrate(trained.classifier, data.val)
+        log.info(effect.in_words())
+
+        write_classifier(artifacts.MODEL, classifier)
         write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
-        tracked.log_files(artifacts.HISTORY, Path("params.yaml"))
+        write_tree(artifacts.CALIBRATION, effect.to_tree())
+        tracked.log_metrics(effect.to_flat())
+        tracked.log_files(artifacts.HISTORY, artifacts.CALIBRATION, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL), **machine()})
         checkpoints.remove()
 

@@ -42,6 +42,7 @@ from typing import Any
 
 import numpy as np
 
+from components.calibration.scores import Calibration, calibration
 from components.errors import UserError
 from components.evaluation.bootstrap import (
     draw_resamples,
@@ -84,7 +85,8 @@ class Metrics:
 
     classes: the metrics of each class. confusion: `confusion[label][predicted]` is the number of
     test images with this label and this predicted class. images: the number of test images.
-    confidence: the confidence level of the intervals, such as 0.95.
+    confidence: the confidence level of the intervals, such as 0.95. calibration: how honest the
+    probabilities are.
     """
 
     accuracy: Interval
@@ -97,6 +99,7 @@ class Metrics:
     confusion: tuple[tuple[int, ...], ...]
     images: int
     confidence: float
+    calibration: Calibration
 
     def headlines(self) -> dict[str, Interval]:
         """Return name → interval for all metrics that describe the whole classifier."""
@@ -120,6 +123,7 @@ class Metrics:
         headlines = self.headlines()
         return {
             **{name: _round(figure.value) for name, figure in headlines.items()},
+            **self.calibration.scores,
             "images": self.images,
             "confidence": self.confidence,
             "intervals": {name: _ends(figure) for name, figure in headlines.items()},
@@ -134,7 +138,7 @@ class Metrics:
         are letters, digits, spaces, hyphens or underscores. Any other class name is replaced by the
         word `class` and the index of the class, for example `recall/class 3`.
         """
-        values: dict[str, float | None] = {}
+        values: dict[str, float | None] = {**self.calibration.scores}
         for name, figure in self.headlines().items():
             values |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
         for index, measured in enumerate(self.classes):
@@ -202,6 +206,7 @@ def measure(
         confusion=tuple(tuple(map(int, row)) for row in counts),
         images=len(labels),
         confidence=confidence,
+        calibration=calibration(labels, probabilities),
     )
 
 

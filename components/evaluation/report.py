@@ -1,4 +1,4 @@
-"""Metrics, training history and wrong predictions of a classifier → one HTML page."""
+"""Metrics, training history, calibration and wrong predictions → one HTML page."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from components.calibration.effect import Effect
 from components.evaluation.interval import Interval
 from components.evaluation.metrics import PER_CLASS, ClassMetrics, Metrics
 from components.evaluation.predictions import Mistake
+from components.evaluation.reliability import Diagram, reliability_diagram
 from components.images.png_writer import encode_png
 from components.pages.charts import LineChart, line_chart
 from components.pages.page import data_uri, render
@@ -78,13 +80,18 @@ class Confusion:
 
 
 def report(
-    subject: Subject, metrics: Metrics, history: pd.DataFrame, mistakes: Iterable[Mistake]
+    subject: Subject,
+    metrics: Metrics,
+    history: pd.DataFrame,
+    effect: Effect,
+    mistakes: Iterable[Mistake],
 ) -> str:
     """Return the HTML page. The page contains its styles and pictures, and has no script.
 
     subject: the model and the data. metrics: the metrics on the test split. history: the table in
-    history.csv, which the stage `train` writes; it has one row for each epoch. mistakes: the test
-    images with wrong predictions that the page shows.
+    history.csv, which the stage `train` writes; it has one row for each epoch. effect: the
+    temperature and what it changed on val, as in calibration.json. mistakes: the test images with
+    wrong predictions that the page shows.
 
     The page has a light and a dark mode and can be printed. The same arguments give the same page.
     Class names and file names come from the data set, so they may contain characters with a meaning
@@ -104,6 +111,8 @@ def report(
         matrix=metrics.confusion if len(metrics.classes) <= WIDEST_MATRIX else (),
         confusions=sorted(_confusions(metrics), key=lambda row: -row.images)[:CONFUSIONS],
         charts=history_charts(history),
+        effect=effect,
+        diagrams=_diagrams(metrics, effect),
         mistakes=[(mistake, data_uri(encode_png(mistake.pixels), "png")) for mistake in mistakes],
     )
 
@@ -121,6 +130,14 @@ def history_charts(history: pd.DataFrame) -> list[LineChart]:
     return [
         line_chart(title, {name: history[key].tolist() for name, key in keys.items()}, phases)
         for title, keys in CURVES.items()
+    ]
+
+
+def _diagrams(metrics: Metrics, effect: Effect) -> list[Diagram]:
+    val = {"before": effect.before, "after": effect.after}
+    return [
+        reliability_diagram("Val, before and after the temperature", val),
+        reliability_diagram("Test, after the temperature", {"after": metrics.calibration}),
     ]
 
 

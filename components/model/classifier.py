@@ -1,11 +1,12 @@
 """Section `model` of params.yaml → a classifier, which maps uint8 pixels to probabilities.
 
 The network of a classifier has two parts: the backbone maps pixels to features, and the head maps
-features to probabilities. A classifier also stores its class names and the size of its images.
+features to probabilities. After training, the head divides the logits by a temperature before the
+softmax. A classifier also stores its class names and the size of its images.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ class Classifier:
     """A network, its class names, the size of its images, and the origin of its first weights.
 
     model: a keras.Model from pixels uint8 [N, size, size, 3] to probabilities float32
-        [N, num_classes], with the layers `backbone`, `dropout`, `logits` and `probabilities`.
+        [N, num_classes], with the layers `backbone`, `dropout`, `logits`, `temperature` and
+        `probabilities`. A model without the layer `temperature` is one that is still trained, or
+        whose file was written before there were temperatures.
     class_names: the names of the classes, in the order of the columns of the probabilities.
     size: the side of the square images, in pixels.
     resize: the method by which images of other sizes are resized. `squash`: the aspect ratio
@@ -93,7 +96,7 @@ def warm_start_classifier(
 
     The backbone gets the weights of the backbone of `source`. The head has a column of weights for
     each class. If `source` has a class of the same name, the column is copied from `source`.
-    Otherwise the column is random.
+    Otherwise the column is random. The temperature of `source` is not taken over.
 
     model: the section `model` of params.yaml. class_names: the names of the classes. size: the side
     of the square images, in pixels. resize: the method by which the images were resized. source: a
@@ -130,9 +133,29 @@ def _add_head(
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     hidden = keras.layers.Dropout(model.dropout, name="dropout")(backbone(images))
     logits = keras.layers.Dense(len(class_names), name="logits")(hidden)
-    probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
-    network = keras.Model(images, probabilities, name=model.backbone)
+    network = keras.Model(images, _softmax(logits), name=model.backbone)
     return Classifier(network, tuple(class_names), size, resize, started_from)
+
+
+def add_temperature(classifier: Classifier, temperature: float) -> Classifier:
+    """Return the classifier with a network that divides the logits by a temperature.
+
+    The layer `temperature` is Keras' own, so every Keras can load the file. Its value is not a
+    weight, so no training changes it. All other layers are shared with `classifier`, and have the
+    same weights. temperature: a finite number above 0.
+    """
+    import keras
+
+    network, logits = classifier.model, classifier.model.get_layer("logits").output
+    divide = keras.layers.Rescaling(1 / temperature, name="temperature", dtype="float32")
+    calibrated = keras.Model(network.input, _softmax(divide(logits)), name=network.name)
+    return replace(classifier, model=calibrated)
+
+
+def _softmax(logits: Any) -> Any:
+    import keras
+
+    return keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
 
 
 def _check_same_architecture(

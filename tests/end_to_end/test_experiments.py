@@ -15,7 +15,8 @@ def test_an_experiment_is_run_compared_and_drawn(continued):
     assert stages_run(printed) == ["search", "train", "evaluate", "register"]
 
     diff = json.loads(run(continued, "dvc metrics diff --json"))
-    assert "accuracy" in diff["data/evaluate/metrics.json"]
+    assert {"accuracy", "ece"} <= diff["data/evaluate/metrics.json"].keys()
+    assert {"temperature", "before.ece", "after.ece"} <= diff["data/train/calibration.json"].keys()
     params = json.loads(run(continued, "dvc params diff --json"))
     assert params["params.yaml"]["train.label_smoothing"]["new"] == 0.3
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.calibration.effect import Effect
+from components.calibration.scores import calibration
 from components.errors import UserError
 from components.files import sha256
 from components.tracking import connection
@@ -59,6 +61,9 @@ def trained(tmp_path_factory, params) -> Path:
         {"phase": ["finetune"], "epoch": [1], "loss": [0.7], "accuracy": [0.5]}
     ).assign(val_loss=0.7, val_accuracy=0.5, val_balanced_accuracy=0.5, learning_rate=0.01)
     write_table(root / artifacts.HISTORY, history)
+    measured = calibration(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]))
+    effect = Effect(1.25, 2, measured, measured, ())
+    write_tree(root / artifacts.CALIBRATION, effect.to_tree())
     narrow = params.model.model_copy(update={"width": 0.25})
     write_classifier(root / artifacts.MODEL, build_classifier(narrow, NAMES, 32, "squash"))
     return root
@@ -94,6 +99,7 @@ def test_evaluate_writes_every_file_and_logs_it_to_the_run_of_the_model(workspac
     assert run_of_model(model_id(artifacts.MODEL)).id == run_id
     logged = MlflowClient().get_run(run_id).data.metrics
     assert logged["test_accuracy"] == pytest.approx(metrics["accuracy"], abs=1e-6)
+    assert logged["test_ece"] == metrics["ece"]
     assert logged["test_recall/class 0"] == metrics["classes"]["<b>"]["recall"]
     names = {file.path for file in MlflowClient().list_artifacts(run_id, "evaluate")}
     assert {"evaluate/report.html", "evaluate/metrics.json", "evaluate/curves"} <= names
@@ -148,7 +154,7 @@ def test_dvc_shows_the_metrics_and_a_confusion_matrix(workspace, quick):
         text=True,
     )
     figures = json.loads(shown.stdout)[""]["data"][str(artifacts.METRICS)]["data"]
-    assert {"accuracy", "macro_f1", "macro_roc_auc", "classes"} <= set(figures)
+    assert {"accuracy", "macro_f1", "macro_roc_auc", "ece", "classes"} <= set(figures)
     subprocess.run([sys.executable, "-m", "dvc", "plots", "show", "-q", "-o", "plots"], check=True)
     page = Path("plots/index.html").read_text()
     assert '"actual"' in page

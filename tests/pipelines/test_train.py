@@ -1,14 +1,21 @@
 """The stage `train`: hyperparameters applied, history and model written, everything in MLflow."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from components.calibration.effect import Effect
+from components.calibration.scores import calibration
 from components.errors import UserError
+from components.model.classifier import predict
 from components.model.model_file import model_id, read_classifier
 from components.tracking.connection import client
 from components.tracking.runs import Run, run_of_model
 from pipelines import artifacts, train
+from pipelines.formats import read_table, read_tree
 from tests.pipelines.versioned import flip
+
+WRITTEN = (artifacts.MODEL, artifacts.HISTORY, artifacts.CALIBRATION)
 
 
 def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
@@ -29,10 +36,24 @@ def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
     assert [loss.value for loss in losses] == pytest.approx(history["val_loss"].tolist())
     assert run.data.metrics.keys() >= {"loss", "accuracy", "val_accuracy", "learning_rate"}
 
+    effect = Effect.from_tree(read_tree(artifacts.CALIBRATION))
+    scale = classifier.model.get_layer("temperature").scale
+    assert scale == pytest.approx(1 / effect.temperature)
+    assert effect.after.nll < effect.before.nll
+    images = np.load(artifacts.images("val"))
+    labels = read_table(artifacts.rows("val"))["label_index"].to_numpy()
+    assert effect.val_images == len(labels)
+    measured = calibration(labels, predict(classifier, images))
+    assert measured.scores == pytest.approx(effect.after.scores, abs=1e-4)
+    assert run.data.metrics["temperature"] == effect.temperature
+    assert run.data.metrics["val_ece_after"] == effect.after.ece
+    [file] = [one for one in client().list_artifacts(tracked.id) if "calibration" in one.path]
+    assert file.path == "calibration.json"
+
 
 def test_an_interrupted_training_goes_on_and_leaves_the_same_files(prepared):
     train.run(prepared.model, prepared.train)
-    first = (artifacts.MODEL.read_bytes(), artifacts.HISTORY.read_bytes())
+    first = [path.read_bytes() for path in WRITTEN]
     log_metrics = Run.log_metrics
 
     def interrupt(*arguments, **named):
@@ -46,7 +67,7 @@ def test_an_interrupted_training_goes_on_and_leaves_the_same_files(prepared):
     assert len(list(checkpoints.glob("*/*.checkpoint"))) == 1
 
     train.run(prepared.model, prepared.train)
-    assert (artifacts.MODEL.read_bytes(), artifacts.HISTORY.read_bytes()) == first
+    assert [path.read_bytes() for path in WRITTEN] == first
     assert [path.name for path in checkpoints.iterdir()] == ["last"]
     tracked = run_of_model(model_id(artifacts.MODEL))
     losses = client().get_metric_history(tracked.id, "val_loss")

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from components.evaluation.comparison import Rival
 from components.evaluation.gate import Verdict, judge
@@ -51,6 +52,19 @@ def counted(register, images, right, champion_right, **more) -> Verdict:
 
 def reasons(verdict: Verdict) -> str:
     return "\n".join(verdict.reasons)
+
+
+@pytest.mark.parametrize("better", [slice(0, 90), slice(0, 0)])
+def test_a_temperature_changes_no_verdict(better, register):
+    """So a calibrated challenger meets a champion from before temperatures on equal terms."""
+    noise = np.random.default_rng(3).normal(size=(600, 3)).astype(np.float32)
+    mine, theirs = (noise + 4 * wrong_at(some) for some in (slice(0, 30), better))
+
+    def verdict(mine_divided_by: float, theirs_divided_by: float) -> Verdict:
+        both = softmax(mine / mine_divided_by, axis=1), softmax(theirs / theirs_divided_by, axis=1)
+        return judged(register, *both)
+
+    assert verdict(0.3, 1.0) == verdict(1.0, 1.0) == verdict(3.0, 0.5)
 
 
 def test_without_champion_a_challenger_above_all_floors_is_promoted(register):

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.calibration.effect import Effect
+from components.calibration.scores import Bin, Calibration, calibration
 from components.evaluation.metrics import measure
 from components.evaluation.predictions import Mistake, confident_mistakes, predictions
 from components.evaluation.report import Subject, report
@@ -21,6 +23,9 @@ HISTORY = pd.DataFrame(
         "val_accuracy": [0.3, 0.6, 0.9],
     }
 )
+BEFORE = Calibration(0.25, 0.7, 0.4, (Bin(30, 0.55, 0.8), Bin(10, 0.9, 1.0)))
+AFTER = Calibration(0.02, 0.5, 0.3, (Bin(40, 0.83, 0.85),))
+EFFECT = Effect(0.5, 40, BEFORE, AFTER, ("val has no <mistake>",))
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def page_of(digits, quick):
         subject = Subject("compact", 8, 12_345, counts, "a1" * 32, "b2" * 32)
         predicted = predictions(rows_of(labels, names), probabilities, names)
         mistakes = confident_mistakes(predicted, digits.images[kept], 5)
-        return report(subject, metrics, history, mistakes)
+        return report(subject, metrics, history, EFFECT, mistakes)
 
     return page
 
@@ -100,13 +105,27 @@ def test_the_table_tells_the_same_as_the_metrics(page_of, digits, quick):
 def test_history_marks_phases_and_survives_an_epoch_that_diverged(page_of):
     outline = Outline(page_of())
     assert "fine-tune" in outline.text
-    assert outline.tags.count("polyline") == 4
+    assert outline.tags.count("polyline") == 4 + 3  # three curves of reliability
     assert "nan" not in page_of()
+
+
+def test_the_temperature_and_what_it_changed_are_shown(page_of, digits):
+    page = page_of()
+    text = Outline(page).section("calibration")
+    assert "a temperature of 0.5, which was fitted on 40 val images." in text
+    assert "Note: val has no <mistake>." in text
+    assert "val, before 0.250 0.700 0.400 val, after 0.020 0.500 0.300 test, after" in text
+    measured = calibration(digits.labels, digits.probabilities)
+    assert f"test, after {measured.ece:.3f} {measured.nll:.3f} {measured.brier:.3f}" in text
+    # The diagram is 260 units wide from 44 and high from 290: 0.55 and 0.8 are at 187 and 82.
+    assert '<circle class="before" cx="187.0" cy="82.0" r="12.1">' in page
+    assert "confidence 0.550, accuracy 0.800, 30 images" in page
+    assert 'points="187.0,82.0 278.0,30.0"' in page
 
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_a_short_history_is_no_problem(page_of, rows):
-    assert Outline(page_of(history=HISTORY.head(rows))).tags.count("svg") == 2 * rows
+    assert Outline(page_of(history=HISTORY.head(rows))).tags.count("svg") == 2 * rows + 2
 
 
 def test_one_hundred_classes_are_listed_without_a_matrix(quick):
@@ -115,9 +134,9 @@ def test_one_hundred_classes_are_listed_without_a_matrix(quick):
     labels = np.arange(400) % 100
     metrics = measure(labels, generator.random((400, 100)), names, quick, 1)
     counts = {split: {"class 0": 1} for split in ("train", "val", "test")}
-    outline = Outline(report(Subject("big", 8, 1, counts, "a", "b"), metrics, HISTORY, []))
+    outline = Outline(report(Subject("big", 8, 1, counts, "a", "b"), metrics, HISTORY, EFFECT, []))
     assert outline.open == []
-    assert outline.tags.count("table") == 1
+    assert outline.tags.count("table") == 2  # classes, calibration
 
 
 def test_pictures_hold_the_very_pixels(quick, digits):
@@ -127,6 +146,6 @@ def test_pictures_hold_the_very_pixels(quick, digits):
     metrics = measure(digits.labels, digits.probabilities, digits.class_names, quick, 1)
     counts = {split: {"0": 1} for split in ("train", "val", "test")}
     subject = Subject("compact", 8, 1, counts, "a", "b")
-    page = report(subject, metrics, HISTORY, [Mistake("0/a.png", "0", "1", 0.9, pixels)])
+    page = report(subject, metrics, HISTORY, EFFECT, [Mistake("0/a.png", "0", "1", 0.9, pixels)])
     content = base64.b64decode(re.search(r"base64,([^\"]+)", page)[1])
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), pixels)

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.calibration.temperature import calibrate, softmax
 from components.files import sha256
-from components.model.classifier import predict
+from components.model.classifier import outputs, predict, warm_start_classifier
 from components.model.model_file import read_classifier
 from components.params.reader import Params
 from components.registry.contest import Contest, judge_against
@@ -20,6 +21,7 @@ from components.registry.versions import champion, download, find_version, regis
 from components.registry.weights import resolve_weights
 from components.tracking.connection import client, experiment_id
 from components.tracking.runs import adopt_model
+from components.training_set.examples import Examples
 from tests.components.origins import ORIGIN
 from tests.components.splits.split_tables import links_of
 
@@ -62,6 +64,23 @@ def test_an_old_version_loads_and_predicts(old: str, params: Params) -> None:
     assert (predict(classifier, images(labels)).argmax(axis=1) == labels).mean() > 0.95
     warm = params.model.model_copy(update={"weights": version.reference})
     assert resolve_weights(warm) == download(version)
+
+
+def test_training_starts_from_an_old_version_and_then_gives_it_a_temperature(
+    old: str, params: Params
+) -> None:
+    """The old network has no layer `temperature`; a new one starts from its logits."""
+    source = read_classifier(download(find_version(old, "champion")))
+    labels = np.arange(IMAGES) % 3
+    logits = outputs(source.logits_model, images(labels))
+    assert "temperature" not in [layer.name for layer in source.model.layers]
+    model = params.model.model_copy(update={"width": 0.1})
+    warm = warm_start_classifier(model, NAMES, 8, "squash", source, "")
+    np.testing.assert_array_equal(outputs(warm.logits_model, images(labels)), logits)
+    calibrated, effect = calibrate(warm, Examples(images(labels), labels))
+    expected = softmax(logits.astype(np.float64) / effect.temperature)
+    found = predict(calibrated, images(labels))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("right", "decision"), [(IMAGES, "hold"), (IMAGES // 2, "reject")])
