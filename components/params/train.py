@@ -72,6 +72,10 @@ class Train(Section):
         description="seed of all random numbers of the stages search and train: the first weights, "
         "the order of the images, their random changes, and the values that a search tries"
     )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        description="number of processor threads of the network in the stages search and train; "
+        "on a CPU it decides the last bits of the weights, so it is not taken from the machine"
+    )
     batch_size: Positive
     loss: Literal["cross_entropy", "focal", "logit_adjusted"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]

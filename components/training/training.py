@@ -76,7 +76,7 @@ def train_classifier(
     too small. Raises UserError if the file `weights` cannot be read, or if the classifier cannot be
     built.
     """
-    load_keras()
+    load_keras(hyperparameters.train.threads)
     import keras
 
     # Keras counts the layers that a process creates, and puts the count into the name of a layer.

@@ -44,7 +44,9 @@ LINEAGE = {
         "Python": "python",
         "packages": "packages",
         "requirements.lock": "environment",
-        "threads": "threads",
+        "backend of Keras": "backend",
+        "threads of the network": "train.threads",
+        "processors": "threads",
         "processor": "processor",
     },
 }

@@ -355,6 +355,15 @@ def test_a_check_that_breaks_is_a_finding_too(
 
 
 @pytest.mark.slow
+def test_the_backend_is_named_and_an_unknown_one_is_a_finding(
+    patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check_of("backend").finding.startswith("Keras computes with tensorflow 2.")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    check = check_of("backend")
+    assert (check.status, check.finding.endswith("Received: torch")) == ("fail", True)
+
+
 def test_a_driver_without_a_usable_gpu_is_a_warning(
     patient: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
