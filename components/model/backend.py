@@ -11,10 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 from components.errors import UserError
 
 VARIABLE = "KERAS_BACKEND"
+DEVICES = "FOVEA_DEVICES"
+PREDICTION_BATCH = 64  # images that a network gets at once when it is not trained
 BACKENDS = ("tensorflow", "jax")
 # The threads of a process that trains nothing. A training has `train.threads` of them.
 THREADS = 4
@@ -64,6 +67,64 @@ def load_keras(threads: int | None = None) -> None:
     with _hold_native_stderr():
         (_start_jax if name == "jax" else _start_tensorflow)(threads)
     _threads = threads
+
+
+@contextmanager
+def on_devices(batch_size: int) -> Iterator[int]:
+    """Let a network that is built and trained in the `with` statement use FOVEA_DEVICES devices.
+
+    FOVEA_DEVICES is a number of GPUs of this machine, or `all`; without it, one device is used. (On
+    a machine without GPUs, the devices are its CPU, which is one device.) Each device computes
+    the gradients of its share of every batch, and the weights stay equal on all devices. Yields the
+    number of devices. `load_keras` must have been called before.
+
+    batch_size: the number of images of a batch. Raises UserError if FOVEA_DEVICES is not such a
+    number, is larger than the number of devices, or does not divide the batch.
+    """
+    text = os.environ.get(DEVICES, "").strip() or "1"
+    found = _devices()
+    count = len(found) if text == "all" else int(text) if text.isdecimal() else 0
+    if not 0 < count <= len(found):
+        raise UserError(
+            f"{DEVICES} must be `all` or a number from 1 to {len(found)}, because {backend()} has "
+            f"the devices {', '.join(found)}. Received: {text}"
+        )
+    for size, name in ((batch_size, "train.batch_size"), (PREDICTION_BATCH, "a batch of val")):
+        if size % count:
+            raise UserError(
+                f"every device needs an equal share of a batch, so {DEVICES} must divide {name}; "
+                f"change one of them. Received: {count} devices, {size} images"
+            )
+    if count == 1:
+        yield count
+        return
+    with _spread_jax(found[:count]) if backend() == "jax" else _spread_tensorflow(found[:count]):
+        yield count
+
+
+def _devices() -> list[str]:
+    """Return the names of the GPUs that the backend may use; without GPUs, of the CPU."""
+    if backend() == "jax":
+        import keras
+
+        names: list[str] = keras.distribution.list_devices()
+        return names
+    import tensorflow as tf
+
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name.removeprefix("/device:") for device in found]
+
+
+def _spread_jax(names: list[str]) -> Any:
+    import keras
+
+    return keras.distribution.DataParallel(devices=names, auto_shard_dataset=False).scope()
+
+
+def _spread_tensorflow(names: list[str]) -> Any:
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names).scope()
 
 
 def gpu_names() -> list[str]:

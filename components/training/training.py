@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from components.errors import UserError
-from components.model.backend import load_keras
+from components.model.backend import load_keras, on_devices
 from components.model.classifier import Classifier, build_classifier, outputs, warm_start_classifier
 from components.model.model_file import model_id, read_classifier
 from components.model.recall import balanced_accuracy
@@ -29,6 +29,7 @@ from components.training.feeding import Feed, worker_count
 from components.training.losses import Loss, build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
+from components.training.precision import trained_in
 from components.training_set.examples import Balance, Data, Examples
 
 log = logging.getLogger(__name__)
@@ -74,9 +75,20 @@ def train_classifier(
 
     Raises TrainingFailedError if a loss is not a finite number, or if the memory of the device is
     too small. Raises UserError if the file `weights` cannot be read, or if the classifier cannot be
-    built.
+    built. Raises UserError if FOVEA_DEVICES is wrong.
     """
     load_keras(hyperparameters.train.threads)
+    with on_devices(hyperparameters.train.batch_size):
+        return _build_and_fit(hyperparameters, data, weights, on_epoch, cache)
+
+
+def _build_and_fit(
+    hyperparameters: Hyperparameters,
+    data: Data,
+    weights: Path | None,
+    on_epoch: OnEpoch,
+    cache: Path,
+) -> Trained:
     import keras
 
     # Keras counts the layers that a process creates, and puts the count into the name of a layer.
@@ -93,7 +105,8 @@ def train_classifier(
     # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
     # skipped, and the phase `finetune` also trains the layers of batch normalisation.
     pretrained = model.weights != "none"
-    return _fit(classifier, data, hyperparameters.train, pretrained, on_epoch, cache)
+    with trained_in(hyperparameters.train.precision, classifier):
+        return _fit(classifier, data, hyperparameters.train, pretrained, on_epoch, cache)
 
 
 def _fit(
@@ -111,7 +124,7 @@ def _fit(
         history.append(row)
         on_epoch(row)
 
-    with _report_lack_of_memory(train.batch_size):
+    with _report_lack_of_memory(train):
         for phase in phases(classifier, data, train, pretrained, cache):
             _run_phase(phase, data.balance, train, best, keep)
             best.restore()
@@ -133,7 +146,7 @@ def _run_phase(
 
     loss = build_loss(train, balance.log_priors)
     steps = steps_per_epoch(balance, train.batch_size)
-    optimizer = build_optimizer(phase, train.weight_decay, steps)
+    optimizer = build_optimizer(phase, train.weight_decay, steps, train.accumulate)
     phase.model.compile(optimizer, loss, metrics=["accuracy"])
     best.new_phase()
     started = time.monotonic()
@@ -171,7 +184,7 @@ def _require_number(row: Row) -> None:
 
 
 @contextmanager
-def _report_lack_of_memory(batch_size: int) -> Iterator[None]:
+def _report_lack_of_memory(train: Train) -> Iterator[None]:
     """Replace an exception that says that the memory is too small by TrainingFailedError.
 
     The class of this exception depends on the backend of Keras. So the exception is recognised by
@@ -183,8 +196,10 @@ def _report_lack_of_memory(batch_size: int) -> Iterator[None]:
         if not re.search("RESOURCE_EXHAUSTED|ResourceExhausted|out of memory", repr(error)):
             raise
         raise TrainingFailedError(
-            f"the memory of the device is too small; lower train.batch_size or prepare.size. "
-            f"Received: train.batch_size: {batch_size}"
+            "a batch does not fit into the memory of the device; divide train.batch_size by a "
+            "number and multiply train.accumulate by the same number, so that an update of the "
+            "weights still sees as many images. "
+            f"Received: train.batch_size: {train.batch_size}, train.accumulate: {train.accumulate}"
         ) from None
 
 

@@ -46,6 +46,7 @@ LINEAGE = {
         "requirements.lock": "environment",
         "backend of Keras": "backend",
         "threads of the network": "train.threads",
+        "precision of the training": "train.precision",
         "processors": "threads",
         "processor": "processor",
     },

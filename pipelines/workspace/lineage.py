@@ -37,6 +37,7 @@ KEYS = (
     "split.seed",
     "train.seed",
     "train.threads",
+    "train.precision",
     "environment",
     "prefect.flow_run_id",
 )
@@ -74,6 +75,7 @@ def lineage(root: Path = Path()) -> dict[str, str]:
         "split.seed": _param(params, "split", "seed"),
         "train.seed": _param(params, "train", "seed"),
         "train.threads": _param(params, "train", "threads"),
+        "train.precision": _param(params, "train", "precision"),
         "environment": _file_sha256(root / "requirements.lock"),
         "prefect.flow_run_id": next(filter(None, map(os.environ.get, FLOW_RUN_VARIABLES)), None),
     }

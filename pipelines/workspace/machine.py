@@ -21,6 +21,7 @@ CPU_FACTS = Path("/proc/cpuinfo")  # only Linux has this file
 FEATURES = ("sse4", "fma", "avx", "amx", "asimd", "sve", "bf16", "i8mm")
 VARIABLES = (
     "FOVEA_WORKERS",
+    "FOVEA_DEVICES",
     "OMP_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
@@ -35,8 +36,8 @@ def machine() -> dict[str, str]:
     python: the version of Python. packages: name and version of each package that this process has
     imported and that pipelines/packages/training.txt lists, because it can change the model.
     backend: the backend of Keras. threads: the number of processors that this process may use, and
-    the environment variables about threads and worker processes. processor: the architecture, the
-    name and the vector features of the processor, and the names of the GPUs.
+    the environment variables about threads, worker processes and devices. processor: the
+    architecture, the name and the vector features of the processor, and the names of the GPUs.
     """
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",

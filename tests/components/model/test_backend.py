@@ -73,3 +73,53 @@ def test_one_core_and_two_train_the_same_bytes_with_the_same_threads(
             os.sched_setaffinity(0, everywhere)
         contents.append((folder / "warm.keras").read_bytes())
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "batch_size", "sentence"),
+    [
+        ("2", 32, r"from 1 to 1, because tensorflow has the devices .*Received: 2$"),
+        ("0", 32, r"FOVEA_DEVICES must be `all` or a number .*Received: 0$"),
+        ("two", 32, r"FOVEA_DEVICES must be `all` or a number .*Received: two$"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(
+    text: str, batch_size: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.load_keras()
+    monkeypatch.setenv("FOVEA_DEVICES", text)
+    with pytest.raises(UserError, match=sentence), backend.on_devices(batch_size):
+        pass
+
+
+@pytest.mark.parametrize(("count", "images"), [("2", 31), ("3", 64)])
+def test_devices_that_do_not_divide_a_batch_are_refused(
+    count: str, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "_devices", lambda: ["GPU:0", "GPU:1", "GPU:2"])
+    monkeypatch.setenv("FOVEA_DEVICES", count)
+    sentence = rf"must divide .*Received: {count} devices, {images} images$"
+    batch = 30 if images == 64 else images
+    with pytest.raises(UserError, match=sentence), backend.on_devices(batch):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("jax", {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}),
+        ("tensorflow", {"CPU_DEVICES": "2"}),
+    ],
+)
+def test_two_devices_train_nearly_the_weights_of_one(
+    tmp_path: Path, name: str, variables: dict[str, str]
+) -> None:
+    probabilities = []
+    for count in ("1", "2"):
+        folder = tmp_path / count
+        folder.mkdir()
+        train_alone(folder, {}, KERAS_BACKEND=name, FOVEA_DEVICES=count, **variables)
+        probabilities.append(np.load(folder / "fresh.npy"))
+    assert not np.array_equal(probabilities[0], probabilities[1])
+    np.testing.assert_allclose(probabilities[1], probabilities[0], atol=0.05)

@@ -37,7 +37,18 @@ def train_alone(folder: Path, overrides: dict[str, Any], **variables: str) -> st
     return done.stdout.splitlines()[-1]
 
 
+def _split_cpu(devices: int) -> None:
+    """Let the CPU be several devices; for JAX, XLA_FLAGS does this."""
+    if devices > 1 and os.environ.get("KERAS_BACKEND") != "jax":
+        import tensorflow as tf
+
+        [cpu] = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(devices)]
+        tf.config.set_logical_device_configuration(cpu, parts)
+
+
 def main(folder: Path, overrides: dict[str, Any]) -> None:
+    _split_cpu(int(os.environ.get("CPU_DEVICES", "1")))
     import keras
 
     from components.model import backbones
