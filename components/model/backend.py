@@ -69,6 +69,18 @@ def load_keras(threads: int | None = None) -> None:
     _threads = threads
 
 
+def set_seed(seed: int) -> None:
+    """Set the seed of all random numbers of Keras, NumPy and Python.
+
+    Keras also sets the seed of TensorFlow if TensorFlow is installed, so it imports TensorFlow here
+    even if the backend is JAX. The messages of this start are dropped, too.
+    """
+    import keras
+
+    with _hold_native_stderr():
+        keras.utils.set_random_seed(seed)
+
+
 @contextmanager
 def on_devices(batch_size: int) -> Iterator[int]:
     """Let a network that is built and trained in the `with` statement use FOVEA_DEVICES devices.

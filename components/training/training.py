@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from components.errors import UserError
-from components.model.backend import load_keras, on_devices
+from components.model.backend import load_keras, on_devices, set_seed
 from components.model.classifier import Classifier, build_classifier, outputs, warm_start_classifier
 from components.model.model_file import model_id, read_classifier
 from components.model.recall import balanced_accuracy
@@ -78,6 +78,12 @@ def train_classifier(
     built. Raises UserError if FOVEA_DEVICES is wrong.
     """
     load_keras(hyperparameters.train.threads)
+    import keras
+
+    # Keras counts the layers that a process creates, and puts the count into the name of a layer.
+    # The counters are reset here, so that equal networks have layers with equal names. This also
+    # resets the devices of Keras, so it must come before `on_devices`.
+    keras.backend.clear_session()
     with on_devices(hyperparameters.train.batch_size):
         return _build_and_fit(hyperparameters, data, weights, on_epoch, cache)
 
@@ -89,12 +95,7 @@ def _build_and_fit(
     on_epoch: OnEpoch,
     cache: Path,
 ) -> Trained:
-    import keras
-
-    # Keras counts the layers that a process creates, and puts the count into the name of a layer.
-    # The counters are reset here, so that equal networks have layers with equal names.
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(hyperparameters.train.seed)
+    set_seed(hyperparameters.train.seed)
     model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
     if weights:
         source = read_classifier(weights)

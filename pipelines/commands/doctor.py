@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import UserError
+from components.model.backend import DEVICES as SPREAD
 from components.model.backend import backend
 from components.params.ingest import Ingest
 from components.params.reader import Params, read_params
@@ -42,6 +43,12 @@ log = logging.getLogger(__name__)
 Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
 GIB = 2**30
+COUNT_DEVICES = """
+from components.model.backend import load_keras, on_devices
+load_keras()
+with on_devices({batch_size}) as count:
+    print(count)
+"""
 COUNT_GPUS = (
     "from components.model.backend import gpu_names, load_keras; load_keras(); "
     "print(len(gpu_names()))"
@@ -383,8 +390,20 @@ def _weights(root: Path) -> Check:
 
 
 def _backend(root: Path) -> Check:
+    """Check that KERAS_BACKEND and FOVEA_DEVICES can be used.
+
+    A backend takes seconds to start, so it is started only if FOVEA_DEVICES is set.
+    """
     name = backend()
-    return Check("backend", "ok", f"Keras computes with {name} {metadata.version(name)}")
+    finding = f"Keras computes with {name} {metadata.version(name)}"
+    if not os.environ.get(SPREAD):
+        return Check("backend", "ok", finding)
+    batch_size = _read(root).train.batch_size
+    done = _run(root, sys.executable, "-c", COUNT_DEVICES.format(batch_size=batch_size))
+    if done.returncode:
+        error = done.stderr.strip().splitlines()[-1]
+        return Check("backend", "fail", error.removeprefix("components.errors.UserError: "))
+    return Check("backend", "ok", f"{finding} on {count_text(int(done.stdout), 'device')}")
 
 
 def _gpu(root: Path) -> Check:

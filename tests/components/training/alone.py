@@ -37,6 +37,14 @@ def train_alone(folder: Path, overrides: dict[str, Any], **variables: str) -> st
     return done.stdout.splitlines()[-1]
 
 
+def _weights_are_on(network: Any) -> int:
+    """Return on how many devices the weights of a network are."""
+    weight = network.weights[0].value
+    if hasattr(weight, "sharding"):
+        return len(weight.sharding.device_set)
+    return len(getattr(weight, "values", [weight]))
+
+
 def _split_cpu(devices: int) -> None:
     """Let the CPU be several devices; for JAX, XLA_FLAGS does this."""
     if devices > 1 and os.environ.get("KERAS_BACKEND") != "jax":
@@ -69,7 +77,8 @@ def main(folder: Path, overrides: dict[str, Any]) -> None:
         weights = folder / f"{name}.keras"
         write_classifier(weights, trained.classifier)
         np.save(folder / f"{name}.npy", predict(read_classifier(weights), data.val.inputs))
-    print(keras.backend.backend(), gpu_names())
+    spread = _weights_are_on(trained.classifier.model)
+    print(keras.backend.backend(), gpu_names(), spread)
 
 
 if __name__ == "__main__":
