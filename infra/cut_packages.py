@@ -37,6 +37,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "albumentations": "augmented pixels",
         "contourpy": "contours in plots of the study",
         "h5py": "weights inside a .keras file",
+        "jax": "all arithmetic of the network with KERAS_BACKEND=jax",
+        "jaxlib": "all arithmetic of the network with KERAS_BACKEND=jax",
         "keras": "initial weights, layers, optimizers, the .keras file",
         "matplotlib": "plots of the study",
         "ml-dtypes": "rounding to small floats",
@@ -56,6 +58,8 @@ GROUPS: dict[str, dict[str, str]] = {
     # evaluate, register, validate (it computes features of images to find wrong labels)
     "evaluation": {
         "h5py": "weights inside a .keras file",
+        "jax": "all arithmetic of the network with KERAS_BACKEND=jax",
+        "jaxlib": "all arithmetic of the network with KERAS_BACKEND=jax",
         "jinja2": "the report",
         "keras": "layers and how a .keras file is read",
         "markupsafe": "how text is escaped in the report",

@@ -261,9 +261,11 @@ def content_sha256(network: Any) -> str:
     network: a keras.Model. The hash covers the name, the shape and the float32 bytes of each
     tensor. So equal weights have equal hashes, even if they were read from different files.
     """
+    import keras
+
     digest = hashlib.sha256()
     for weight in network.weights:
-        values = np.ascontiguousarray(weight.numpy(), "<f4")
+        values = np.ascontiguousarray(keras.ops.convert_to_numpy(weight), "<f4")
         digest.update(f"{weight.path} {values.shape}\n".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()

@@ -1,36 +1,196 @@
-"""Import Keras, and hide the many lines that TensorFlow prints when it starts."""
+"""KERAS_BACKEND and a number of threads → Keras, started on this backend with these threads.
+
+The number of threads decides the last bits of what a network computes on a CPU: an operation is cut
+into as many parts as there are threads, and the sums of the parts are added. So the number never
+depends on the machine: the operating system runs four threads on one core, too, only slower.
+"""
 
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from components.errors import UserError
+
+VARIABLE = "KERAS_BACKEND"
+DEVICES = "FOVEA_DEVICES"
+PREDICTION_BATCH = 64  # images that a network gets at once when it is not trained
+BACKENDS = ("tensorflow", "jax")
+# The threads of a process that trains nothing. A training has `train.threads` of them.
+THREADS = 4
+# jaxlib reads the number of threads of a CPU from the first of these variables that is set.
+JAX_THREADS = ("PJRT_NPROC", "NPROC")
+
+_threads = 0  # of this process; 0 until `load_keras` has started Keras
 
 
-def load_keras() -> None:
-    """Import Keras. Also list the devices, because this starts the backend (TensorFlow).
+def backend() -> str:
+    """Return the name of the backend of Keras: the value of KERAS_BACKEND, or `tensorflow`.
 
-    Afterwards the same training on a CPU has the same bytes. Without this, TensorFlow sometimes
-    adds the same numbers in another order if the machine is busy.
-
-    During its start TensorFlow 2.21 writes to file descriptor 2 (stderr), even if the environment
-    variable TF_CPP_MIN_LOG_LEVEL forbids it. So this function redirects file descriptor 2 to a
-    temporary file. If an exception is raised, the text in the temporary file is printed. Otherwise
-    the text is dropped. The function does nothing if Keras is already imported.
+    Raises UserError if Fovea does not support the backend, or if its package is not installed.
     """
-    if "keras" in sys.modules:
-        return
-    with _hold_native_stderr():
-        import keras
-        import tensorflow as tf
+    name = os.environ.get(VARIABLE, "").strip() or BACKENDS[0]
+    if name not in BACKENDS:
+        raise UserError(f"{VARIABLE} must be {' or '.join(BACKENDS)}. Received: {name}")
+    if find_spec(name) is None:
+        raise UserError(
+            f"the package {name} is not installed; run `pip install 'fovea[{name}]'`, or unset "
+            f"{VARIABLE}. Received: {VARIABLE}={name}"
+        )
+    return name
 
-        keras.distribution.list_devices()
-        if not tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.enable_op_determinism()
+
+def load_keras(threads: int | None = None) -> None:
+    """Import Keras and start its backend with a number of threads.
+
+    threads: the number of threads of one operation, and the number of operations at the same time.
+    A backend cannot change it after its start. Without a value, a started backend is left as it is,
+    and another is started with THREADS threads.
+
+    On a CPU, equal trainings in processes with equal threads have equal bytes, on every number of
+    cores and under any load. For this TensorFlow also gets its setting for deterministic
+    operations; without it, the order of a sum sometimes changes if the machine is busy.
+
+    Raises UserError in the same cases as `backend`. Raises RuntimeError if the backend has already
+    started with another number of threads.
+    """
+    global _threads
+    if _threads:
+        if threads not in (None, _threads):
+            raise RuntimeError(f"the backend has {_threads} threads, {threads} are not possible")
+        return
+    name, threads = backend(), threads or THREADS
+    os.environ[VARIABLE] = name  # Otherwise a file in the home folder decides (keras.json).
+    with _hold_native_stderr():
+        (_start_jax if name == "jax" else _start_tensorflow)(threads)
+    _threads = threads
+
+
+def set_seed(seed: int) -> None:
+    """Set the seed of all random numbers of Keras, NumPy and Python.
+
+    Keras also sets the seed of TensorFlow if TensorFlow is installed, so it imports TensorFlow here
+    even if the backend is JAX. The messages of this start are dropped, too.
+    """
+    import keras
+
+    with _hold_native_stderr():
+        keras.utils.set_random_seed(seed)
+
+
+@contextmanager
+def on_devices(batch_size: int) -> Iterator[int]:
+    """Let a network that is built and trained in the `with` statement use FOVEA_DEVICES devices.
+
+    FOVEA_DEVICES is a number of GPUs of this machine, or `all`; without it, one device is used. (On
+    a machine without GPUs, the devices are its CPU, which is one device.) Each device computes
+    the gradients of its share of every batch, and the weights stay equal on all devices. Yields the
+    number of devices. `load_keras` must have been called before.
+
+    batch_size: the number of images of a batch. Raises UserError if FOVEA_DEVICES is not such a
+    number, is larger than the number of devices, or does not divide the batch.
+    """
+    text = os.environ.get(DEVICES, "").strip() or "1"
+    found = _devices()
+    count = len(found) if text == "all" else int(text) if text.isdecimal() else 0
+    if not 0 < count <= len(found):
+        raise UserError(
+            f"{DEVICES} must be `all` or a number from 1 to {len(found)}, because {backend()} has "
+            f"the devices {', '.join(found)}. Received: {text}"
+        )
+    for size, name in ((batch_size, "train.batch_size"), (PREDICTION_BATCH, "a batch of val")):
+        if size % count:
+            raise UserError(
+                f"every device needs an equal share of a batch, so {DEVICES} must divide {name}; "
+                f"change one of them. Received: {count} devices, {size} images"
+            )
+    if count == 1:
+        yield count
+        return
+    with _spread_jax(found[:count]) if backend() == "jax" else _spread_tensorflow(found[:count]):
+        yield count
+
+
+def _devices() -> list[str]:
+    """Return the names of the GPUs that the backend may use; without GPUs, of the CPU."""
+    if backend() == "jax":
+        import keras
+
+        names: list[str] = keras.distribution.list_devices()
+        return names
+    import tensorflow as tf
+
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name.removeprefix("/device:") for device in found]
+
+
+def _spread_jax(names: list[str]) -> Any:
+    import keras
+
+    return keras.distribution.DataParallel(devices=names, auto_shard_dataset=False).scope()
+
+
+def _spread_tensorflow(names: list[str]) -> Any:
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names).scope()
+
+
+def gpu_names() -> list[str]:
+    """Return the names of the GPUs that the backend uses; empty if the backend has not started."""
+    if not _threads:
+        return []
+    if backend() == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.local_devices() if device.platform == "gpu"]
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = map(tf.config.experimental.get_device_details, gpus)
+    return [str(facts.get("device_name", "GPU")) for facts in details]
+
+
+def _start_tensorflow(threads: int) -> None:
+    _import_keras()
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    keras.distribution.list_devices()  # This starts TensorFlow.
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+
+
+def _start_jax(threads: int) -> None:
+    os.environ.update(dict.fromkeys(JAX_THREADS, str(threads)))
+    _import_keras()
+    import jax
+
+    jax.devices()  # This starts JAX.
+
+
+def _import_keras() -> None:
+    """Import Keras, and set what the file keras.json in the home folder may have changed."""
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
 
 
 @contextmanager
 def _hold_native_stderr() -> Iterator[None]:
+    """Write what is sent to file descriptor 2 (stderr) into a temporary file.
+
+    During its start TensorFlow 2.21 writes to this descriptor, even if the environment variable
+    TF_CPP_MIN_LOG_LEVEL forbids it. If an exception is raised, the text in the temporary file is
+    printed. Otherwise the text is dropped.
+    """
     sys.stderr.flush()
     original = os.dup(2)
     with tempfile.TemporaryFile() as held:

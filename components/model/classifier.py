@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from components.errors import UserError
 from components.model.backbones import build_backbone
+from components.model.backend import PREDICTION_BATCH
 from components.params.model import Model
 from components.progress import track
-
-PREDICTION_BATCH = 64
 
 
 @dataclass(frozen=True)

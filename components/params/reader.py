@@ -68,6 +68,11 @@ class Params(Section):
                 "search.space: a search over seeds finds only the seed that fits the split val by "
                 "chance; remove this key. Received: train.seed"
             )
+        if "train.threads" in space:
+            raise ValueError(
+                "search.space: all trials run with the same threads, because a process cannot "
+                "change them; remove this key. Received: train.threads"
+            )
         # Each of the other rules is about one value, so these values are checked one by one.
         together = [name for name in RULED_TOGETHER if name in space]
         apart = [[name] for name in space if name not in RULED_TOGETHER]

@@ -72,7 +72,19 @@ class Train(Section):
         description="seed of all random numbers of the stages search and train: the first weights, "
         "the order of the images, their random changes, and the values that a search tries"
     )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        description="number of processor threads of the network in the stages search and train; "
+        "on a CPU it decides the last bits of the weights, so it is not taken from the machine"
+    )
+    precision: Literal["float32", "mixed"] = Field(
+        description="with `mixed`, the network computes in bfloat16 while it is trained; weights "
+        "and saved model are float32 in both cases"
+    )
     batch_size: Positive
+    accumulate: Positive = Field(
+        description="number of batches whose mean gradient makes one update of the weights; an "
+        "update sees batch_size * accumulate images"
+    )
     loss: Literal["cross_entropy", "focal", "logit_adjusted"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = Field(

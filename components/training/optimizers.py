@@ -5,7 +5,7 @@ from typing import Any
 from components.training.phases import Phase
 
 
-def build_optimizer(phase: Phase, weight_decay: float, steps: int) -> Any:
+def build_optimizer(phase: Phase, weight_decay: float, steps: int, accumulate: int) -> Any:
     """Build the optimizer AdamW (Loshchilov and Hutter, 2019) with a learning rate for every step.
 
     A phase begins with the warm-up, whose share of the steps is `phase.warmup`. During the warm-up
@@ -14,7 +14,8 @@ def build_optimizer(phase: Phase, weight_decay: float, steps: int) -> Any:
     of normalisation layers.
     phase: the phase of training. weight_decay: the factor of the weight decay; in each step a
     weight w is reduced by w * weight_decay * learning rate. steps: the number of batches in an
-    epoch.
+    epoch. accumulate: the number of batches whose mean gradient makes one update of the weights;
+    the rate of an update is the rate of its last batch.
     """
     import keras
 
@@ -26,6 +27,10 @@ def build_optimizer(phase: Phase, weight_decay: float, steps: int) -> Any:
         warmup_target=phase.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=weight_decay,
+        gradient_accumulation_steps=accumulate if accumulate > 1 else None,
+    )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from components.errors import UserError
-from components.model.backend import load_keras
+from components.model.backend import load_keras, on_devices, set_seed
 from components.model.classifier import Classifier, build_classifier, outputs, warm_start_classifier
 from components.model.model_file import model_id, read_classifier
 from components.model.recall import balanced_accuracy
@@ -30,6 +30,7 @@ from components.training.feeding import Feed, worker_count
 from components.training.losses import Loss, build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
+from components.training.precision import trained_in
 from components.training.training_state import RATE_CUTS, OnEpoch, TrainingState
 from components.training_set.examples import Balance, Data, Examples
 
@@ -86,28 +87,36 @@ def train_classifier(
 
     Raises TrainingFailedError if a loss is not a finite number, or if the memory of the device is
     too small. Raises UserError if the file `weights` cannot be read, if the classifier cannot be
-    built, or if a checkpoint cannot be written.
+    built, if a checkpoint cannot be written, or if FOVEA_DEVICES is wrong.
     """
-    load_keras()
+    load_keras(hyperparameters.train.threads)
     import keras
 
     # Keras counts the layers that a process creates, and puts the count into the name of a layer.
-    # The counters are reset here, so that equal networks have layers with equal names.
+    # The counters are reset here, so that equal networks have layers with equal names. This also
+    # resets the devices of Keras, so it must come before `on_devices`.
     keras.backend.clear_session()
-    keras.utils.set_random_seed(hyperparameters.train.seed)
+    train = hyperparameters.train
+    with on_devices(train.batch_size):
+        classifier = _build(hyperparameters, data, weights)
+        best = BestEpoch(classifier.model, train.early_stopping)
+        state = TrainingState(classifier.model, best, checkpoints, on_epoch)
+        # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
+        # skipped, and the phase `finetune` also trains the layers of batch normalisation.
+        pretrained = hyperparameters.model.weights != "none"
+        with trained_in(train.precision, classifier):
+            return _fit(classifier, data, train, pretrained, cache, state)
+
+
+def _build(hyperparameters: Hyperparameters, data: Data, weights: Path | None) -> Classifier:
+    set_seed(hyperparameters.train.seed)
     model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
     if weights:
         source = read_classifier(weights)
         classifier = warm_start_classifier(model, *images, source, model_id(weights))
     else:
         classifier = build_classifier(model, *images)
-    classifier = replace(classifier, sixteen_bit=data.sixteen_bit)
-    # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
-    # skipped, and the phase `finetune` also trains the layers of batch normalisation.
-    pretrained = model.weights != "none"
-    best = BestEpoch(classifier.model, hyperparameters.train.early_stopping)
-    state = TrainingState(classifier.model, best, checkpoints, on_epoch)
-    return _fit(classifier, data, hyperparameters.train, pretrained, cache, state)
+    return replace(classifier, sixteen_bit=data.sixteen_bit)
 
 
 def _fit(
@@ -120,7 +129,7 @@ def _fit(
 ) -> Trained:
     state.resume()
     best, finished = state.best, state.finished_phases()
-    with _report_lack_of_memory(train.batch_size):
+    with _report_lack_of_memory(train):
         for phase in phases(classifier, data, train, pretrained, cache, finished):
             _run_phase(phase, data.balance, train, state)
             best.restore()
@@ -154,7 +163,8 @@ def _fit_phase(phase: Phase, balance: Balance, train: Train, state: TrainingStat
     loss = build_loss(train, balance.log_priors)
     steps = steps_per_epoch(balance, train.batch_size)
     rate = phase.learning_rate / 10**state.rate_cuts
-    optimizer = build_optimizer(replace(phase, learning_rate=rate), train.weight_decay, steps)
+    lowered = replace(phase, learning_rate=rate)
+    optimizer = build_optimizer(lowered, train.weight_decay, steps, train.accumulate)
     phase.model.compile(optimizer, loss, metrics=["accuracy"])
     optimizer.build(phase.model.trainable_variables)
     state.continue_with([*optimizer.variables, *phase.state])
@@ -203,7 +213,7 @@ def _loss_words(row: Row, rate_cuts: int) -> str:
 
 
 @contextmanager
-def _report_lack_of_memory(batch_size: int) -> Iterator[None]:
+def _report_lack_of_memory(train: Train) -> Iterator[None]:
     """Replace an exception that says that the memory is too small by TrainingFailedError.
 
     The class of this exception depends on the backend of Keras. So the exception is recognised by
@@ -215,8 +225,10 @@ def _report_lack_of_memory(batch_size: int) -> Iterator[None]:
         if not re.search("RESOURCE_EXHAUSTED|ResourceExhausted|out of memory", repr(error)):
             raise
         raise TrainingFailedError(
-            f"the memory of the device is too small; lower train.batch_size or prepare.size. "
-            f"Received: train.batch_size: {batch_size}"
+            "a batch does not fit into the memory of the device; divide train.batch_size by a "
+            "number and multiply train.accumulate by the same number, so that an update of the "
+            "weights still sees as many images. "
+            f"Received: train.batch_size: {train.batch_size}, train.accumulate: {train.accumulate}"
         ) from None
 
 

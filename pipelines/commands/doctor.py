@@ -17,10 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import UserError
+from components.model.backend import DEVICES as SPREAD
+from components.model.backend import backend
 from components.params.ingest import Ingest
 from components.params.reader import Params, read_params
 from components.sources.dvc_cache import cache_folder, linked_object
@@ -40,7 +43,16 @@ log = logging.getLogger(__name__)
 Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
 GIB = 2**30
-COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+COUNT_DEVICES = """
+from components.model.backend import load_keras, on_devices
+load_keras()
+with on_devices({batch_size}) as count:
+    print(count)
+"""
+COUNT_GPUS = (
+    "from components.model.backend import gpu_names, load_keras; load_keras(); "
+    "print(len(gpu_names()))"
+)
 # The tag `git.commit` has one of these values if there is no repository or no commit.
 NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")
 NO_IMAGES = (
@@ -94,6 +106,7 @@ def examine(root: Path = Path()) -> Iterator[Check]:
         "prefect": lambda root: Check("prefect", "ok", prefect_server()),
         "variables": lambda root: Check("variables", "ok", other_variables()),
         "weights": _weights,
+        "backend": _backend,
         "gpu": _gpu,
     }
     # The checks run in threads, because some of them wait for other processes (DVC, TensorFlow).
@@ -388,22 +401,41 @@ def _weights(root: Path) -> Check:
     return Check("weights", "ok", finding)
 
 
-def _gpu(root: Path) -> Check:
-    """Check that TensorFlow sees the GPUs.
+def _backend(root: Path) -> Check:
+    """Check that KERAS_BACKEND and FOVEA_DEVICES can be used.
 
-    TensorFlow takes seconds to start, so it is started only if there is an NVIDIA driver.
+    A backend takes seconds to start, so it is started only if FOVEA_DEVICES is set.
     """
+    name = backend()
+    finding = f"Keras computes with {name} {metadata.version(name)}"
+    if not os.environ.get(SPREAD):
+        return Check("backend", "ok", finding)
+    batch_size = _read(root).train.batch_size
+    done = _run(root, sys.executable, "-c", COUNT_DEVICES.format(batch_size=batch_size))
+    if done.returncode:
+        error = done.stderr.strip().splitlines()[-1]
+        return Check("backend", "fail", error.removeprefix("components.errors.UserError: "))
+    return Check("backend", "ok", f"{finding} on {count_text(int(done.stdout), 'device')}")
+
+
+def _gpu(root: Path) -> Check:
+    """Check that the backend of Keras sees the GPUs.
+
+    A backend takes seconds to start, so it is started only if there is an NVIDIA driver.
+    """
+    name = backend()
     without = f"none; training runs on {os.cpu_count()} processor cores"
     if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
         return Check("gpu", "ok", without)
     words = _run(root, sys.executable, "-c", COUNT_GPUS).stdout.split()
     if words and words[-1] != "0":
-        return Check("gpu", "ok", f"number of GPUs that TensorFlow sees: {words[-1]}")
+        return Check("gpu", "ok", f"number of GPUs that {name} sees: {words[-1]}")
     if os.environ.get(DEVICES) is not None:
         chosen = f"{DEVICES}={os.environ[DEVICES]}"
-        return Check("gpu", "warn", f"{chosen}, and TensorFlow sees no GPU", f"unset {DEVICES}")
-    advice = "pip install 'fovea[gpu]', and check that the driver supports TensorFlow's CUDA"
-    return Check("gpu", "warn", "an NVIDIA driver, but TensorFlow sees no GPU", advice)
+        return Check("gpu", "warn", f"{chosen}, and {name} sees no GPU", f"unset {DEVICES}")
+    extra = "gpu" if name == "tensorflow" else "jax-gpu"
+    advice = f"pip install 'fovea[{extra}]', and check that the driver supports its CUDA"
+    return Check("gpu", "warn", f"an NVIDIA driver, but {name} sees no GPU", advice)
 
 
 def _read(root: Path) -> Params:

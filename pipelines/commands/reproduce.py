@@ -18,6 +18,7 @@ from typing import Any
 
 from components.errors import UserError
 from components.files import sha256
+from components.model.backend import load_keras
 from components.registry.snapshot import read_snapshot
 from components.registry.versions import Version, download
 from pipelines import artifacts
@@ -165,10 +166,9 @@ def _machine(version: Version, rebuild: Rebuild) -> dict[str, tuple[str, str]]:
     """Return fact → the value on record for the version, and the value here."""
     recorded = {key: version.tags.get(key, NOT_RECORDED) for key in KEYS}
     here = machine()
-    # The GPUs come last, and are known only after TensorFlow was imported, which takes seconds.
+    # The GPUs come last, and are known only after Keras has started, which takes seconds.
     if recorded["processor"].startswith(f"{here['processor']}; "):
-        import tensorflow  # noqa: F401
-
+        load_keras()
         here = machine()
     return {key: (recorded[key], here[key]) for key in KEYS} | {
         "packages": _packages(version.tags.get("packages"), rebuild)

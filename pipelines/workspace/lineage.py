@@ -37,6 +37,8 @@ KEYS = (
     "seed",
     "split.seed",
     "train.seed",
+    "train.threads",
+    "train.precision",
     "environment",
     "prefect.flow_run_id",
 )
@@ -71,8 +73,10 @@ def lineage(root: Path = Path()) -> dict[str, str]:
         "data_id": statistics.get("data_id"),
         "split_id": statistics.get("split_id"),
         "params": _sha256(_canonical(params)) if params else None,
-        "split.seed": _seed(params, "split"),
-        "train.seed": _seed(params, "train"),
+        "split.seed": _param(params, "split", "seed"),
+        "train.seed": _param(params, "train", "seed"),
+        "train.threads": _param(params, "train", "threads"),
+        "train.precision": _param(params, "train", "precision"),
         "environment": _file_sha256(root / "requirements.lock"),
         "prefect.flow_run_id": next(filter(None, map(os.environ.get, FLOW_RUN_VARIABLES)), None),
     }
@@ -175,9 +179,9 @@ def _params(path: Path) -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
-def _seed(params: Mapping[str, Any], section: str) -> Any:
+def _param(params: Mapping[str, Any], section: str, name: str) -> Any:
     values = params.get(section)
-    return values.get("seed") if isinstance(values, dict) else None
+    return values.get(name) if isinstance(values, dict) else None
 
 
 def _canonical(tree: Mapping[str, Any]) -> str:

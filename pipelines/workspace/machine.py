@@ -1,4 +1,4 @@
-"""This process, after a training → tags that name its packages, threads and processor.
+"""This process, after a training → tags that name its packages, backend, threads and processor.
 
 Two machines with the same commit and data can train models with different bytes, because their
 processors or packages differ. These tags show such a difference.
@@ -10,20 +10,24 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from components.model.backend import backend, gpu_names
 from components.training.feeding import worker_count
 from pipelines.installed import PACKAGES, expected_versions
 
 # The tags that `machine` returns.
-KEYS = ("python", "packages", "threads", "workers", "processor")
+KEYS = ("python", "packages", "backend", "threads", "workers", "processor")
 CPU_FACTS = Path("/proc/cpuinfo")  # only Linux has this file
 # Features with which a processor computes on several numbers at once. Code for different features
 # rounds differently. The first group is of Intel and AMD, the second of ARM.
 FEATURES = ("sse4", "fma", "avx", "amx", "asimd", "sve", "bf16", "i8mm")
 VARIABLES = (
+    "FOVEA_WORKERS",
+    "FOVEA_DEVICES",
     "OMP_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
     "TF_ENABLE_ONEDNN_OPTS",
+    "XLA_FLAGS",
 )
 
 
@@ -32,14 +36,15 @@ def machine() -> dict[str, str]:
 
     python: the version of Python. packages: name and version of each package that this process has
     imported and that pipelines/packages/training.txt lists, because it can change the model.
-    threads: the number of processors that this process may use, and the environment variables that
-    set another number of threads. workers: the number of processes that computed batches; it does
-    not change the model. processor: the architecture, the name and the vector features of
-    the processor, and the names of the GPUs.
+    backend: the backend of Keras. threads: the number of processors that this process may use, and
+    the environment variables about threads and devices. workers: the number of processes that
+    computed batches; it does not change the model. processor: the architecture, the name and the
+    vector features of the processor, and the names of the GPUs.
     """
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(loaded_packages()),
+        "backend": backend(),
         "threads": "; ".join(_threads()),
         "workers": str(worker_count()),
         "processor": "; ".join(filter(None, _processor())),
@@ -69,7 +74,7 @@ def _processor() -> list[str]:
     features = facts.get("flags") or facts.get("Features") or ""
     vector = sorted(word for word in features.split() if word.startswith(FEATURES))
     name = facts.get("model name") or platform.processor()
-    return [platform.machine(), name, " ".join(vector), *_gpus()]
+    return [platform.machine(), name, " ".join(vector), *gpu_names()]
 
 
 def _cpu_facts() -> dict[str, str]:
@@ -80,14 +85,3 @@ def _cpu_facts() -> dict[str, str]:
         return {}
     pairs = [line.split(":", 1) for line in lines if ":" in line]
     return {name.strip(): value.strip() for name, value in pairs}
-
-
-def _gpus() -> list[str]:
-    """Return the names of the GPUs that TensorFlow uses, if this process has imported it."""
-    if "tensorflow" not in sys.modules:
-        return []
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    details = map(tf.config.experimental.get_device_details, gpus)
-    return [str(facts.get("device_name", "GPU")) for facts in details]

@@ -70,6 +70,13 @@ TEXT = DIGITS.read_text()
             "  # or",
             r"register\.primary is missing; write `primary: accuracy` \(or balanced_accuracy or",
         ),
+        (
+            "  threads: 4 # processor threads of the network; on a CPU another number gives other "
+            "weights\n",
+            "",
+            r"train\.threads is missing; write `threads: 4` into the section `train`",
+        ),
+        ("threads: 4", "threads: 0", r"train\.threads should be greater than or equal to 1"),
         ("primary: accuracy", "primary: f1", r"register\.primary should be 'accuracy', .*'f1'"),
         (TEXT, "- a list", r"must have sections"),
     ],

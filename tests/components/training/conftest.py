@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from components.params.hyperparameters import Hyperparameters
+from components.params.reader import Params
 from components.training_set.examples import Balance, Data, Examples
 
 
@@ -14,6 +15,15 @@ def _tiny_backbone(tiny_backbone: None) -> None:
 
 @pytest.fixture(scope="session")
 def data() -> Data:
+    return tiny_data()
+
+
+@pytest.fixture(scope="session")
+def hyperparameters(params) -> Hyperparameters:
+    return tiny_hyperparameters(params)
+
+
+def tiny_data() -> Data:
     generator = np.random.default_rng(1)
     labels = np.arange(36, dtype=np.int64) % 3
     images = generator.integers(0, 60, (36, 8, 8, 3), np.uint8)
@@ -26,8 +36,7 @@ def data() -> Data:
     return Data(train, val, balance, names, 8, "squash", "36 images", sixteen_bit="stretch")
 
 
-@pytest.fixture(scope="session")
-def hyperparameters(params) -> Hyperparameters:
+def tiny_hyperparameters(params: Params) -> Hyperparameters:
     written = Hyperparameters(model=params.model, train=params.train)
     return written.with_overrides(
         {"model.width": 0.35, "train.batch_size": 12, "train.finetune.epochs": 2, "train.seed": 7}

@@ -9,7 +9,7 @@ import pytest
 
 from components.errors import UserError
 from components.model import backbones
-from components.model.classifier import build_classifier, predict
+from components.model.classifier import build_classifier, leaf_layers, predict
 from components.model.features import frozen_features
 from components.model.model_file import model_id, read_classifier, write_classifier
 from components.training import training
@@ -146,13 +146,57 @@ def test_class_weights_reach_the_loss(hyperparameters, train_here, first, data):
 
 
 def test_the_rate_rises_and_then_falls_to_0(phase):
-    rate = build_optimizer(phase, 0.0, steps=10)._learning_rate
+    rate = build_optimizer(phase, 0.0, steps=10, accumulate=1)._learning_rate
     rates = [float(rate(step)) for step in range(101)]
     assert rates[0] == 0
     assert rates[20] == pytest.approx(0.01) == max(rates)
     assert rates[:21] == sorted(rates[:21])
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert rates[100] == pytest.approx(0)
+
+
+def test_weights_change_once_for_all_accumulated_batches_by_their_mean_gradient(phase):
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+    [kernel] = network.trainable_variables
+    seen = [kernel.numpy()]
+    optimizer = build_optimizer(replace(phase, warmup=0.0), 0.0, steps=10, accumulate=2)
+    for gradient in ([[1.0], [1.0], [1.0]], [[1.0], [-3.0], [-1.0]]):
+        optimizer.apply([np.array(gradient, np.float32)], network.trainable_variables)
+        seen.append(kernel.numpy())
+    np.testing.assert_array_equal(seen[0], seen[1])
+    # The means are 1, -1 and 0. The first update of Adam is the rate times the sign.
+    rate = seen[1][0, 0] - seen[2][0, 0]
+    assert 0.009 < rate <= 0.01
+    np.testing.assert_allclose(seen[1] - seen[2], [[rate], [-rate], [0.0]], atol=1e-6)
+
+
+def test_mixed_precision_changes_the_training_and_not_the_kind_of_model(
+    hyperparameters, train_here, first, data, tmp_path
+):
+    mixed = train_here(hyperparameters.with_overrides({"train.precision": "mixed"}))
+    rows = [row["loss"] for row in mixed.history], [row["loss"] for row in first.history]
+    assert rows[0] != rows[1]
+    assert rows[0] == pytest.approx(rows[1], rel=0.05)
+    write_classifier(tmp_path / "mixed.keras", mixed.classifier)
+    read = read_classifier(tmp_path / "mixed.keras")
+    policies = {layer.compute_dtype for layer in leaf_layers(read.model)}
+    assert (policies, {weight.dtype for weight in read.model.weights}) == ({"float32"}, {"float32"})
+    here = predict(mixed.classifier, data.val.inputs)
+    np.testing.assert_array_equal(predict(read, data.val.inputs), here)
+
+
+def test_a_batch_that_does_not_fit_is_answered_with_accumulate(
+    hyperparameters, train_here, monkeypatch
+):
+    def fail(*_):
+        raise MemoryError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+    monkeypatch.setattr(training, "_run_phase", fail)
+    sentence = (
+        r"multiply train\.accumulate .* Received: train\.batch_size: 12, train\.accumulate: 1$"
+    )
+    with pytest.raises(training.TrainingFailedError, match=sentence):
+        train_here(hyperparameters)
 
 
 def test_weights_decay_and_biases_and_scales_do_not(phase):
@@ -163,7 +207,7 @@ def test_weights_decay_and_biases_and_scales_do_not(phase):
     )
     network.layers[0].bias.assign([1.0, 1.0])
     before = {variable.name: variable.numpy() for variable in network.trainable_variables}
-    optimizer = build_optimizer(replace(phase, warmup=0.0), 0.5, steps=10)
+    optimizer = build_optimizer(replace(phase, warmup=0.0), 0.5, steps=10, accumulate=1)
     still = [np.zeros_like(value) for value in before.values()]
     optimizer.apply(still, network.trainable_variables)
     after = {variable.name: variable.numpy() for variable in network.trainable_variables}

@@ -358,6 +358,26 @@ def test_a_check_that_breaks_is_a_finding_too(
 
 
 @pytest.mark.slow
+def test_the_backend_is_named_and_an_unknown_one_is_a_finding(
+    patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check_of("backend").finding.startswith("Keras computes with tensorflow 2.")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    check = check_of("backend")
+    assert (check.status, check.finding.endswith("Received: torch")) == ("fail", True)
+
+
+@pytest.mark.slow
+def test_more_devices_than_there_are_is_a_finding(
+    patient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOVEA_DEVICES", "9")
+    check = check_of("backend")
+    assert (check.status, check.finding.endswith("Received: 9")) == ("fail", True)
+    monkeypatch.setenv("FOVEA_DEVICES", "all")
+    assert check_of("backend").finding.endswith(" on 1 device")
+
+
 def test_a_driver_without_a_usable_gpu_is_a_warning(
     patient: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

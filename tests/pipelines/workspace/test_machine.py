@@ -22,7 +22,9 @@ def test_only_imported_packages_that_can_change_a_model_are_named(
 
 def test_threads_and_processor_are_short_and_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     tags = machine.machine()
+    assert tags["backend"] == "jax"
     assert tuple(tags) == KEYS
     assert tags["threads"].endswith("processors; OMP_NUM_THREADS=3")
     assert all(0 < len(value) < 1_000 for value in tags.values())
@@ -35,5 +37,5 @@ def test_the_features_of_a_processor_are_those_that_change_how_it_rounds(
     file = tmp_path / "cpuinfo"
     file.write_text(facts)
     monkeypatch.setattr(machine, "CPU_FACTS", file)
-    monkeypatch.setattr(machine, "_gpus", lambda: ["H100"])
+    monkeypatch.setattr(machine, "gpu_names", lambda: ["H100"])
     assert machine.machine()["processor"].endswith("; Xeon; avx2 fma sse4_1; H100")

@@ -1,0 +1,125 @@
+"""KERAS_BACKEND and threads: what is refused, and what equal trainings have in common."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.model import backend
+from components.model.classifier import predict
+from components.model.model_file import read_classifier
+from tests.components.training.alone import train_alone
+from tests.components.training.conftest import tiny_data
+
+
+@pytest.mark.parametrize("name", ["torch", "Jax", "nonsense"])
+def test_an_unknown_backend_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    with pytest.raises(UserError, match=rf"must be tensorflow or jax\. Received: {name}$"):
+        backend.backend()
+
+
+def test_a_backend_that_is_not_installed_is_answered_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'fovea\[jax\]'.*KERAS_BACKEND=jax"):
+        backend.backend()
+
+
+def test_threads_cannot_change_after_the_start() -> None:
+    backend.load_keras()
+    backend.load_keras(backend.THREADS)
+    with pytest.raises(RuntimeError, match="has 4 threads, 5 are not possible"):
+        backend.load_keras(5)
+
+
+@pytest.fixture(scope="module")
+def on_jax(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("jax")
+    assert train_alone(folder, {}, KERAS_BACKEND="jax") == "jax [] 1"
+    return folder
+
+
+@pytest.mark.parametrize("name", ["fresh", "warm"])
+def test_a_model_trained_on_jax_gives_the_same_probabilities_on_tensorflow(
+    on_jax: Path, name: str
+) -> None:
+    there = np.load(on_jax / f"{name}.npy")
+    here = predict(read_classifier(on_jax / f"{name}.keras"), tiny_data().val.inputs)
+    np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tensorflow", "jax"])
+def test_one_core_and_two_train_the_same_bytes_with_the_same_threads(
+    tmp_path: Path, name: str
+) -> None:
+    """Without `train.threads` a backend takes the number of cores, which other weights follow."""
+    everywhere = os.sched_getaffinity(0)
+    if len(everywhere) < 2:
+        pytest.skip("needs two cores")
+    contents = []
+    for cores in (everywhere, {min(everywhere)}):
+        folder = tmp_path / str(len(cores))
+        folder.mkdir()
+        try:
+            os.sched_setaffinity(0, cores)
+            train_alone(folder, {"train.threads": 2}, KERAS_BACKEND=name)
+        finally:
+            os.sched_setaffinity(0, everywhere)
+        contents.append((folder / "warm.keras").read_bytes())
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "batch_size", "sentence"),
+    [
+        ("2", 32, r"from 1 to 1, because tensorflow has the devices .*Received: 2$"),
+        ("0", 32, r"FOVEA_DEVICES must be `all` or a number .*Received: 0$"),
+        ("two", 32, r"FOVEA_DEVICES must be `all` or a number .*Received: two$"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(
+    text: str, batch_size: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.load_keras()
+    monkeypatch.setenv("FOVEA_DEVICES", text)
+    with pytest.raises(UserError, match=sentence), backend.on_devices(batch_size):
+        pass
+
+
+@pytest.mark.parametrize(("count", "images"), [("2", 31), ("3", 64)])
+def test_devices_that_do_not_divide_a_batch_are_refused(
+    count: str, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "_devices", lambda: ["GPU:0", "GPU:1", "GPU:2"])
+    monkeypatch.setenv("FOVEA_DEVICES", count)
+    sentence = rf"must divide .*Received: {count} devices, {images} images$"
+    batch = 30 if images == 64 else images
+    with pytest.raises(UserError, match=sentence), backend.on_devices(batch):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("jax", {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}),
+        ("tensorflow", {"CPU_DEVICES": "2"}),
+    ],
+)
+def test_two_devices_train_nearly_the_weights_of_one(
+    tmp_path: Path, name: str, variables: dict[str, str]
+) -> None:
+    probabilities = []
+    for count in ("1", "2"):
+        folder = tmp_path / count
+        folder.mkdir()
+        printed = train_alone(folder, {}, KERAS_BACKEND=name, FOVEA_DEVICES=count, **variables)
+        assert printed == f"{name} [] {count}"
+        probabilities.append(np.load(folder / "fresh.npy"))
+    np.testing.assert_allclose(probabilities[1], probabilities[0], atol=0.05)
