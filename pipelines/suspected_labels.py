@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.files import sha256
 from components.label_errors.suspects import LabelErrors, suspects
 from components.model.classifier import Classifier, build_classifier, warm_start_classifier
 from components.model.features import frozen_features
@@ -91,7 +90,7 @@ def _features(rows: pd.DataFrame, ingest: Ingest, classifier: Classifier) -> NDA
             prepare_images(artifacts.RAW, part, ingest, prepare, pixels, artifacts.STATE)
             examples = Examples(read_images(pixels), np.zeros(len(part), np.int64))
             cache = artifacts.STATE / "features"
-            parts.append(frozen_features(classifier, examples, sha256(pixels), cache).inputs)
+            parts.append(frozen_features(classifier, examples, cache).inputs)
     return np.concatenate(parts)
 
 
