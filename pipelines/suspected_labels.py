@@ -8,13 +8,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.files import sha256
 from components.label_errors.suspects import LabelErrors, suspects
 from components.model.classifier import Classifier, build_classifier, warm_start_classifier
 from components.model.features import frozen_features
@@ -34,21 +32,19 @@ log = logging.getLogger(__name__)
 ONE_CLASS = ("",)  # The head of a classifier needs at least one class. The head is not used here.
 # At most this many images are prepared together. They need 600 MB on the disk at 224 × 224 pixels.
 AT_A_TIME = 4096
-RESIZE: Literal["squash"] = "squash"
 
 
 def suspected_labels(
-    accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, params: validate.LabelErrors
+    accepted: pd.DataFrame, links: pd.DataFrame, ingest: Ingest, classifier: Classifier | None
 ) -> LabelErrors | None:
-    """Rank the images by how well their label fits, by the backbone that `params` names.
+    """Rank the images by how well their label fits, and log how many labels may be wrong.
 
-    The result is None if `params.backbone` is `none`.
-    accepted, links: see `rank_labels`.
-    Raises UserError if the backbone is unknown, or if its weights or an image cannot be read.
+    accepted, links: see `rank_labels`. classifier: the result of `frozen_classifier`. If it is
+    None, the result is None. Raises UserError if an image cannot be read.
     """
-    if params.backbone == "none":
+    if classifier is None:
         return None
-    ranked = rank_labels(accepted, links, ingest, [frozen_classifier(params)])
+    ranked = rank_labels(accepted, links, ingest, [classifier])
     log.info(f"{len(ranked.table)} of {ranked.images} labels may be wrong; all images stay")
     return ranked
 
@@ -91,14 +87,22 @@ def _features(rows: pd.DataFrame, ingest: Ingest, classifier: Classifier) -> NDA
             prepare_images(artifacts.RAW, part, ingest, prepare, pixels, artifacts.STATE)
             examples = Examples(read_images(pixels), np.zeros(len(part), np.int64))
             cache = artifacts.STATE / "features"
-            parts.append(frozen_features(classifier, examples, sha256(pixels), cache).inputs)
+            parts.append(frozen_features(classifier, examples, cache).inputs)
     return np.concatenate(parts)
 
 
-def frozen_classifier(params: validate.LabelErrors) -> Classifier:
-    """Return a classifier with the backbone that `params` names. Its head is not used."""
-    model = params.model()
+def frozen_classifier(params: validate.LabelErrors, prepare: Prepare) -> Classifier | None:
+    """Return a classifier with the backbone that `params` names. Its head is not used.
+
+    The result is None if `params.backbone` is `none`.
+    prepare: the section `prepare` of params.yaml.
+    Raises UserError if the backbone is unknown, or if its weights cannot be read.
+    """
+    if params.backbone == "none":
+        return None
+    model, images = params.model(), params.images(prepare)
     file = resolve_weights(model)
     if file is None:
-        return build_classifier(model, ONE_CLASS, params.size, RESIZE)
-    return warm_start_classifier(model, ONE_CLASS, params.size, RESIZE, read_classifier(file), "")
+        return build_classifier(model, ONE_CLASS, images.size, images.resize)
+    source = read_classifier(file)
+    return warm_start_classifier(model, ONE_CLASS, images.size, images.resize, source, "")

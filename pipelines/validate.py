@@ -17,6 +17,7 @@ from components.images.fault import Fault
 from components.label_errors.suspects import NO_SCORES, LabelErrors
 from components.manifest.difference import difference
 from components.params.ingest import Decode, Ingest
+from components.params.prepare import Prepare
 from components.params.validate import Validate
 from components.sources.reading import read_bytes
 from components.validation.page.page import page, picture_paths
@@ -27,13 +28,13 @@ from components.validation.validation import validate as check
 from components.words import count_text, number_text
 from pipelines import artifacts
 from pipelines.formats import read_table, write_table, write_text, write_tree
-from pipelines.suspected_labels import suspected_labels
+from pipelines.suspected_labels import frozen_classifier, suspected_labels
 from pipelines.workspace.revisions import previous_manifest
 
 log = logging.getLogger(__name__)
 
 
-def run(ingest: Ingest, validate: Validate) -> None:
+def run(ingest: Ingest, validate: Validate, prepare: Prepare) -> None:
     """Accept or quarantine every row, and write the report.
 
     Raises UserError if a rule of params.yaml stops the run, or if fewer than two classes are left.
@@ -48,7 +49,8 @@ def run(ingest: Ingest, validate: Validate) -> None:
     # If a rule stops the run, the user must first correct the errors that the rule found. So this
     # run does not search for wrong labels.
     if validation.report.outcome != "stopped":
-        label_errors = suspected_labels(validation.accepted, links, ingest, validate.label_errors)
+        classifier = frozen_classifier(validate.label_errors, prepare)
+        label_errors = suspected_labels(validation.accepted, links, ingest, classifier)
     report = validation.report.tree()
     accepted = validation.accepted
     report |= {

@@ -16,7 +16,6 @@ from components.errors import UserError
 from components.model.backbones import build_backbone
 from components.model.backend import PREDICTION_BATCH
 from components.params.model import Model
-from components.progress import track
 
 
 @dataclass(frozen=True)
@@ -211,16 +210,15 @@ def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.flo
     return outputs(classifier.model, images)
 
 
-def outputs(model: Any, inputs: NDArray[Any], shown: str = "") -> NDArray[np.float32]:
+def outputs(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
     """Compute the outputs of a keras.Model batch by batch, and return them: float32 [N, K].
 
     model: a keras.Model whose outputs are vectors of length K. inputs: an array [N, …] of the
-    inputs of the model. shown: the text of the progress bar; if it is empty, no bar is shown.
+    inputs of the model.
     """
-    starts = range(0, len(inputs), PREDICTION_BATCH)
     parts = [
         _padded_outputs(model, np.asarray(inputs[start : start + PREDICTION_BATCH]))
-        for start in (track(starts, shown, len(starts)) if shown else starts)
+        for start in range(0, len(inputs), PREDICTION_BATCH)
     ]
     return np.concatenate(parts) if parts else np.empty((0, model.output_shape[-1]), np.float32)
 

@@ -1,10 +1,10 @@
-"""A frozen backbone and images → the features of the images, from a cache if possible.
+"""A frozen backbone and images → the features of the images, from a store if possible.
 
 A classifier consists of a backbone, which computes features from the pixels, and a head, which
 computes the logits from the features. A backbone is frozen if its weights do not change. The
-features that a frozen backbone gives for an image are computed only once, and stored in a file.
-Training a head on stored features takes about a second, so a search can try many heads in a short
-time.
+features that a frozen backbone gives for an image are computed only once, and stored (see
+feature_store.py). Training a head on stored features takes about a second, so a search can try many
+heads in a short time. If images are added, only the features of the new images are computed.
 """
 
 import hashlib
@@ -15,43 +15,61 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.files import write_whole
-from components.model.classifier import Classifier, outputs
+from components.model.classifier import PREDICTION_BATCH, Classifier, outputs
+from components.model.feature_store import (
+    ROWS,
+    Features,
+    read_features,
+    remove_oldest,
+    write_features,
+)
 from components.model.model_file import number_objects
+from components.progress import track
 from components.training_set.examples import Examples
 
 
-def frozen_features(
-    classifier: Classifier, examples: Examples, content: str, cache: Path
-) -> Examples:
+def frozen_features(classifier: Classifier, examples: Examples, store: Path) -> Examples:
     """Return examples with the same labels, and with features float32 [N, D] instead of images.
 
     classifier: the classifier whose backbone computes the features. examples: images uint8
-    [N, size, size, 3] with labels. content: a text that is different for different images, such as
-    a hash of the images. cache: the folder with the stored features. The name of a file in this
-    folder is a hash of `content` and of the backbone. So the features of other images or of another
-    backbone are in another file.
+    [N, size, size, 3] with labels. store: the folder with the stored features. They are found by
+    the pixels of the image and by the backbone.
     """
-    path = cache / f"{_key(classifier.backbone, content)}.npy"
-    if not path.exists():
-        shown = f"features of {len(examples)} images from the frozen backbone, batch"
-        features = outputs(classifier.backbone, examples.inputs, shown)
-        with write_whole(path) as temporary, temporary.open("wb") as file:
-            np.save(file, features)
-    stored: NDArray[np.float32] = np.load(path)
-    return Examples(stored, examples.labels)
+    folder = store / _key(classifier.backbone)
+    names = examples.digests
+    known = read_features(folder)
+    # Equal images have equal names, so they are computed once.
+    missing = {name: row for row, name in enumerate(names) if name not in known}
+    rows = np.fromiter(missing.values(), np.intp)
+    starts = range(0, len(rows), PREDICTION_BATCH)
+    unwritten: Features = {}
+    for start in track(starts, f"features of {len(rows)} images, batch", len(starts)):
+        batch = rows[start : start + PREDICTION_BATCH]
+        computed = outputs(classifier.backbone, examples.inputs[batch])
+        unwritten |= {names[row]: features for row, features in zip(batch, computed, strict=True)}
+        if len(unwritten) == ROWS or start == starts[-1]:
+            write_features(folder, unwritten)
+            known |= unwritten
+            unwritten = {}
+    remove_oldest(store, folder)
+    stacked = [known[name] for name in names]
+    return Examples(np.stack(stacked) if stacked else _none(classifier), examples.labels)
 
 
-def _key(backbone: Any, content: str) -> str:
-    """Return a hash (32 hex digits) of everything on which the features depend.
+def _none(classifier: Classifier) -> NDArray[np.float32]:
+    return np.empty((0, classifier.backbone.output_shape[-1]), np.float32)
 
-    The hash covers the images (by `content`), the settings of all layers, all weights and the
-    version of Keras.
+
+def _key(backbone: Any) -> str:
+    """Return a hash (32 hex digits) of everything but the images on which the features depend.
+
+    The hash covers the settings of all layers, all weights, the version of Keras and its backend.
     """
     import keras
 
     settings = number_objects(json.dumps(keras.saving.serialize_keras_object(backbone)))
-    digest = hashlib.sha256(f"{content} {keras.__version__} {settings}".encode())
+    program = f"{keras.__version__} {keras.backend.backend()}"
+    digest = hashlib.sha256(f"{program} {settings}".encode())
     for weight in backbone.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()[:32]

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from components.params.model import Model, Weights
+from components.params.prepare import Prepare
 from components.params.section import Positive, Section, Share, Side, require
 
 # What a run does if an expectation fails. `quarantine`: the later stages do not use the images that
@@ -209,7 +210,10 @@ class LabelErrors(Section):
         description="imagenet: weights trained on ImageNet; data/weights/NAME.keras: the weights "
         "in this file; models:/NAME/3#sha256=…: the weights of version 3 of a registered model"
     )
-    size: Side = Field(description="side of the square images, in pixels")
+    size: Literal["prepare"] | Side = Field(
+        description="`prepare`: the images are resized as the section `prepare` says; a number: "
+        "the side of the square images in pixels; their aspect ratio changes"
+    )
 
     @model_validator(mode="after")
     def _check_weights(self) -> "LabelErrors":
@@ -218,6 +222,10 @@ class LabelErrors(Section):
             "write imagenet, a file or a version, or `backbone: none` to check no labels"
         )
         return require(self, self.backbone == "none" or self.weights != "none", rule)
+
+    def images(self, prepare: Prepare) -> Prepare:
+        """Return how the images are resized for the backbone. prepare: the section `prepare`."""
+        return prepare if self.size == "prepare" else Prepare(size=self.size, resize="squash")
 
     def model(self) -> LabelErrorsModel:
         """Return a section `model` with the backbone, width and weights of this section."""

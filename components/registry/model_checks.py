@@ -22,7 +22,7 @@ def check_models(params: Params) -> None:
         check_model(model, params.prepare.size)
     label_errors = params.validate_.label_errors
     if label_errors.backbone != "none":
-        check_model(label_errors.model(), label_errors.size)
+        check_model(label_errors.model(), label_errors.images(params.prepare).size)
 
 
 def check_model(model: Model, size: int) -> None:

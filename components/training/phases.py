@@ -66,8 +66,8 @@ def phases(
     """
     head, finetune = train.head, train.finetune
     if pretrained and head.epochs and "head" not in finished:
-        seen = frozen_features(classifier, data.train, f"{data.content}/train", cache)
-        held_out = frozen_features(classifier, data.val, f"{data.content}/val", cache)
+        seen = frozen_features(classifier, data.train, cache)
+        held_out = frozen_features(classifier, data.val, cache)
         rate = head.learning_rate
         yield Phase("head", classifier.head, seen, held_out, head.epochs, rate, 0.0, None)
     if finetune.epochs:

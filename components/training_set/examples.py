@@ -1,7 +1,9 @@
 """The types of the training data: the examples of a split, and the balance plan of the classes."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,15 @@ class Examples:
     def __len__(self) -> int:
         """Return the number of examples."""
         return len(self.labels)
+
+    @cached_property
+    def digests(self) -> list[bytes]:
+        """Return a hash of each input; equal inputs have equal hashes."""
+        shape = str(self.inputs.shape[1:]).encode()
+        images = map(np.ascontiguousarray, self.inputs)
+        return [
+            hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest() for image in images
+        ]
 
 
 @dataclass(frozen=True)

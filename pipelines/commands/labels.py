@@ -46,9 +46,8 @@ def write_ranking() -> None:
         f"{count_text(len(accepted), 'image')}: read each image at {classifier.size} px, compute "
         "its features, then fit classifiers on them; nothing is trained again"
     )
-    classifiers, frozen = [classifier], params.validate_.label_errors
-    if frozen.backbone != "none":
-        classifiers.append(frozen_classifier(frozen))
+    frozen = frozen_classifier(params.validate_.label_errors, params.prepare)
+    classifiers = [classifier] if frozen is None else [classifier, frozen]
     errors = rank_labels(accepted, links, params.ingest, classifiers, fit_again=True)
     paths, labels = accepted["path"].tolist(), accepted["label"].tolist()
     tree = errors.tree(paths)

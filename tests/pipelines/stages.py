@@ -22,7 +22,7 @@ def run_until(stage: str, params: Params) -> None:
     """Run the stages of the data part in order, up to and with `stage`."""
     steps = {
         "ingest": lambda: ingest.run(params.ingest),
-        "validate": lambda: validate.run(params.ingest, params.section("validate")),
+        "validate": lambda: validate.run(params.ingest, params.section("validate"), params.prepare),
         "split": lambda: split.run(params.split),
         "prepare": lambda: prepare.run(params.ingest, params.prepare),
     }

@@ -22,10 +22,11 @@ from pathlib import Path
 from components.params.reader import read_params
 from pipelines import artifacts
 from pipelines.formats import read_table
-from pipelines.suspected_labels import suspected_labels
+from pipelines.suspected_labels import frozen_classifier, suspected_labels
 
 params = read_params(Path("params.yaml"))
 accepted, links = read_table(artifacts.ACCEPTED), read_table(artifacts.DUPLICATES)
+classifier = frozen_classifier(params.validate_.label_errors, params.prepare)
 classes = np.unique(accepted["label"])
 shares = []
 for seed in range(3):
@@ -36,7 +37,7 @@ for seed in range(3):
     for row in wrong:
         labels[row] = generator.choice(classes[classes != labels[row]])
     ranking = suspected_labels(
-        accepted.assign(label=labels), links, params.ingest, params.validate_.label_errors
+        accepted.assign(label=labels), links, params.ingest, classifier
     ).ranking
     shares.append(float(ranking["row"].head(count).isin(wrong).mean()))
 print(json.dumps(shares))

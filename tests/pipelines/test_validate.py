@@ -28,7 +28,7 @@ WRONG = 0.05  # share of the labels
 def run_validate(params: Params) -> None:
     """Run the two stages on what lies in data/raw."""
     ingest.run(params.ingest)
-    validate.run(params.ingest, params.section("validate"))
+    validate.run(params.ingest, params.section("validate"), params.prepare)
 
 
 def test_the_report_is_written_before_the_stage_fails(

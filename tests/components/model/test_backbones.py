@@ -16,6 +16,7 @@ from components.model.backbones import (
     check_backbone,
     scale_pixels,
 )
+from components.params.prepare import Prepare
 
 FILE = "mobilenet_2_5_224_tf_no_top.h5"
 BUILD = """
@@ -75,6 +76,14 @@ def test_a_message_about_label_errors_names_their_keys(params):
         check_backbone(model, 32)
     with pytest.raises(UserError, match=r"raise validate\.label_errors\.size\. Received: 8"):
         check_backbone(model.model_copy(update={"backbone": "xception", "width": 1.0}), 8)
+
+
+def test_labels_are_judged_at_the_size_of_the_network_unless_another_is_given(params):
+    judged = params.validate_.label_errors
+    assert judged.size == 224
+    assert judged.images(params.prepare) == Prepare(size=224, resize="squash")
+    cropped = params.prepare.model_copy(update={"size": 64, "resize": "crop"})
+    assert judged.model_copy(update={"size": "prepare"}).images(cropped) is cropped
 
 
 def test_compact_has_no_imagenet_weights(params):

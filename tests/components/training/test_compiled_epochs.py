@@ -1,0 +1,52 @@
+import keras
+import numpy as np
+import pytest
+
+from components.training.compiled_epochs import compile_epoch
+from components.training.losses import cross_entropy
+from components.training_set.examples import Examples
+
+STEPS, BATCH, EPOCHS = 3, 4, 2
+
+
+@pytest.fixture
+def examples() -> Examples:
+    generator = np.random.default_rng(1)
+    inputs = generator.normal(size=(10, 5)).astype(np.float32)
+    return Examples(inputs, generator.integers(0, 3, 10))
+
+
+def head():
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(1)
+    features = keras.Input((5,))
+    model = keras.Model(features, keras.layers.Dense(3)(keras.layers.Dropout(0.3)(features)))
+    rate = keras.optimizers.schedules.CosineDecay(0.1, STEPS * EPOCHS)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01)
+    optimizer.build(model.trainable_variables)
+    return model, optimizer
+
+
+def test_the_result_is_that_of_fit_on_the_same_batches(examples: Examples) -> None:
+    generator = np.random.default_rng(2)
+    rows = generator.integers(0, len(examples), (EPOCHS, STEPS, BATCH))
+    weights = generator.random(rows.shape).astype(np.float32)
+    loss = cross_entropy(0.1)
+
+    model, optimizer = head()
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    batches = (
+        (examples.inputs[row], examples.labels[row], weight)
+        for row, weight in zip(rows.reshape(-1, BATCH), weights.reshape(-1, BATCH), strict=True)
+    )
+    fitted = model.fit(batches, epochs=EPOCHS, steps_per_epoch=STEPS, verbose=0, shuffle=False)
+    expected = model.get_weights()
+
+    model, optimizer = head()
+    epoch = compile_epoch(model, optimizer, loss, examples)
+    history = np.array([epoch(*each) for each in zip(rows, weights, strict=True)])
+    for weight, other in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-6)
+    np.testing.assert_allclose(history[:, 0], fitted.history["loss"], rtol=1e-6)
+    np.testing.assert_allclose(history[:, 1], fitted.history["accuracy"], rtol=1e-6)
+    assert int(optimizer.iterations.numpy()) == STEPS * EPOCHS
