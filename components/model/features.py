@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.model.classifier import PREDICTION_BATCH, Classifier, outputs
+from components.model.backend import PREDICTION_BATCH
+from components.model.classifier import Classifier, outputs
 from components.model.feature_store import (
     ROWS,
     Features,

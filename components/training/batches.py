@@ -45,14 +45,22 @@ class Stream:
 
         The weight of an image is the factor by which its loss is multiplied.
         """
-        positions = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
-        epochs, places = np.divmod(positions, self.balance.epoch_size)
-        rows = np.concatenate([self._order(e)[places[epochs == e]] for e in np.unique(epochs)])
-        inputs, labels = np.asarray(self.examples.inputs)[rows], self.examples.labels[rows]
+        rows = self.rows(index)
+        inputs = np.asarray(self.examples.inputs)[rows]
         if self.policy is not None:
             generator = np.random.default_rng([self.seed, CHANGES, index])
             inputs = self.policy.change(inputs, generator)
-        return inputs, labels, self.balance.class_weights[labels]
+        return inputs, self.examples.labels[rows], self.weights(rows)
+
+    def rows(self, index: int) -> NDArray[np.int64]:
+        """Return the rows of the examples in batch `index`, int64 [B]."""
+        positions = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        epochs, places = np.divmod(positions, self.balance.epoch_size)
+        return np.concatenate([self._order(e)[places[epochs == e]] for e in np.unique(epochs)])
+
+    def weights(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the factors by which the losses of these rows are multiplied, in their shape."""
+        return self.balance.class_weights[self.examples.labels[rows]]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is sent to another process: of a memory map, only where it is on the disk."""

@@ -39,7 +39,6 @@ def _tensorflow_epoch(model: Any, optimizer: Any, loss: Loss, examples: Examples
     inputs, labels = tf.constant(examples.inputs), tf.constant(examples.labels)
     variables = [variable.value for variable in model.trainable_variables]
 
-    @tf.function
     def train(rows: Any, weights: Any) -> Any:
         sums = tf.zeros(2)
         for step in tf.range(len(rows)):
@@ -51,8 +50,10 @@ def _tensorflow_epoch(model: Any, optimizer: Any, loss: Loss, examples: Examples
             sums += tf.stack([mean, _accuracy(chosen, logits)])
         return sums / len(rows)
 
+    compiled = tf.function(train)
+
     def epoch(rows: NDArray[np.intp], weights: NDArray[np.float32]) -> tuple[float, float]:
-        mean, accuracy = train(tf.constant(rows), tf.constant(weights)).numpy().tolist()
+        mean, accuracy = compiled(tf.constant(rows), tf.constant(weights)).numpy().tolist()
         return mean, accuracy
 
     return epoch
@@ -77,13 +78,11 @@ def _jax_epoch(model: Any, optimizer: Any, loss: Loss, examples: Examples) -> Ep
         weights, slots = optimizer.stateless_apply(slots, gradients, weights)
         return [list(weights), list(rest), list(slots)], (mean, _accuracy(chosen, logits))
 
-    @jax.jit
-    def train(state: Any, rows: Any, weights: Any) -> Any:
-        return jax.lax.scan(step, state, (rows, weights))
+    compiled = jax.jit(lambda state, *batches: jax.lax.scan(step, state, batches))
 
     def epoch(rows: NDArray[np.intp], weights: NDArray[np.float32]) -> tuple[float, float]:
         state = [[variable.value for variable in group] for group in variables]
-        state, (means, accuracies) = train(state, rows, weights)
+        state, (means, accuracies) = compiled(state, rows, weights)
         for group, values in zip(variables, state, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)

@@ -31,6 +31,7 @@ class Phase:
     learning_rate: the highest learning rate of the phase.
     warmup: the share of the steps, 0 to 1, in which the learning rate rises.
     policy: the random changes of the training images; None in the phase `head`.
+    in_memory: True if the training examples are small enough to lie on the device, as features are.
     state: Keras variables that training changes, beside those of the classifier and the optimizer.
         Checkpoints contain them.
     """
@@ -43,6 +44,7 @@ class Phase:
     learning_rate: float
     warmup: float
     policy: Policy | None
+    in_memory: bool
     state: tuple[Any, ...] = ()
 
 
@@ -69,15 +71,15 @@ def phases(
         seen = frozen_features(classifier, data.train, cache)
         held_out = frozen_features(classifier, data.val, cache)
         rate = head.learning_rate
-        yield Phase("head", classifier.head, seen, held_out, head.epochs, rate, 0.0, None)
+        yield Phase("head", classifier.head, seen, held_out, head.epochs, rate, 0.0, None, True)
     if finetune.epochs:
         # Also after the phase, because the model file says which layers are frozen.
         freeze(classifier.backbone, finetune.unfreeze, hold_normalization=pretrained)
     if finetune.epochs and "finetune" not in finished:
         policy = build_augmentation(train.augmentation)
         rate, warmup = finetune.learning_rate, finetune.warmup
-        model = classifier.logits_model
-        yield Phase("finetune", model, data.train, data.val, finetune.epochs, rate, warmup, policy)
+        model, images = classifier.logits_model, (data.train, data.val)
+        yield Phase("finetune", model, *images, finetune.epochs, rate, warmup, policy, False)
 
 
 def freeze(backbone: Any, unfreeze: float, hold_normalization: bool) -> None:

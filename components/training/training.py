@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from components.params.train import Train
 from components.training.batches import Stream, steps_per_epoch
 from components.training.best_epoch import BestEpoch, Row
 from components.training.checkpoints import Checkpoints
+from components.training.compiled_epochs import compile_epoch
 from components.training.feeding import Feed, worker_count
 from components.training.losses import Loss, build_loss
 from components.training.optimizers import build_optimizer
@@ -36,6 +37,8 @@ from components.training_set.examples import Balance, Data, Examples
 
 log = logging.getLogger(__name__)
 
+# takes the number of the epoch from 0 up, and its loss and accuracy
+EndEpoch = Callable[[int, dict[str, float]], None]
 # the values of a row that `epoch_line` does not write as a metric
 IN_WORDS = ("phase", "epoch", "rate_cuts")
 
@@ -97,7 +100,7 @@ def train_classifier(
     # resets the devices of Keras, so it must come before `on_devices`.
     keras.backend.clear_session()
     train = hyperparameters.train
-    with on_devices(train.batch_size):
+    with on_devices(train.batch_size) as devices:
         classifier = _build(hyperparameters, data, weights)
         best = BestEpoch(classifier.model, train.early_stopping)
         state = TrainingState(classifier.model, best, checkpoints, on_epoch)
@@ -105,7 +108,7 @@ def train_classifier(
         # skipped, and the phase `finetune` also trains the layers of batch normalisation.
         pretrained = hyperparameters.model.weights != "none"
         with trained_in(train.precision, classifier):
-            return _fit(classifier, data, train, pretrained, cache, state)
+            return _fit(classifier, data, train, pretrained, cache, state, devices)
 
 
 def _build(hyperparameters: Hyperparameters, data: Data, weights: Path | None) -> Classifier:
@@ -126,12 +129,13 @@ def _fit(
     pretrained: bool,
     cache: Path,
     state: TrainingState,
+    devices: int,
 ) -> Trained:
     state.resume()
     best, finished = state.best, state.finished_phases()
     with _report_lack_of_memory(train):
         for phase in phases(classifier, data, train, pretrained, cache, finished):
-            _run_phase(phase, data.balance, train, state)
+            _run_phase(phase, data.balance, train, state, devices)
             best.restore()
     log.info(
         f"the best of {len(state.history)} epochs is epoch {best.row['epoch']} of the phase "
@@ -140,10 +144,12 @@ def _fit(
     return Trained(classifier, tuple(state.history), best.row)
 
 
-def _run_phase(phase: Phase, balance: Balance, train: Train, state: TrainingState) -> None:
+def _run_phase(
+    phase: Phase, balance: Balance, train: Train, state: TrainingState, devices: int
+) -> None:
     """Train until the phase is over, with a lower learning rate if a loss is not finite."""
     state.begin(phase.name)
-    while failed := _fit_phase(phase, balance, train, state):
+    while failed := _fit_phase(phase, balance, train, state, devices):
         advice = _loss_words(failed, state.rate_cuts)
         if not state.back_off():
             raise TrainingFailedError(
@@ -156,7 +162,9 @@ def _run_phase(phase: Phase, balance: Balance, train: Train, state: TrainingStat
         )
 
 
-def _fit_phase(phase: Phase, balance: Balance, train: Train, state: TrainingState) -> Row | None:
+def _fit_phase(
+    phase: Phase, balance: Balance, train: Train, state: TrainingState, devices: int
+) -> Row | None:
     """Train from the state to the end of the phase. Return an epoch whose loss is not finite."""
     import keras
 
@@ -191,18 +199,48 @@ def _fit_phase(phase: Phase, balance: Balance, train: Train, state: TrainingStat
         state.end_epoch(row, phase.model.stop_training or epoch + 1 == phase.epochs)
 
     stream = Stream(phase.train, balance, train.batch_size, train.seed, phase.policy)
+    epochs = range(first, phase.epochs)
+    if phase.in_memory and devices == 1:
+        _fit_in_memory(phase, stream, optimizer, loss, epochs, steps, end_epoch)
+    else:
+        _fit_from_feed(phase, stream, epochs, steps, end_epoch)
+    return failed[0] if failed else None
+
+
+def _fit_in_memory(
+    phase: Phase,
+    stream: Stream,
+    optimizer: Any,
+    loss: Loss,
+    epochs: range,
+    steps: int,
+    end_epoch: EndEpoch,
+) -> None:
+    train_epoch = compile_epoch(phase.model, optimizer, loss, phase.train)
+    for epoch in epochs:
+        rows = np.stack([stream.rows(epoch * steps + step) for step in range(steps)])
+        mean, accuracy = train_epoch(rows, stream.weights(rows))
+        end_epoch(epoch, {"loss": mean, "accuracy": accuracy})
+        if phase.model.stop_training:
+            break
+
+
+def _fit_from_feed(
+    phase: Phase, stream: Stream, epochs: range, steps: int, end_epoch: EndEpoch
+) -> None:
+    import keras
+
     # Without random changes, a batch is computed faster than a worker process could send it.
-    with Feed(stream, worker_count() if phase.policy else 0, steps * first) as batches:
+    with Feed(stream, worker_count() if phase.policy else 0, steps * epochs.start) as batches:
         phase.model.fit(
             iter(batches),
-            initial_epoch=first,
-            epochs=phase.epochs,
+            initial_epoch=epochs.start,
+            epochs=epochs.stop,
             steps_per_epoch=steps,
             shuffle=False,  # A stream is shuffled already.
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
             verbose=1 if sys.stdout.isatty() else 0,
         )
-    return failed[0] if failed else None
 
 
 def _loss_words(row: Row, rate_cuts: int) -> str:

@@ -1,6 +1,8 @@
 """A training that runs ⇄ a checkpoint: what it needs to go on as if it had never stopped."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +15,8 @@ from components.training.checkpoints import Checkpoint, Checkpoints, Variables
 log = logging.getLogger(__name__)
 
 OnEpoch = Callable[[Row], None]  # a function that takes the metrics of an epoch
+# Epochs of a head take some hundredths of a second. A checkpoint after each would take longer.
+INTERVAL_S = 1.0  # the minimum time between two checkpoints
 RATE_CUTS = 2  # in a phase; after this many, a loss that is not finite ends the training
 
 
@@ -40,6 +44,7 @@ class TrainingState:
     epoch: int = 0
     ended: bool = False
     rate_cuts: int = 0
+    _written_s: float = -math.inf  # when the last checkpoint was written, see time.monotonic
     _last: Checkpoint | None = None  # the state after the last good epoch
     _phase_variables: Sequence[Any] = ()  # of the optimizer, and what else the phase changes
 
@@ -92,6 +97,7 @@ class TrainingState:
     def end_epoch(self, row: Row, ended: bool) -> None:
         """Add an epoch to the history, write a checkpoint, and report the epoch.
 
+        No checkpoint is written if the last one is younger than INTERVAL_S and the phase goes on.
         ended: True if the phase is over with this epoch.
         Raises UserError if the checkpoint cannot be written.
         """
@@ -99,7 +105,9 @@ class TrainingState:
         self.epoch, self.ended = row["epoch"], ended
         if self.checkpoints is not None:
             self._last = self._checkpoint()
-            self.checkpoints.write(self._last)
+            if ended or time.monotonic() - self._written_s >= INTERVAL_S:
+                self.checkpoints.write(self._last)
+                self._written_s = time.monotonic()
         self.on_epoch(row)
 
     def back_off(self) -> bool:

@@ -208,7 +208,7 @@ def compiled(case: Case, train: Train) -> Any:
     classifier = build_classifier(card, names, case.side, "squash")
     freeze(classifier.backbone, train.finetune.unfreeze, hold_normalization=False)
     model = classifier.logits_model
-    phase = Phase("finetune", model, *[None] * 2, 100, 1e-4, 0.0, None)  # type: ignore[arg-type]
+    phase = Phase("finetune", model, *[None] * 2, 100, 1e-4, 0.0, None, False)  # type: ignore[arg-type]
     loss = build_loss(train, np.zeros(10, np.float32))
     model.compile(build_optimizer(phase, train.weight_decay, 100), loss, metrics=["accuracy"])
     return model

@@ -217,7 +217,7 @@ def test_weights_decay_and_biases_and_scales_do_not(phase):
 
 @pytest.fixture
 def phase(data):
-    return Phase("finetune", None, data.train, data.val, 10, 0.01, 0.2, None)
+    return Phase("finetune", None, data.train, data.val, 10, 0.01, 0.2, None, False)
 
 
 def test_patience_ends_a_phase_early(hyperparameters, train_here):
