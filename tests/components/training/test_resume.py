@@ -111,6 +111,7 @@ def test_a_training_stopped_after_every_epoch_ends_as_an_undisturbed_one(
     ]
 
 
+@pytest.mark.slow
 def test_after_a_loss_that_is_no_number_training_goes_back_with_a_tenth_of_the_rate(
     head_only, start, train_here, measured, caplog
 ):
