@@ -70,30 +70,32 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
     run(before, "dvc repro search")
 
     undisturbed = shutil.copytree(before, tmp_path / "undisturbed", symlinks=True)
-    start = time.monotonic()
     order = epochs_in(run(undisturbed, "dvc repro train"))
-    taken_s = time.monotonic() - start
     assert {phase for phase, _ in order} == {"head", "finetune"}
-
     chance = random.Random("train")
-    kills = 0
-    while kills < KILLS_OF_TRAIN:
+    for _ in range(-(-KILLS_OF_TRAIN // IN_A_ROW)):
         folder = shutil.copytree(before, tmp_path / "killed", symlinks=True)
-        outputs = []
-        for _ in range(IN_A_ROW):
-            outputs.append(kill_after(folder, "train", chance.uniform(0.2, 1) * taken_s))
-            kills += 1
-            if (folder / "data/train/model.keras").exists():
-                outputs.clear()  # The training was finished, so its checkpoints are gone.
-            remove_dead_rwlock(folder)
-            remove_torn_lock(folder)
-        outputs.append(run(folder, "dvc repro train"))
-        assert written(folder, "train") == written(undisturbed, "train")
-        done = [[order.index(epoch) for epoch in epochs_in(output)] for output in outputs]
-        lines = [line for line in done if line]
-        for earlier, later in pairwise(lines):
-            assert later[0] - earlier[-1] in (0, 1), "at most one epoch is done twice"
+        check_killed_training(folder, undisturbed, order, chance)
         shutil.rmtree(folder)
+
+
+def check_killed_training(
+    folder: Path, undisturbed: Path, order: list[tuple[str, int]], chance: random.Random
+) -> None:
+    """Kill a training IN_A_ROW times, each time after a later epoch, and let it end."""
+    outputs = []
+    for phase, epoch in map(order.__getitem__, sorted(chance.sample(range(len(order)), IN_A_ROW))):
+        seconds, line = chance.uniform(0, 0.5), f"phase {phase}  epoch {epoch} of"
+        outputs.append(kill_after(folder, "train", seconds, line))
+        remove_dead_rwlock(folder)
+        remove_torn_lock(folder)
+        if (folder / "data/train/model.keras").exists():
+            outputs.clear()  # The training was finished, so its checkpoints are gone.
+    outputs.append(run(folder, "dvc repro train"))
+    assert written(folder, "train") == written(undisturbed, "train")
+    done = [[order.index(epoch) for epoch in epochs_in(output)] for output in outputs]
+    for earlier, later in pairwise(filter(None, done)):
+        assert later[0] - earlier[-1] in (0, 1), "at most one epoch is done twice"
 
 
 def epochs_in(output: str) -> list[tuple[str, int]]:
@@ -116,8 +118,11 @@ def remove_torn_lock(folder: Path) -> None:
         lock.unlink()
 
 
-def kill_after(folder: Path, stage: str, seconds: float) -> str:
-    """Start a stage, kill it after so many seconds, DVC and all, and return what it printed."""
+def kill_after(folder: Path, stage: str, seconds: float, line: str = "") -> str:
+    """Start a stage, kill it after so many seconds, DVC and all, and return what it printed.
+
+    line: the seconds are counted from the moment when the stage has printed this text.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     log = folder / "killed.log"
     with log.open("w") as output:
@@ -129,6 +134,8 @@ def kill_after(folder: Path, stage: str, seconds: float) -> str:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a group of its own, which is killed as a whole
         )
+        while line not in log.read_text() and process.poll() is None:
+            time.sleep(0.02)
         time.sleep(seconds)
         with suppress(ProcessLookupError):  # it has ended already
             os.killpg(process.pid, signal.SIGKILL)
