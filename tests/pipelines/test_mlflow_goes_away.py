@@ -24,6 +24,16 @@ from tests.components.tracking.servers import Server
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def server(empty_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    server = Server(folder)
+    yield server
+    server.signal(signal.SIGCONT)
+    server.signal(signal.SIGKILL)
+
+
 def _after_the_first_epoch(server: Server, number: int) -> None:
     """Send a signal to the server as soon as metrics are in a journal."""
     while not any(b'"metrics"' in file.read_bytes() for file in FOLDER.glob("*/records")):
@@ -33,15 +43,12 @@ def _after_the_first_epoch(server: Server, number: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_training_ends_as_without_and_all_epochs_arrive_later(
-    number, prepared, empty_store, tmp_path_factory, monkeypatch
+    number, prepared, server, monkeypatch
 ):
     train.run(prepared.model, prepared.train)
     undisturbed = sha256(artifacts.MODEL), sha256(artifacts.HISTORY)
     shutil.rmtree(artifacts.MODEL.parent)
 
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    server = Server(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     threading.Thread(target=_after_the_first_epoch, args=(server, number), daemon=True).start()
     # A process of its own, because a stage ends with its process, whatever a thread waits for.
@@ -50,12 +57,10 @@ def test_a_training_ends_as_without_and_all_epochs_arrive_later(
         "_two_convolutions; from components.model import backbones; "
         "backbones._compact = _two_convolutions; train.run(*pickle.load(sys.stdin.buffer))"
     )
-    started = time.monotonic()
     given = pickle.dumps((prepared.model, prepared.train))
     own = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=own, input=given, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
-    print(f"{signal.Signals(number).name}: {time.monotonic() - started:.1f} s")
     assert "records wait for MLflow" in done.stdout.decode() + done.stderr.decode()
     assert (sha256(artifacts.MODEL), sha256(artifacts.HISTORY)) == undisturbed
 
@@ -72,4 +77,3 @@ def test_a_training_ends_as_without_and_all_epochs_arrive_later(
     assert [loss.step for loss in losses] == [1, 2]
     assert [loss.value for loss in losses] == pytest.approx(history["val_loss"].tolist())
     assert client().get_run(run.id).info.status == "FINISHED"
-    server.kill()

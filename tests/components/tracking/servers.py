@@ -44,12 +44,10 @@ class Server:
         raise TimeoutError(self.uri)
 
     def signal(self, number: int) -> None:
-        """Send a signal to all processes of the server."""
+        """Send a signal to all processes of the server. After SIGKILL, wait for their end."""
         os.killpg(self.process.pid, number)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        self.process.wait(timeout=20)
+        if number == signal.SIGKILL:
+            self.process.wait(timeout=20)
 
 
 class Proxy:

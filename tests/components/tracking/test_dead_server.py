@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
     server = Server(folder)
     yield server
     server.signal(signal.SIGCONT)
-    server.kill()
+    server.signal(signal.SIGKILL)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_server_that_goes_away_in_mid_run_costs_nothing_but_the_wait(
         if outage == "stopped":
             server.signal(signal.SIGSTOP)
         else:
-            server.kill()
+            server.signal(signal.SIGKILL)
         started = time.monotonic()
         for step in EPOCHS[1:]:
             run.log_metrics({"loss": 1 / step}, step=step)
