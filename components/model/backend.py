@@ -136,7 +136,11 @@ def _spread_jax(names: list[str]) -> Any:
 def _spread_tensorflow(names: list[str]) -> Any:
     import tensorflow as tf
 
-    return tf.distribute.MirroredStrategy(names).scope()
+    # The default, collective operations, fails on several devices of one CPU: the devices reach the
+    # operations in different orders.
+    gpus = tf.config.list_logical_devices("GPU")
+    sums = tf.distribute.NcclAllReduce() if gpus else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(names, sums).scope()
 
 
 def gpu_names() -> list[str]:

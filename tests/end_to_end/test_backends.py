@@ -30,6 +30,5 @@ def test_the_demo_runs_on_jax_and_tensorflow_reads_its_models(clone, tmp_path):
     on_jax = pd.read_parquet(folder / PREDICTIONS)
     run(folder, "dvc repro -f -s evaluate")
     on_tensorflow = pd.read_parquet(folder / PREDICTIONS)
-    numbers = on_jax.select_dtypes("number").columns
-    assert len(numbers) >= 10
-    np.testing.assert_allclose(on_tensorflow[numbers], on_jax[numbers], rtol=1e-3, atol=1e-5)
+    assert on_tensorflow["predicted"].tolist() == on_jax["predicted"].tolist()
+    np.testing.assert_allclose(on_tensorflow["confidence"], on_jax["confidence"], rtol=1e-3)
