@@ -23,6 +23,7 @@ from pipelines.workspace.machine import machine
 ROOT = Path(__file__).parents[2]
 # The code that decides the result, as in dvc.yaml at the stage `train`; a test compares them.
 CODE = (
+    "components/calibration",
     "components/files.py",
     "components/model",
     "components/params/hyperparameters.py",
@@ -35,8 +36,9 @@ CODE = (
     "pipelines/train.py",
     "pipelines/training_data.py",
 )
-# They choose the backend of Keras and the devices.
-VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "FOVEA_DEVICES")
+VARIABLES = ("CUDA_VISIBLE_DEVICES", "FOVEA_DEVICES")  # They choose the devices.
+# Tags of `machine`. The numbers of processors and of worker processes do not change a byte.
+MACHINE = ("python", "backend", "processor")
 
 
 def training_key(
@@ -49,7 +51,7 @@ def training_key(
     hyperparameters: the values with which the training runs, after the search. data: the images,
     labels and balance plan. weights: the `.keras` file with the weights at the start, or None.
     """
-    load_keras()  # Only then `machine` knows the GPUs.
+    load_keras(hyperparameters.train.threads)  # Only then `machine` knows the GPUs.
     return {
         **dict(_dotted(hyperparameters.model_dump())),
         "images": data.content,
@@ -60,7 +62,7 @@ def training_key(
         **{str(file.relative_to(ROOT)): sha256(file) for file in _code()},
         **{f"package {name}": version for name, version in _versions()},
         **{name: os.environ.get(name, "not set") for name in VARIABLES},
-        **{key: value for key, value in machine().items() if key != "packages"},
+        **{name: value for name, value in machine().items() if name in MACHINE},
     }
 
 

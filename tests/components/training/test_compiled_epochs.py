@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from components.model.backend import load_keras
 from components.training.compiled_epochs import compile_epoch
 from components.training.losses import cross_entropy
 from components.training_set.examples import Examples
@@ -17,6 +18,7 @@ def examples() -> Examples:
 
 
 def head():
+    load_keras()
     keras.backend.clear_session()
     keras.utils.set_random_seed(1)
     features = keras.Input((5,))
