@@ -13,10 +13,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import albumentations as A  # noqa: N812 - the usual name of albumentations
 import cv2
@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 
 from components.model.backend import load_keras
-from components.model.classifier import build_classifier
+from components.model.classifier import Classifier, build_classifier
 from components.params.model import Model
 from components.params.reader import read_params
 from components.params.train import Train
@@ -34,6 +34,7 @@ from components.training.feeding import SLOTS, Feed
 from components.training.losses import build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, freeze
+from components.training.precision import trained_in
 from components.training_set.examples import Balance, Examples
 from components.worker_processes import cores
 from tests.cards import DIGITS, PHOTOS
@@ -43,7 +44,7 @@ IMAGES = {28: 20_000, 224: 600}  # side → number of images in the file
 
 @dataclass(frozen=True)
 class Case:
-    """A network, the side of its images and its batch."""
+    """A network, the side of its images, its batch and the precision of its training."""
 
     name: str
     card: Path
@@ -51,6 +52,7 @@ class Case:
     width: float
     side: int
     batch: int
+    precision: Literal["float32", "mixed"] = "float32"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn")
     parser.add_argument("--side", type=int, choices=[case.side for case in CASES], help="one case")
     parser.add_argument("--turns", type=int, default=5, help="of each rate; the median counts")
+    parser.add_argument("--width", type=float, help="of all networks, such as 1.0 on a GPU")
+    parser.add_argument("--batch", type=int, help="images in a batch, in all cases")
+    parser.add_argument("--precision", choices=["float32", "mixed"], default="float32")
     parser.add_argument("--workers", type=int, nargs="*", help="numbers of workers to compare")
     given = parser.parse_args()
     workers = given.workers or sorted({0, 1, 2, cores(), max(0, cores() - 2)})
@@ -90,10 +95,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for part in given.part or PARTS:
             print(f"== {part}", flush=True)
-            for case in (case for case in CASES if given.side in (None, case.side)):
+            for case in cases(given):
                 stream = stream_of(case, Path(folder))
                 PARTS[part](case, stream, workers, turns)
     print(f"load at the end {load()}")
+
+
+def cases(given: argparse.Namespace) -> Iterator[Case]:
+    """The cases asked for, with what the options change."""
+    for case in CASES:
+        if given.side in (None, case.side):
+            width, batch = given.width or case.width, given.batch or case.batch
+            name = f"{case.backbone} {width:g} at {case.side}, {given.precision}, batch {batch}"
+            yield replace(case, name=name, width=width, batch=batch, precision=given.precision)
 
 
 def load() -> str:
@@ -143,7 +157,7 @@ def pipeline(case: Case, stream: Stream, workers: list[int], turns: Turns) -> No
             peers[name] = partial(take, iter(feed), case.batch, SLOTS * max(1, count))
         rates = in_turns(peers, turns)
     for name, rate in rates.items():
-        print(f"{case.name:26} {name:32} {rate:8.0f} images/s")
+        print(f"{case.name:46} {name:32} {rate:8.0f} images/s")
 
 
 def take(iterator: Iterator[Batch], batch: int, least: int, until: float) -> int:
@@ -174,7 +188,18 @@ def steps(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
     cores that are busy with training, the rate can be no better than this time allows.
     """
     load_keras()
-    model = compiled(case, read_params(case.card).train)
+    card = Model(backbone=case.backbone, width=case.width, weights="none", dropout=0.2)
+    names = [f"class {number}" for number in range(10)]
+    classifier = build_classifier(card, names, case.side, "squash")
+    with trained_in(case.precision, classifier):
+        compare(case, classifier, stream, workers, turns)
+
+
+def compare(
+    case: Case, classifier: Classifier, stream: Stream, workers: list[int], turns: Turns
+) -> None:
+    """Print the speed of each way to get batches."""
+    model = compiled(classifier, read_params(case.card).train)
     kept = stream.batch(0)
     train_steps(model, same(kept), 3)
     count = max(4, round(turns.seconds * train_steps(model, same(kept), 6).rate))
@@ -195,22 +220,20 @@ def steps(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
         cpu_ms = 1000 * statistics.median(speed.cpu_s for speed in speeds) / case.batch
         cost = 100 * statistics.median(ours.cpu_s / best.cpu_s - 1 for ours, best in pairs)
         print(
-            f"{case.name:26} {name:20} {images:8.0f} images/s {share:6.1f} %   "
+            f"{case.name:46} {name:20} {images:8.0f} images/s {share:6.1f} %   "
             f"{cpu_ms:6.3f} ms of a core for an image, {cost:+.0f} %",
             flush=True,
         )
 
 
-def compiled(case: Case, train: Train) -> Any:
-    """The network of a case, compiled as for the phase `finetune`."""
-    card = Model(backbone=case.backbone, width=case.width, weights="none", dropout=0.2)
-    names = [f"class {number}" for number in range(10)]
-    classifier = build_classifier(card, names, case.side, "squash")
+def compiled(classifier: Classifier, train: Train) -> Any:
+    """The network of a classifier, compiled as for the phase `finetune`."""
     freeze(classifier.backbone, train.finetune.unfreeze, hold_normalization=False)
     model = classifier.logits_model
-    phase = Phase("finetune", model, *[None] * 2, 100, 1e-4, 0.0, None, False)  # type: ignore[arg-type]
+    none: Any = None  # the examples, which a compiled network does not need
+    phase = Phase("finetune", model, none, none, 100, 1e-4, 0.0, None, False)
     loss = build_loss(train, np.zeros(10, np.float32))
-    model.compile(build_optimizer(phase, train.weight_decay, 100), loss, metrics=["accuracy"])
+    model.compile(build_optimizer(phase, train.weight_decay, 100, 1), loss, metrics=["accuracy"])
     return model
 
 
@@ -229,6 +252,7 @@ def train_steps(model: Any, batches: Iterator[Batch], count: int) -> Speed:
 
     def stamp(batch: int, logs: Any) -> None:
         if batch in (1, count + 1):
+            float(logs["loss"])  # waits until the device has done the step
             family = [process, *process.children(recursive=True)]
             used = sum(sum(one.cpu_times()[:2]) for one in family)
             times.append((time.perf_counter(), used))
