@@ -1,11 +1,15 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
+from components.evaluation import paired
 from components.evaluation.guards import allowed_loss, changes, doubtful, doubts, images_needed
 from components.evaluation.paired import (
     difference_interval,
     drop_excluded,
     drop_limit,
+    macro_score,
     permutation_test,
     sign_test,
 )
@@ -98,6 +102,12 @@ def test_any_named_set_of_images_is_a_group():
     assert found[0].lowest < 5 / 30 < found[0].highest
 
 
+def test_a_single_group_is_judged_alone():
+    every = np.ones(30, bool)
+    (group,) = changes(every, np.arange(30) >= 5, {"all": every}, 0.05, 0.95)
+    assert doubtful([group]) == [group]
+
+
 def test_the_needed_images_exclude_the_limit_and_one_less_does_not():
     needed = images_needed(1, 0, 60, 0.05, 0.95)
     scale = needed / 60
@@ -130,3 +140,38 @@ def test_a_permutation_test_of_balanced_classes_agrees_with_the_sign_test():
     p = permutation_test(labels, new, old, 3, "balanced_accuracy", 20_000, seed=0)
     assert p == pytest.approx(sign_test(14, 4), abs=0.003)
     assert permutation_test(labels, new, new, 3, "macro_f1", 100, seed=0) == 1
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
+def test_a_permutation_test_is_that_of_all_exchanges(metric):
+    labels = np.repeat([0, 1, 2], [7, 5, 2])
+    new = np.array([0, 2, 0, 0, 0, 0, 0, 1, 0, 2, 1, 1, 2, 2])
+    old = np.array([0, 1, 0, 1, 0, 0, 0, 1, 1, 0, 1, 0, 2, 2])
+
+    def score(predicted):
+        """The mean over the classes of hits / images, or of 2 * hits / (predictions + images)."""
+        hits = [((labels == index) & (predicted == index)).sum() for index in range(3)]
+        images, given = np.bincount(labels), np.bincount(predicted)
+        whole = images if metric == "balanced_accuracy" else (given + images) / 2
+        return np.mean(hits / whole)
+
+    advantages, changed = [], np.flatnonzero(new != old)
+    for exchanged in product((False, True), repeat=len(changed)):
+        one, other = new.copy(), old.copy()
+        at = changed[list(exchanged)]
+        one[at], other[at] = old[at], new[at]
+        advantages.append(score(one) - score(other))
+    exact = np.mean(np.array(advantages) >= advantages[0] - 1e-9)
+    p = permutation_test(labels, new, old, 3, metric, 20_000, seed=0)
+    assert p == pytest.approx(exact, abs=0.015)
+
+
+def test_a_permutation_test_counts_the_draws_of_its_last_block_once(monkeypatch):
+    monkeypatch.setattr(paired, "HELD_AT_ONCE", 90)  # 30 draws of three classes at once
+    labels = np.arange(300) % 3
+    assert permutation_test(labels, labels, labels, 3, "macro_f1", 100, seed=0) == 1
+
+
+def test_a_class_of_one_image_is_a_part_of_a_macro_score():
+    hits, given, support = np.array([4, 0, 0]), np.array([5, 0, 0]), np.array([4, 1, 0])
+    assert macro_score("balanced_accuracy", hits, given, support) == 0.5
