@@ -88,6 +88,17 @@ def test_one_image_may_be_lost_in_one_of_twenty_small_groups():
     assert doubts(two_images, np.zeros(40, int), np.full(40, 20), 0.05, 0.95).sum() == 1
 
 
+def test_a_large_group_that_lost_an_image_takes_nothing_from_the_small_groups():
+    lost = np.array([1] + [0] * 19 + [1])
+    images = np.array([20] * 20 + [300])
+    assert not doubts(lost, np.zeros(21, int), images, 0.05, 0.95).any()
+
+
+def test_several_comparisons_at_once_are_judged_one_by_one():
+    lost, images = np.eye(3, 20, dtype=int), np.full(20, 20)
+    assert not doubts(lost, np.zeros((3, 20), int), images, 0.05, 0.95).any()
+
+
 def test_any_named_set_of_images_is_a_group():
     old = np.ones(60, bool)
     new = np.arange(60) >= 5
