@@ -119,13 +119,16 @@ def test_a_single_group_is_judged_alone():
     assert doubtful([group]) == [group]
 
 
-def test_the_needed_images_exclude_the_limit_and_one_less_does_not():
-    needed = images_needed(1, 0, 60, 0.05, 0.95)
-    scale = needed / 60
-    assert drop_excluded(scale, 0, needed, 0.05, 0.95)
-    less = (needed - 1) / 60
-    assert not drop_excluded(less, 0, needed - 1, 0.05, 0.95)
-    assert images_needed(3, 0, 60, 0.05, 0.95) is None  # the measured drop is the limit
+@pytest.mark.parametrize(("lost", "gained"), [(1, 0), (3, 1)])
+def test_the_needed_images_exclude_the_limit_and_one_less_does_not(lost, gained):
+    needed = images_needed(lost, gained, 60, 0.05, 0.95)
+    for images, excluded in ((needed, True), (needed - 1, False)):
+        scale = images / 60
+        assert drop_excluded(lost * scale, gained * scale, images, 0.05, 0.95) == excluded
+
+
+def test_no_number_of_images_excludes_a_limit_that_was_measured():
+    assert images_needed(3, 0, 60, 0.05, 0.95) is None
 
 
 def test_the_allowed_loss_grows_with_the_limit():
