@@ -42,8 +42,9 @@ def test_a_difference_of_all_images_has_an_interval():
         assert -1 < found.low < found.value == found.high == 1
 
 
-def test_without_a_changed_image_the_limit_is_that_of_wilson():
-    assert drop_limit(0, 0, 25, 0.95) == pytest.approx(1.96**2 / (25 + 1.96**2), abs=1e-5)
+@pytest.mark.parametrize("images", [1, 25])
+def test_without_a_changed_image_the_limit_is_that_of_wilson(images):
+    assert drop_limit(0, 0, images, 0.95) == pytest.approx(1.96**2 / (images + 1.96**2), abs=1e-5)
 
 
 def test_a_drop_is_excluded_from_its_limit_on():
