@@ -32,6 +32,12 @@ def test_the_widest_drop_of_the_rest_is_named():
     assert texts[-1] == "for each of 1 more classes, a drop above 0.17 is excluded"
 
 
+@pytest.mark.parametrize(("images", "share"), [(1, "0.80"), (4, "0.49")])
+def test_an_excluded_drop_is_rounded_up_to_the_next_hundredth(images, share):
+    (text,) = excluded_drops(unchanged([images]))
+    assert text.startswith(f"recall of 0: a drop above {share} is excluded")
+
+
 @pytest.mark.parametrize("sizes", [[73, 300], [300]])
 def test_large_classes_need_one_sentence(sizes):
     assert excluded_drops(unchanged(sizes)) == [
