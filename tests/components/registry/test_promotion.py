@@ -111,6 +111,13 @@ def test_a_rejected_version_needs_an_override_that_goes_on_record(
     assert [event.override for event in history("digits")] == [False, True, True]
 
 
+def test_a_rejection_ends_with_a_later_promotion_of_the_version(three_versions: Path) -> None:
+    reject("digits", "3", "worse", "Ann")
+    promote("digits", "3", "better than I thought", "Ann", override=True)
+    promote("digits", "2", "better", "Ann", agree)
+    assert not promote("digits", "3", "better again", "Ann", agree).override
+
+
 def test_the_champion_is_neither_promoted_again_nor_rejected(three_versions: Path) -> None:
     promote("digits", "2", "good", "Ann")
     with pytest.raises(UserError, match=r"champion already. Received: 2"):
