@@ -77,6 +77,12 @@ def test_without_champion_a_challenger_above_all_floors_is_promoted(register):
     assert all(row.champion is None and row.difference is None for row in verdict.comparison)
 
 
+def test_without_champion_the_class_of_the_lowest_recall_is_named(register):
+    verdict = judged(register, wrong_at(slice(0, 60, 3), slice(1, 91, 3), slice(2, 32, 3)), None)
+    assert verdict.decision == "promote"
+    assert reasons(verdict).endswith("lowest recall 0.850 (class metal)")
+
+
 def test_a_broken_floor_rejects_with_the_figures(register):
     verdict = judged(register, wrong_at(slice(0, 330, 3)), None)
     assert verdict.decision == "reject"
@@ -95,10 +101,24 @@ def test_a_score_of_exactly_its_floor_is_enough(register):
     assert verdict.decision == "promote"
 
 
+def test_a_rounding_error_does_not_put_a_score_below_its_floor(register):
+    # The mean of the recalls 0.6, 0.8 and 1 is 0.7999999999999999 in floating point.
+    verdict = judged(register, wrong_at(slice(0, 240, 3), slice(1, 121, 3)), None)
+    assert verdict.decision == "promote"
+
+
+def test_a_balanced_accuracy_below_its_floor_rejects(register):
+    right = {"a": 290, "b": 11}
+    verdict = counted(register, {"a": 300, "b": 20}, right, right)
+    assert verdict.decision == "reject"
+    assert reasons(verdict) == "balanced accuracy 0.758 is below its floor of 0.8"
+
+
 def test_a_significantly_better_challenger_is_promoted(register):
     verdict = judged(register, wrong_at(slice(0, 20)), wrong_at(slice(0, 60)))
     assert verdict.decision == "promote"
     assert "accuracy 0.967 against 0.900, +0.067 (95 % interval +0.0" in reasons(verdict)
+    assert "p below 0.0001" in reasons(verdict)
     assert verdict.reasons[-1] == "a drop of the recall above 0.05 is excluded for every class"
 
 
@@ -106,7 +126,7 @@ def test_a_significantly_worse_challenger_is_rejected(register):
     verdict = judged(register, wrong_at(slice(0, 60)), wrong_at(slice(0, 20)))
     assert verdict.decision == "reject"
     assert reasons(verdict).startswith("significantly worse than the champion: accuracy 0.900")
-    assert "−0.067" in reasons(verdict)
+    assert "against 0.967, −0.067 (95 % interval −0.0" in reasons(verdict)
 
 
 def test_equal_models_cannot_be_told_apart(register):
@@ -132,6 +152,15 @@ def test_few_changed_images_are_judged_by_an_exact_test(register, primary, gaine
     section = register.model_copy(update={"primary": primary})
     verdict = judged(section, wrong_at(slice(0, 20)), wrong_at(slice(0, 20 + gained)))
     assert verdict.decision == decision
+
+
+def test_a_p_of_exactly_the_level_decides(register):
+    section = register.model_copy(update={"confidence": 1 - 2 / 64})  # p of 6:0 is 1/64
+    fewer, more = wrong_at(slice(0, 20)), wrong_at(slice(0, 26))
+    assert judged(section, fewer, more).decision == "promote"
+    worse = judged(section, more, fewer)
+    assert worse.decision == "reject"
+    assert reasons(worse).startswith("significantly worse")
 
 
 def test_the_primary_metric_decides(register):
@@ -240,6 +269,16 @@ def test_a_broken_champion_leaves_the_decision_to_a_person(register):
     assert "the champion's probabilities" in reasons(verdict)
 
 
+def test_a_champion_with_one_broken_image_is_not_compared_at_all(register):
+    broken = wrong_at(slice(0, 20))
+    broken[599, 0] = np.nan
+    verdict = judged(register, wrong_at(slice(0, 60)), broken)  # significantly worse
+    assert verdict.decision == "hold"
+    expected = "the champion's probabilities are NaN or infinite for 1 of 600 test images"
+    assert reasons(verdict) == expected
+    assert all(row.champion is None for row in verdict.comparison)
+
+
 def test_a_class_without_test_images_leaves_the_decision_to_a_person(register):
     some = LABELS < 2
     verdict = judged(register, wrong_at(slice(0))[some], None, LABELS[some])
@@ -318,6 +357,26 @@ def test_the_order_of_the_champions_classes_does_not_matter(register):
     assert verdict == judged(register, wrong_at(slice(0, 20)), champion)
 
 
+def test_each_metric_and_the_recall_of_each_class_has_a_row(register):
+    images = {"a": 300, "b": 100, "c": 50}
+    new, old = {"a": 291, "b": 96, "c": 45}, {"a": 288, "b": 95, "c": 46}
+    rows = counted(register, images, new, old).comparison
+    assert [(row.metric, row.class_name) for row in rows] == [
+        ("accuracy", None),
+        ("balanced_accuracy", None),
+        ("macro_f1", None),
+        ("recall", "a"),
+        ("recall", "b"),
+        ("recall", "c"),
+    ]
+    recalls = [(row.challenger.value, row.champion.value) for row in rows[3:]]
+    assert recalls == [(0.97, 0.96), (0.96, 0.95), (0.9, 0.92)]
+    for row in rows:
+        gap = row.challenger.value - row.champion.value
+        assert row.difference.low < row.difference.value < row.difference.high
+        assert row.difference.value == pytest.approx(gap)
+
+
 def test_the_same_arguments_give_the_same_verdict(register):
     section = register.model_copy(update={"primary": "macro_f1"})
     models = (wrong_at(slice(0, 28)), wrong_at(slice(2, 32)))
@@ -331,6 +390,7 @@ def test_a_verdict_survives_json_without_nan(register, champion):
     champion = champion if champion is None else champion[some]
     verdict = judged(register, challenger, champion, LABELS[some])
     tree = json.loads(json.dumps(verdict.to_tree(), allow_nan=False))
+    assert list(tree) == ["decision", "reasons", "comparison", "images", "confidence"]
     assert Verdict.from_tree({**tree, "version": 3}) == verdict
 
 

@@ -1,11 +1,15 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
+from components.evaluation import paired
 from components.evaluation.guards import allowed_loss, changes, doubtful, doubts, images_needed
 from components.evaluation.paired import (
     difference_interval,
     drop_excluded,
     drop_limit,
+    macro_score,
     permutation_test,
     sign_test,
 )
@@ -38,8 +42,9 @@ def test_a_difference_of_all_images_has_an_interval():
         assert -1 < found.low < found.value == found.high == 1
 
 
-def test_without_a_changed_image_the_limit_is_that_of_wilson():
-    assert drop_limit(0, 0, 25, 0.95) == pytest.approx(1.96**2 / (25 + 1.96**2), abs=1e-5)
+@pytest.mark.parametrize("images", [1, 25])
+def test_without_a_changed_image_the_limit_is_that_of_wilson(images):
+    assert drop_limit(0, 0, images, 0.95) == pytest.approx(1.96**2 / (images + 1.96**2), abs=1e-5)
 
 
 def test_a_drop_is_excluded_from_its_limit_on():
@@ -84,6 +89,17 @@ def test_one_image_may_be_lost_in_one_of_twenty_small_groups():
     assert doubts(two_images, np.zeros(40, int), np.full(40, 20), 0.05, 0.95).sum() == 1
 
 
+def test_a_large_group_that_lost_an_image_takes_nothing_from_the_small_groups():
+    lost = np.array([1] + [0] * 19 + [1])
+    images = np.array([20] * 20 + [300])
+    assert not doubts(lost, np.zeros(21, int), images, 0.05, 0.95).any()
+
+
+def test_several_comparisons_at_once_are_judged_one_by_one():
+    lost, images = np.eye(3, 20, dtype=int), np.full(20, 20)
+    assert not doubts(lost, np.zeros((3, 20), int), images, 0.05, 0.95).any()
+
+
 def test_any_named_set_of_images_is_a_group():
     old = np.ones(60, bool)
     new = np.arange(60) >= 5
@@ -98,13 +114,22 @@ def test_any_named_set_of_images_is_a_group():
     assert found[0].lowest < 5 / 30 < found[0].highest
 
 
-def test_the_needed_images_exclude_the_limit_and_one_less_does_not():
-    needed = images_needed(1, 0, 60, 0.05, 0.95)
-    scale = needed / 60
-    assert drop_excluded(scale, 0, needed, 0.05, 0.95)
-    less = (needed - 1) / 60
-    assert not drop_excluded(less, 0, needed - 1, 0.05, 0.95)
-    assert images_needed(3, 0, 60, 0.05, 0.95) is None  # the measured drop is the limit
+def test_a_single_group_is_judged_alone():
+    every = np.ones(30, bool)
+    (group,) = changes(every, np.arange(30) >= 5, {"all": every}, 0.05, 0.95)
+    assert doubtful([group]) == [group]
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(1, 0), (3, 1)])
+def test_the_needed_images_exclude_the_limit_and_one_less_does_not(lost, gained):
+    needed = images_needed(lost, gained, 60, 0.05, 0.95)
+    for images, excluded in ((needed, True), (needed - 1, False)):
+        scale = images / 60
+        assert drop_excluded(lost * scale, gained * scale, images, 0.05, 0.95) == excluded
+
+
+def test_no_number_of_images_excludes_a_limit_that_was_measured():
+    assert images_needed(3, 0, 60, 0.05, 0.95) is None
 
 
 def test_the_allowed_loss_grows_with_the_limit():
@@ -130,3 +155,38 @@ def test_a_permutation_test_of_balanced_classes_agrees_with_the_sign_test():
     p = permutation_test(labels, new, old, 3, "balanced_accuracy", 20_000, seed=0)
     assert p == pytest.approx(sign_test(14, 4), abs=0.003)
     assert permutation_test(labels, new, new, 3, "macro_f1", 100, seed=0) == 1
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
+def test_a_permutation_test_is_that_of_all_exchanges(metric):
+    labels = np.repeat([0, 1, 2], [7, 5, 2])
+    new = np.array([0, 2, 0, 0, 0, 0, 0, 1, 0, 2, 1, 1, 2, 2])
+    old = np.array([0, 1, 0, 1, 0, 0, 0, 1, 1, 0, 1, 0, 2, 2])
+
+    def score(predicted):
+        """The mean over the classes of hits / images, or of 2 * hits / (predictions + images)."""
+        hits = [((labels == index) & (predicted == index)).sum() for index in range(3)]
+        images, given = np.bincount(labels), np.bincount(predicted)
+        whole = images if metric == "balanced_accuracy" else (given + images) / 2
+        return np.mean(hits / whole)
+
+    advantages, changed = [], np.flatnonzero(new != old)
+    for exchanged in product((False, True), repeat=len(changed)):
+        one, other = new.copy(), old.copy()
+        at = changed[list(exchanged)]
+        one[at], other[at] = old[at], new[at]
+        advantages.append(score(one) - score(other))
+    exact = np.mean(np.array(advantages) >= advantages[0] - 1e-9)
+    p = permutation_test(labels, new, old, 3, metric, 20_000, seed=0)
+    assert p == pytest.approx(exact, abs=0.015)
+
+
+def test_a_permutation_test_counts_the_draws_of_its_last_block_once(monkeypatch):
+    monkeypatch.setattr(paired, "HELD_AT_ONCE", 90)  # 30 draws of three classes at once
+    labels = np.arange(300) % 3
+    assert permutation_test(labels, labels, labels, 3, "macro_f1", 100, seed=0) == 1
+
+
+def test_a_class_of_one_image_is_a_part_of_a_macro_score():
+    hits, given, support = np.array([4, 0, 0]), np.array([5, 0, 0]), np.array([4, 1, 0])
+    assert macro_score("balanced_accuracy", hits, given, support) == 0.5

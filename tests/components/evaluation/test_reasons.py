@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
 from components.evaluation.guards import Change, changes
-from components.evaluation.reasons import excluded_drops
+from components.evaluation.reasons import account, excluded_drops
 
 
 def unchanged(sizes: list[int]) -> list[Change]:
@@ -24,7 +25,26 @@ def test_the_widest_drops_come_first_and_the_rest_share_a_sentence():
     assert texts[-1] == "for each of 2 more classes, a drop above 0.08 is excluded"
 
 
-def test_large_classes_need_one_sentence():
-    assert excluded_drops(unchanged([73, 300])) == [
+def test_the_widest_drop_of_the_rest_is_named():
+    texts = excluded_drops(unchanged([8] * 10 + [60, 20]))
+    assert texts[-1] == "for each of 2 more classes, a drop above 0.17 is excluded"
+    texts = excluded_drops(unchanged([8] * 10 + [20]))
+    assert texts[-1] == "for each of 1 more classes, a drop above 0.17 is excluded"
+
+
+@pytest.mark.parametrize(("images", "share"), [(1, "0.80"), (4, "0.49")])
+def test_an_excluded_drop_is_rounded_up_to_the_next_hundredth(images, share):
+    (text,) = excluded_drops(unchanged([images]))
+    assert text.startswith(f"recall of 0: a drop above {share} is excluded")
+
+
+@pytest.mark.parametrize("sizes", [[73, 300], [300]])
+def test_large_classes_need_one_sentence(sizes):
+    assert excluded_drops(unchanged(sizes)) == [
         "a drop of the recall above 0.05 is excluded for every class"
     ]
+
+
+def test_earlier_comparisons_are_counted_in_the_singular_and_the_plural():
+    assert account(1, 0.01)[0].startswith("1 comparison on this test split before this one")
+    assert account(2, 0.01)[0].startswith("2 comparisons on this test split before this one")

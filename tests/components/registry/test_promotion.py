@@ -105,6 +105,13 @@ def test_a_rejected_version_needs_an_override_that_goes_on_record(
     assert [event.override for event in history("digits")] == [False, True, True]
 
 
+def test_a_rejection_ends_with_a_later_promotion_of_the_version(three_versions: Path) -> None:
+    reject("digits", "3", "worse", "Ann")
+    promote("digits", "3", "better than I thought", "Ann", override=True)
+    promote("digits", "2", "better", "Ann", agree)
+    assert not promote("digits", "3", "better again", "Ann", agree).override
+
+
 def test_the_champion_is_neither_promoted_again_nor_rejected(three_versions: Path) -> None:
     promote("digits", "2", "good", "Ann")
     with pytest.raises(UserError, match=r"champion already. Received: 2"):
@@ -172,6 +179,20 @@ def test_an_interrupted_promotion_is_finished_by_saying_it_again(
     assert reigning() is None
     promote("digits", "1", "first, again", "Ann")
     assert reigning() == 1
+
+
+def test_an_interrupted_rollback_is_finished_and_goes_back_only_once(
+    three_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in ("1", "2", "3"):
+        promote("digits", number, "better", "Ann", agree)
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(promotion, "_follow", lambda name: (_ for _ in ()).throw(KilledError))
+        rollback("digits", "wrong alarms", "Ann")
+    assert reigning() == 3
+    rollback("digits", "wrong alarms", "Ann")
+    assert reigning() == 2
+    assert [event.kind for event in history("digits")].count("rollback") == 1
 
 
 def test_a_version_whose_promotion_was_interrupted_cannot_be_rejected_into_office(
@@ -248,6 +269,25 @@ def test_a_confirmation_that_another_wrote_first_is_no_error(
     monkeypatch.setattr(MlflowClient, "set_registered_model_tag", beaten)
     assert promote("digits", "2", "the better one", "Ann").to_version == 2
     assert history("digits")[0].moved
+
+
+def test_a_confirmation_that_cannot_be_written_is_an_error(
+    three_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    promote("digits", "1", "first", "Ann")
+    setting = MlflowClient.set_registered_model_tag
+
+    def full(client: MlflowClient, name: str, key: str, value: str) -> None:
+        if key.startswith("fovea.moved."):
+            raise MlflowException("the disk is full")
+        setting(client, name, key, value)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_tag", full)
+    with pytest.raises(MlflowException, match="the disk is full"):
+        promote("digits", "2", "the better one", "Ann", agree)
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")

@@ -1,3 +1,5 @@
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -5,9 +7,11 @@ import pytest
 
 from components.errors import UserError
 from components.registry.record import (
+    LONGEST_REASON,
     Event,
     Kind,
     champions,
+    last_move,
     moved_by_hand,
     one_line_reason,
     read_record,
@@ -33,6 +37,34 @@ def test_what_is_written_is_read_back_oldest_first() -> None:
     assert (first.number, second.number) == (1, 2)
 
 
+def test_the_tags_in_a_store_keep_their_names_and_fields() -> None:
+    first = with_key(event("promote", None, 1), [])
+    assert re.fullmatch(r"fovea\.event\.000001\.\d{8}T\d{6}\.\d{6}Z\.[0-9a-f]{8}", first.key)
+    assert first.moved_key == first.key.replace("event", "moved")
+    tree = json.loads(to_tag(first))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", tree.pop("when"))
+    assert tree == {
+        "kind": "promote",
+        "version": 1,
+        "from_version": None,
+        "to_version": 1,
+        "who": "Ann",
+        "why": "because",
+        "override": False,
+        "overridden": "",
+    }
+
+
+def test_the_longest_reason_in_any_language_fits_into_a_tag() -> None:
+    longest = replace(event("promote", 1, 2), why="ä" * LONGEST_REASON)
+    assert len(to_tag(longest)) < 5_000
+
+
+def test_a_new_event_has_the_highest_number() -> None:
+    record = [event("promote", None, 1), event("promote", 1, 2, number=2)]
+    assert with_key(event("promote", 2, 3), record).number == 3
+
+
 def test_of_two_events_with_one_number_the_first_counts() -> None:
     rivals = [
         replace(event("promote", 1, version), key=f"fovea.event.000002.{when}.00000000")
@@ -54,6 +86,22 @@ def test_rollbacks_go_back_one_by_one() -> None:
     assert champions(record) == (None, 1)
 
 
+def test_an_earlier_champion_that_is_promoted_again_can_be_rolled_back() -> None:
+    record = [event("promote", None, 1), event("promote", 1, 2), event("promote", 2, 1)]
+    assert champions(record) == (None, 1, 2, 1)
+    assert champions([*record, event("rollback", 1, 2)]) == (None, 1, 2)
+
+
+def test_a_rollback_to_a_version_that_is_in_no_event_before_it_appends_this_version() -> None:
+    assert champions([event("promote", None, 2), event("rollback", 2, 1)]) == (None, 2, 1)
+
+
+def test_the_last_move_is_neither_a_rejection_nor_superseded() -> None:
+    promoted = event("promote", None, 1)
+    late = replace(event("promote", None, 2), superseded=True)
+    assert last_move([promoted, late, event("reject", 1, 1, number=2)]) is promoted
+
+
 def test_a_rejection_moves_no_champion() -> None:
     assert champions([event("promote", None, 1), event("reject", 1, 1)]) == (None, 1)
 
@@ -67,6 +115,12 @@ def test_a_move_by_hand_is_told_from_an_interrupted_move() -> None:
     record = [event("promote", None, 1), event("promote", 1, 2, number=2)]
     found = {held: moved_by_hand(record, held) for held in (1, 2, 7, None)}
     assert found == {1: False, 2: False, 7: True, None: True}
+
+
+def test_an_alias_on_a_champion_before_the_last_move_is_by_hand() -> None:
+    record = [event("promote", before, before + 1, number=before) for before in (1, 2, 3)]
+    assert moved_by_hand(record, held=2)
+    assert not moved_by_hand(record, held=3)
 
 
 def test_after_the_alias_was_moved_every_other_place_is_by_hand() -> None:
@@ -94,6 +148,16 @@ def test_a_move_is_read_from_its_tag_and_fields_of_a_newer_fovea_are_ignored() -
     assert (read, read.moved) == (first, True)
     old = tag.replace(', "overridden": ""', "")
     assert [each.moved for each in read_record({first.key: old})] == [True]
+
+
+def test_a_move_by_hand_needs_no_tag_about_its_move() -> None:
+    (read,) = written([event("by hand", 1, 2)])
+    assert read.moved
+
+
+def test_a_reason_of_the_longest_length_is_kept_without_its_line_breaks() -> None:
+    assert one_line_reason("two\nlines") == "two lines"
+    assert one_line_reason("x" * 2_000) == "x" * 2_000
 
 
 @pytest.mark.parametrize("reason", ["", "  \n ", "x" * 2_001])

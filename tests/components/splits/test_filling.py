@@ -81,9 +81,10 @@ def test_what_is_linked_moves_as_a_whole_and_nothing_of_it_is_set_aside() -> Non
     assert sorted(move.images for move in splits.moves) == [20, 20]
 
 
-def test_a_set_that_is_much_too_large_is_moved_last() -> None:
+@pytest.mark.parametrize(("frames", "others"), [(60, 10), (4, 16)])
+def test_a_set_that_is_too_large_is_moved_last(frames: int, others: int) -> None:
     for start in range(0, 200, 10):
-        dogs = [*series("dog", 60, start + 1000), *small_class_without("test", count=10)]
+        dogs = [*series("dog", frames, start + 1000), *small_class_without("test", count=others)]
         for move in split(dogs + unlike("cat", 50)).moves:
             assert move.images == 1
 

@@ -99,6 +99,16 @@ def test_a_split_that_no_image_was_given_is_hashed_out_of_train(given: str, hash
     }
 
 
+def test_a_train_image_is_hashed_also_if_its_group_has_another_given_split() -> None:
+    in_train = unlike("cat", 300, given_split="train")
+    in_val = unlike("cat", 60, start=300, given_split="val")
+    group = group_on("test")
+    mate = Image("mate", "cat", -10, group=group, given_split="train")
+    of_val = Image("of val", "cat", -20, group=group, given_split="val")
+    splits = split([*in_train, *in_val, mate, of_val])
+    assert splits.set_aside[["path", "reason"]].to_numpy().tolist() == [["mate", "group_in_val"]]
+
+
 def test_a_class_that_chance_leaves_without_the_hashed_split_gets_it_out_of_train() -> None:
     cows = [image for image in unlike("cow", 99, given_split="train") if place_of(image) > 0.2][:20]
     in_test = unlike("cow", 5, 99, given_split="test")

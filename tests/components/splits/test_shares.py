@@ -36,6 +36,13 @@ def test_the_widest_gap_is_found_also_where_a_split_has_nothing() -> None:
     assert gap.in_words() == "class dog, test 0.0% (0 of 10) instead of 15.0%"
 
 
+def test_the_shares_of_a_class_are_shares_of_its_own_images() -> None:
+    dogs = pd.DataFrame({"label": ["dog"] * 3, "split": ["train", "val", "test"]})
+    table = shares(pd.concat([ROWS[10:], dogs]), SPLIT)
+    assert table.loc[table["label"] == "dog", "share"].tolist() == [0.333333] * 3
+    assert widest_gap(table) == Gap("dog", "train", images=1, of=3, asked=0.7)
+
+
 def test_a_split_tells_its_sizes_and_the_widest_gap() -> None:
     assert said() == [
         "train 15 (75.0%), val 4 (20.0%), test 1 (5.0%)",
@@ -61,6 +68,8 @@ def test_moves_are_reported_and_only_the_first_are_named() -> None:
     )
     assert "c4 to test, …" in line
     assert "c5" not in line
+    (line,) = said(moves=moves[:5])[2:]
+    assert "c4 to test)" in line
 
 
 @pytest.mark.parametrize("least", [0, 1])
