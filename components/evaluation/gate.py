@@ -10,7 +10,8 @@ condition is true decides. docs/decisions/promotion-gate.md explains the rules, 
 they are wrong.
 
 The two models are compared on the images of the classes that both models know (see comparison.py).
-If the classes changed, this is the first reason of the verdict. "Primary" is the metric
+If the classes changed, this is the first reason of the verdict. An image that the champion gives to
+a class that only it knows can be lost, but it is never a gain. "Primary" is the metric
 `register.primary`. "p" is the probability that chance alone gives at least so large a difference of
 the primary metric, if the models are equally good (see paired.py). The "drop" of a class is the
 champion's recall minus the challenger's recall. A "floor" is a minimum value in params.yaml.
@@ -172,7 +173,7 @@ def _primary(rows: Sequence[Comparison], register: Register) -> Comparison:
 def _recall_changes(pair: Pair, register: Register) -> list[Change]:
     """Return the change of the recall of each shared class that has test images."""
     groups = {title("recall", name): images for name, images in pair.members().items()}
-    right = (pair.champion == pair.labels, pair.challenger == pair.labels)
+    right = (pair.tested_champion == pair.labels, pair.challenger == pair.labels)
     return list(changes(*right, groups, register.max_recall_drop, register.confidence))
 
 
@@ -181,7 +182,7 @@ def _chance(pair: Pair, register: Register, seed: int, level: float, *, better: 
 
     level: the number with which p is compared; a permutation test then has enough draws.
     """
-    new, old = pair.challenger, pair.champion
+    new, old = pair.challenger, pair.tested_champion
     first, second = (new, old) if better else (old, new)
     if register.primary == "accuracy":
         right, other = first == pair.labels, second == pair.labels

@@ -5,11 +5,11 @@ model is wrong. An image is gained if the new model is right and the old model i
 images say nothing about the difference of the two models.
 """
 
-from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import betainc
 
 from components.evaluation.bootstrap import HELD_AT_ONCE
 from components.evaluation.interval import Bools, Floats, Interval, Ints, normal_quantile
@@ -83,9 +83,9 @@ def sign_test(gained: int, lost: int) -> float:
     >>> sign_test(gained=4, lost=0), sign_test(gained=0, lost=0)
     (0.0625, 1.0)
     """
-    changed = gained + lost
-    as_many = sum(comb(changed, count) for count in range(gained, changed + 1))
-    return float(as_many / 2**changed)
+    # The incomplete beta function is the tail of the binomial distribution. A sum over the tail
+    # would take minutes if 20,000 images changed.
+    return float(betainc(gained, lost + 1, 0.5)) if gained else 1.0
 
 
 def permutation_test(

@@ -1,3 +1,6 @@
+import time
+from math import comb
+
 import numpy as np
 import pytest
 
@@ -119,6 +122,20 @@ def test_the_sign_test_is_scipys():
     for gained, lost in ((4, 0), (6, 0), (9, 3), (3, 9), (40, 31)):
         expected = binomtest(gained, gained + lost, alternative="greater").pvalue
         assert sign_test(gained, lost) == pytest.approx(expected)
+
+
+def test_the_sign_test_is_the_exact_tail_of_the_binomial_distribution():
+    for gained in (*range(12), 40, 100, 300):
+        for lost in (*range(12), 40, 100, 300):
+            changed = gained + lost
+            tail = sum(comb(changed, count) for count in range(gained, changed + 1)) / 2**changed
+            assert sign_test(gained, lost) == pytest.approx(tail, rel=1e-12, abs=0)
+
+
+def test_the_sign_test_of_a_million_changed_images_takes_no_time():
+    start = time.perf_counter()
+    assert sign_test(501_000, 499_000) == pytest.approx(0.0228, abs=0.0001)
+    assert time.perf_counter() - start < 1
 
 
 def test_a_permutation_test_of_balanced_classes_agrees_with_the_sign_test():
