@@ -109,8 +109,8 @@ def judge(
     [N, C], the probabilities of the challenger; column c belongs to class_names[c]. champion: the
     probabilities and the class names of the champion; None if there is no champion. class_names:
     the names of the C classes. register: the section `register` of params.yaml. seed: the seed of
-    the random numbers of the intervals and of the permutation test. earlier: how many versions were
-    already compared with a champion on exactly these test images.
+    the random numbers of the intervals and of the permutation test. earlier: how many other
+    models were already compared with a champion on exactly these test images.
 
     The same arguments give the same verdict.
     """
@@ -133,11 +133,12 @@ def judge(
     recalls = [] if pair is None else _recall_changes(pair, register)
     floors = _below_floors(labels, challenger, class_names, register.floors)
     harmed = [reasons.harm(change) for change in recalls if change.harmed]
+    looks = [] if pair is None else reasons.account(earlier, None)
     if failures := [*_worse(pair, rows, register, seed), *floors, *harmed]:
-        return decide("reject", *failures)
+        return decide("reject", *failures, *looks)
     possible = [text for change in doubtful(recalls) for text in reasons.possible_harm(change)]
     if doubts := [*unusable, *reasons.without_images(labels, class_names), *possible]:
-        return decide("hold", *doubts)
+        return decide("hold", *doubts, *looks)
     if pair is None:
         return decide("promote", reasons.all_floors_hold(rows))
     level = _level(register) / (1 + earlier)

@@ -66,12 +66,16 @@ def no_difference(row: Comparison, confidence: float, p: float, level: float) ->
     return f"no significant difference from the champion: {figures}"
 
 
-def account(earlier: int, level: float) -> list[str]:
-    """Return how often the test split was used before. level: the largest p that promotes."""
+def account(earlier: int, level: float | None) -> list[str]:
+    """Return how many other models were compared on the test split before, if there were any.
+
+    level: the largest p that promotes; None if the decision does not depend on p.
+    """
     if not earlier:
         return []
     times = "1 comparison" if earlier == 1 else f"{earlier} comparisons"
-    return [f"{times} on this test split before this one, so p must be at most {level:.2g}"]
+    needed = "" if level is None else f", so p must be at most {level:.2g}"
+    return [f"{times} on this test split before this one{needed}"]
 
 
 def harm(change: Change) -> str:

@@ -203,6 +203,21 @@ def test_earlier_comparisons_on_the_same_images_ask_for_more(register):
     assert verdicts[2].reasons[-1] == expected
 
 
+@pytest.mark.parametrize(
+    ("wrong", "decision"), [((0, 60, 1), "reject"), ((0, 42, 3), "hold"), ((0, 20, 1), "hold")]
+)
+def test_each_verdict_on_a_comparison_says_how_many_there_were(register, wrong, decision):
+    # The step of 3 is harm to glass, while metal and paper gain.
+    gains = [slice(1, 200, 3), slice(2, 200, 3)] if wrong[2] == 3 else [slice(0, 20)]
+    champion = wrong_at(*gains)
+    verdict = judged(register, wrong_at(slice(*wrong)), champion, earlier=1)
+    assert verdict.decision == decision
+    assert verdict.reasons[-1].startswith("1 comparison on this test split before this one")
+    assert judged(register, wrong_at(slice(*wrong)), None, earlier=1).reasons == (
+        judged(register, wrong_at(slice(*wrong)), None).reasons
+    )
+
+
 def test_a_permutation_test_can_reach_the_level_after_many_comparisons(register):
     section = register.model_copy(update={"primary": "macro_f1", "resamples": 100})
     verdict = judged(section, wrong_at(slice(0, 20)), wrong_at(slice(0, 80)), earlier=20)
