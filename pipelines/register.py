@@ -22,6 +22,7 @@ from components.params.ingest import Ingest
 from components.params.prepare import Prepare
 from components.params.reader import read_params
 from components.params.register import Register
+from components.registry.account import compared_before, put_on_account
 from components.registry.contest import Contest, champion_predictions, judge_against
 from components.registry.hand_moves import champion_warning, note_hand_move
 from components.registry.promotion import promote
@@ -34,7 +35,6 @@ from components.registry.versions import (
     TEST_ID,
     Version,
     champion,
-    compared_before,
     find_version,
     register_version,
     tag_version,
@@ -73,7 +73,8 @@ def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     champion, unless a reviewer has rejected or rolled back this version.
 
     In an experiment of DVC (`dvc exp run`), the model is only judged. No version is created, and no
-    alias is moved. `fovea register` registers the model after `dvc exp apply`.
+    alias is moved. `fovea register` registers the model after `dvc exp apply`. But the comparison
+    counts: later verdicts on the same test images ask for more.
 
     Raises UserError within 15 s if MLflow does not answer or stops to answer, or if a file of an
     earlier stage is missing or damaged. Then `dvc repro` runs the stage again: a version that was
@@ -216,8 +217,12 @@ def _judge(
     contest: Contest,
     register: Register,
 ) -> Verdict:
-    earlier = compared_before(versions(register.name), identity, _test_id(contest.rows))
-    return judge_against(reigning, identity, probabilities, seen, contest, register, earlier)
+    test_id = _test_id(contest.rows)
+    earlier = compared_before(versions(register.name), identity, test_id)
+    verdict = judge_against(reigning, identity, probabilities, seen, contest, register, earlier)
+    if reigning is not None and reigning.model_id != identity:
+        put_on_account(test_id, identity, reigning)
+    return verdict
 
 
 def _test_id(rows: pd.DataFrame) -> str:

@@ -9,12 +9,22 @@ does not make the interval of the difference wider.
 
 The two models may know different classes. They are compared on the images of the shared classes,
 which are the classes that both models know. All other images are left out, since one of the models
-could not be right on them. A prediction of a class that is not shared is wrong for an image of a
-shared class, for each of the two models.
+could not be right on them.
+
+A changed class set alone must never promote. So an answer that is not shared counts against the
+challenger, and never for it:
+
+- If the challenger predicts a class that only it knows (a class that is added), it is wrong. It
+  would do this harm as a champion, too.
+- If the champion predicts a class that only it knows (a class that is gone), its answer is the most
+  probable of the shared classes. A champion without the column of the class would answer this. If
+  this answer is right and the challenger is wrong, the image is lost. If it is wrong and the
+  challenger is right, the image is no gain: in the tests, the two models are equal on it.
 
 Example: the class trash is renamed rubbish. The champion knows glass and trash. The challenger
 knows glass and rubbish. They are compared on the images of glass only. If the champion predicts
-trash for such an image, and the challenger predicts rubbish, both are wrong.
+trash for such an image, its answer is glass, which is right. If the challenger predicts rubbish, it
+is wrong, so the image is lost.
 """
 
 from collections.abc import Iterator, Sequence
@@ -89,18 +99,31 @@ class Rival:
 class Pair:
     """The predictions of the two models for the M test images of the S shared classes.
 
-    labels: int [M], indices into `shared`. challenger, champion: int [M], the predicted classes as
-    indices into `shared`; S stands for any class that is not shared. shared: the names of the
-    shared classes. added: the names of the classes that only the challenger knows. gone: the names
-    of the classes that only the champion knows.
+    labels: int [M], indices into `shared`. challenger: int [M], the predicted classes as indices
+    into `shared`; S stands for any class that is not shared. champion: int [M], the most probable
+    of the shared classes; S if each of them has the probability 0. no_gain: bool [M], True if the
+    champion's most probable class of all is gone. shared: the names of the shared classes. added:
+    the names of the classes that only the challenger knows. gone: the names of the classes that
+    only the champion knows.
     """
 
     labels: Ints
     challenger: Ints
     champion: Ints
+    no_gain: Bools
     shared: tuple[str, ...]
     added: tuple[str, ...]
     gone: tuple[str, ...]
+
+    @property
+    def tested_champion(self) -> Ints:
+        """Return `champion` for the tests of gain and harm: int [M].
+
+        Where the champion is wrong and the image can be no gain, it is the challenger's answer. So
+        the models are equal there. A gain there could otherwise hide a loss of another image.
+        """
+        equal = self.no_gain & (self.champion != self.labels)
+        return np.where(equal, self.challenger, self.champion)
 
     def members(self) -> dict[str, Bools]:
         """Return the name of each shared class → bool [M], True if an image has this label."""
@@ -125,14 +148,29 @@ def pair_predictions(
 
     ours, theirs = position(class_names), position(known)
     compared = ours[labels] < len(shared)
+    answers = theirs[decided_classes(champion.probabilities)]
+    of_gone = answers == len(shared)
+    answers[of_gone] = _shared_answers(champion.probabilities[of_gone], known, shared)
     return Pair(
         labels=ours[labels][compared],
         challenger=ours[decided_classes(challenger)][compared],
-        champion=theirs[decided_classes(champion.probabilities)][compared],
+        champion=answers[compared],
+        no_gain=of_gone[compared],
         shared=shared,
         added=tuple(name for name in class_names if name not in known),
         gone=tuple(name for name in known if name not in class_names),
     )
+
+
+def _shared_answers(probabilities: Floats, known: Sequence[str], shared: Sequence[str]) -> Ints:
+    """Return the most probable of the S shared classes: int [N], S if all have the probability 0.
+
+    probabilities: float [N, K]; column k belongs to known[k].
+    """
+    columns = probabilities[:, [known.index(name) for name in shared]]
+    # One more column, S, with the smallest number above 0: it wins only if all others are 0.
+    above_0 = np.finfo(columns.dtype).smallest_subnormal
+    return decided_classes(np.pad(columns, ((0, 0), (0, 1)), constant_values=above_0))
 
 
 def compare(

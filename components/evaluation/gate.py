@@ -10,7 +10,8 @@ condition is true decides. docs/decisions/promotion-gate.md explains the rules, 
 they are wrong.
 
 The two models are compared on the images of the classes that both models know (see comparison.py).
-If the classes changed, this is the first reason of the verdict. "Primary" is the metric
+If the classes changed, this is the first reason of the verdict. An image that the champion gives to
+a class that only it knows can be lost, but it is never a gain. "Primary" is the metric
 `register.primary`. "p" is the probability that chance alone gives at least so large a difference of
 the primary metric, if the models are equally good (see paired.py). The "drop" of a class is the
 champion's recall minus the challenger's recall. A "floor" is a minimum value in params.yaml.
@@ -108,8 +109,8 @@ def judge(
     [N, C], the probabilities of the challenger; column c belongs to class_names[c]. champion: the
     probabilities and the class names of the champion; None if there is no champion. class_names:
     the names of the C classes. register: the section `register` of params.yaml. seed: the seed of
-    the random numbers of the intervals and of the permutation test. earlier: how many versions were
-    already compared with a champion on exactly these test images.
+    the random numbers of the intervals and of the permutation test. earlier: how many other
+    models were already compared with a champion on exactly these test images.
 
     The same arguments give the same verdict.
     """
@@ -132,11 +133,12 @@ def judge(
     recalls = [] if pair is None else _recall_changes(pair, register)
     floors = _below_floors(labels, challenger, class_names, register.floors)
     harmed = [reasons.harm(change) for change in recalls if change.harmed]
+    looks = [] if pair is None else reasons.account(earlier, None)
     if failures := [*_worse(pair, rows, register, seed), *floors, *harmed]:
-        return decide("reject", *failures)
+        return decide("reject", *failures, *looks)
     possible = [text for change in doubtful(recalls) for text in reasons.possible_harm(change)]
     if doubts := [*unusable, *reasons.without_images(labels, class_names), *possible]:
-        return decide("hold", *doubts)
+        return decide("hold", *doubts, *looks)
     if pair is None:
         return decide("promote", reasons.all_floors_hold(rows))
     level = _level(register) / (1 + earlier)
@@ -172,7 +174,7 @@ def _primary(rows: Sequence[Comparison], register: Register) -> Comparison:
 def _recall_changes(pair: Pair, register: Register) -> list[Change]:
     """Return the change of the recall of each shared class that has test images."""
     groups = {title("recall", name): images for name, images in pair.members().items()}
-    right = (pair.champion == pair.labels, pair.challenger == pair.labels)
+    right = (pair.tested_champion == pair.labels, pair.challenger == pair.labels)
     return list(changes(*right, groups, register.max_recall_drop, register.confidence))
 
 
@@ -181,7 +183,7 @@ def _chance(pair: Pair, register: Register, seed: int, level: float, *, better: 
 
     level: the number with which p is compared; a permutation test then has enough draws.
     """
-    new, old = pair.challenger, pair.champion
+    new, old = pair.challenger, pair.tested_champion
     first, second = (new, old) if better else (old, new)
     if register.primary == "accuracy":
         right, other = first == pair.labels, second == pair.labels

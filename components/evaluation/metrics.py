@@ -252,12 +252,9 @@ def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> 
     [R]. For `precision`, `recall` and `f1` the array is float64 [classes, R]. A score is NaN if it
     is undefined.
     """
-    one_hot = np.eye(classes, dtype=np.float32)
-    hit = one_hot[labels] * (labels == predicted)[:, np.newaxis]
-    hits, given, support = (
-        (members.T @ times).astype(np.float64)
-        for members in (hit, one_hot[predicted], one_hot[labels])
-    )
+    hit = labels == predicted
+    hits = sum_by_class(labels[hit], times[hit], classes)
+    given, support = (sum_by_class(values, times, classes) for values in (predicted, labels))
     recall = ratio(hits, support)
     # For each class, `support` is the number of its images, `given` is the number of images that
     # were predicted as the class, and `hits` is the number of correct predictions of the class. If
@@ -275,6 +272,22 @@ def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> 
         "recall": recall,
         "f1": f1,
     }
+
+
+def sum_by_class(values: Ints, times: Floats, classes: int) -> Floats:
+    """Return the sums of the rows of `times` that belong to each class: float64 [classes, R].
+
+    values: int [N], the class index of each row. times: float [N, R].
+
+    >>> sum_by_class(np.array([1, 0, 1]), np.array([[1.0], [2.0], [3.0]]), classes=2)
+    array([[2.],
+           [4.]])
+    """
+    from scipy.sparse import csr_array
+
+    # A dense matrix with a column for each class would need gigabytes for many classes and images.
+    rows = (np.ones(len(values), np.float32), (values, np.arange(len(values))))
+    return np.asarray((csr_array(rows, shape=(classes, len(values))) @ times).astype(np.float64))
 
 
 def roc_auc(positive: Bools, scores: Floats, times: Floats) -> Floats:

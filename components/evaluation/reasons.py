@@ -27,13 +27,20 @@ def not_finite(whose: str, probabilities: Floats) -> list[str]:
 
 
 def changed_classes(pair: Pair) -> list[str]:
-    """Return a sentence if the two models do not know the same classes."""
+    """Return sentences if the two models do not know the same classes."""
     words = {"new": pair.added, "gone": pair.gone}
     parts = [f"{word}: {', '.join(names)}" for word, names in words.items() if names]
     if not parts:
         return []
     compared = f"{len(pair.labels)} test images of the {len(pair.shared)} classes that both know"
-    return [f"the classes changed ({'; '.join(parts)}), so the models are compared on {compared}"]
+    texts = [f"the classes changed ({'; '.join(parts)}), so the models are compared on {compared}"]
+    either_right = (pair.champion == pair.labels) | (pair.challenger == pair.labels)
+    if (pair.no_gain & either_right).any():  # Otherwise the rule changes nothing.
+        texts.append(
+            f"the champion gives {int(pair.no_gain.sum())} of these images to a class that is "
+            "gone; they can be lost, but they are no gain"
+        )
+    return texts
 
 
 def without_images(labels: Ints, class_names: Sequence[str]) -> list[str]:
@@ -59,12 +66,16 @@ def no_difference(row: Comparison, confidence: float, p: float, level: float) ->
     return f"no significant difference from the champion: {figures}"
 
 
-def account(earlier: int, level: float) -> list[str]:
-    """Return how often the test split was used before. level: the largest p that promotes."""
+def account(earlier: int, level: float | None) -> list[str]:
+    """Return how many other models were compared on the test split before, if there were any.
+
+    level: the largest p that promotes; None if the decision does not depend on p.
+    """
     if not earlier:
         return []
     times = "1 comparison" if earlier == 1 else f"{earlier} comparisons"
-    return [f"{times} on this test split before this one, so p must be at most {level:.2g}"]
+    needed = "" if level is None else f", so p must be at most {level:.2g}"
+    return [f"{times} on this test split before this one{needed}"]
 
 
 def harm(change: Change) -> str:

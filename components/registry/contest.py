@@ -74,7 +74,7 @@ def judge_against(
     of the challenger's model file. probabilities: float32 [N, C], the challenger's probabilities on
     the images of the contest; column c belongs to contest.class_names[c]. seen: the images that the
     challenger has seen. contest: the test images. register: the section `register` of params.yaml.
-    earlier: how many versions were already compared with a champion on exactly these test images.
+    earlier: how many other models were already compared with a champion on exactly these images.
 
     If the challenger is the same model as the champion, the decision is `hold`. Test images that
     one of the two models has seen are left out. If too few images are left, or if the champion

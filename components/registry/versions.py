@@ -192,23 +192,6 @@ def version_of_model(existing: Sequence[Version], model_id: str) -> Version | No
     return next(same, None) if model_id else None
 
 
-def compared_before(existing: Sequence[Version], model_id: str, test_id: str) -> int:
-    """Return how many other versions were compared with a champion on the same test images.
-
-    The more models are compared on the same images, the likelier one of them is better by chance.
-    A version that was registered while there was no champion was compared with nothing.
-
-    existing: all versions. model_id: the sha256 of the model that is judged now; its own version is
-    not counted. test_id: the value of the tag TEST_ID for the test images of this judgement.
-    """
-    return sum(
-        version.tags.get(TEST_ID) == test_id
-        and version.tags.get(COMPARED_WITH, "none") != "none"
-        and version.model_id != model_id
-        for version in existing
-    )
-
-
 def tag_version(name: str, number: int, tags: Mapping[str, str]) -> None:
     """Set tags of a version. A tag that exists already gets the new value."""
     for key, value in tags.items():

@@ -133,3 +133,15 @@ def test_an_earlier_model_that_comes_back_is_the_challenger_again(circle):
     assert stages_run(run(circle, "dvc repro")) == []  # an unchanged one is skipped
     promoted = run(circle, "fovea promote --override --reason so")
     assert f"version {first[0]} is now the champion" in promoted
+
+
+def test_a_verdict_counts_the_comparisons_of_experiments(continued):
+    run(continued, "git add -A && git commit -qm 'first model'")
+    run(continued, "fovea register && fovea promote 1 --reason so")
+    for name, smoothing in (("tried", 0.15), ("chosen", 0.25)):
+        run(continued, f"dvc exp run --temp -n {name} -S train.label_smoothing={smoothing}")
+    run(continued, "dvc exp apply chosen && fovea register")
+    verdict = json.loads((continued / "data/register/verdict.json").read_text())
+    assert (verdict["version"], verdict["champion"]) == (2, 1)
+    # The experiment `tried`; `chosen` is the model that is judged.
+    assert "1 comparison on this test split before this one" in "; ".join(verdict["reasons"])

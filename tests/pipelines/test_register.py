@@ -262,6 +262,25 @@ def test_an_experiment_is_judged_and_registers_nothing(
     assert find_version("digits", "challenger").number == 3
 
 
+def test_a_verdict_counts_the_experiments_before_it(
+    workspace: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(0.0)
+    register_as_it_is(params, 2, SIZE)
+    promote("digits", "1", "first", "Ann", override=True)
+    monkeypatch.setenv("DVC_EXP_NAME", "puffy-unau")
+    for slope in (4.0, 4.1, 4.2, 5.0):
+        write_model(slope)
+        verdict = run(params)
+    before = "3 comparisons on this test split before this one, so p must be at most 0.0063"
+    assert before in str(verdict["reasons"])
+    monkeypatch.delenv("DVC_EXP_NAME")  # dvc exp apply; fovea register
+    assert run(params)["reasons"] == verdict["reasons"]
+    client().delete_model_version("digits", "2")
+    write_model(4.3)
+    assert "4 comparisons on this test split before this one" in str(run(params)["reasons"])
+
+
 def test_an_experiment_names_the_version_that_its_model_has(
     workspace: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,6 +246,21 @@ def test_earlier_comparisons_on_the_same_images_ask_for_more(register):
     assert verdicts[2].reasons[-1] == expected
 
 
+@pytest.mark.parametrize(
+    ("wrong", "decision"), [((0, 60, 1), "reject"), ((0, 42, 3), "hold"), ((0, 20, 1), "hold")]
+)
+def test_each_verdict_on_a_comparison_says_how_many_there_were(register, wrong, decision):
+    # The step of 3 is harm to glass, while metal and paper gain.
+    gains = [slice(1, 200, 3), slice(2, 200, 3)] if wrong[2] == 3 else [slice(0, 20)]
+    champion = wrong_at(*gains)
+    verdict = judged(register, wrong_at(slice(*wrong)), champion, earlier=1)
+    assert verdict.decision == decision
+    assert verdict.reasons[-1].startswith("1 comparison on this test split before this one")
+    assert judged(register, wrong_at(slice(*wrong)), None, earlier=1).reasons == (
+        judged(register, wrong_at(slice(*wrong)), None).reasons
+    )
+
+
 def test_a_permutation_test_can_reach_the_level_after_many_comparisons(register):
     section = register.model_copy(update={"primary": "macro_f1", "resamples": 100})
     verdict = judged(section, wrong_at(slice(0, 20)), wrong_at(slice(0, 80)), earlier=20)
@@ -338,6 +353,90 @@ def test_a_champion_that_names_a_class_that_is_gone_is_wrong(register):
     verdict = judge(LABELS, wrong_at(slice(0, 30)), champion, NAMES, register, SEED, 0)
     assert [row.champion.value for row in verdict.comparison] == [0] * 6
     assert verdict.reasons[0].startswith("the classes changed (gone: foggy)")
+    # The challenger is better on every image only because a class is gone.
+    assert verdict.decision == "hold"
+    assert verdict.reasons[1] == (
+        "the champion gives 600 of these images to a class that is gone; they can be lost, but "
+        "they are no gain"
+    )
+
+
+@pytest.mark.parametrize("primary", ["accuracy", "balanced_accuracy", "macro_f1"])
+def test_the_same_network_without_the_column_of_a_gone_class_is_no_better(register, primary):
+    # 100 images of each class; glass looks a little like `old`.
+    labels, generator = np.repeat(np.arange(3), 100), np.random.default_rng(0)
+    logits = generator.normal(0, 1, (300, 4))
+    logits[np.arange(300), labels] += 3.5
+    logits[:100, 3] += 2
+    with_old = np.exp(logits).astype(np.float32)
+    champion = Rival(with_old / with_old.sum(1, keepdims=True), (*NAMES, "old"))
+    challenger = with_old[:, :3] / with_old[:, :3].sum(1, keepdims=True)
+    section = register.model_copy(update={"primary": primary})
+    verdict = judge(labels, challenger, champion, NAMES, section, SEED, 0)
+    assert verdict.decision == "hold"
+    assert "the champion gives 17 of these images to a class that is gone" in reasons(verdict)
+    assert "exactly as the champion" in reasons(verdict)
+
+
+def test_a_class_in_place_of_another_is_no_gain(register):
+    # The champion calls 10 of 50 images of glass `old`; it cannot know metal.
+    labels = np.repeat([0, 1], 50)
+    answers = np.eye(2, dtype=np.float32)[(np.arange(100) % 50 < 10).astype(int)]
+    old = Rival(0.9 * answers + 0.05, ("glass", "old"))
+    challenger = np.eye(2, dtype=np.float32)[labels]
+    verdict = judge(labels, challenger, old, ("glass", "metal"), register, SEED, 0)
+    assert verdict.decision == "hold"
+    assert "exactly as the champion" in verdict.reasons[-1]
+
+
+def of_gone(images, second):
+    """A champion that is right but at `images`: `gone` first there, the next or right class second.
+
+    Returns its probabilities for the classes NAMES and `gone`.
+    """
+    champion = np.pad(wrong_at(images) if second == "wrong" else wrong_at(), ((0, 0), (0, 1)))
+    champion[images] /= 4
+    champion[images, 3] = 0.75
+    return Rival(champion, (*NAMES, "gone"))
+
+
+def test_images_of_a_class_that_was_merged_into_another_are_no_gain(register):
+    # What was `gone` is glass now. The champion answers `gone`, and its second answer is wrong.
+    champion = of_gone(slice(0, 150, 3), "wrong")
+    verdict = judge(LABELS, wrong_at(), champion, NAMES, register, SEED, 0)
+    assert verdict.decision == "hold"
+    assert "50 of these images" in verdict.reasons[1]
+    assert "p 1, needed 0.025" in verdict.reasons[-1]
+
+
+@pytest.mark.parametrize("second", ["right", "wrong"])
+def test_answers_of_a_gone_class_hide_no_loss(register, second):
+    # The champion gives 30 images of glass to `gone`; the challenger is wrong on 20 others.
+    champion, challenger = of_gone(slice(0, 90, 3), second), wrong_at(slice(300, 360, 3))
+    verdict = judge(LABELS, challenger, champion, NAMES, register, SEED, 0)
+    assert verdict.decision == "reject"
+    assert verdict.reasons[2].startswith("significantly worse")
+
+
+@pytest.mark.parametrize(("second", "decision"), [("right", "reject"), ("wrong", "hold")])
+def test_an_image_of_a_gone_class_is_lost_if_the_second_answer_was_right(
+    register, second, decision
+):
+    images = slice(0, 90, 3)
+    champion = of_gone(images, second)
+    verdict = judge(LABELS, wrong_at(images), champion, NAMES, register, SEED, 0)
+    assert verdict.decision == decision
+
+
+def test_an_answer_of_a_new_class_is_a_loss_on_images_of_the_old_classes(register):
+    challenger = np.pad(wrong_at(), ((0, 0), (0, 1)))
+    challenger[:60] = np.eye(4, dtype=np.float32)[3]
+    labels, names = np.append(LABELS, [3, 3]), (*NAMES, "new")
+    challenger = np.vstack([challenger, np.eye(4, dtype=np.float32)[[3, 3]]])
+    champion = Rival(np.vstack([wrong_at(), wrong_at()[:2]]), NAMES)
+    verdict = judge(labels, challenger, champion, names, register, SEED, 0)
+    assert verdict.decision == "reject"
+    assert "accuracy 0.900 against 1.000, −0.100" in reasons(verdict)
 
 
 def test_models_without_a_shared_class_are_not_compared(register):

@@ -1,10 +1,15 @@
+import time
+import tracemalloc
 from itertools import product
+from math import comb
 
 import numpy as np
 import pytest
 
 from components.evaluation import paired
+from components.evaluation.bootstrap import whole_sample
 from components.evaluation.guards import allowed_loss, changes, doubtful, doubts, images_needed
+from components.evaluation.metrics import count_scores
 from components.evaluation.paired import (
     difference_interval,
     drop_excluded,
@@ -144,6 +149,36 @@ def test_the_sign_test_is_scipys():
     for gained, lost in ((4, 0), (6, 0), (9, 3), (3, 9), (40, 31)):
         expected = binomtest(gained, gained + lost, alternative="greater").pvalue
         assert sign_test(gained, lost) == pytest.approx(expected)
+
+
+def test_the_sign_test_is_the_exact_tail_of_the_binomial_distribution():
+    for gained in (*range(12), 40, 100, 300):
+        for lost in (*range(12), 40, 100, 300):
+            changed = gained + lost
+            tail = sum(comb(changed, count) for count in range(gained, changed + 1)) / 2**changed
+            assert sign_test(gained, lost) == pytest.approx(tail, rel=1e-12, abs=0)
+
+
+def test_the_sign_test_of_a_million_changed_images_takes_no_time():
+    start = time.perf_counter()
+    assert sign_test(501_000, 499_000) == pytest.approx(0.0228, abs=0.0001)
+    assert time.perf_counter() - start < 1
+
+
+def test_many_classes_and_images_need_little_memory():
+    # A dense matrix of images by classes has 400 MB here, and the tests used several of them.
+    labels = np.arange(100_000) % 1_000
+    new, old = labels.copy(), labels.copy()
+    new[:5_000] += 1
+    old[5_000:10_500] += 1
+    tracemalloc.start()
+    scores = count_scores(labels, new, 1_001, whole_sample(len(labels)))
+    p = permutation_test(labels, new, old, 1_001, "macro_f1", 100, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert scores["accuracy"] == pytest.approx([0.95])
+    assert p == pytest.approx(1 / 101)
+    assert peak < 100e6
 
 
 def test_a_permutation_test_of_balanced_classes_agrees_with_the_sign_test():

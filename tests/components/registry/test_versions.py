@@ -20,7 +20,6 @@ from components.registry.versions import (
     DOWNLOADS,
     challenger,
     champion,
-    compared_before,
     download,
     find_version,
     register_version,
@@ -76,19 +75,6 @@ def test_a_version_without_a_sha256_is_not_the_version_of_any_model(workspace: P
     client().create_registered_model("digits")
     client().create_model_version("digits", "s3://somewhere/else")
     assert version_of_model(versions("digits"), "") is None
-
-
-def test_only_comparisons_of_other_models_on_the_same_test_images_are_counted(
-    registered: Register,
-) -> None:
-    registered(b"the first champion", test_id="a", compared_with="none")
-    registered(b"one", test_id="a", compared_with="1")
-    registered(b"two", test_id="a", compared_with="1")
-    registered(b"three", test_id="b", compared_with="1")
-    registered(b"of an older Fovea", compared_with="1")
-    existing = versions("digits")
-    counted = [compared_before(existing, version.model_id, "a") for version in existing]
-    assert counted == [2, 1, 1, 2, 2]
 
 
 def test_the_version_registered_last_is_the_challenger(registered: Register) -> None:
