@@ -24,6 +24,12 @@ def test_the_widest_drops_come_first_and_the_rest_share_a_sentence():
     assert texts[-1] == "for each of 2 more classes, a drop above 0.08 is excluded"
 
 
+def test_one_image_and_one_class_are_singular():
+    first, *_, last = excluded_drops(unchanged([1, *range(40, 50)]))
+    assert "is excluded, with 1 image; about" in first
+    assert last == "for one more class, a drop above 0.08 is excluded"
+
+
 def test_large_classes_need_one_sentence():
     assert excluded_drops(unchanged([73, 300])) == [
         "a drop of the recall above 0.05 is excluded for every class"
