@@ -210,8 +210,8 @@ def rollback(name: str, reason: str, by: str, *, override: bool = False) -> Even
             f"{name} has no previous champion{found}; {advice}use `fovea promote` to choose "
             f"another version. Received: {champion_now}"
         )
-    for reason in left_out:
-        log.info(f"left out: {reason}")
+    for line in left_out:
+        log.info(f"left out: {line}")
     download(version)
     present = standing.champion
     overridden = "; ".join([*review_objections(version, standing), *rejections(version)])

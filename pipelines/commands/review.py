@@ -278,12 +278,6 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
         show_lines(f"and {hidden} more classes, with better results than the classes above")
 
 
-def promote_command(number: int, decision: str) -> str:
-    """Return the command that promotes a version; decision: the verdict, such as `hold`."""
-    override = "" if decision == "promote" else " --override"
-    return f'fovea promote {number}{override} --reason "…"'
-
-
 def decision_commands(registry: Snapshot, version: Version) -> tuple[str, ...]:
     """Return the commands to choose from. The first one does what the verdict advises.
 
@@ -291,11 +285,17 @@ def decision_commands(registry: Snapshot, version: Version) -> tuple[str, ...]:
     until it is registered. Then the first command registers it.
     """
     number, decision = version.number, version.tags.get("verdict", "none")
+    explain = f"fovea explain {number}"
     if not workspace_model.takes_number(version, registry.versions):
-        return REGISTER, f"fovea explain {number}"
-    promote, reject = promote_command(number, decision), f'fovea reject {number} --reason "…"'
-    choices = (reject, promote) if decision == "reject" else (promote, reject)
-    return (*choices, f"fovea explain {number}")
+        return REGISTER, explain
+    if number == registry.standing.held:
+        return "fovea history", explain
+    declined = any(review_objections(version, registry.standing))
+    override = "" if decision == "promote" and not declined else " --override"
+    promote = f'fovea promote {number}{override} --reason "…"'
+    reject = f'fovea reject {number} --reason "…"'
+    choices = (reject, promote) if declined or decision == "reject" else (promote, reject)
+    return (*choices, explain)
 
 
 def _rows_to_show(rows: Sequence[Comparison]) -> list[Comparison]:

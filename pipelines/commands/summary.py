@@ -80,7 +80,7 @@ def _judged_elsewhere(verdict: dict[str, Any], stale: bool) -> Iterator[tuple[st
     yield "verdict", "; ".join([verdict["decision"], *verdict["reasons"]])
     against = judged_against(str(verdict["champion"] or "none"))
     # An older Fovea wrote no store.
-    yield "judged", f"{against} of {verdict.get('store', 'an unknown MLflow')}, as it was then"
+    yield "judged", f"in {verdict.get('store', 'an unknown MLflow')} (as it was then), {against}"
 
 
 def _next(version: Version, registry: Snapshot) -> str:

@@ -611,7 +611,7 @@ def test_summary_in_an_empty_store_says_where_the_verdict_was_made(
     shutil.copy(empty_store, "mlflow.db")
     facts, _ = summary(fovea)
     assert facts["verdict"].startswith("reject; ")
-    judged = "against version 3 of https://mlflow.example.org, as it was then"
+    judged = "in https://mlflow.example.org (as it was then), against version 3"
     assert (facts["judged"], facts["champion"]) == (judged, "none")
 
 
@@ -623,6 +623,24 @@ def test_review_advises_register_where_a_decision_would_be_refused(
     tree = json.loads(fovea("review", "--json")[1])
     assert tree["next"] == ["fovea register", "fovea explain 2"]
     assert summary(fovea)[1] == "next:"  # `fovea register` is the only command
+
+
+def test_review_says_that_its_challenger_was_rejected_or_is_the_champion(
+    fovea: Command, two_versions: Path
+) -> None:
+    """The process of the decision was killed before it took the alias `challenger` away."""
+    fovea("reject", "2", "--reason", "a leak")
+    connection.client().set_registered_model_alias("digits", "challenger", "2")
+    tree = json.loads(fovea("review", "--json")[1])
+    assert tree["warnings"] == [
+        "the challenger is version 2, but a reviewer rejected this version (a leak)"
+    ]
+    assert tree["next"][:2] == [
+        'fovea reject 2 --reason "…"', 'fovea promote 2 --override --reason "…"'
+    ]  # fmt: skip
+    fovea("promote", "2", "--override", "--reason", "no leak")
+    connection.client().set_registered_model_alias("digits", "challenger", "2")
+    assert "next: fovea history\n" in fovea("review")[1]
 
 
 def test_a_lost_champion_is_said_and_gone_back_to(fovea: Command, two_versions: Path) -> None:
