@@ -25,7 +25,8 @@ from components.params.register import Register
 from components.registry.account import compared_before, put_on_account
 from components.registry.contest import Contest, champion_predictions, judge_against
 from components.registry.hand_moves import champion_warning, note_hand_move
-from components.registry.promotion import promote
+from components.registry.objections import Judge
+from components.registry.promotion import RefusedError, finish, promote
 from components.registry.seen import Seen, data_set, seen_in_training
 from components.registry.seen_store import keep_seen, seen_before, seen_by
 from components.registry.snapshot import keep_snapshot
@@ -64,13 +65,14 @@ def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     """Compare the model with the champion, and register the model as the challenger.
 
     If a person has moved the alias `champion` in MLflow, the move is put on record first. The
-    version with the alias is the champion.
+    version with the alias is the champion. If an earlier decision was interrupted, it is finished.
 
     If this MLflow has a version of this model already, no new version is created, and the existing
     version becomes the challenger again.
 
     If `register.promote` is `auto` and the verdict is `promote`, the new version becomes the
-    champion, unless a reviewer has rejected or rolled back this version.
+    champion, unless a reviewer has rejected or rolled back this model, or decides while this stage
+    runs. Then a log message says why it is not promoted.
 
     In an experiment of DVC (`dvc exp run`), the model is only judged. No version is created, and no
     alias is moved. `fovea register` registers the model after `dvc exp apply`. But the comparison
@@ -94,11 +96,12 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     contest = _contest(ingest, prepare)
     probabilities = np.stack(contest.rows["probabilities"].to_numpy())
     experiment = dvc_experiment()
+
+    def judge(version: Version, before: Version | None) -> Verdict | None:
+        return _judge_version(version, before, contest, register)
+
     if not experiment:
-        note_hand_move(
-            register.name,
-            lambda version, before: _judge_version(version, before, contest, register),
-        )
+        finish(register.name, note_hand_move(register.name, judge))
     if warning := champion_warning(read_standing(register.name)):
         log.warning(warning)
     reigning = champion(register.name)
@@ -138,7 +141,7 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     # Promotion is the last step. If the stage crashes before this step, the champion is unchanged,
     # and the next run of the stage compares the model with the same champion.
     if register.promote == "auto" and verdict.decision == "promote":
-        _promote(number, verdict, register)
+        _promote(number, verdict, register, judge)
     keep_snapshot(register.name)  # for `fovea review` and `fovea summary`
 
 
@@ -255,6 +258,12 @@ def _write(
 
 def _log_verdict(version: Version, file: Path, verdict: Verdict) -> None:
     """Add verdict.json to the MLflow run of the version, where `fovea review` reads it."""
+    if not version.run.exists():
+        log.warning(
+            f"the MLflow run of version {version.number} of {version.name} was deleted: the "
+            "verdict is only in the tags of the version"
+        )
+        return
     version.run.log_files(file, folder=f"register/{version.name}")
     registered = f"{version.name}/{version.number}"
     version.run.set_tags({"verdict": verdict.decision, "registered": registered})
@@ -279,10 +288,12 @@ def _judgement(
     }
 
 
-def _promote(number: int, verdict: Verdict, register: Register) -> None:
-    if find_version(register.name, str(number)).declined:
-        log.info(f"not promoted: a reviewer has rejected or rolled back version {number}")
-        return
-    reason = "; ".join(verdict.reasons)[:1000]
-    promote(register.name, str(number), reason, f"register.promote: auto, run by {who()}")
-    log.info(f"promoted: version {number} is the champion")
+def _promote(number: int, verdict: Verdict, register: Register, judge: Judge) -> None:
+    """Promote a version, unless a reviewer has decided against it, or decides at this moment."""
+    reason, by = "; ".join(verdict.reasons)[:1000], f"register.promote: auto, run by {who()}"
+    try:
+        promote(register.name, str(number), reason, by, judge)
+    except RefusedError as error:
+        log.info(f"not promoted: {error}")
+    else:
+        log.info(f"promoted: version {number} is the champion")

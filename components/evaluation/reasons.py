@@ -101,10 +101,8 @@ def excluded_drops(changes: Sequence[Change]) -> list[str]:
         return [f"a drop of the recall above {changes[0].limit:g} is excluded for every class"]
     texts = [_excluded(change) for change in wide[:CLASSES_SHOWN]]
     if hidden := wide[CLASSES_SHOWN:]:
-        texts.append(
-            f"for each of {len(hidden)} more classes, a drop above {_up(hidden[0].highest)} is "
-            "excluded"
-        )
+        more = "one more class" if len(hidden) == 1 else f"each of {len(hidden)} more classes"
+        texts.append(f"for {more}, a drop above {_up(hidden[0].highest)} is excluded")
     return texts
 
 
@@ -131,11 +129,12 @@ def _excluded(change: Change) -> str:
     Example: `recall of trash: a drop above 0.14 is excluded, with 25 images; about 73 images would
     exclude a drop above 0.05`.
     """
-    text = f"{change.name}: a drop above {_up(change.highest)} is excluded, with {change.images}"
+    images = "1 image" if change.images == 1 else f"{change.images} images"
+    text = f"{change.name}: a drop above {_up(change.highest)} is excluded, with {images}"
     needed = change.needed
     if needed is None:
-        return f"{text} images"
-    return f"{text} images; about {needed} images would exclude a drop above {change.limit:g}"
+        return text
+    return f"{text}; about {needed} images would exclude a drop above {change.limit:g}"
 
 
 def _up(share: float) -> str:

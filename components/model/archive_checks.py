@@ -6,6 +6,7 @@ files of this machine, or run code. So before Keras opens the file, this module 
 only used for bytes that the file really has, and nothing in the file is followed to another file:
 
 - The zip has exactly three members, and none is compressed. So a small file cannot become large.
+  Before and between the members there are no other bytes.
 - metadata.json has valid facts, and config.json uses only the classes of Fovea's networks. Keras
   has other classes that run code or read files.
 - model.weights.h5 has plain arrays only. HDF5 also knows links to other files, arrays whose numbers
@@ -30,7 +31,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from components.deadline import call_within
-from components.params.section import Name, Side
+from components.params.section import LONGEST_LABEL, Name, Side, is_label
 
 MEMBERS = [CONFIG, METADATA, WEIGHTS] = ["config.json", "metadata.json", "model.weights.h5"]
 # The largest metadata.json or config.json, in bytes. From a byte of JSON, Python can make 25 bytes
@@ -40,6 +41,9 @@ LARGEST_JSON = 2_000_000
 # The last bytes of a zip say where its directory is: the list of members. APPNOTE.TXT, 4.3.16.
 END = struct.Struct("<4s4H2LH")
 LARGEST_DIRECTORY = 1_000  # bytes; three members need about 200
+# The bytes of a zip that are not the content of a member: the directory, END, and a header before
+# each member.
+LARGEST_OVERHEAD = 1_000  # bytes; three members need about 350
 # zip has another end record for archives above 4 GB. If it is there, it is before END, starts with
 # this mark, and zipfile believes it instead of END. APPNOTE.TXT, 4.3.15.
 ZIP64, ZIP64_BYTES = b"PK\x06\x07", 20
@@ -83,6 +87,12 @@ class Facts(BaseModel):
     def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names:
             raise ValueError("no class name")
+        for name in names:
+            if not is_label(name):
+                raise ValueError(
+                    f"the class name {name[:60]!r} with {len(name):,} characters, which is not one "
+                    f"line of at most {LONGEST_LABEL:,} characters"
+                )
         if len(set(names)) < len(names):
             (twice, times), *_ = Counter(names).most_common(1)
             raise ValueError(f"{times} times the class name {twice!r}")
@@ -130,7 +140,7 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     with path.open("rb") as file:
         _check_directory(file)
         with zipfile.ZipFile(file) as archive:
-            _check_members(archive.infolist())
+            _check_members(archive.infolist(), path.stat().st_size)
             yield archive
 
 
@@ -148,7 +158,11 @@ def _check_directory(file: IO[bytes]) -> None:
         raise ValueError(f"a zip archive with {members} members")
 
 
-def _check_members(members: list[zipfile.ZipInfo]) -> None:
+def _check_members(members: list[zipfile.ZipInfo], file_bytes: int) -> None:
+    """Raise ValueError if the zip has other members, or bytes that belong to no member.
+
+    file_bytes: the size of the zip.
+    """
     if sorted(member.filename for member in members) != MEMBERS:
         names = ", ".join(repr(member.filename) for member in members)
         raise ValueError(f"a zip archive with the members {names}")
@@ -160,6 +174,10 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
             )
         if member.filename != WEIGHTS and member.file_size > LARGEST_JSON:
             raise ValueError(f"{member.filename} with {member.file_size:,} bytes")
+    overhead = file_bytes - sum(member.file_size for member in members)
+    first = min(member.header_offset for member in members)
+    if first > 0 or overhead > LARGEST_OVERHEAD:
+        raise ValueError(f"a zip archive with other bytes ({overhead:,}) than its members")
 
 
 def _read_facts(archive: zipfile.ZipFile) -> Facts:

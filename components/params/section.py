@@ -1,6 +1,7 @@
 """The base class of all sections of params.yaml, and types with bounds for their values."""
 
 from typing import Annotated, TypeVar
+from unicodedata import category
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +17,7 @@ Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 Resamples = Annotated[int, Field(ge=100, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(ge=8, le=1024)]
+LONGEST_LABEL = 1_000  # characters of a label, which is the name of a class
 
 
 class Section(BaseModel):
@@ -26,6 +28,17 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def is_label(text: str) -> bool:
+    r"""Return True if a text is short enough for a label, and one line without control characters.
+
+    >>> is_label("glass"), is_label("gl\nass"), is_label("g" * 2_000)
+    (True, False, False)
+    """
+    return len(text) <= LONGEST_LABEL and not any(
+        category(character) in ("Cc", "Zl", "Zp") for character in text
+    )
 
 
 def require(section: S, holds: bool, rule: str) -> S:

@@ -51,12 +51,18 @@ def note_hand_move(name: str, judge: Judge = judge_nothing) -> Standing:
 
 
 def champion_warning(standing: Standing) -> str:
-    """Return a sentence about a champion that a person has set by hand; empty if all is well.
+    """Return a sentence about a doubtful champion; empty if all is well.
 
-    All is well if the last champion came by `fovea` or the stage `register`, or if the verdict on
-    the version that was set by hand is `promote`.
+    A champion is doubtful if a decision was interrupted before the alias was moved, or if a person
+    has set the champion by hand. In the second case all is well if the verdict on it is `promote`.
     """
     held = standing.held
+    if standing.interrupted:
+        return (
+            f"the alias champion is on {in_words(held, 'no version')}, but the record ends with "
+            f"{in_words(standing.champion, 'no version')}: a decision was interrupted; the next "
+            "promote, reject, rollback or run of the stage `register` moves the alias"
+        )
     if moved_by_hand(standing.record, held):
         return (
             f"the alias champion was moved by hand in MLflow (now: {in_words(held)}), and the move "

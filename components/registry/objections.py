@@ -8,7 +8,7 @@ version 3 must be compared with version 2 before it can be promoted.
 from collections.abc import Callable, Iterator
 
 from components.errors import one_line
-from components.registry.record import BY_HAND
+from components.registry.record import last_decision
 from components.registry.standing import Standing
 from components.registry.versions import COMPARED_WITH, Version, find_version
 
@@ -44,7 +44,7 @@ def objections(version: Version, standing: Standing) -> Iterator[str]:
     if decision is None:
         yield "it was registered without a verdict"
     elif is_outdated(version, standing.champion):
-        made, now = _against(_compared(version)), _against(_tag(standing.champion))
+        made, now = judged_against(_compared(version)), judged_against(_tag(standing.champion))
         yield f"its verdict, {decision}, was made {made}, not {now}"
     else:
         yield from rejections(version)
@@ -56,17 +56,15 @@ def review_objections(version: Version, standing: Standing) -> Iterator[str]:
     """Yield the last decision of a reviewer about the version, if it was against the version.
 
     The decision is read from the record, and not from the tags of the version. The tags are missing
-    if the process that decided was killed before it wrote them.
+    if the process that decided was killed before it wrote them. A decision about another version of
+    the same model counts, too.
     """
-    kinds = {"reject": "rejected", "rollback": "rolled back"}
-    decisions = [
-        event
-        for event in standing.record
-        if event.version == version.number and not event.superseded and event.kind != BY_HAND
-    ]
-    for event in decisions[-1:]:
-        if event.kind in kinds:
-            yield f"a reviewer {kinds[event.kind]} this version ({event.why})"
+    event = last_decision(standing.record, version.number, version.model_id)
+    if event is not None and event.declines:
+        done = "rejected" if event.kind == "reject" else "rolled back"
+        same = event.version == version.number
+        what = "this version" if same else f"this model as version {event.version}"
+        yield f"a reviewer {done} {what} ({event.why})"
 
 
 def rejections(version: Version) -> Iterator[str]:
@@ -90,8 +88,11 @@ def _compared(version: Version) -> str:
     return version.tags.get(COMPARED_WITH, "")
 
 
-def _against(champion: str) -> str:
-    """Return in words with what a version was compared; `champion` is a value of `_compared`."""
+def judged_against(champion: str) -> str:
+    """Return in words with what a version was compared.
+
+    champion: the value of the tag COMPARED_WITH; empty if the version does not have the tag.
+    """
     if champion == "none":
         return "without a champion"
     return f"against version {champion}" if champion else "against an unknown version"

@@ -9,12 +9,18 @@ champion). Usually a person decides. With `register.promote: auto` in params.yam
 
 First the event is written to the record. Then the alias `champion` is moved to the last champion in
 the record. If the process crashes between these two steps, the alias stays on the old champion. In
-this case the next decision moves the alias to the right version. If a person moves the alias in
+this case the next decision, or the next run of the stage `register`, moves the alias to the right
+version. If a person moves the alias in
 MLflow, without Fovea, the alias stays where it is, and the move becomes an event, too.
 
 objections.py has the rules for which version may become the champion. hand_moves.py puts a move of
 the alias without Fovea on record.
 """
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from components.errors import UserError
 from components.registry.hand_moves import note_hand_move
@@ -27,7 +33,14 @@ from components.registry.objections import (
     rejections,
     review_objections,
 )
-from components.registry.record import Event, champions, one_line_reason, to_tag, with_key
+from components.registry.record import (
+    BY_HAND,
+    Event,
+    champions,
+    one_line_reason,
+    to_tag,
+    with_key,
+)
 from components.registry.standing import Standing, history, in_words, read_standing
 from components.registry.versions import (
     CHALLENGER,
@@ -46,10 +59,17 @@ from components.registry.versions import (
 )
 from components.tracking.connection import client, connect
 
+log = logging.getLogger(__name__)
+
 JUDGE_AGAIN = (
     "it cannot be judged again, because its test images are not in this folder; run `dvc pull` or "
     "`dvc repro evaluate` and repeat this command, or "
 )
+ON_RECORD = "nevertheless (the record will show the override)"
+
+
+class RefusedError(UserError):
+    """The rules, or a decision of a reviewer, are against a decision."""
 
 
 def promote(
@@ -72,12 +92,18 @@ def promote(
     that judges a version again. override: if True, the version is promoted although one of the
     last three cases below is true, and it is not judged again.
 
+    If the promotion of this version was interrupted, it is finished, and its event is returned.
+
     Raises UserError in these cases:
 
     - MLflow does not answer.
     - The reason is empty or too long.
-    - The version does not exist, is the champion already, or was not registered by Fovea.
+    - The version does not exist, or was not registered by Fovea.
     - The model file of the version is missing or was changed.
+
+    Raises RefusedError, which is a UserError, in these cases:
+
+    - The version is the champion already.
     - Another person decided, or moved the alias, since this function has read the registry.
     - A reviewer has rejected the version, or rolled it back.
     - The version has no verdict, or its verdict is `hold` or `reject`.
@@ -86,26 +112,24 @@ def promote(
     connect()
     why = one_line_reason(reason)
     version = _version_to_decide_on(name, wanted)
-    standing = note_hand_move(name, judge)
-    if version.number == standing.champion == standing.held:
-        raise UserError(f"this version is the champion already. Received: {version.number}")
-    overridden = ""
-    # If the promotion of this version was interrupted, its verdict is checked already.
-    if version.number != standing.champion:
-        if standing.champion != standing.held:  # The last decision was interrupted.
-            _follow(name)
-            standing = read_standing(name)
-        if not override and not any(review_objections(version, standing)):
-            version = judge_again(version, standing, judge)
-        overridden = "; ".join(objections(version, standing))
+    before = note_hand_move(name, judge)
+    standing, interrupted = finish(name, before), before.interrupted
+    if interrupted and (interrupted.kind, interrupted.version) == ("promote", version.number):
+        return interrupted
+    if version.number == standing.champion:
+        raise RefusedError(f"this version is the champion already. Received: {version.number}")
+    if not override and not any(review_objections(version, standing)):
+        version = judge_again(version, standing, judge)
+    overridden = "; ".join(objections(version, standing))
+    if overridden and not override:
         advice = JUDGE_AGAIN if is_outdated(version, standing.champion) else ""
-        _refuse(overridden, f"{advice}add --override to promote it", version.number, override)
+        raise RefusedError(
+            f"{overridden}; {advice}add --override to promote it {ON_RECORD}. "
+            f"Received: {version.number}"
+        )
     download(version)
     event = Event("promote", version.number, None, version.number, by, why)
-    decided = _decide(name, event.with_overridden(overridden), standing)
-    tag_version(name, version.number, {REVIEW: PROMOTED, f"{REVIEW}.reason": why})
-    release_challenger(name, version.number)
-    return decided
+    return _decide(name, _about(version, event.with_overridden(overridden)), standing)
 
 
 def reject(
@@ -131,82 +155,144 @@ def reject(
     connect()
     why = one_line_reason(reason)
     version = _version_to_decide_on(name, wanted)
-    standing = note_hand_move(name, judge)
-    # The champion cannot be rejected. Usually the champion has the alias `champion`. But if an
-    # earlier promotion was interrupted, the promoted version is only the last champion in the
-    # record, and does not have the alias yet. Such a version cannot be rejected either, because
-    # `_decide` below would give it the alias.
-    if version.number in (standing.champion, standing.held):
-        raise UserError(
+    # After an interrupted promotion, the promoted version is the champion.
+    standing = finish(name, note_hand_move(name, judge))
+    if version.number == standing.champion:
+        raise RefusedError(
             "the champion cannot be rejected; use `fovea rollback` to go back to the previous "
             f"champion. Received: {version.number}"
         )
-    event = _decide(name, Event("reject", version.number, None, None, by, why), standing)
-    tag_version(name, version.number, {REVIEW: REJECTED, f"{REVIEW}.reason": why})
-    release_challenger(name, version.number)
-    return event
+    event = Event("reject", version.number, None, None, by, why)
+    return _decide(name, _about(version, event), standing)
 
 
 def rollback(name: str, reason: str, by: str, *, override: bool = False) -> Event:
-    """Make the previous champion the champion again, and return the event in the record.
+    """Make an earlier champion the champion again, and return the event in the record.
 
-    No version is judged again, so that a rollback takes seconds.
+    It is the last champion in the record, before the present one, that still exists and was not
+    rejected. If there is no champion now, because a person removed the alias or deleted the
+    champion in MLflow, it is the last champion of all. A log message names each champion that is
+    left out, and says why. No version is judged again, so that a rollback takes seconds.
+
+    If a rollback was interrupted, it is finished, and its event is returned.
 
     name: the name of the registered model. reason: the reason for the decision, at most
-    LONGEST_REASON characters. by: the name of the person who decides. override: if True, the
-    previous champion becomes the champion again although the last case below is true.
+    LONGEST_REASON characters. by: the name of the person who decides. override: if True,
+    champions that were rejected or rolled back are not left out.
 
     Raises UserError in these cases:
 
     - MLflow does not answer.
     - The reason is empty or too long.
-    - There is no champion, or the record has no previous champion.
-    - The previous champion was deleted in MLflow, or was not registered by Fovea.
-    - The model file of the previous champion is missing or was changed.
+    - The record has no earlier champion, or all of them are left out: deleted in MLflow, rejected
+      by the gate or a reviewer, or rolled back.
+    - The model file of the earlier champion is missing or was changed, or the version was not
+      registered by Fovea.
     - Another person decided, or moved the alias, since this function has read the registry.
-    - The gate or a reviewer has rejected the previous champion, or a reviewer has rolled it back.
     """
     connect()
     why = one_line_reason(reason)
-    standing = note_hand_move(name)
-    last = standing.last_move
-    if last and last.kind == "rollback" and standing.held != standing.champion:
-        _follow(name)  # The rollback was interrupted; its event is in the record.
-        return last
-    line = champions(standing.record)
-    present, before = line[-1], line[-2] if len(line) > 1 else None
-    if present is None or before is None:
-        champion_now = f"champion version {present}" if present else "no champion"
-        raise UserError(
-            f"{name} has no previous champion; use `fovea promote` to choose another version. "
-            f"Received: {champion_now}"
-        )
-    version = next((version for version in versions(name) if version.number == before), None)
+    before = note_hand_move(name)
+    standing, interrupted = finish(name, before), before.interrupted
+    if interrupted and interrupted.kind == "rollback":
+        return interrupted
+    existing = versions(name)
+    version, left_out = _earlier_champion(existing, standing, override)
     if version is None:
-        raise UserError(
-            f"the previous champion of {name} was deleted in MLflow; use `fovea promote` to choose "
-            f"another version. Received: version {before}"
+        found = f" to go back to ({'; '.join(left_out)})" if left_out else ""
+        again = f"add --override to go back to it {ON_RECORD}, or "
+        known = {version.number for version in existing} & {*champions(standing.record)}
+        advice = again if known - {standing.champion} else ""
+        champion_now = (
+            f"champion version {standing.champion}" if standing.champion else "no champion"
         )
-    overridden = "; ".join([*review_objections(version, standing), *rejections(version)])
-    _refuse(overridden, "add --override to go back to it", before, override)
+        raise RefusedError(
+            f"{name} has no previous champion{found}; {advice}use `fovea promote` to choose "
+            f"another version. Received: {champion_now}"
+        )
+    for line in left_out:
+        log.info(f"left out: {line}")
     download(version)
-    event = Event("rollback", present, None, before, by, why)
-    decided = _decide(name, event.with_overridden(overridden), standing)
-    tag_version(name, present, {REVIEW: ROLLED_BACK, f"{REVIEW}.reason": why})
-    return decided
+    present = standing.champion
+    overridden = "; ".join([*review_objections(version, standing), *rejections(version)])
+    event = Event("rollback", present or version.number, None, version.number, by, why)
+    stopped = next((v for v in existing if v.number == event.version), None)
+    event = event.with_overridden(overridden)
+    return _decide(name, _about(stopped, event) if stopped else event, standing)
 
 
-def _refuse(objections: str, advice: str, number: int, override: bool) -> None:
-    """Raise UserError if there are objections and no override."""
-    if objections and not override:
-        raise UserError(
-            f"{objections}; {advice} nevertheless (the record will show the override). "
-            f"Received: {number}"
-        )
+def finish(name: str, standing: Standing) -> Standing:
+    """Finish the last decision if its process was killed, and return the record and the alias.
+
+    standing: the record and the alias, as `note_hand_move` returns them. The alias is moved, the
+    decision is written to the tags of its version, and the version is no longer the challenger.
+    """
+    if standing.interrupted:
+        _follow(name)
+        standing = read_standing(name)
+    counted = [event for event in standing.record if not event.superseded]
+    if counted and counted[-1].kind != BY_HAND:
+        _show_on_version(name, counted[-1])
+    return standing
+
+
+def _about(version: Version, event: Event) -> Event:
+    """Return a copy of the event that names the model of the version."""
+    return replace(event, model_id=version.model_id)
+
+
+def _show_on_version(name: str, event: Event) -> None:
+    """Write a decision to the tags of its version, which is then no longer the challenger.
+
+    If two processes write the same at the same moment, MLflow raises an exception in one process.
+    This can happen once for each of the three writes.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(3):
+        with suppress(MlflowException):
+            return _write_review(name, event)
+    return _write_review(name, event)
+
+
+def _write_review(name: str, event: Event) -> None:
+    """Write what `_show_on_version` writes, once.
+
+    The tag REVIEW is written last. So if it is there, nothing is missing.
+    """
+    review = {"promote": PROMOTED, "reject": REJECTED, "rollback": ROLLED_BACK}[event.kind]
+    review = PROMOTED if event.version == event.to_version else review
+    tags = {f"{REVIEW}.reason": event.why, REVIEW: review}
+    version = next((each for each in versions(name) if each.number == event.version), None)
+    if version is None or tags.items() <= version.tags.items():
+        return
+    release_challenger(name, event.version)
+    tag_version(name, event.version, tags)
+
+
+def _earlier_champion(
+    existing: Sequence[Version], standing: Standing, override: bool
+) -> tuple[Version | None, list[str]]:
+    """Return the version that a rollback goes back to, or None, and why others are left out."""
+    present = standing.champion
+    numbers = [number for number in reversed(champions(standing.record)) if number is not None]
+    left_out = []
+    for number in dict.fromkeys(number for number in numbers if number != present):
+        version = next((version for version in existing if version.number == number), None)
+        if version is None:
+            left_out.append(f"version {number} was deleted in MLflow")
+            continue
+        against = "; ".join([*review_objections(version, standing), *rejections(version)])
+        if override or not against:
+            return version, left_out
+        left_out.append(f"version {number}: {against}")
+    return None, left_out
 
 
 def _decide(name: str, event: Event, standing: Standing) -> Event:
     """Append the event to the record, move the alias, and return the event with its key.
+
+    At the end, the decision is written to the tags of the version, too.
 
     event: the event without a key and without from_version. If the event is a rejection, to_version
     is missing, too. The missing fields are set here. standing: the record and the alias on which
@@ -214,8 +300,8 @@ def _decide(name: str, event: Event, standing: Standing) -> Event:
 
     If two processes write an event at the same moment, the two events have the same number, because
     both decisions are based on the same record. Then only the event whose key sorts first counts.
-    Raises UserError if the event of this process is the event that does not count, or if the record
-    or the alias has changed.
+    Raises RefusedError if the event of this process is the event that does not count, or if the
+    record or the alias has changed.
     """
     _check_unchanged(name, standing)
     present = standing.champion
@@ -226,20 +312,21 @@ def _decide(name: str, event: Event, standing: Standing) -> Event:
     others = [other for other in history(name) if other.key != mine.key]
     rival = next((other for other in others if other.number == mine.number), None)
     if rival is not None and rival.key < mine.key:
-        raise UserError(
+        raise RefusedError(
             f"this decision does not count, because {rival.who} decided a moment earlier "
             f"({rival.kind} version {rival.version}: {rival.why}); look at `fovea history`, and "
             "repeat the command if your decision is still right. "
             f"Received: {mine.kind} version {mine.version}"
         )
+    _show_on_version(name, mine)
     return mine
 
 
 def _check_unchanged(name: str, standing: Standing) -> None:
-    """Raise UserError if the record or the alias is no longer what a decision is based on."""
+    """Raise RefusedError if the record or the alias is no longer what a decision is based on."""
     now = read_standing(name)
     if now != standing:
-        raise UserError(
+        raise RefusedError(
             "this decision does not count, because another decision was made, or the alias "
             "champion was moved, in the meantime; look at `fovea history`, and repeat the command "
             f"if your decision is still right. Received: champion {in_words(now.held)}, before "

@@ -45,16 +45,18 @@ class Event:
 
     kind: the kind of the decision; `by hand` if a person moved the alias `champion` in MLflow,
     without Fovea. version: the number of the version; for a rollback, or if the alias was removed
-    by hand, the number of the version that stops being the champion. from_version: the number of
+    by hand, the number of the version that stops being the champion (for a rollback without a
+    champion, the number of the version that becomes the champion). from_version: the number of
     the champion before the decision; None if there was no champion. to_version: the number of the
     champion after the decision; None if there is no champion. who: the name of the person who
     decided, or a text that names the stage `register`. why: the reason. when: the time of the
     decision, UTC in ISO 8601; of a move by hand, the time when Fovea noticed it.
     override: True if the new champion is one that Fovea promotes only with `--override`.
     overridden: the reasons for which `--override` was needed, such as `its verdict is hold (…)`;
-    empty if it was not needed. key: the key of the tag. superseded: True if this event does not
-    count, because the key of another event with the same number sorts first. moved: True if the
-    alias was moved to where the event says.
+    empty if it was not needed. model_id: the sha256 of the version's model file; empty if it is not
+    known, or if an older Fovea wrote the event. key: the key of the tag. superseded: True if this
+    event does not count, because the key of another event with the same number sorts first. moved:
+    True if the alias was moved to where the event says.
     """
 
     kind: Kind
@@ -66,6 +68,7 @@ class Event:
     when: str = ""
     override: bool = False
     overridden: str = ""
+    model_id: str = ""
     key: str = ""
     superseded: bool = False
     moved: bool = field(default=False, compare=False)
@@ -79,6 +82,11 @@ class Event:
     def moved_key(self) -> str:
         """Return the key of the tag that says that the alias was moved."""
         return MOVED_PREFIX + self.key.removeprefix(PREFIX)
+
+    @property
+    def declines(self) -> bool:
+        """Return True if a reviewer rejected the version, or stopped using it by a rollback."""
+        return self.kind in ("reject", "rollback") and self.version != self.to_version
 
     def between(self, before: int | None, after: int | None) -> "Event":
         """Return a copy with from_version set to `before` and to_version set to `after`."""
@@ -163,6 +171,25 @@ def last_move(record: Sequence[Event]) -> Event | None:
         if not event.superseded and event.from_version != event.to_version
     )
     return next(moves, None)
+
+
+def last_decision(record: Sequence[Event], number: int, model_id: str) -> Event | None:
+    """Return the last decision about a version, or about another version of the same model.
+
+    Example: version 1 is rejected, and deleted in MLflow. Then `fovea register` registers the same
+    model as version 2. The rejection is also the last decision about version 2.
+
+    number: the number of the version. model_id: the sha256 of its model file; empty if unknown. A
+    move of the alias by hand is no decision. Returns None if there is no decision.
+    """
+    decisions = (
+        event
+        for event in reversed(record)
+        if not event.superseded
+        and event.kind != BY_HAND
+        and (event.version == number or (model_id and event.model_id == model_id))
+    )
+    return next(decisions, None)
 
 
 def moved_by_hand(record: Sequence[Event], held: int | None) -> bool:

@@ -5,7 +5,13 @@ The record is the list of all decisions about the versions of the model (see rec
 
 from dataclasses import dataclass
 
-from components.registry.record import Event, champions, last_move, read_record
+from components.registry.record import (
+    Event,
+    champions,
+    last_move,
+    moved_by_hand,
+    read_record,
+)
 from components.registry.versions import CHAMPION
 from components.tracking.connection import client
 
@@ -31,6 +37,13 @@ class Standing:
         """Return the last event that changed the champion; None if there is no such event."""
         return last_move(self.record)
 
+    @property
+    def interrupted(self) -> Event | None:
+        """Return the last event if its process was killed before it moved the alias, or None."""
+        if self.champion == self.held or moved_by_hand(self.record, self.held):
+            return None
+        return self.last_move
+
 
 def history(name: str) -> tuple[Event, ...]:
     """Return the events of a registered model, oldest first; empty if the model does not exist."""
@@ -51,6 +64,6 @@ def read_standing(name: str) -> Standing:
     return Standing(read_record(model.tags), None if held is None else int(held))
 
 
-def in_words(number: int | None) -> str:
-    """Return the champion in words; number: None if there is no champion."""
-    return "no champion" if number is None else f"version {number}"
+def in_words(number: int | None, nothing: str = "no champion") -> str:
+    """Return the champion in words; number: None if there is no champion, which is `nothing`."""
+    return nothing if number is None else f"version {number}"

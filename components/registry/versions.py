@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from components.errors import UserError, one_line
 from components.files import sha256
 from components.registry.mlflow_folder import WEIGHTS, log_model
+from components.registry.record import last_decision, read_record
 from components.tracking.connection import address, client, connect
 from components.tracking.runs import Run
 
@@ -73,14 +74,6 @@ class Version:
         """Return the value of `model.weights` in params.yaml that stands for this version."""
         return f"models:/{self.name}/{self.number}#sha256={self.model_id}"
 
-    @property
-    def declined(self) -> bool:
-        """Return True if a reviewer rejected this version, or stopped using it by a rollback.
-
-        A stage must not make such a version the challenger or the champion.
-        """
-        return self.tags.get(REVIEW) in (REJECTED, ROLLED_BACK)
-
 
 def register_version(
     name: str,
@@ -97,8 +90,8 @@ def register_version(
     created. Then the judgement of the existing version (the tags with a key in JUDGEMENT) is
     replaced, and its number is returned. Its lineage, all other tags, stays as it is.
 
-    The version gets the alias `challenger`, with two exceptions: the version is the champion, or it
-    is declined (see Version.declined).
+    The version gets the alias `challenger`, with two exceptions: the version is the champion, or a
+    reviewer has rejected or rolled back this model.
 
     name: the name of the registered model. model_path: the path of the .keras file. run: the MLflow
     run in which the model was trained. example: uint8 [1, size, size, 3], a real image as an
@@ -117,7 +110,10 @@ def register_version(
         number = known.number
         tag_version(name, number, {key: tags[key] for key in JUDGEMENT if key in tags})
     version = find_version(name, str(number))
-    if CHAMPION not in version.aliases and not version.declined:
+    record = read_record(client().get_registered_model(name).tags)
+    decision = last_decision(record, number, model_id)
+    declined = decision is not None and decision.declines
+    if CHAMPION not in version.aliases and not declined:
         client().set_registered_model_alias(name, CHALLENGER, str(number))
     return number
 

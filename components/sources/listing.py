@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
-from unicodedata import category
 
 from components.errors import UserError
+from components.params.section import LONGEST_LABEL, is_label
 from components.words import printable
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -102,17 +102,14 @@ def check_labels(entries: Iterable[Entry], advice: str) -> None:
     slash is allowed, because labels are not used as file names.
     """
     labels = sorted({entry.label for entry in entries} - {""})
-    if broken := [label for label in labels if not _is_line(label)]:
+    if broken := [label for label in labels if not is_label(label)]:
         raise UserError(
-            f"a label must be one line of text without control characters; correct the label in "
-            f"data/raw. Received: {broken[0]!r}"
+            "a label must be one line of text without control characters, of at most "
+            f"{LONGEST_LABEL:,} characters; correct the label in data/raw. "
+            f"Received: {broken[0][:60]!r} ({len(broken[0]):,} characters)"
         )
     if len(labels) < 2:
         classes = f"only one class, {printable(labels[0])}" if labels else "no class"
         raise UserError(
             f"a classifier needs two classes or more; {advice}. Received: images of {classes}"
         )
-
-
-def _is_line(label: str) -> bool:
-    return not any(category(character) in ("Cc", "Zl", "Zp") for character in label)

@@ -74,6 +74,19 @@ class Run:
         """Return a hash of the id."""
         return hash(self.id)
 
+    def exists(self) -> bool:
+        """Return False if the run was deleted, or if a version was registered without a run."""
+        from mlflow.exceptions import MlflowException
+
+        if not self.id:
+            return False
+        try:
+            return bool(client().get_run(self.id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log params. A param in a nested mapping gets a dotted name, such as `train.batch_size`.
 

@@ -14,7 +14,7 @@ from typing import Any
 from components.evaluation.comparison import Comparison
 from components.evaluation.gate import Verdict
 from components.registry.hand_moves import champion_warning, note_hand_move
-from components.registry.objections import Judge
+from components.registry.objections import Judge, review_objections
 from components.registry.record import BY_HAND, Event, champions, moved_by_hand
 from components.registry.snapshot import (
     Snapshot,
@@ -35,6 +35,8 @@ from pipelines.commands.console import (
 )
 
 CLASSES_SHOWN = 30
+REGISTER = "fovea register"
+ROLLBACK = 'fovea rollback --reason "…"'
 # A second clone has the model, but an empty registry. There `dvc repro` runs nothing.
 NO_VERSION = (
     "{name} has no challenger; no champion yet, because {address} has no version of it. If your "
@@ -102,7 +104,7 @@ def take_decision(name: str, decide: Callable[[Judge], Event]) -> None:
 
 
 def show_warning(registry: Snapshot) -> None:
-    """Print a warning if a person has set the champion by hand, against the rules of the gate."""
+    """Print a warning if the champion is doubtful; see `champion_warning`."""
     show_lines(*filter(None, [champion_warning(registry.standing)]), style="yellow")
 
 
@@ -136,7 +138,7 @@ def _review(registry: Snapshot) -> Review | None:
         *_warnings(registry, proposed, verdict is not None),
         *workspace_model.warnings(registry.name, registry.versions),
     )
-    commands = _next_commands(proposed.number, decision)
+    commands = decision_commands(registry, proposed)
     return Review(proposed, registry.champion, decision, reasons, verdict, warnings, commands)
 
 
@@ -145,10 +147,17 @@ def _no_challenger(registry: Snapshot) -> str:
     if not registry.versions:
         return NO_VERSION.format(name=name, address=address())
     standing = f"version {reigning.number} is the champion" if reigning else "no champion yet"
+    if reigning is None and _earlier(registry):
+        standing = "no champion now, but earlier ones: `fovea rollback` goes back to the last one"
     return (
         f"{name} has no challenger; {standing}. After a change, `dvc repro` registers the next "
         "challenger. `fovea register` registers the model that is in this workspace now."
     )
+
+
+def _earlier(registry: Snapshot) -> bool:
+    """Return True if a version that still exists was the champion once."""
+    return any(version.number in champions(registry.record) for version in registry.versions)
 
 
 def _show_review(review: Review) -> None:
@@ -162,15 +171,20 @@ def _show_review(review: Review) -> None:
 
 
 def _review_tree(registry: Snapshot, review: Review | None) -> dict[str, Any]:
-    """Return the review as JSON; without a challenger, `challenger` and `verdict` are None."""
+    """Return the review as JSON; without a challenger, `challenger` and `verdict` are None.
+
+    If there is no version at all, `warnings` has the sentence that the command prints otherwise.
+    """
+    lost = registry.champion is None and _earlier(registry)
+    empty = [] if registry.versions else [_no_challenger(registry)]
     tree: dict[str, Any] = {
         "name": registry.name,
         "store": address(),
         "champion": _version_tree(registry.champion),
         "challenger": _version_tree(registry.challenger),
         "verdict": None,
-        "warnings": list(filter(None, [champion_warning(registry.standing)])),
-        "next": [],
+        "warnings": [*filter(None, [champion_warning(registry.standing)]), *empty],
+        "next": [ROLLBACK, REGISTER] if lost else [REGISTER],
     }
     if review is None:
         return tree
@@ -198,14 +212,16 @@ def show_event(name: str, event: Event) -> None:
 
     name: the name of the registered model. event: the decision.
     """
-    now = _version(event.to_version)
     stays = "stays" if event.from_version == event.to_version else "is now"
+    now = f"{_version(event.to_version)} {stays} the champion"
+    back = "went back to" if event.version == event.to_version else "rolled back"
     done = {
         "promote": f"promoted version {event.version}",
         "reject": f"rejected version {event.version}",
-        "rollback": f"rolled back version {event.version}",
+        "rollback": f"{back} version {event.version}",
     }
-    show_lines(f"{done[event.kind]} of {name}; {now} {stays} the champion")
+    there = now if event.to_version is not None else "there is no champion"
+    show_lines(f"{done[event.kind]} of {name}; {there}")
     if event.overridden:
         show_lines(f"overridden, and on record: {event.overridden}", style="yellow")
 
@@ -219,7 +235,7 @@ def show_history(name: str, *, as_json: bool = False) -> None:
     """
     registry = read_registry(name, as_json=as_json)
     record = registry.record
-    warnings = list(_history_warnings(registry))
+    warnings = list(filter(None, [champion_warning(registry.standing)]))
     if as_json:
         events = [_event_tree(event) for event in record]
         champion = registry.standing.held
@@ -237,22 +253,10 @@ def show_history(name: str, *, as_json: bool = False) -> None:
     show_lines(*warnings, style="yellow")
 
 
-def _history_warnings(registry: Snapshot) -> Iterator[str]:
-    by_alias, by_record = registry.standing.held, champions(registry.record)[-1]
-    if warning := champion_warning(registry.standing):
-        yield warning
-    elif by_alias != by_record:
-        yield (
-            f"the alias champion is on {_version(by_alias)}, but the record ends with "
-            f"{_version(by_record)}: a decision was interrupted; the next promote, reject or "
-            "rollback moves the alias"
-        )
-
-
 def _event_tree(event: Event) -> Mapping[str, Any]:
-    """Return an event for JSON: its number and its fields, except those about the tags."""
+    """Return an event for JSON: its number and its fields, except what it is found by."""
     tree = asdict(event)
-    kept = {name: tree[name] for name in tree if name not in ("key", "moved")}
+    kept = {name: tree[name] for name in tree if name not in ("key", "moved", "model_id")}
     return {"number": event.number, **kept}
 
 
@@ -274,20 +278,24 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
         show_lines(f"and {hidden} more classes, with better results than the classes above")
 
 
-def promote_command(number: int, decision: str) -> str:
-    """Return the command that promotes a version; decision: the verdict, such as `hold`."""
-    override = "" if decision == "promote" else " --override"
-    return f'fovea promote {number}{override} --reason "…"'
+def decision_commands(registry: Snapshot, version: Version) -> tuple[str, ...]:
+    """Return the commands to choose from. The first one does what the verdict advises.
 
-
-def _next_commands(number: int, decision: str) -> tuple[str, str, str]:
-    """Return three commands. The first command does what the verdict advises.
-
-    number: the number of the challenger. decision: the verdict, such as `reject`.
+    version: the challenger. If the model of this workspace is another one, decisions can be refused
+    until it is registered. Then the first command registers it.
     """
-    promote, reject = promote_command(number, decision), f'fovea reject {number} --reason "…"'
-    choices = (reject, promote) if decision == "reject" else (promote, reject)
-    return (*choices, f"fovea explain {number}")
+    number, decision = version.number, version.tags.get("verdict", "none")
+    explain = f"fovea explain {number}"
+    if not workspace_model.takes_number(version, registry.versions):
+        return REGISTER, explain
+    if number == registry.standing.held:
+        return "fovea history", explain
+    declined = any(review_objections(version, registry.standing))
+    override = "" if decision == "promote" and not declined else " --override"
+    promote = f'fovea promote {number}{override} --reason "…"'
+    reject = f'fovea reject {number} --reason "…"'
+    choices = (reject, promote) if declined or decision == "reject" else (promote, reject)
+    return (*choices, explain)
 
 
 def _rows_to_show(rows: Sequence[Comparison]) -> list[Comparison]:
@@ -313,6 +321,8 @@ def _warnings(registry: Snapshot, proposed: Version, compared: bool) -> Iterator
     then = proposed.tags.get(COMPARED_WITH, "none")
     if warning := champion_warning(registry.standing):
         yield warning
+    for objection in review_objections(proposed, registry.standing):
+        yield f"the challenger is version {proposed.number}, but {objection}"
     if not compared:
         yield "MLflow's run of the model no longer has the metrics of the verdict"
     if reigning is not None and reigning.number == proposed.number:

@@ -40,9 +40,7 @@ def check_meant(name: str, wanted: str | None) -> None:
     version = find_version_in(existing, name, wanted or CHALLENGER)
     known = version_of_model(existing, verdict["model_id"])
     by_alias = wanted in (None, CHALLENGER)
-    by_number = verdict["version"] == version.number
-    of_experiment = verdict["version"] is None and known is None
-    if version == known or not (by_alias or by_number or of_experiment):
+    if version == known or not (by_alias or _is_mistakable(version, known, verdict)):
         return
     advice = (
         f"this model is version {known.number}: give the number of the version that you mean"
@@ -54,6 +52,15 @@ def check_meant(name: str, wanted: str | None) -> None:
         f"whose sha256 is {verdict['model_id'][:SHOWN]}…; {advice}. "
         f"Received: {wanted or CHALLENGER}"
     )
+
+
+def takes_number(version: Version, existing: Sequence[Version]) -> bool:
+    """Return False if `check_meant` refuses a decision on the number of this version."""
+    verdict = _verdict(version.name)
+    if verdict is None:
+        return True
+    known = version_of_model(existing, verdict["model_id"])
+    return version == known or not _is_mistakable(version, known, verdict)
 
 
 def warnings(name: str, existing: Sequence[Version]) -> Iterator[str]:
@@ -73,6 +80,16 @@ def warnings(name: str, existing: Sequence[Version]) -> Iterator[str]:
         )
     else:
         yield f"the challenger is not the model of this workspace, which is version {known.number}"
+
+
+def _is_mistakable(version: Version, known: Version | None, verdict: dict[str, Any]) -> bool:
+    """Return True if the number of a version seems to name the model of the workspace.
+
+    version: another version. known: the version of the model of the workspace, if there is one.
+    verdict: the content of verdict.json.
+    """
+    of_experiment = verdict["version"] is None and known is None
+    return of_experiment or verdict["version"] == version.number
 
 
 def _verdict(name: str) -> dict[str, Any] | None:

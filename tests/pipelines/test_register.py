@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from components.images.png_writer import encode_png
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params
 from components.params.register import Floors
-from components.registry.promotion import promote, rollback
+from components.registry import promotion
+from components.registry.promotion import promote, reject, rollback
 from components.registry.seen import Seen, pixel_hashes
 from components.registry.seen_store import keep_seen, seen_by
 from components.registry.standing import history
@@ -334,6 +335,79 @@ def test_auto_leaves_a_version_that_a_reviewer_took_back(workspace: Path, params
     rollback("digits", "wrong alarms", "Ann")
     run(params, "auto")
     assert reigning() == 1
+
+
+def interrupted(decide: Callable[[], object], step: str) -> None:
+    """Decide in a process that is killed at this step of the decision."""
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(promotion, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        decide()
+
+
+def test_an_interrupted_promotion_is_finished_by_the_stage_before_it_judges(
+    workspace: Path, card: Params
+) -> None:
+    write_model(4.0)
+    run(card)
+    interrupted(lambda: promote("digits", "2", "better", "Ann"), "_follow")
+    assert reigning() == 1
+    write_model(5.0)
+    verdict = run(card, "auto")
+    assert (verdict["champion"], verdict["version"], reigning()) == (2, 3, 2)
+
+
+def test_the_stage_finishes_its_own_interrupted_promotion(workspace: Path, card: Params) -> None:
+    write_model(5.0)
+    interrupted(lambda: run(card, "auto"), "_follow")
+    assert reigning() == 1
+    assert run(card, "auto")["reasons"] == ["this model is the champion already, as version 2"]
+    assert (reigning(), find_version("digits", "2").aliases) == (2, ("champion",))
+
+
+def test_auto_leaves_a_rejection_whose_process_was_killed(workspace: Path, card: Params) -> None:
+    write_model(5.0)
+    run(card)
+    interrupted(lambda: reject("digits", "2", "a leak", "Ann"), "release_challenger")
+    assert run(card, "auto")["decision"] == "promote"
+    assert (reigning(), find_version("digits", "2").tags["review"]) == (1, "rejected")
+    assert challenger("digits") is None
+
+
+def test_a_decision_while_the_stage_runs_is_no_failure_of_the_stage(
+    workspace: Path, card: Params, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("pipelines"), "propagate", True)
+    caplog.set_level("INFO")
+    write_model(4.0)
+    run(card)
+    write_model(5.0)
+    keep = register.keep_seen
+
+    def decide_meanwhile(*given: Any) -> None:
+        keep(*given)
+        promote("digits", "2", "quicker", "Bob")
+
+    monkeypatch.setattr(register, "keep_seen", decide_meanwhile)
+    assert run(card, "auto")["decision"] == "promote"
+    assert reigning() == 2
+    (said,) = {line for line in caplog.messages if line.startswith("not promoted: ")}
+    # The stage compared it with the new champion, and the two are right on the same images.
+    assert said.startswith("not promoted: its verdict is hold (no significant difference")
+    assert find_version("digits", "3").tags["compared_with"] == "2"
+
+
+def test_a_version_whose_run_was_deleted_is_judged_again(
+    workspace: Path, card: Params, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("pipelines"), "propagate", True)
+    write_model(5.0)
+    run(card)
+    client().delete_run(find_version("digits", "2").run.id)
+    assert judge_again(find_version("digits", "2"), "digits", None) is not None
+    assert find_version("digits", "2").tags["compared_with"] == "none"
+    said = "the MLflow run of version 2 of digits was deleted: the verdict is only in the tags"
+    assert said in caplog.text
+    assert run(card)["version"] == 2
 
 
 def test_damaged_pixels_stop_the_stage_and_register_nothing(

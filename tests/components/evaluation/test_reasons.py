@@ -29,13 +29,19 @@ def test_the_widest_drop_of_the_rest_is_named():
     texts = excluded_drops(unchanged([8] * 10 + [60, 20]))
     assert texts[-1] == "for each of 2 more classes, a drop above 0.17 is excluded"
     texts = excluded_drops(unchanged([8] * 10 + [20]))
-    assert texts[-1] == "for each of 1 more classes, a drop above 0.17 is excluded"
+    assert texts[-1] == "for one more class, a drop above 0.17 is excluded"
 
 
 @pytest.mark.parametrize(("images", "share"), [(1, "0.80"), (4, "0.49")])
 def test_an_excluded_drop_is_rounded_up_to_the_next_hundredth(images, share):
     (text,) = excluded_drops(unchanged([images]))
     assert text.startswith(f"recall of 0: a drop above {share} is excluded")
+
+
+def test_one_image_and_one_class_are_singular():
+    first, *_, last = excluded_drops(unchanged([1, *range(40, 50)]))
+    assert "is excluded, with 1 image; about" in first
+    assert last == "for one more class, a drop above 0.08 is excluded"
 
 
 @pytest.mark.parametrize("sizes", [[73, 300], [300]])

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -96,6 +97,8 @@ def test_an_unchanged_file_is_read(pack: Callable[..., Path]) -> None:
         ({"class_names": []}, "no class name"),
         ({"class_names": [*NAMES[:-1], NAMES[0]]}, "2 times the class name 'class 0'"),
         ({"class_names": [*NAMES[:-1], ""]}, "metadata.json/fovea/class_names/9: "),
+        ({"class_names": [*NAMES[:-1], "c\nat"]}, "the class name 'c\\nat' with 4 characters"),
+        ({"class_names": [*NAMES[:-1], "c" * 1_001]}, "ccc' with 1,001 characters"),
         ({"class_names": [*NAMES[:-1], 3]}, "metadata.json/fovea/class_names/9: "),
         ({"class_names": "0123456789"}, "metadata.json/fovea/class_names: "),
         ({"size": 16}, "images of 16 pixels for a network from (None, 8, 8, 3)"),
@@ -141,6 +144,26 @@ def test_another_member_is_refused_whatever_its_name(
     path = pack(more=((name, b"print('run')"),))
     assert refusal(path) == "a zip archive with 4 members"
     assert sorted(tmp_path.parent.rglob("*")) == sorted([*before, path])
+
+
+@pytest.mark.parametrize("junk", [1, 2_000])
+def test_bytes_before_the_zip_are_refused(junk: int, pack: Callable[..., Path]) -> None:
+    path = pack()
+    path.write_bytes(b"#" * junk + path.read_bytes())
+    assert re.fullmatch(r"a zip archive with other bytes \(.*\) than its members", refusal(path))
+
+
+def test_bytes_between_the_members_are_refused(members: dict[str, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (name, content) in enumerate(members.items()):
+            archive.writestr(name, content)
+            if number == 0:
+                archive.fp.write(b"#" * 2_000)  # type: ignore[union-attr]
+                archive.start_dir += 2_000  # type: ignore[attr-defined]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    assert "a zip archive with other bytes" in refusal(path)
 
 
 def test_a_renamed_member_is_refused(members: dict[str, bytes], tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import logging
 import shutil
 import threading
 from collections.abc import Callable
@@ -203,7 +204,7 @@ def test_a_version_whose_promotion_was_interrupted_cannot_be_rejected_into_offic
         promote("digits", "3", "best", "Ann")
     with pytest.raises(UserError, match="fovea rollback"):
         reject("digits", "3", "on second thoughts", "Ann")
-    assert reigning() is None
+    assert reigning() == 3  # the refused decision has finished the promotion
 
 
 def test_a_champion_set_by_hand_is_gone_back_to(three_versions: Path) -> None:
@@ -518,11 +519,87 @@ def test_a_removed_alias_and_a_deleted_champion_are_on_record(three_versions: Pa
     assert reigning() == 2
 
 
+@pytest.mark.parametrize("by_hand", ["alias removed", "champion deleted"])
+def test_a_rollback_without_a_champion_goes_back_to_the_last_one(
+    by_hand: str, three_versions: Path
+) -> None:
+    promote("digits", "1", "first", "Ann")
+    promote("digits", "2", "better", "Ann", agree)
+    if by_hand == "alias removed":
+        client().delete_registered_model_alias("digits", CHAMPION)
+    else:
+        client().delete_model_version("digits", "2")
+    event = rollback("digits", "somebody must serve", "Ann")
+    back_to = 2 if by_hand == "alias removed" else 1
+    assert (reigning(), event.version, event.from_version) == (back_to, back_to, None)
+    assert find_version("digits", str(back_to)).tags["review"] == "promoted"
+    assert champions(history("digits")) == (None, 1, 2)[: back_to + 1]
+    assert not event.declines
+
+
+def test_a_rollback_leaves_out_what_was_rejected_or_deleted_and_says_why(
+    three_versions: Path, registered: Register, caplog: pytest.LogCaptureFixture, monkeypatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("components"), "propagate", True)
+    caplog.set_level("INFO")
+    registered(b"four")
+    for number in "1234":
+        promote("digits", number, "better", "Ann", agree)
+    reject("digits", "3", "a leak", "Bob")
+    client().delete_model_version("digits", "2")
+    rollback("digits", "wrong alarms", "Ann")
+    assert reigning() == 1
+    assert "left out: version 3: a reviewer rejected this version (a leak)" in caplog.messages
+    assert "left out: version 2 was deleted in MLflow" in caplog.messages
+
+
+def test_a_rollback_past_a_time_without_a_champion_finds_the_one_before(
+    three_versions: Path,
+) -> None:
+    promote("digits", "1", "first", "Ann")
+    client().delete_registered_model_alias("digits", CHAMPION)
+    promote("digits", "2", "second", "Ann", agree)
+    rollback("digits", "wrong alarms", "Ann")
+    assert (reigning(), champions(history("digits"))) == (1, (None, 1))
+
+
+def test_a_rejection_holds_for_the_model_and_not_only_for_its_number(
+    workspace: Path, registered: Register
+) -> None:
+    registered(b"one")
+    reject("digits", "1", "a leak", "Ann")
+    client().delete_model_version("digits", "1")
+    assert registered(b"one") == 2
+    assert challenger("digits") is None
+    with pytest.raises(UserError, match=r"rejected this model as version 1 \(a leak\); add --over"):
+        promote("digits", "2", "better", "Ann")
+    promote("digits", "2", "the leak is no leak", "Ann", override=True)
+    assert registered(b"two") == 3
+    assert challenger("digits") is not None
+
+
+def test_a_rejection_that_was_interrupted_is_finished_by_the_next_decision(
+    three_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    promote("digits", "1", "first", "Ann")
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(promotion, "release_challenger", killed)
+        reject("digits", "3", "a leak", "Ann")
+    assert challenger("digits") is not None
+    with pytest.raises(UserError, match="champion already"):
+        promote("digits", "1", "again", "Ann")
+    assert challenger("digits") is None
+    assert find_version("digits", "3").tags["review"] == "rejected"
+
+
 def test_a_rollback_to_a_deleted_version_says_so(three_versions: Path) -> None:
     promote("digits", "1", "first", "Ann")
     promote("digits", "2", "better", "Ann", agree)
     client().delete_model_version("digits", "1")
-    with pytest.raises(UserError, match=r"was deleted in MLflow.* Received: version 1"):
+    with pytest.raises(UserError, match=r"version 1 was deleted in MLflow.* champion version 2"):
         rollback("digits", "wrong alarms", "Ann")
     assert reigning() == 2
 

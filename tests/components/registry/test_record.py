@@ -11,6 +11,7 @@ from components.registry.record import (
     Event,
     Kind,
     champions,
+    last_decision,
     last_move,
     moved_by_hand,
     one_line_reason,
@@ -100,6 +101,19 @@ def test_the_last_move_is_neither_a_rejection_nor_superseded() -> None:
     promoted = event("promote", None, 1)
     late = replace(event("promote", None, 2), superseded=True)
     assert last_move([promoted, late, event("reject", 1, 1, number=2)]) is promoted
+
+
+def test_a_decision_is_found_by_number_and_by_model_and_an_old_one_by_number() -> None:
+    old = replace(event("reject", 1, 1), version=2)  # an older Fovea wrote no model_id
+    new = replace(event("reject", 1, 1, 2), version=3, model_id="c0ffee")
+    record = [event("promote", None, 1), old, new]
+    assert last_decision(record, 2, "feed") == old
+    assert last_decision(record, 4, "c0ffee") == new
+    assert last_decision(record, 4, "") is None
+    assert [each.declines for each in record] == [False, True, True]
+    by_hand = replace(event("by hand", 1, 3, 3), version=3)
+    superseded = replace(event("promote", 1, 3, 3), superseded=True)
+    assert last_decision([*record, by_hand, superseded], 3, "c0ffee") == new
 
 
 def test_a_rejection_moves_no_champion() -> None:

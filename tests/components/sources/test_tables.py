@@ -157,6 +157,10 @@ def test_a_column_without_a_name_is_left_out(raw: Path, source: Source) -> None:
         (b"path,label\na\\1.png,cat\na\\2.png,dog\n", r"not a backslash.*Received: a\\"),
         (b"path,label\nb/1.png,cat\nb/2.png,dog\n", r"none of the files.*Received: b/1.png"),
         (b'path,label\na/1.png,"c\nt"\na/2.png,dog\n', r"one line of text"),
+        (
+            b"path,label\na/1.png,%b\na/2.png,dog\n" % (b"c" * 1_001),
+            r"at most 1,000 .* 'c+' \(1,001",
+        ),
     ],
 )
 def test_a_bad_csv_ends_in_one_sentence(

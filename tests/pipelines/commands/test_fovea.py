@@ -371,7 +371,13 @@ def test_history_says_where_a_decision_was_interrupted(fovea: Command, two_versi
     connection.client().set_registered_model_tag("digits", key, tag)
     status, out, _ = fovea("history")
     assert status == 0
-    assert "is on version 1, but the record ends with version 2: a decision was interrupted" in out
+    said = "is on version 1, but the record ends with version 2: a decision was interrupted"
+    assert said in out
+    for command in (("review",), ("explain", "champion"), ("summary",)):
+        write_metrics()
+        assert said in fovea(*command)[1], command
+    for command in (("review",), ("explain", "champion"), ("history",)):
+        assert said in json.loads(fovea(*command, "--json")[1])["warnings"][0], command
     assert "rolled back version 2" in fovea("rollback", "--reason", "no")[1]
     assert "interrupted" not in fovea("history")[1]
 
@@ -477,6 +483,8 @@ def test_json_without_a_challenger_has_the_same_keys(fovea: Command, workspace: 
     tree = json.loads(out)
     assert status == 0
     assert (tree["champion"], tree["challenger"], tree["verdict"]) == (None, None, None)
+    assert tree["next"] == ["fovea register"]
+    assert "set MLFLOW_TRACKING_URI" in tree["warnings"][0]
     empty = json.loads(fovea("history", "--json")[1])
     assert (empty["champion"], empty["events"]) == (None, [])
 
@@ -554,6 +562,105 @@ def test_summary_names_the_three_next_commands(fovea: Command) -> None:
         assert text in out
     for command in ("fovea review", "fovea promote 1", "fovea ui"):
         assert command in out
+
+
+def summary(fovea: Command) -> tuple[dict[str, str], str]:
+    """Return the facts that `fovea summary` shows, and the second command that it advises."""
+    write_metrics()
+    lines = fovea("summary")[1].splitlines()
+    facts = re.findall(r"^  (\w+(?: \w+)?)  +(\S.*)$", "\n".join(lines), re.MULTILINE)
+    return {label: fact.strip() for label, fact in facts}, lines[-2].strip()
+
+
+def test_summary_of_an_older_commit_shows_its_version_the_decision_and_the_champion(
+    fovea: Command, two_versions: Path
+) -> None:
+    fovea("promote", "1", "--reason", "the first")
+    fovea("promote", "2", "--reason", "better")
+    workspace_has(b"one", 1)
+    facts, command = summary(fovea)
+    assert facts["verdict"] == "promote; every floor holds; and more"
+    assert (facts["judged"], facts["champion"]) == ("without a champion", "version 2")
+    assert facts["decision"].startswith("promoted as version 1 by ")
+    assert command == "fovea explain 1"
+
+
+def test_summary_shows_a_rejection_and_advises_no_promotion(
+    fovea: Command, two_versions: Path
+) -> None:
+    assert summary(fovea)[1] == 'fovea promote 2 --reason "…"'
+    fovea("reject", "2", "--reason", "a leak")
+    facts, command = summary(fovea)
+    assert re.fullmatch("rejected as version 2 by .*: a leak", facts["decision"])
+    assert (facts["champion"], command) == ("none", "fovea explain 2")
+
+
+def test_summary_shows_the_last_verdict_of_a_version_that_was_judged_again(
+    fovea: Command, two_versions: Path
+) -> None:
+    tag_version("digits", 2, {"verdict": "hold", "reasons": "the same", "compared_with": "3"})
+    facts, _ = summary(fovea)
+    assert (facts["verdict"], facts["judged"]) == ("hold; the same", "against version 3")
+
+
+def test_summary_in_an_empty_store_says_where_the_verdict_was_made(
+    fovea: Command, two_versions: Path, empty_store: Path
+) -> None:
+    verdict = read_tree(artifacts.VERDICT)
+    elsewhere = {"store": "https://mlflow.example.org", "model_id": sha(b"two"), "champion": 3}
+    write_tree(artifacts.VERDICT, {**verdict, **elsewhere, "decision": "reject"})
+    shutil.copy(empty_store, "mlflow.db")
+    facts, _ = summary(fovea)
+    assert facts["verdict"].startswith("reject; ")
+    judged = "in https://mlflow.example.org (as it was then), against version 3"
+    assert (facts["judged"], facts["champion"]) == (judged, "none")
+
+
+def test_review_advises_register_where_a_decision_would_be_refused(
+    fovea: Command, two_versions: Path
+) -> None:
+    workspace_has(b"three", None)  # as after `dvc exp apply`
+    assert "next: fovea register\n" in fovea("review")[1]
+    tree = json.loads(fovea("review", "--json")[1])
+    assert tree["next"] == ["fovea register", "fovea explain 2"]
+    assert summary(fovea)[1] == "next:"  # `fovea register` is the only command
+
+
+def test_review_says_that_its_challenger_was_rejected_or_is_the_champion(
+    fovea: Command, two_versions: Path
+) -> None:
+    """The process of the decision was killed before it took the alias `challenger` away."""
+    fovea("reject", "2", "--reason", "a leak")
+    connection.client().set_registered_model_alias("digits", "challenger", "2")
+    tree = json.loads(fovea("review", "--json")[1])
+    assert tree["warnings"] == [
+        "the challenger is version 2, but a reviewer rejected this version (a leak)"
+    ]
+    assert tree["next"][:2] == [
+        'fovea reject 2 --reason "…"', 'fovea promote 2 --override --reason "…"'
+    ]  # fmt: skip
+    fovea("promote", "2", "--override", "--reason", "no leak")
+    connection.client().set_registered_model_alias("digits", "challenger", "2")
+    assert "next: fovea history\n" in fovea("review")[1]
+
+
+def test_a_lost_champion_is_said_and_gone_back_to(fovea: Command, two_versions: Path) -> None:
+    fovea("promote", "1", "--reason", "the first")
+    fovea("promote", "2", "--reason", "better")
+    connection.client().delete_registered_model_alias("digits", "champion")
+    _, out, _ = fovea("review")
+    assert "no champion now, but earlier ones: `fovea rollback` goes back" in out
+    assert "there is no champion, because the alias champion was removed in MLflow" in out
+    assert json.loads(fovea("review", "--json")[1])["next"][0].startswith("fovea rollback")
+    done = "went back to version 2 of digits; version 2 is now the champion"
+    assert done in fovea("rollback", "--reason", "somebody must serve")[1]
+
+
+def test_a_rejection_without_a_champion_says_that_there_is_none(
+    fovea: Command, two_versions: Path
+) -> None:
+    out = fovea("reject", "2", "--reason", "a leak")[1]
+    assert out == "rejected version 2 of digits; there is no champion\n"
 
 
 def sha(content: bytes) -> str:
