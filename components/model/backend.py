@@ -82,7 +82,7 @@ def set_seed(seed: int) -> None:
 
 
 @contextmanager
-def on_devices(batch_size: int) -> Iterator[int]:
+def on_devices(batch_size: int, accumulate: int) -> Iterator[int]:
     """Let a network that is built and trained in the `with` statement use FOVEA_DEVICES devices.
 
     FOVEA_DEVICES is a number of GPUs of this machine, or `all`; without it, one device is used. (On
@@ -90,8 +90,9 @@ def on_devices(batch_size: int) -> Iterator[int]:
     the gradients of its share of every batch, and the weights stay equal on all devices. Yields the
     number of devices. `load_keras` must have been called before.
 
-    batch_size: the number of images of a batch. Raises UserError if FOVEA_DEVICES is not such a
-    number, is larger than the number of devices, or does not divide the batch.
+    batch_size: the number of images of a batch. accumulate: the number of batches for one update of
+    the weights. Raises UserError if FOVEA_DEVICES is not such a number, is larger than the number
+    of devices, or does not divide the batch; and if several devices of TensorFlow shall accumulate.
     """
     text = os.environ.get(DEVICES, "").strip() or "1"
     found = _devices()
@@ -110,6 +111,13 @@ def on_devices(batch_size: int) -> Iterator[int]:
     if count == 1:
         yield count
         return
+    if accumulate > 1 and backend() == "tensorflow":
+        # Keras updates the weights in a branch of the step, where devices cannot add gradients.
+        raise UserError(
+            "TensorFlow cannot accumulate gradients on several devices; write `accumulate: 1` into "
+            f"the section `train`, set {VARIABLE}=jax, or unset {DEVICES}. "
+            f"Received: train.accumulate: {accumulate}, {count} devices"
+        )
     with _spread_jax(found[:count]) if backend() == "jax" else _spread_tensorflow(found[:count]):
         yield count
 

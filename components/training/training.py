@@ -100,7 +100,7 @@ def train_classifier(
     # resets the devices of Keras, so it must come before `on_devices`.
     keras.backend.clear_session()
     train = hyperparameters.train
-    with on_devices(train.batch_size) as devices:
+    with on_devices(train.batch_size, train.accumulate) as devices:
         classifier = _build(hyperparameters, data, weights)
         best = BestEpoch(classifier.model, train.early_stopping)
         state = TrainingState(classifier.model, best, checkpoints, on_epoch)

@@ -46,7 +46,7 @@ GIB = 2**30
 COUNT_DEVICES = """
 from components.model.backend import load_keras, on_devices
 load_keras()
-with on_devices({batch_size}) as count:
+with on_devices({batch_size}, {accumulate}) as count:
     print(count)
 """
 COUNT_GPUS = (
@@ -410,8 +410,9 @@ def _backend(root: Path) -> Check:
     finding = f"Keras computes with {name} {metadata.version(name)}"
     if not os.environ.get(SPREAD):
         return Check("backend", "ok", finding)
-    batch_size = _read(root).train.batch_size
-    done = _run(root, sys.executable, "-c", COUNT_DEVICES.format(batch_size=batch_size))
+    train = _read(root).train
+    values = {"batch_size": train.batch_size, "accumulate": train.accumulate}
+    done = _run(root, sys.executable, "-c", COUNT_DEVICES.format(**values))
     if done.returncode:
         error = done.stderr.strip().splitlines()[-1]
         return Check("backend", "fail", error.removeprefix("components.errors.UserError: "))
