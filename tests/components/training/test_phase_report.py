@@ -5,7 +5,9 @@ import os
 import pty
 import re
 import sys
+import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -156,12 +158,22 @@ def test_val_that_turns_away_is_warned_of_once(lines):
     assert "from epoch 2 to epoch 5, the loss fell from 0.6 to 0.3, but val_loss rose" in said
 
 
+def read_all(controller, shown):
+    """Read what a terminal shows until it is closed, which Linux reports as an error."""
+    with os.fdopen(controller, "rb", buffering=0) as source, suppress(OSError):
+        while block := source.read(1024):
+            shown.append(block)
+
+
 @pytest.fixture
 def on_terminal(monkeypatch):
     """Return a function that calls another one on a pseudo-terminal, and returns what it shows."""
 
     def on_terminal(work):
         controller, terminal = pty.openpty()
+        shown = []
+        reader = threading.Thread(target=read_all, args=(controller, shown))
+        reader.start()
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "200")
         logging.getLogger("components").setLevel(logging.INFO)
@@ -169,17 +181,15 @@ def on_terminal(monkeypatch):
             patch.setattr(sys, "stdout", screen)
             patch.setattr(sys, "stderr", screen)
             work()
-            screen.flush()
-            text = os.read(controller, 1 << 16).decode()
-        os.close(controller)
-        return re.split(r"[\r\n]+", text)
+        reader.join()
+        return re.split(r"[\r\n]+", b"".join(shown).decode())
 
     return on_terminal
 
 
 def test_a_terminal_shows_one_bar_and_no_lines(on_terminal):
     shown = on_terminal(lambda: run_epochs(report(), 3))
-    [last] = [line for line in shown if "took" in line]
+    *_, last = [line for line in shown if "took" in line]
     assert last.startswith("phase head  epoch 3 of 3  loss 0.5  val_balanced_accuracy 0.75  ")
     assert not any("epoch 2 of 3" in line and "left" not in line for line in shown)
     assert any("━" in line for line in shown)
@@ -192,7 +202,7 @@ def test_a_bar_shows_the_epoch_that_runs(on_terminal):
             running.begin_epoch(None)
             running.end_step(2, 0.4)
 
-    [last] = [line for line in on_terminal(work) if "left" in line]
+    *_, last = [line for line in on_terminal(work) if "left" in line]
     assert last.startswith("phase head  epoch 2 of 3  loss 0.4  val_balanced_accuracy 0.75  ")
 
 
@@ -203,6 +213,6 @@ def test_a_training_shows_one_bar_and_keras_none(data, hyperparameters, tmp_path
     )
     steps = steps_per_epoch(data.balance, hyperparameters.train.batch_size)
     assert not any(f"{steps}/{steps}" in line for line in shown)  # the bar of Keras
-    [last] = [line for line in shown if "took" in line]
+    *_, last = [line for line in shown if "took" in line]
     words = r"phase finetune  epoch 2 of 2  loss [\d.]+  val_\w+ [\d.]+  [\d,]+ images/s  waiting"
     assert re.match(words, last)
