@@ -23,6 +23,7 @@ from components.search.plots import draw_trials
 from components.search.space import Overrides
 from components.search.study import Objective, OnValue, Pruned, Trial, best_trial, run_study
 from components.tracking.runs import Run, start_run
+from components.tracking.system_metrics import system_metrics
 from components.training.best_epoch import Row
 from components.training.training import train_classifier
 from pipelines import artifacts
@@ -65,7 +66,8 @@ def _run_tracked_study(written: Hyperparameters, search: Search) -> list[Trial]:
         parent.log_params({"train.seed": written.train.seed, "search": search.model_dump()})
         objective = build_objective(written, search, parent)
         storage = artifacts.STATE / "search" / f"{study}.db"
-        trials = run_study(search, written, objective, storage)
+        with system_metrics(parent):
+            trials = run_study(search, written, objective, storage)
         best = best_trial(trials)
         parent.log_metrics({search.maximize: best.value or 0.0})
         parent.set_tags({"best_trial": str(best.number)})

@@ -13,6 +13,7 @@ from components.params.model import Model
 from components.params.train import Train
 from components.registry.weights import resolve_weights
 from components.tracking.runs import Run, start_run
+from components.tracking.system_metrics import system_metrics
 from components.training.best_epoch import Row
 from components.training.checkpoints import Checkpoints
 from components.training.training import train_classifier
@@ -30,8 +31,9 @@ log = logging.getLogger(__name__)
 def run(model: Model, train: Train) -> None:
     """Train a classifier, make its probabilities honest, and write it.
 
-    The metrics of each epoch go to MLflow and history.csv. The temperature, and what it changes on
-    val, go to MLflow and calibration.json.
+    The metrics of each epoch go to MLflow and history.csv. The speed of training, and how busy the
+    machine is, go only to MLflow, because they differ from run to run. The temperature, and what it
+    changes on val, go to MLflow and calibration.json.
 
     If an earlier run of the stage was stopped and nothing has changed since then, training goes on
     after its last epoch.
@@ -49,7 +51,10 @@ def run(model: Model, train: Train) -> None:
         key = training_key(hyperparameters, data, weights)
         checkpoints = Checkpoints(artifacts.STATE / "checkpoints", key)
         on_epoch = _epoch_logger(tracked)
-        trained = train_classifier(hyperparameters, data, weights, on_epoch, features, checkpoints)
+        with system_metrics(tracked):
+            trained = train_classifier(
+                hyperparameters, data, weights, on_epoch, features, checkpoints
+            )
 
         classifier, effect = calibrate(trained.classifier, data.val)
         log.info(effect.in_words())

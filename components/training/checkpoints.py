@@ -117,8 +117,8 @@ class Checkpoints:
             old.unlink(missing_ok=True)
         if not files:
             log.info(
-                f"a checkpoint is written after each epoch, and the last {KEPT} are kept: "
-                f"{size:,} bytes each in {self.folder}"
+                "a checkpoint is written after each epoch, but at most once per second, and the "
+                f"last {KEPT} are kept: {size:,} bytes each in {self.folder}"
             )
 
     def remove(self) -> None:

@@ -6,9 +6,7 @@ layers. The classifier gets the weights of its best epoch, which can be an epoch
 
 import logging
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,21 +24,16 @@ from components.params.train import Train
 from components.training.batches import Stream, steps_per_epoch
 from components.training.best_epoch import BestEpoch, Row
 from components.training.checkpoints import Checkpoints
-from components.training.compiled_epochs import compile_epoch
-from components.training.feeding import Feed, worker_count
+from components.training.epoch_loops import fit_from_feed, fit_in_memory
 from components.training.losses import Loss, build_loss
 from components.training.optimizers import build_optimizer
+from components.training.phase_report import PhaseReport
 from components.training.phases import Phase, phases
 from components.training.precision import trained_in
 from components.training.training_state import RATE_CUTS, OnEpoch, TrainingState
 from components.training_set.examples import Balance, Data, Examples
 
 log = logging.getLogger(__name__)
-
-# takes the number of the epoch from 0 up, and its loss and accuracy
-EndEpoch = Callable[[int, dict[str, float]], None]
-# the values of a row that `epoch_line` does not write as a metric
-IN_WORDS = ("phase", "epoch", "rate_cuts")
 
 
 class TrainingFailedError(UserError):
@@ -82,8 +75,10 @@ def train_classifier(
         is `none` (random weights) or `imagenet` (ImageNet weights).
     on_epoch: a function that is called after each epoch with the row of the epoch. A row has the
         keys phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy,
-        learning_rate and rate_cuts (how often the learning rate was divided by 10). It is also
-        called for the epochs before a stop, so that it gets all epochs. If the function raises an
+        learning_rate and rate_cuts (how often the learning rate was divided by 10). It also has
+        images_per_s and waiting_share, see `PhaseReport.end_steps`; the history does not have
+        these two, because they depend on the machine. The function is also called for the epochs
+        before a stop, without these two, so that it gets all epochs. If the function raises an
         exception, training ends with this exception.
     cache: the folder for the features of frozen backbones.
     checkpoints: the checkpoints of this training, or None.
@@ -149,21 +144,43 @@ def _run_phase(
 ) -> None:
     """Train until the phase is over, with a lower learning rate if a loss is not finite."""
     state.begin(phase.name)
-    while failed := _fit_phase(phase, balance, train, state, devices):
-        advice = _loss_words(failed, state.rate_cuts)
-        if not state.back_off():
-            raise TrainingFailedError(
-                f"{advice}; lower train.{phase.name}.learning_rate. "
-                f"Received: loss {failed['loss']}, val_loss {failed['val_loss']}"
+    report = _phase_report(phase, balance, train, state)
+    with report.shown():
+        while failed := _fit_phase(phase, balance, train, state, devices, report):
+            advice = _loss_words(failed, state.rate_cuts)
+            if not state.back_off():
+                raise TrainingFailedError(
+                    f"{advice}; lower train.{phase.name}.learning_rate. "
+                    f"Received: loss {failed['loss']}, val_loss {failed['val_loss']}"
+                )
+            log.warning(
+                f"{advice}; training goes back to the end of epoch {state.epoch}, and goes on with "
+                f"a tenth of the learning rate (time {state.rate_cuts} of at most {RATE_CUTS})"
             )
-        log.warning(
-            f"{advice}; training goes back to the end of epoch {state.epoch}, and goes on with a "
-            f"tenth of the learning rate (time {state.rate_cuts} of at most {RATE_CUTS})"
-        )
+
+
+def _phase_report(
+    phase: Phase, balance: Balance, train: Train, state: TrainingState
+) -> PhaseReport:
+    steps = steps_per_epoch(balance, train.batch_size)
+    return PhaseReport(
+        phase=phase.name,
+        epochs=phase.epochs,
+        images=steps * train.batch_size,
+        steps=steps,
+        monitor=train.early_stopping.monitor,
+        later=train.finetune.epochs if phase.name == "head" else 0,
+        rows=[row for row in state.history if row["phase"] == phase.name],
+    )
 
 
 def _fit_phase(
-    phase: Phase, balance: Balance, train: Train, state: TrainingState, devices: int
+    phase: Phase,
+    balance: Balance,
+    train: Train,
+    state: TrainingState,
+    devices: int,
+    report: PhaseReport,
 ) -> Row | None:
     """Train from the state to the end of the phase. Return an epoch whose loss is not finite."""
     import keras
@@ -176,10 +193,11 @@ def _fit_phase(
     phase.model.compile(optimizer, loss, metrics=["accuracy"])
     optimizer.build(phase.model.trainable_variables)
     state.continue_with([*optimizer.variables, *phase.state])
-    first, started = state.epoch, time.monotonic()
+    first = state.epoch
     failed: list[Row] = []
 
     def end_epoch(epoch: int, logs: dict[str, float]) -> None:
+        speed = report.end_steps()
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         measured = {"loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
         measured |= _measure(phase.model, phase.val, loss) | {"learning_rate": rate}
@@ -194,53 +212,17 @@ def _fit_phase(
             phase.model.stop_training = True
             return
         phase.model.stop_training = state.best.update(row)
-        seconds = (time.monotonic() - started) / (epoch + 1 - first)
-        log.info(epoch_line(row, phase.epochs, seconds))
-        state.end_epoch(row, phase.model.stop_training or epoch + 1 == phase.epochs)
+        over = phase.model.stop_training or row["epoch"] == phase.epochs
+        report.end_epoch(row, over)
+        state.end_epoch(row, over, speed)
 
     stream = Stream(phase.train, balance, train.batch_size, train.seed, phase.policy)
     epochs = range(first, phase.epochs)
     if phase.in_memory and devices == 1:
-        _fit_in_memory(phase, stream, optimizer, loss, epochs, steps, end_epoch)
+        fit_in_memory(phase, stream, optimizer, loss, epochs, steps, end_epoch, report)
     else:
-        _fit_from_feed(phase, stream, epochs, steps, end_epoch)
+        fit_from_feed(phase, stream, epochs, steps, end_epoch, report)
     return failed[0] if failed else None
-
-
-def _fit_in_memory(
-    phase: Phase,
-    stream: Stream,
-    optimizer: Any,
-    loss: Loss,
-    epochs: range,
-    steps: int,
-    end_epoch: EndEpoch,
-) -> None:
-    train_epoch = compile_epoch(phase.model, optimizer, loss, phase.train)
-    for epoch in epochs:
-        rows = np.stack([stream.rows(epoch * steps + step) for step in range(steps)])
-        mean, accuracy = train_epoch(rows, stream.weights(rows))
-        end_epoch(epoch, {"loss": mean, "accuracy": accuracy})
-        if phase.model.stop_training:
-            break
-
-
-def _fit_from_feed(
-    phase: Phase, stream: Stream, epochs: range, steps: int, end_epoch: EndEpoch
-) -> None:
-    import keras
-
-    # Without random changes, a batch is computed faster than a worker process could send it.
-    with Feed(stream, worker_count() if phase.policy else 0, steps * epochs.start) as batches:
-        phase.model.fit(
-            iter(batches),
-            initial_epoch=epochs.start,
-            epochs=epochs.stop,
-            steps_per_epoch=steps,
-            shuffle=False,  # A stream is shuffled already.
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
-            verbose=1 if sys.stdout.isatty() else 0,
-        )
 
 
 def _loss_words(row: Row, rate_cuts: int) -> str:
@@ -281,25 +263,3 @@ def _measure(model: Any, val: Examples, loss: Loss) -> dict[str, float]:
         "val_accuracy": float(np.mean(predicted == val.labels)),
         "val_balanced_accuracy": balanced_accuracy(val.labels, predicted),
     }
-
-
-def epoch_line(row: Row, epochs: int, seconds: float) -> str:
-    """Return an epoch as a line of text, with the time that the phase may still take.
-
-    row: the metrics of the epoch. epochs: the largest number of epochs of the phase. seconds: the
-    mean time of an epoch until now. Early stopping can end the phase earlier, so the time that is
-    left is at most the time in the line.
-
-    >>> epoch_line({"phase": "head", "epoch": 3, "loss": 0.51239}, epochs=15, seconds=2.0)
-    'phase head  epoch 3 of 15  loss 0.5124  2.0 s an epoch, at most 24 s left'
-    """
-    epoch = row["epoch"]
-    metrics = [f"{key} {_short(value)}" for key, value in row.items() if key not in IN_WORDS]
-    left = round(seconds * (epochs - epoch))
-    minutes = f"{left // 60} min {left % 60} s" if left >= 60 else f"{left} s"
-    words = [f"phase {row['phase']}", f"epoch {epoch} of {epochs}", *metrics]
-    return "  ".join([*words, f"{seconds:.1f} s an epoch, at most {minutes} left"])
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

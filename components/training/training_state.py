@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,11 +94,12 @@ class TrainingState:
         elif self.checkpoints is not None:
             self._last = self._checkpoint()  # The first epoch can fail, too.
 
-    def end_epoch(self, row: Row, ended: bool) -> None:
+    def end_epoch(self, row: Row, ended: bool, speed: Mapping[str, float]) -> None:
         """Add an epoch to the history, write a checkpoint, and report the epoch.
 
         No checkpoint is written if the last one is younger than INTERVAL_S and the phase goes on.
-        ended: True if the phase is over with this epoch.
+        ended: True if the phase is over with this epoch. speed: what `on_epoch` gets, too, but
+        not the history, which must not depend on the machine.
         Raises UserError if the checkpoint cannot be written.
         """
         self.history.append(row)
@@ -108,7 +109,7 @@ class TrainingState:
             if ended or time.monotonic() - self._written_s >= INTERVAL_S:
                 self.checkpoints.write(self._last)
                 self._written_s = time.monotonic()
-        self.on_epoch(row)
+        self.on_epoch({**row, **speed})
 
     def back_off(self) -> bool:
         """Go back to the state after the last good epoch, for a tenth of the learning rate.

@@ -55,6 +55,9 @@ def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):
     assert [run.data.tags["mlflow.parentRunId"] for run in trials] == [parent.info.run_id] * 3
     assert {run.info.status for run in [parent, *trials]} == {"FINISHED"}
     assert float(trials[0].data.params[RATE]) in table[RATE].tolist()
+    busy = "system/cpu_utilization_percentage"
+    assert busy in parent.data.metrics
+    assert not any(busy in run.data.metrics for run in trials)
 
 
 @pytest.mark.slow

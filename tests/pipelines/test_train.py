@@ -35,6 +35,9 @@ def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
     losses = client().get_metric_history(tracked.id, "val_loss")
     assert [loss.value for loss in losses] == pytest.approx(history["val_loss"].tolist())
     assert run.data.metrics.keys() >= {"loss", "accuracy", "val_accuracy", "learning_rate"}
+    assert run.data.metrics.keys() >= {"images_per_s", "waiting_share"}
+    assert "system/cpu_utilization_percentage" in run.data.metrics
+    assert not {"images_per_s", "waiting_share"} & set(history)  # They differ from run to run.
 
     effect = Effect.from_tree(read_tree(artifacts.CALIBRATION))
     scale = classifier.model.get_layer("temperature").scale

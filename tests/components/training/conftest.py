@@ -41,3 +41,8 @@ def tiny_hyperparameters(params: Params) -> Hyperparameters:
     return written.with_overrides(
         {"model.width": 0.35, "train.batch_size": 12, "train.finetune.epochs": 2, "train.seed": 7}
     )
+
+
+def without_speed(row: dict) -> dict:
+    """Return a reported row as the history has it: without what depends on the machine."""
+    return {key: row[key] for key in row if key not in ("images_per_s", "waiting_share")}
