@@ -53,6 +53,7 @@ def test_the_tags_in_a_store_keep_their_names_and_fields() -> None:
         "why": "because",
         "override": False,
         "overridden": "",
+        "model_id": "",
     }
 
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from components.errors import UserError
-from components.training.feeding import VARIABLE
+from components.model import backend
+from components.training import feeding
 from pipelines.commands import doctor
 from pipelines.commands.doctor import Check, examine
 from pipelines.commands.variables import DEVICES, FOLDERS, other_variables, prefect_server
@@ -309,8 +310,9 @@ def test_the_doctor_looks_at_every_variable_in_the_table_of_infra() -> None:
     text = (ROOT / "infra/README.md").read_text()
     named = set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE))
     proxies = {name.upper() for name in PROXIES}
-    others = {DEVICES, VARIABLE, "MLFLOW_EXPERIMENT_NAME", "NO_PROXY"}
-    assert {*FOLDERS, *SERVERS, *proxies, *others} == named
+    training = {backend.VARIABLE, backend.DEVICES, feeding.VARIABLE}
+    others = {DEVICES, "MLFLOW_EXPERIMENT_NAME", "NO_PROXY"}
+    assert {*FOLDERS, *SERVERS, *proxies, *training, *others} == named
 
 
 @pytest.mark.parametrize(
