@@ -236,16 +236,17 @@ def _loss_words(row: Row, rate_cuts: int) -> str:
 def _report_lack_of_memory(train: Train) -> Iterator[None]:
     """Replace an exception that says that the memory is too small by TrainingFailedError.
 
-    The class of this exception depends on the backend of Keras. So the exception is recognised by
+    The class of the exception of a device depends on the backend of Keras. So it is recognised by
     its text, not by its class.
     """
     try:
         yield
     except Exception as error:
-        if not re.search("RESOURCE_EXHAUSTED|ResourceExhausted|out of memory", repr(error)):
+        by_device = re.search("RESOURCE_EXHAUSTED|ResourceExhausted|out of memory", repr(error))
+        if not (by_device or isinstance(error, MemoryError)):
             raise
         raise TrainingFailedError(
-            "a batch does not fit into the memory of the device; divide train.batch_size by a "
+            "a batch does not fit into the memory; divide train.batch_size by a "
             "number and multiply train.accumulate by the same number, so that an update of the "
             "weights still sees as many images. "
             f"Received: train.batch_size: {train.batch_size}, train.accumulate: {train.accumulate}"

@@ -186,11 +186,19 @@ def test_mixed_precision_changes_the_training_and_not_the_kind_of_model(
     np.testing.assert_array_equal(predict(read, data.val.inputs), here)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"),  # as a device says it
+        MemoryError("Unable to allocate 9. GiB for an array"),  # as NumPy says it
+    ],
+    ids=["device", "batch"],
+)
 def test_a_batch_that_does_not_fit_is_answered_with_accumulate(
-    hyperparameters, train_here, monkeypatch
+    error, hyperparameters, train_here, monkeypatch
 ):
     def fail(*_):
-        raise MemoryError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+        raise error
 
     monkeypatch.setattr(training, "_run_phase", fail)
     sentence = (
