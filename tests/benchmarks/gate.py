@@ -245,7 +245,8 @@ def show_coverage(confidence: float) -> None:
             covered = coverage(np.array(images), recall, confidence)
             shares += covered
             shown = f"{name}, {recall:g}" if isinstance(recall, float) else f"{name}, 0.95 to 0.60"
-            low += [f"{shown} ({errors:.1f} expected errors)"] * (min(covered) < 0.93)
+            if min(covered) < 0.93:
+                low.append(f"{shown} ({errors:.1f} expected errors)")
             cells = " | ".join(f"{100 * share:.1f}" for share in covered)
             print(f"| {shown} | {errors:.1f} | {cells} |")
     print(f"mean {100 * np.mean(shares):.1f} %; rows with a cell below 93 %: {'; '.join(low)}")
