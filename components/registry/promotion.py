@@ -10,8 +10,8 @@ champion). Usually a person decides. With `register.promote: auto` in params.yam
 First the event is written to the record. Then the alias `champion` is moved to the last champion in
 the record. If the process crashes between these two steps, the alias stays on the old champion. In
 this case the next decision, or the next run of the stage `register`, moves the alias to the right
-version. If a person moves the alias in
-MLflow, without Fovea, the alias stays where it is, and the move becomes an event, too.
+version. If a person moves the alias in MLflow, without Fovea, the alias stays where it is, and the
+move becomes an event, too.
 
 objections.py has the rules for which version may become the champion. hand_moves.py puts a move of
 the alias without Fovea on record.

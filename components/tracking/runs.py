@@ -93,7 +93,7 @@ class Run:
         If the text of a value is longer than LONGEST_PARAM, the text is stored in the artifact
         `params/<name>.txt` of the run, and the param is a short text that names this artifact.
         """
-        texts = {name: str(value) for name, value in _dotted(params)}
+        texts = {name: str(value) for name, value in dotted(params)}
         long = {name: text for name, text in texts.items() if len(text) > LONGEST_PARAM}
         short = {
             name: f"{len(text)} characters, see artifact params/{name}.txt"
@@ -368,10 +368,15 @@ def _dataset(origin: Origin) -> dict[str, str]:
     }
 
 
-def _dotted(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+def dotted(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted name and the value of each leaf of a nested mapping.
+
+    >>> dict(dotted({"train": {"seed": 1, "head": {"epochs": 60}}}))
+    {'train.seed': 1, 'train.head.epochs': 60}
+    """
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from _dotted(value, f"{prefix}{key}.")
+            yield from dotted(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -6,7 +6,7 @@ written. So it ends with the same bytes as a training that was never stopped.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from components.files import sha256
 from components.model.backend import load_keras
 from components.params.hyperparameters import Hyperparameters
+from components.tracking.runs import dotted
 from components.training_set.examples import Data
 from pipelines.installed import PACKAGES, expected_versions
 from pipelines.workspace.machine import machine
@@ -53,7 +54,7 @@ def training_key(
     """
     load_keras(hyperparameters.train.threads)  # Only then `machine` knows the GPUs.
     return {
-        **dict(_dotted(hyperparameters.model_dump())),
+        **{name: str(value) for name, value in dotted(hyperparameters.model_dump())},
         "images": data.content,
         "labels": _hash(data.train.labels, data.val.labels),
         "balance plan": _hash(*vars(data.balance).values()),
@@ -75,14 +76,6 @@ def _versions() -> Iterator[tuple[str, str]]:
     """Yield name and installed version of each package that can change a model."""
     for name in expected_versions((PACKAGES / "training.txt").read_text(encoding="utf-8")):
         yield name, metadata.version(name)
-
-
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", str(value)
 
 
 def _hash(*arrays: np.ndarray[Any, Any]) -> str:
