@@ -1,5 +1,7 @@
 """What every test may ask for: the demo's params, and the datasets beside it."""
 
+import os
+import shutil
 import signal
 from collections.abc import Iterator
 from itertools import islice
@@ -99,3 +101,15 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _initialize_tables(engine)
     engine.dispose()
     return path
+
+
+@pytest.fixture
+def folder_with_store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder as current directory, with a store, and without MLflow's environment."""
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        if "TELEMETRY" not in name:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, "mlflow.db")
+    return tmp_path

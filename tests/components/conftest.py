@@ -1,7 +1,5 @@
 """A folder with a real, empty MLflow store, and versions of models that are just bytes."""
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,21 +7,13 @@ import numpy as np
 import pytest
 
 from components.registry.versions import register_version
-from components.tracking.connection import DEFAULT_STORE
 from components.tracking.runs import start_run
 from tests.components.origins import ORIGIN
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder as current directory, with a store, and without MLflow's environment."""
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_") and "TELEMETRY" not in name:
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(empty_store, DEFAULT_STORE)
-    return tmp_path
+def workspace(folder_with_store: Path) -> Path:
+    return folder_with_store
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -111,15 +110,10 @@ def write_splits(split_of: Mapping[str, str]) -> None:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-        if "TELEMETRY" not in name:
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(empty_store, "mlflow.db")
+def workspace(folder_with_store: Path) -> Path:
     Path("data/prepare").mkdir(parents=True)
     write_test_images()
-    return tmp_path
+    return folder_with_store
 
 
 def run(params: Params, how: str = "manual", size: int = SIZE) -> dict[str, object]:

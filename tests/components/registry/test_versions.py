@@ -1,11 +1,6 @@
-import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +25,7 @@ from components.registry.weights import resolve_weights
 from components.tracking.connection import ARTIFACTS_VARIABLE, client
 from components.tracking.runs import start_run
 from tests.components.origins import ORIGIN
+from tests.components.tracking.servers import Server
 
 Register = Callable[..., int]
 
@@ -286,26 +282,10 @@ def test_a_real_model_predicts_the_same_through_mlflow(registered: Register) -> 
 @pytest.fixture
 def server(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A real MLflow server that keeps store and files to itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{workspace}/mlflow.db"]
-    command += ["--artifacts-destination", str(workspace / "artifacts")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
-    uri = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{uri}/health", timeout=2):
-                break
-        except OSError:
-            time.sleep(0.2)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    yield uri
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=20)
+    running = Server(workspace)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.uri)
+    yield running.uri
+    running.signal(signal.SIGKILL)
 
 
 def test_a_server_is_as_good_as_a_file(

@@ -59,15 +59,9 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-        if "TELEMETRY" not in name:
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(empty_store, "mlflow.db")
+def workspace(folder_with_store: Path) -> Path:
     shutil.copy(DIGITS, "params.yaml")
-    return tmp_path
+    return folder_with_store
 
 
 @pytest.fixture

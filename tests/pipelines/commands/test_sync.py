@@ -1,6 +1,5 @@
 """`fovea sync` and `fovea doctor` on records that a dead process has left, with a real store."""
 
-import os
 import shutil
 import socket
 import time
@@ -16,13 +15,8 @@ from pipelines.commands.sync import deliver_records
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-        if "TELEMETRY" not in name:
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(empty_store, "mlflow.db")
-    return tmp_path
+def workspace(folder_with_store: Path) -> Path:
+    return folder_with_store
 
 
 def left() -> Journal:

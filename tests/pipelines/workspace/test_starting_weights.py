@@ -1,7 +1,6 @@
 """The champion's version goes into params.yaml, and nothing else there changes."""
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -64,14 +63,9 @@ def changed() -> bool:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(folder_with_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the card of the demo, and a store with two versions of digits."""
-    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-        if "TELEMETRY" not in name:
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logging.getLogger("pipelines"), "propagate", True)
-    shutil.copy(empty_store, "mlflow.db")
     Path("params.yaml").write_text(CARD)
     for content in (b"one", b"two"):
         Path("model.keras").write_bytes(content)
@@ -80,7 +74,7 @@ def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
         register_version(
             "digits", Path("model.keras"), run, np.zeros((1, 4, 4, 3), np.uint8), 2, {}
         )
-    return tmp_path
+    return folder_with_store
 
 
 def test_the_champion_is_written_once_and_a_moved_alias_again(
