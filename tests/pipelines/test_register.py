@@ -15,6 +15,7 @@ from PIL import Image
 from components.errors import UserError
 from components.files import sha256
 from components.images.png_writer import encode_png
+from components.model.backend import load_keras
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params
 from components.params.register import Floors
@@ -51,6 +52,7 @@ def write_model(
     resize: str = "squash",
 ) -> None:
     """Write a classifier that calls images bright above grey; it is right where slope > 0."""
+    load_keras()
     import keras
 
     from components.model.classifier import Classifier

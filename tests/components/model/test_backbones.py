@@ -16,6 +16,7 @@ from components.model.backbones import (
     check_backbone,
     scale_pixels,
 )
+from components.model.backend import load_keras
 from components.params.prepare import Prepare
 
 FILE = "mobilenet_2_5_224_tf_no_top.h5"
@@ -133,6 +134,7 @@ def test_imagenet_weights_without_a_known_sha256_are_logged_with_theirs(tmp_path
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "densenet121", "resnet50"])
 def test_pixels_are_scaled_as_the_network_was_trained(name):
+    load_keras()
     import keras
 
     package = "resnet" if name == "resnet50" else name.removesuffix("121")
@@ -159,6 +161,7 @@ def test_wider_means_more_channels(params):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(APPLICATIONS))
 def test_every_backbone_builds_and_maps_pixels_to_features(name, params):
+    load_keras()
     import keras
 
     keras.backend.clear_session()
@@ -171,6 +174,7 @@ def test_every_backbone_builds_and_maps_pixels_to_features(name, params):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(APPLICATIONS))
 def test_every_backbone_asks_for_imagenet_weights_that_keras_knows(name, params, monkeypatch):
+    load_keras()
     import keras
     from keras.src.utils import file_utils
 

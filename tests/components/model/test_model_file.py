@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from components.errors import UserError
+from components.model.backend import load_keras
 from components.model.classifier import Classifier, build_classifier, predict, warm_start_classifier
 from components.model.model_file import model_id, read_classifier, write_classifier
 
@@ -45,6 +46,7 @@ def test_equal_weights_give_equal_bytes(classifier, params, tmp_path):
 
 
 def test_the_file_is_a_model_that_plain_keras_loads(classifier, tmp_path):
+    load_keras()
     import keras
 
     write_classifier(tmp_path / "m.keras", classifier)
@@ -84,6 +86,7 @@ def test_a_foreign_archive_is_refused(tmp_path):
 
 
 def test_training_cannot_start_from_a_network_without_a_backbone(params):
+    load_keras()
     import keras
 
     images = keras.Input((16, 16, 3), dtype="uint8")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from components.errors import UserError
+from components.model.backend import load_keras
 from components.params.reader import Params
 from components.registry.promotion import promote, reject, rollback
 from components.registry.standing import history
@@ -260,6 +261,7 @@ def test_a_failed_upload_leaves_no_version(
 
 
 def test_a_real_model_predicts_the_same_through_mlflow(registered: Register) -> None:
+    load_keras()
     import keras
     import mlflow
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from components.model.backend import load_keras
 from components.training.losses import build_loss, cross_entropy, focal, logit_adjusted
 
 LABELS = np.array([0, 1, 2], np.int64)
@@ -40,6 +41,7 @@ def test_focal_weighs_a_sure_hit_less():
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_focal_has_a_slope_on_a_sure_hit(gamma):
+    load_keras()
     import tensorflow as tf
 
     logits = tf.Variable([[60.0, -60.0, -60.0]])

@@ -7,6 +7,7 @@ import pytest
 
 from components.errors import UserError
 from components.label_errors.suspects import SCORES
+from components.model.backend import load_keras
 from components.model.classifier import build_classifier
 from components.model.model_file import write_classifier
 from components.params.reader import Params
@@ -39,6 +40,7 @@ def test_wrong_labels_come_first_and_no_file_of_a_stage_changes(
     tiny_backbone: None,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    load_keras()
     from keras.utils import set_random_seed
 
     digits = [str(digit) for digit in range(10)]
