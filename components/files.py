@@ -3,7 +3,8 @@
 NAME is the name of the file or folder, and PID is the number of the process that writes it. The new
 content is written to `.NAME.PID.part` in the same folder, synced to the disk, and renamed to NAME.
 If the process is killed, its .part file or folder remains. The next write of the same path removes
-the .part files and folders of dead processes.
+the .part files and folders of dead processes. A .part file may have one more ending, as Keras writes
+a model only to a name that ends in `.keras`.
 """
 
 import glob
@@ -60,8 +61,8 @@ def _remove_leftovers(path: Path) -> None:
     A .part file with the number of this process may be from an earlier process. The reason is that
     a container gives its processes the same numbers after each start.
     """
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        name = re.fullmatch(r"(\d+)(\.old)?", part.name[len(path.name) + 2 : -len(".part")])
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
+        name = re.fullmatch(r"(\d+)(\.old)?\.part(\.\w+)?", part.name[len(path.name) + 2 :])
         if name is None or (int(name[1]) != os.getpid() and is_alive(int(name[1]))):
             continue
         with suppress(FileNotFoundError):  # another process may remove `part` at the same time

@@ -29,11 +29,8 @@ def write_classifier(path: Path, classifier: Classifier) -> None:
     """Write a classifier to the file `path`. Equal classifiers give equal bytes."""
     with write_whole(path) as temporary:
         saved = temporary.with_name(f"{temporary.name}.keras")
-        try:
-            classifier.model.save(saved)
-            _rewrite(saved, temporary, _facts(classifier))
-        finally:
-            saved.unlink(missing_ok=True)
+        classifier.model.save(saved)
+        _rewrite(saved, temporary, _facts(classifier))
 
 
 def read_classifier(path: Path) -> Classifier:

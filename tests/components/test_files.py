@@ -72,6 +72,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
 
 def test_only_what_is_dead_and_has_this_name_is_removed(tmp_path, dead):
     (tmp_path / f".a.txt.{dead}.part").mkdir()
+    (tmp_path / f".a.txt.{dead}.part.keras").touch()
     kept = [f".a.txt.{os.getppid()}.part", f".b.txt.{dead}.part", ".a.txt.mine.part"]
     for name in kept:
         (tmp_path / name).touch()
