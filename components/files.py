@@ -3,8 +3,8 @@
 NAME is the name of the file or folder, and PID is the number of the process that writes it. The new
 content is written to `.NAME.PID.part` in the same folder, synced to the disk, and renamed to NAME.
 If the process is killed, its .part file or folder remains. The next write of the same path removes
-the .part files and folders of dead processes. A .part file may have one more ending, as Keras writes
-a model only to a name that ends in `.keras`.
+the .part files and folders of dead processes. A .part file may have one more ending, because Keras
+writes a model only to a name that ends in `.keras`.
 """
 
 import glob
