@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from components.params.section import Count, Positive, Rate, Section, Seed, Share
+from components.params.section import Count, Positive, Rate, Section, Seed, Share, require
 
 
 class Augmentation(Section):
@@ -38,6 +38,10 @@ class Head(Section):
 
     epochs: Count
     learning_rate: Rate
+    views: Annotated[int, Field(ge=0, le=32)] = Field(
+        description="number of randomly changed copies of each training image whose features are "
+        "computed, stored and drawn from, beside those of the image as it is"
+    )
 
 
 class FineTune(Section):
@@ -98,3 +102,12 @@ class Train(Section):
     finetune: FineTune
     early_stopping: EarlyStopping
     augmentation: Augmentation
+
+    @model_validator(mode="after")
+    def _check_views_differ(self) -> "Train":
+        rule = (
+            "head.views are copies changed by train.augmentation, which changes nothing: raise one "
+            f"of its values, or write `views: 0`. Received: head.views: {self.head.views}"
+        )
+        changes = any(self.augmentation.model_dump().values())
+        return require(self, changes or not self.head.views, rule)
