@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from components.params.section import Count, Positive, Rate, Section, Seed, Share, require
+from components.params.section import Count, Positive, Rate, Section, Seed, Share
 
 
 class Augmentation(Section):
@@ -102,12 +102,3 @@ class Train(Section):
     finetune: FineTune
     early_stopping: EarlyStopping
     augmentation: Augmentation
-
-    @model_validator(mode="after")
-    def _check_views_differ(self) -> "Train":
-        rule = (
-            "head.views are copies changed by train.augmentation, which changes nothing: raise one "
-            f"of its values, or write `views: 0`. Received: head.views: {self.head.views}"
-        )
-        changes = any(self.augmentation.model_dump().values())
-        return require(self, changes or not self.head.views, rule)

@@ -16,7 +16,7 @@ from components.model.classifier import Classifier, leaf_layers
 from components.model.features import FrozenBackbone
 from components.params.train import Train
 from components.training.augmentation import Policy, build_augmentation
-from components.training.views import Views
+from components.training.views import build_views
 from components.training_set.examples import Data, Examples
 
 
@@ -72,9 +72,8 @@ def phases(
     """
     head, finetune = train.head, train.finetune
     if pretrained and head.epochs and "head" not in finished:
-        seen, held_out = _head_examples(classifier, data, train, cache)
-        model, rate, variants = classifier.head, head.learning_rate, head.views + 1
-        yield Phase("head", model, seen, held_out, head.epochs, rate, 0.0, None, True, variants)
+        # No variable of this function has the features, so they are freed after the phase.
+        yield _head_phase(classifier, data, train, cache)
     if finetune.epochs:
         # Also after the phase, because the model file says which layers are frozen.
         freeze(classifier.backbone, finetune.unfreeze, hold_normalization=pretrained)
@@ -85,15 +84,20 @@ def phases(
         yield Phase("finetune", model, *images, finetune.epochs, rate, warmup, policy, False)
 
 
-def _head_examples(
-    classifier: Classifier, data: Data, train: Train, cache: Path
-) -> tuple[Examples, Examples]:
-    """Return the features of train, with those of its views, and the features of val."""
-    views = None
-    if train.head.views:
-        views = Views(build_augmentation(train.augmentation), train.seed, train.head.views)
-    frozen = FrozenBackbone(classifier, cache)
-    return frozen.features(data.train, views), frozen.features(data.val)
+def _head_phase(classifier: Classifier, data: Data, train: Train, cache: Path) -> Phase:
+    head, views, frozen = train.head, build_views(train), FrozenBackbone(classifier, cache)
+    return Phase(
+        name="head",
+        model=classifier.head,
+        train=frozen.features(data.train, views),
+        val=frozen.features(data.val),
+        epochs=head.epochs,
+        learning_rate=head.learning_rate,
+        warmup=0.0,
+        policy=None,
+        in_memory=True,
+        variants=views.count + 1 if views else 1,
+    )
 
 
 def freeze(backbone: Any, unfreeze: float, hold_normalization: bool) -> None:

@@ -6,6 +6,7 @@ other images stay as they are, and so do their stored features.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ from numpy.typing import NDArray
 
 from components.model.backend import PREDICTION_BATCH
 from components.model.features import Part
+from components.params.train import Train
 from components.training import augmentation
-from components.training.augmentation import Policy
+from components.training.augmentation import Policy, build_augmentation
 from components.training.batches import VIEWS, Batch
 from components.training.feeding import Feed, worker_count
 from components.training_set.examples import Examples
+
+log = logging.getLogger(__name__)
 
 BATCHES = 8  # for each worker process; with fewer, it takes longer to start than it saves
 
@@ -66,6 +70,23 @@ class Views:
                 images[: len(rows)]
                 for (images, _, _), (_, rows) in zip(batches, parts, strict=True)
             )
+
+
+def build_views(train: Train) -> Views | None:
+    """Return the views for the section `train` of params.yaml; None if it asks for no views.
+
+    If `train.augmentation` changes nothing, the result is None, too, with a warning.
+    """
+    if not train.head.views:
+        return None
+    policy = build_augmentation(train.augmentation)
+    if not policy.passes:
+        log.warning(
+            "there are no views, because train.augmentation changes nothing. "
+            f"Received: train.head.views: {train.head.views}"
+        )
+        return None
+    return Views(policy, train.seed, train.head.views)
 
 
 @dataclass(frozen=True)

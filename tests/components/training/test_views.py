@@ -8,7 +8,7 @@ import pytest
 from components.params.train import Augmentation
 from components.training import augmentation, views
 from components.training.augmentation import build_augmentation
-from components.training.views import Views
+from components.training.views import Views, build_views
 from components.training_set.examples import Examples
 
 EVERYTHING = Augmentation(**dict.fromkeys(Augmentation.model_fields, 0.3))
@@ -54,6 +54,22 @@ def test_views_are_the_same_for_any_number_of_workers(
     monkeypatch.setattr(views, "BATCHES", 1)
     monkeypatch.setenv("FOVEA_WORKERS", "2")
     np.testing.assert_array_equal(view(images), first)
+
+
+def test_changes_that_change_nothing_make_no_views_and_a_warning(
+    params, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = params.train.head.model_copy(update={"views": 3})
+    train = params.train.model_copy(update={"head": asked})
+    assert build_views(params.train) is None
+    assert build_views(train) == Views(build_augmentation(train.augmentation), train.seed, 3)
+    assert caplog.messages == []
+    nothing = Augmentation(**dict.fromkeys(Augmentation.model_fields, 0.0))
+    assert build_views(train.model_copy(update={"augmentation": nothing})) is None
+    assert caplog.messages == [
+        "there are no views, because train.augmentation changes nothing. "
+        "Received: train.head.views: 3"
+    ]
 
 
 def test_the_key_has_the_changes_the_seed_the_number_and_the_code(
