@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from components.label_errors.suspects import LabelErrors, suspects
 from components.model.classifier import Classifier, build_classifier, warm_start_classifier
-from components.model.features import frozen_features
+from components.model.features import FrozenBackbone
 from components.model.model_file import read_classifier
 from components.params import validate
 from components.params.ingest import Ingest
@@ -80,14 +80,14 @@ def _features(rows: pd.DataFrame, ingest: Ingest, classifier: Classifier) -> NDA
     prepare = Prepare.model_validate({"size": classifier.size, "resize": classifier.resize})
     parts = []
     artifacts.STATE.mkdir(exist_ok=True)
+    frozen = FrozenBackbone(classifier, artifacts.STATE / "features")
     for start in range(0, len(rows), AT_A_TIME):
         part = rows.iloc[start : start + AT_A_TIME]
         with TemporaryDirectory(dir=artifacts.STATE) as folder:
             pixels = Path(folder) / "label_errors.images.npy"
             prepare_images(artifacts.RAW, part, ingest, prepare, pixels, artifacts.STATE)
             examples = Examples(read_images(pixels), np.zeros(len(part), np.int64))
-            cache = artifacts.STATE / "features"
-            parts.append(frozen_features(classifier, examples, cache).inputs)
+            parts.append(frozen.features(examples).inputs)
     return np.concatenate(parts)
 
 

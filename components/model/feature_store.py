@@ -1,14 +1,15 @@
 """The features of images, by a hash of the pixels → files that the next stage or search reads.
 
-Each backbone has a folder. A file in it has the features of some images. Its name is a hash of its
-content, so a file with changed bytes is noticed and not used. Files are written whole and never
-changed. Deleting files only costs the time to compute their features again.
+Each backbone has a folder, and so has each view of its images (see features.py). A file in it has
+the features of some images. Its name is a hash of its content, so a file with changed bytes is
+noticed and not used. Files are written whole and never changed. Deleting files only costs the time
+to compute their features again.
 """
 
 import hashlib
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,11 +51,11 @@ def write_features(folder: Path, features: Mapping[bytes, NDArray[np.float32]]) 
             return
 
 
-def remove_oldest(store: Path, keep: Path, limit_bytes: int = LIMIT_BYTES) -> None:
+def remove_oldest(store: Path, keep: Collection[Path], limit_bytes: int = LIMIT_BYTES) -> None:
     """Remove the files that were not used for the longest time, until the store is small enough.
 
-    store: the folder with the folders of all backbones. keep: the folder that is in use; nothing in
-    it is removed. limit_bytes: the size that the store may have.
+    store: the folder with all other folders. keep: the folders that are in use; nothing in them is
+    removed. limit_bytes: the size that the store may have.
     """
     files = []
     for path in store.rglob("*.npy"):
@@ -65,7 +66,7 @@ def remove_oldest(store: Path, keep: Path, limit_bytes: int = LIMIT_BYTES) -> No
     for _, size, path in sorted(files):
         if total <= limit_bytes:
             return
-        if path.parent != keep:
+        if path.parent not in keep:
             path.unlink(missing_ok=True)
             with suppress(OSError):  # The folder is not empty.
                 path.parent.rmdir()

@@ -27,6 +27,7 @@ NEW_KEYS = {
     "train.threads": "write `threads: 4` into the section `train`",
     "train.precision": "write `precision: float32` into the section `train`",
     "train.accumulate": "write `accumulate: 1` into the section `train`",
+    "train.head.views": "write `views: 0` into the section `head` of `train`",
 }
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"
 # YAML 1.1 reads these texts as booleans; YAML 1.2, which DVC and Fovea read, does not.

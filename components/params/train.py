@@ -38,6 +38,10 @@ class Head(Section):
 
     epochs: Count
     learning_rate: Rate
+    views: Annotated[int, Field(ge=0, le=32)] = Field(
+        description="number of randomly changed copies of each training image whose features are "
+        "computed, stored and drawn from, beside those of the image as it is"
+    )
 
 
 class FineTune(Section):

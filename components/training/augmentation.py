@@ -63,12 +63,27 @@ class Policy:
         images: uint8 [B, H, W, 3]. generator: the source of the random numbers. Equal images and an
         equal state of the generator give equal results.
         """
-        numbers = generator.random((len(images), sum(part.draws for part in self.passes)))
+        return self.change_by(images, generator.random((len(images), self.draws)))
+
+    def change_by(self, images: Images, numbers: Floats) -> Images:
+        """Return the images, changed by given random numbers. See `Pass.change`."""
         start = 0
         for part in self.passes:
             images = part.change(images, numbers[:, start : start + part.draws])
             start += part.draws
         return images
+
+    @property
+    def draws(self) -> int:
+        """Return how many random numbers the policy needs for an image."""
+        return sum(part.draws for part in self.passes)
+
+    @property
+    def content(self) -> str:
+        """Return a text with all that decides the changes, but the random numbers and our code."""
+        import cv2
+
+        return f"cv2 {cv2.__version__}, NumPy {np.__version__}, {self.passes}"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ the seed and i. So any process can compute any batch, and the number of processe
 """
 
 from dataclasses import dataclass, field
-from mmap import mmap
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,17 @@ from components.training_set.examples import Balance, Examples
 
 # inputs [B, …], labels int64 [B], weights float32 [B]
 Batch = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float32]]
-# The seed is extended by one of these numbers, so that the order of the images and their changes
-# are drawn from different random numbers.
-ORDER, CHANGES = 0, 1
+# The seed is extended by one of these numbers, so that the order of the images, their changes, the
+# choice among the variants of an image and its views are drawn from different random numbers.
+ORDER, CHANGES, CHOICE, VIEWS = range(4)
+
+
+class Batches(Protocol):
+    """An endless stream of batches. All batches have the same shapes."""
+
+    def batch(self, index: int) -> Batch:
+        """Return batch `index` of the stream."""
+        ...
 
 
 @dataclass
@@ -30,7 +37,9 @@ class Stream:
     examples: the inputs and labels to draw from. balance: the number of images to draw from each
     class in an epoch, and the weight of each class. batch_size: the number of images in a batch.
     seed: the seed of the order and of the random changes, 0 or more. policy: the random changes of
-    the images; if it is None, the inputs stay unchanged.
+    the images; if it is None, the inputs stay unchanged. variants: how many variants of each image
+    the examples have: first variant 0 of all images, then variant 1 of all images, and so on. Each
+    time that an image is drawn, one of its variants is drawn.
     """
 
     examples: Examples
@@ -38,6 +47,7 @@ class Stream:
     batch_size: int
     seed: int
     policy: Policy | None
+    variants: int = 1
     _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def batch(self, index: int) -> Batch:
@@ -56,36 +66,31 @@ class Stream:
         """Return the rows of the examples in batch `index`, int64 [B]."""
         positions = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
         epochs, places = np.divmod(positions, self.balance.epoch_size)
-        return np.concatenate([self._order(e)[places[epochs == e]] for e in np.unique(epochs)])
+        rows = np.concatenate([self._order(e)[places[epochs == e]] for e in np.unique(epochs)])
+        if self.variants == 1:
+            return rows
+        generator = np.random.default_rng([self.seed, CHOICE, index])
+        return rows + self._images * generator.integers(self.variants, size=len(rows))
 
     def weights(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the factors by which the losses of these rows are multiplied, in their shape."""
         return self.balance.class_weights[self.examples.labels[rows]]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is sent to another process: of a memory map, only where it is on the disk."""
-        inputs, state = self.examples.inputs, {**vars(self), "_orders": {}}
-        # The base of a whole memory map is the file; the base of a part of it is the memory map.
-        base: object = inputs.base
-        if isinstance(inputs, np.memmap) and isinstance(base, mmap):
-            order: Literal["C", "F"] = "C" if inputs.flags.c_contiguous else "F"
-            place = (inputs.filename, inputs.dtype, "r", inputs.offset, inputs.shape, order)
-            state |= {"examples": (place, self.examples.labels)}
-        return state
+        """Return what is sent to another process, which draws the orders itself."""
+        return {**vars(self), "_orders": {}}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what another process sent, and open the memory map."""
-        if isinstance(state["examples"], tuple):
-            place, labels = state["examples"]
-            state = {**state, "examples": Examples(np.memmap(*place), labels)}
-        vars(self).update(state)
+    @property
+    def _images(self) -> int:
+        return len(self.examples) // self.variants
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
             while len(self._orders) > 1:  # A batch can need two epochs.
                 del self._orders[min(self._orders)]
             generator = np.random.default_rng([self.seed, ORDER, epoch])
-            self._orders[epoch] = epoch_order(self.examples.labels, self.balance.targets, generator)
+            labels = self.examples.labels[: self._images]
+            self._orders[epoch] = epoch_order(labels, self.balance.targets, generator)
         return self._orders[epoch]
 
 

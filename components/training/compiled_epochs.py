@@ -62,27 +62,32 @@ def _tensorflow_epoch(model: Any, optimizer: Any, loss: Loss, examples: Examples
 def _jax_epoch(model: Any, optimizer: Any, loss: Loss, examples: Examples) -> Epoch:
     import jax
 
-    inputs, labels = jax.device_put(examples.inputs), jax.device_put(examples.labels)
+    # They are arguments, because JAX would copy an array that a function only refers to into its
+    # program. The features of many views are gigabytes.
+    examples_on_device = jax.device_put((examples.inputs, examples.labels))
     variables = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
 
-    def step(state: Any, batch: Any) -> Any:
-        weights, rest, slots = state
-        rows, factors = batch
-        chosen = labels[rows]
+    def train(state: Any, inputs: Any, labels: Any, batches: Any) -> Any:
+        def step(state: Any, batch: Any) -> Any:
+            weights, rest, slots = state
+            rows, factors = batch
+            chosen = labels[rows]
 
-        def mean_loss(weights: Any) -> Any:
-            logits, after = model.stateless_call(weights, rest, inputs[rows], training=True)
-            return (loss(chosen, logits) * factors).mean(), (logits, after)
+            def mean_loss(weights: Any) -> Any:
+                logits, after = model.stateless_call(weights, rest, inputs[rows], training=True)
+                return (loss(chosen, logits) * factors).mean(), (logits, after)
 
-        (mean, (logits, rest)), gradients = jax.value_and_grad(mean_loss, has_aux=True)(weights)
-        weights, slots = optimizer.stateless_apply(slots, gradients, weights)
-        return [list(weights), list(rest), list(slots)], (mean, _accuracy(chosen, logits))
+            (mean, (logits, rest)), gradients = jax.value_and_grad(mean_loss, has_aux=True)(weights)
+            weights, slots = optimizer.stateless_apply(slots, gradients, weights)
+            return [list(weights), list(rest), list(slots)], (mean, _accuracy(chosen, logits))
 
-    compiled = jax.jit(lambda state, *batches: jax.lax.scan(step, state, batches))
+        return jax.lax.scan(step, state, batches)
+
+    compiled = jax.jit(train)
 
     def epoch(rows: NDArray[np.intp], weights: NDArray[np.float32]) -> tuple[float, float]:
         state = [[variable.value for variable in group] for group in variables]
-        state, (means, accuracies) = compiled(state, rows, weights)
+        state, (means, accuracies) = compiled(state, *examples_on_device, (rows, weights))
         for group, values in zip(variables, state, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)

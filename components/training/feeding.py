@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.errors import UserError
-from components.training.batches import Batch, Stream
+from components.training.batches import Batch, Batches
 from components.worker_processes import cores, ctrl_c_blocked, end_with_parent, process_context
 
 SLOTS = 3  # of each worker; with 3, a worker can go on while this process copies a slot
@@ -74,7 +74,7 @@ class Feed:
     waited_s: the time in seconds that the caller has waited for batches until now.
     """
 
-    def __init__(self, stream: Stream, workers: int, start: int = 0) -> None:
+    def __init__(self, stream: Batches, workers: int, start: int = 0) -> None:
         """Start the workers.
 
         stream: the stream of batches. workers: the number of worker processes; 0 for a thread.
@@ -157,7 +157,7 @@ class _Ahead:
 class _Workers:
     """Worker processes and their slots."""
 
-    def __init__(self, stream: Stream, workers: int, start: int) -> None:
+    def __init__(self, stream: Batches, workers: int, start: int) -> None:
         self._context = process_context(__name__)
         self._stream = stream
         first = stream.batch(start)  # It also raises the errors of the stream in this process.
@@ -230,7 +230,7 @@ class _Worker:
     filled. errors: the exception that ended the worker, as bytes of pickle.
     """
 
-    def __init__(self, context: Any, stream: Stream, arena: Arena, first: int, workers: int):
+    def __init__(self, context: Any, stream: Batches, arena: Arena, first: int, workers: int):
         self.free, self.ready = context.Semaphore(SLOTS), context.Semaphore(0)
         self.errors = context.SimpleQueue()
         shared = (arena, self.free, self.ready, self.errors)
@@ -242,7 +242,7 @@ class _Worker:
 
 
 def _work(
-    stream: Stream, first: int, workers: int, arena: Arena, free: Any, ready: Any, errors: Any
+    stream: Batches, first: int, workers: int, arena: Arena, free: Any, ready: Any, errors: Any
 ) -> None:
     """Compute the batches first, first + workers, … and write each into a slot."""
     Thread(target=end_with_parent, daemon=True).start()

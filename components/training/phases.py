@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from components.model.classifier import Classifier, leaf_layers
-from components.model.features import frozen_features
+from components.model.features import FrozenBackbone
 from components.params.train import Train
 from components.training.augmentation import Policy, build_augmentation
+from components.training.views import build_views
 from components.training_set.examples import Data, Examples
 
 
@@ -26,12 +27,14 @@ class Phase:
     name: the name of the phase, `head` or `finetune`.
     model: the keras.Model to train. The outputs of this model are logits float32 [N, num_classes].
     train, val: the examples of the splits train and val. The inputs of the phase `head` are
-        features float32 [N, D]. The inputs of `finetune` are images uint8 [N, size, size, 3].
+        features float32 [N, D]; in train, every image has `variants` of them. The inputs of
+        `finetune` are images uint8 [N, size, size, 3].
     epochs: the maximum number of epochs.
     learning_rate: the highest learning rate of the phase.
     warmup: the share of the steps, 0 to 1, in which the learning rate rises.
     policy: the random changes of the training images; None in the phase `head`.
     in_memory: True if the training examples are small enough to lie on the device, as features are.
+    variants: the number of variants of each image in train, see `Stream`.
     state: Keras variables that training changes, beside those of the classifier and the optimizer.
         Checkpoints contain them.
     """
@@ -45,6 +48,7 @@ class Phase:
     warmup: float
     policy: Policy | None
     in_memory: bool
+    variants: int = 1
     state: tuple[Any, ...] = ()
 
 
@@ -68,10 +72,8 @@ def phases(
     """
     head, finetune = train.head, train.finetune
     if pretrained and head.epochs and "head" not in finished:
-        seen = frozen_features(classifier, data.train, cache)
-        held_out = frozen_features(classifier, data.val, cache)
-        rate = head.learning_rate
-        yield Phase("head", classifier.head, seen, held_out, head.epochs, rate, 0.0, None, True)
+        # No variable of this function has the features, so they are freed after the phase.
+        yield _head_phase(classifier, data, train, cache)
     if finetune.epochs:
         # Also after the phase, because the model file says which layers are frozen.
         freeze(classifier.backbone, finetune.unfreeze, hold_normalization=pretrained)
@@ -80,6 +82,22 @@ def phases(
         rate, warmup = finetune.learning_rate, finetune.warmup
         model, images = classifier.logits_model, (data.train, data.val)
         yield Phase("finetune", model, *images, finetune.epochs, rate, warmup, policy, False)
+
+
+def _head_phase(classifier: Classifier, data: Data, train: Train, cache: Path) -> Phase:
+    head, views, frozen = train.head, build_views(train), FrozenBackbone(classifier, cache)
+    return Phase(
+        name="head",
+        model=classifier.head,
+        train=frozen.features(data.train, views),
+        val=frozen.features(data.val),
+        epochs=head.epochs,
+        learning_rate=head.learning_rate,
+        warmup=0.0,
+        policy=None,
+        in_memory=True,
+        variants=views.count + 1 if views else 1,
+    )
 
 
 def freeze(backbone: Any, unfreeze: float, hold_normalization: bool) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from components.errors import UserError
 from components.model.backend import load_keras, on_devices, set_seed
 from components.model.classifier import Classifier, build_classifier, outputs, warm_start_classifier
+from components.model.feature_store import LIMIT_BYTES
 from components.model.model_file import model_id, read_classifier
 from components.model.recall import balanced_accuracy
 from components.params.hyperparameters import Hyperparameters
@@ -83,9 +84,10 @@ def train_classifier(
     cache: the folder for the features of frozen backbones.
     checkpoints: the checkpoints of this training, or None.
 
-    Raises TrainingFailedError if a loss is not a finite number, or if the memory of the device is
-    too small. Raises UserError if the file `weights` cannot be read, if the classifier cannot be
-    built, if a checkpoint cannot be written, or if FOVEA_DEVICES is wrong.
+    Raises TrainingFailedError if a loss is not a finite number, if the memory of the device is too
+    small, or if the features of all views are too large. Raises UserError if the file `weights`
+    cannot be read, if the classifier cannot be built, if a checkpoint cannot be written, or if
+    FOVEA_DEVICES is wrong.
     """
     load_keras(hyperparameters.train.threads)
     import keras
@@ -128,7 +130,9 @@ def _fit(
 ) -> Trained:
     state.resume()
     best, finished = state.best, state.finished_phases()
-    with _report_lack_of_memory(train):
+    if pretrained and train.head.epochs:
+        _check_views(train, len(data.train), classifier.backbone.output_shape[-1])
+    with _report_lack_of_memory(train, state):
         for phase in phases(classifier, data, train, pretrained, cache, finished):
             _run_phase(phase, data.balance, train, state, devices)
             best.restore()
@@ -216,7 +220,9 @@ def _fit_phase(
         report.end_epoch(row, over)
         state.end_epoch(row, over, speed)
 
-    stream = Stream(phase.train, balance, train.batch_size, train.seed, phase.policy)
+    stream = Stream(
+        phase.train, balance, train.batch_size, train.seed, phase.policy, phase.variants
+    )
     epochs = range(first, phase.epochs)
     if phase.in_memory and devices == 1:
         fit_in_memory(phase, stream, optimizer, loss, epochs, steps, end_epoch, report)
@@ -232,8 +238,22 @@ def _loss_words(row: Row, rate_cuts: int) -> str:
     )
 
 
+def _check_views(train: Train, images: int, width: int) -> None:
+    """Raise TrainingFailedError if the features of all views are larger than their store may be.
+
+    They must also fit into the memory of the device. width: the number of features of an image.
+    """
+    views, most = train.head.views, max(0, LIMIT_BYTES // (images * width * 4) - 1)
+    if views > most:
+        raise TrainingFailedError(
+            f"the features of so many views are larger than {LIMIT_BYTES / 1e9:g} GB, the most "
+            f"that their store may have; lower train.head.views to at most {most}. "
+            f"Received: train.head.views: {views}, {images} images with {width} features each"
+        )
+
+
 @contextmanager
-def _report_lack_of_memory(train: Train) -> Iterator[None]:
+def _report_lack_of_memory(train: Train, state: TrainingState) -> Iterator[None]:
     """Replace an exception that says that the memory is too small by TrainingFailedError.
 
     The class of the exception of a device depends on the backend of Keras. So it is recognised by
@@ -245,6 +265,11 @@ def _report_lack_of_memory(train: Train) -> Iterator[None]:
         by_device = re.search("RESOURCE_EXHAUSTED|ResourceExhausted|out of memory", repr(error))
         if not (by_device or isinstance(error, MemoryError)):
             raise
+        if train.head.views and state.phase != "finetune":
+            raise TrainingFailedError(
+                "the features of all views do not fit into the memory; lower train.head.views. "
+                f"Received: train.head.views: {train.head.views}"
+            ) from None
         raise TrainingFailedError(
             "a batch does not fit into the memory; divide train.batch_size by a "
             "number and multiply train.accumulate by the same number, so that an update of the "

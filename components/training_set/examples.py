@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from mmap import mmap
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Examples:
-    """N examples of one split.
+    """N examples of one split. They can be sent to a process.
 
     inputs: the inputs of the classifier, [N, …]: uint8 images or float32 features. labels: int64
     [N], the class of each example as its position in the class names.
@@ -33,6 +34,21 @@ class Examples:
         return [
             hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest() for image in images
         ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is sent to another process: of a memory map, only where it is on the disk."""
+        inputs: Any = self.inputs
+        # The base of a whole memory map is the file; the base of a part of it is the memory map.
+        if isinstance(inputs, np.memmap) and isinstance(inputs.base, mmap):
+            order: Literal["C", "F"] = "C" if inputs.flags.c_contiguous else "F"
+            inputs = (inputs.filename, inputs.dtype, "r", inputs.offset, inputs.shape, order)
+        return {"inputs": inputs, "labels": self.labels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what another process sent, and open the memory map."""
+        if isinstance(state["inputs"], tuple):
+            state = {**state, "inputs": np.memmap(*state["inputs"])}
+        vars(self).update(state)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,12 @@ TEXT = DIGITS.read_text()
             "",
             r"train\.threads is missing; write `threads: 4` into the section `train`",
         ),
+        (
+            "    views: 0 # changed",
+            "    # changed",
+            r"train\.head\.views is missing; write `views: 0` into the section `head` of `train`",
+        ),
+        ("views: 0", "views: 33", r"train\.head\.views should be less than or equal to 32"),
         ("threads: 4", "threads: 0", r"train\.threads should be greater than or equal to 1"),
         ("primary: accuracy", "primary: f1", r"register\.primary should be 'accuracy', .*'f1'"),
         (TEXT, "- a list", r"must have sections"),

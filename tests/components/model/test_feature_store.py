@@ -70,10 +70,10 @@ def test_what_was_not_read_for_the_longest_time_is_removed_first(tmp_path: Path)
         (file,) = (tmp_path / name).iterdir()
         os.utime(file, (1e9 - age, 1e9 - age))
     size = file.stat().st_size
-    remove_oldest(tmp_path, tmp_path / "in use", 3 * size)
+    remove_oldest(tmp_path, [tmp_path / "in use"], 3 * size)
     assert len(list(tmp_path.iterdir())) == 3
     read_features(tmp_path / "old")
-    remove_oldest(tmp_path, tmp_path / "in use", 2 * size)
+    remove_oldest(tmp_path, [tmp_path / "in use"], 2 * size)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in use", "old"]
-    remove_oldest(tmp_path, tmp_path / "in use", 0)
+    remove_oldest(tmp_path, [tmp_path / "in use"], 0)
     assert [path.name for path in tmp_path.iterdir()] == ["in use"]

@@ -121,6 +121,24 @@ def test_no_augmentation_leaves_an_image_alone(examples):
     np.testing.assert_array_equal(changed, examples.inputs)
 
 
+def test_an_image_is_drawn_as_often_as_without_variants_and_in_any_of_them(examples):
+    """48 rows: 16 images as they are, then view 1 of all images, then view 2."""
+    rows = np.arange(48)[:, None]
+    table = Examples(rows, np.tile(LABELS, 3))
+    plan = balance(12, 8)
+    plain = Stream(examples, plan, 5, 7, None)
+    forward, backward = (Stream(table, plan, 5, 7, None, variants=3) for _ in range(2))
+    drawn = [forward.rows(index) for index in range(40)]
+    for index in reversed(range(40)):
+        np.testing.assert_array_equal(drawn[index] % 16, plain.rows(index))
+        np.testing.assert_array_equal(drawn[index], backward.rows(index))
+        inputs, labels, _ = forward.batch(index)
+        np.testing.assert_array_equal(labels, LABELS[inputs[:, 0] % 16])
+    shares = np.bincount(np.concatenate(drawn) // 16) / 200
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.1)
+    assert len({(image % 16, image // 16) for image in np.concatenate(drawn)}) == 48
+
+
 def test_of_pixels_on_the_disk_a_process_is_sent_only_the_place(tmp_path: Path):
     """A part of a memory map, whose place is not that of the whole, is sent as pixels."""
     images = np.random.default_rng(1).integers(0, 256, (400, 8, 8, 3), np.uint8)

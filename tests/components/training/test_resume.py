@@ -65,6 +65,7 @@ def two_phases(hyperparameters):
             "model.weights": "data/weights/start.keras",
             "model.dropout": 0.5,
             "train.head.epochs": 2,
+            "train.head.views": 2,
             "train.finetune.epochs": 2,
         }
     )

@@ -10,7 +10,7 @@ import pytest
 from components.errors import UserError
 from components.model import backbones
 from components.model.classifier import build_classifier, leaf_layers, predict
-from components.model.features import frozen_features
+from components.model.features import FrozenBackbone
 from components.model.model_file import model_id, read_classifier, write_classifier
 from components.training import training
 from components.training.optimizers import build_optimizer
@@ -186,6 +186,34 @@ def test_mixed_precision_changes_the_training_and_not_the_kind_of_model(
     np.testing.assert_array_equal(predict(read, data.val.inputs), here)
 
 
+def test_more_views_than_the_store_may_have_are_refused_before_they_are_computed(
+    hyperparameters, train_here, first, monkeypatch
+):
+    width = read_classifier(first.file).backbone.output_shape[-1]
+    monkeypatch.setattr(training, "LIMIT_BYTES", 24 * width * 4 * 3)  # 24 images, 3 variants
+    monkeypatch.setattr(training, "phases", lambda *_: iter(()))
+    warm = hyperparameters.with_overrides(
+        {"model.weights": "data/weights/first.keras", "train.head.views": 3}
+    )
+    sentence = (
+        r"lower train\.head\.views to at most 2\. "
+        rf"Received: train\.head\.views: 3, 24 images with {width} features each$"
+    )
+    with pytest.raises(training.TrainingFailedError, match=sentence):
+        train_here(warm, weights=first.file)
+
+
+@pytest.mark.parametrize(
+    ("views", "sentence"),
+    [
+        (
+            0,
+            r"multiply train\.accumulate .* "
+            r"Received: train\.batch_size: 12, train\.accumulate: 1$",
+        ),
+        (2, r"lower train\.head\.views\. Received: train\.head\.views: 2$"),
+    ],
+)
 @pytest.mark.parametrize(
     "error",
     [
@@ -194,18 +222,15 @@ def test_mixed_precision_changes_the_training_and_not_the_kind_of_model(
     ],
     ids=["device", "batch"],
 )
-def test_a_batch_that_does_not_fit_is_answered_with_accumulate(
-    error, hyperparameters, train_here, monkeypatch
+def test_what_does_not_fit_is_answered_with_what_to_lower(
+    error, views, sentence, hyperparameters, train_here, monkeypatch
 ):
     def fail(*_):
         raise error
 
     monkeypatch.setattr(training, "_run_phase", fail)
-    sentence = (
-        r"multiply train\.accumulate .* Received: train\.batch_size: 12, train\.accumulate: 1$"
-    )
     with pytest.raises(training.TrainingFailedError, match=sentence):
-        train_here(hyperparameters)
+        train_here(hyperparameters.with_overrides({"train.head.views": views}))
 
 
 def test_weights_decay_and_biases_and_scales_do_not(phase):
@@ -274,6 +299,7 @@ def test_features_are_computed_once_and_kept(hyperparameters, train_here, first,
         {
             "model.weights": "data/weights/first.keras",
             "train.head.epochs": 1,
+            "train.head.views": 1,
             "train.finetune.epochs": 0,
         }
     )
@@ -283,7 +309,7 @@ def test_features_are_computed_once_and_kept(hyperparameters, train_here, first,
         return {path.name: path.stat().st_ino for path in tmp_path.rglob("*.npy")}
 
     kept = kept_after()
-    assert len(kept) == 2
+    assert len(kept) == 3  # train, view 1 of train, val
     assert kept_after() == kept
     darker = data.val.inputs.copy()
     darker[0] //= 2
@@ -304,7 +330,7 @@ def test_a_backbone_that_scales_pixels_otherwise_has_other_features(
         keras.backend.clear_session()
         keras.utils.set_random_seed(1)
         classifier = build_classifier(warm.model, data.class_names, 8, "squash")
-        frozen_features(classifier, data.val, tmp_path)
+        FrozenBackbone(classifier, tmp_path).features(data.val)
         keys = {path.parent.name for path in tmp_path.rglob("*.npy")}
     assert len(keys) == 2
 
