@@ -3,10 +3,11 @@
 NAME is the name of the file or folder, and PID is the number of the process that writes it. The new
 content is written to `.NAME.PID.part` in the same folder, synced to the disk, and renamed to NAME.
 If the process is killed, its .part file or folder remains. The next write of the same path removes
-the .part files and folders of dead processes. A .part file may have one more ending, as Keras writes
-a model only to a name that ends in `.keras`.
+the .part files and folders of dead processes. A .part file may have one more ending, because Keras
+writes a model only to a name that ends in `.keras`.
 """
 
+import errno
 import glob
 import hashlib
 import os
@@ -42,6 +43,10 @@ def write_whole(path: Path) -> Iterator[Path]:
             path.rename(path.with_name(f".{path.name}.{os.getpid()}.old.part"))
         temporary.replace(path)
         _sync(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(path)  # A write on a full disk does not say which file it was.
+        raise
     finally:
         _remove_leftovers(path)
 
