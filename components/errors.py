@@ -26,6 +26,17 @@ class UserError(Exception):
     """
 
 
+class HyperparameterError(UserError):
+    """A UserError that can be avoided by other values of the hyperparameters `names`.
+
+    If a search tries values of one of them, only the trial fails. Otherwise no trial can succeed.
+    """
+
+    def __init__(self, message: str, *names: str) -> None:
+        super().__init__(message)
+        self.names = names
+
+
 @contextmanager
 def disk_errors() -> Iterator[None]:
     """Convert an OSError in the `with` block to UserError, if its number is in BLOCKED.

@@ -7,6 +7,7 @@ the .part files and folders of dead processes. A .part file may have one more en
 writes a model only to a name that ends in `.keras`.
 """
 
+import errno
 import glob
 import hashlib
 import os
@@ -42,6 +43,10 @@ def write_whole(path: Path) -> Iterator[Path]:
             path.rename(path.with_name(f".{path.name}.{os.getpid()}.old.part"))
         temporary.replace(path)
         _sync(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(path)  # A write on a full disk does not say which file it was.
+        raise
     finally:
         _remove_leftovers(path)
 

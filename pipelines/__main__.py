@@ -12,6 +12,7 @@ import argparse
 import importlib
 import importlib.util
 import inspect
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ READS_IMAGES = ("ingest", "prepare")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage. Return the exit status: 0, or 1 after a UserError, or 130 after Ctrl-C.
+
+    SIGTERM counts as Ctrl-C if this module is the program.
 
     The message of a UserError, or of an error of a disk or of rights, is printed to stderr. Every
     other exception is raised.
@@ -117,4 +120,7 @@ def run_stage(stage: str, params: Params) -> None:
 
 
 if __name__ == "__main__":
+    # A cancelled job (SIGTERM) ends as after Ctrl-C: its MLflow run has an end, and its temporary
+    # files are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

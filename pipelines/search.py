@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from components.errors import HyperparameterError
 from components.files import sha256
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
@@ -25,7 +26,7 @@ from components.search.study import Objective, OnValue, Pruned, Trial, best_tria
 from components.tracking.runs import Run, start_run
 from components.tracking.system_metrics import system_metrics
 from components.training.best_epoch import Row
-from components.training.training import train_classifier
+from components.training.training import TrainingFailedError, train_classifier
 from pipelines import artifacts
 from pipelines.formats import write_table, write_text, write_tree
 from pipelines.training_data import read_training_data
@@ -78,7 +79,8 @@ def build_objective(written: Hyperparameters, search: Search, parent: Run) -> Ob
     """Return the objective of the study: a function that trains one classifier for each trial.
 
     Fine-tuning takes at most `search.epochs` epochs. The objective returns the value of the metric
-    `search.maximize` in the best epoch. It raises Pruned if Optuna stops the trial early.
+    `search.maximize` in the best epoch. It raises Pruned if Optuna stops the trial early, and
+    TrainingFailedError if training is not possible with the values that the search has chosen.
 
     written: the hyperparameters in params.yaml. A trial replaces some of their values.
     parent: the MLflow run of the study. Each trial is a child run of this run.
@@ -111,6 +113,10 @@ def build_objective(written: Hyperparameters, search: Search, parent: Run) -> Ob
                 # not as failed.
                 tracked.set_tags({"pruned": "yes"})
                 cut_short = early
+            except HyperparameterError as error:
+                if overrides.keys().isdisjoint(error.names):
+                    raise  # No trial would succeed.
+                raise TrainingFailedError(str(error)) from None
         raise cut_short
 
     return objective

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from components.errors import UserError
+from components.errors import HyperparameterError, UserError
 
 VARIABLE = "KERAS_BACKEND"
 DEVICES = "FOVEA_DEVICES"
@@ -104,19 +104,21 @@ def on_devices(batch_size: int, accumulate: int) -> Iterator[int]:
         )
     for size, name in ((batch_size, "train.batch_size"), (PREDICTION_BATCH, "a batch of val")):
         if size % count:
-            raise UserError(
+            raise HyperparameterError(
                 f"every device needs an equal share of a batch, so {DEVICES} must divide {name}; "
-                f"change one of them. Received: {count} devices, {size} images"
+                f"change one of them. Received: {count} devices, {size} images",
+                name,
             )
     if count == 1:
         yield count
         return
     if accumulate > 1 and backend() == "tensorflow":
         # Keras updates the weights in a branch of the step, where devices cannot add gradients.
-        raise UserError(
+        raise HyperparameterError(
             "TensorFlow cannot accumulate gradients on several devices; write `accumulate: 1` into "
             f"the section `train`, set {VARIABLE}=jax, or unset {DEVICES}. "
-            f"Received: train.accumulate: {accumulate}, {count} devices"
+            f"Received: train.accumulate: {accumulate}, {count} devices",
+            "train.accumulate",
         )
     with _spread_jax(found[:count]) if backend() == "jax" else _spread_tensorflow(found[:count]):
         yield count

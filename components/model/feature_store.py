@@ -9,6 +9,7 @@ to compute their features again.
 import hashlib
 import io
 import logging
+import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -89,7 +90,10 @@ def _read(path: Path) -> Features:
         log.warning(f"stored features were damaged and are computed again. Received: {path}")
         path.unlink(missing_ok=True)
         return {}
-    path.touch()  # `remove_oldest` removes what was not read for the longest time.
+    # `remove_oldest` removes what was not read for the longest time. The file may belong to another
+    # user. Another process may have removed it, and then it must not come back empty.
+    with suppress(OSError):
+        os.utime(path)
     table = np.load(io.BytesIO(content), allow_pickle=False)
     return dict(zip((name.tobytes() for name in table["image"]), table["features"], strict=True))
 

@@ -169,6 +169,7 @@ def _run_trial(
     except Pruned:
         raise optuna.TrialPruned from None
     except FAILURES as error:
+        log.warning(f"trial {number} failed: {error}")
         trial.set_user_attr("failure", str(error))
         raise
 

@@ -8,6 +8,7 @@ current folder. `dvc exp run --temp` and `--queue` run the stages in a temporary
 deletes at the end.
 """
 
+import logging
 import os
 import re
 import sqlite3
@@ -241,6 +242,8 @@ def _import_mlflow() -> Any:
         os.environ.setdefault(name, value)
     import mlflow
 
+    # It prints a traceback for each request to a sqlite file that is locked or has a full disk.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return mlflow
 
 

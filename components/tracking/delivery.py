@@ -10,55 +10,59 @@ effect is the same as if it was sent once:
 - A run has a tag RUN_KEY with the name of its journal. After a first request without an answer,
   MLflow is asked for a run with this tag, and a second one is created only if there is none. A
   server that was stopped can still create a run later. When the run ends, such twins are deleted.
+
+A record that MLflow does not take holds back the later records of its run, because MLflow may be
+away. It may also be a fault of this record only, such as a file for which the disk of the server
+has no room. To find out, the tag CHECK_TAG of the run is set. If MLflow takes the tag, but does not
+take the record at several attempts, the record moves into a journal of its own. There it waits, and
+is tried again at each delivery.
 """
 
-import json
 import logging
-import tempfile
 import threading
-from collections.abc import Callable, Mapping
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from components.errors import UserError, one_line
-from components.tracking.connection import address, client, experiment_id, is_remote
-from components.tracking.journal import (
+from components.tracking.connection import address, client, experiment_id
+from components.tracking.journal import Journal, create_journal, open_journal
+from components.tracking.journal_files import (
+    DAMAGED,
     FOLDER,
-    Journal,
     Record,
     count_waiting,
-    create_journal,
     journal_folders,
-    open_journal,
 )
+from components.tracking.record_kinds import BEGIN, KINDS
 from components.words import count_text
 
 log = logging.getLogger(__name__)
 
-RUN_KEY = "run_key"
-MODEL_ID = "model_id"
-# A run with this tag was created for a model that was trained elsewhere.
-ADOPTED = "adopted"
 # At the end of a stage, the stage waits this long for a server that is slow.
 END_LIMIT_S = 10.0
 # Between two attempts to reach a server that is away: the first pause, and the longest one.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
-# MLflow answers a wrong request with one of these codes. The same request will never be accepted.
-REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
+# MLflow answers a wrong request with one of these codes. The same request will never be accepted,
+# unless nothing is accepted because the run or its experiment is deleted; it may be restored.
+REFUSED = ("INVALID_PARAMETER_VALUE", "INVALID_STATE")
+# Setting this tag of a run shows whether MLflow takes anything at all. It has no other meaning.
+CHECK_TAG = "delivery_check"
+# The pauses between the attempts with a record, if MLflow takes the tag.
+ATTEMPT_PAUSES_S = (0.5, 2.0)
 
 
-class WaitingError(Exception):
-    """A record cannot be delivered before another journal is delivered."""
+class _WrongRecordError(Exception):
+    """MLflow will never take this record."""
 
 
 @dataclass(frozen=True)
 class Delivery:
     """What `deliver_waiting` has done.
 
-    delivered: the number of records that MLflow got. reasons: why records are left, for each
-    journal. in_use: how many journals another process writes, which delivers them itself.
+    delivered: the number of records that MLflow got. reasons: why records are left, and where, for
+    each journal. in_use: how many journals another process writes, which delivers them itself.
     """
 
     delivered: int
@@ -164,7 +168,11 @@ def deliver_waiting() -> Delivery:
     """
     delivered, in_use, reasons = 0, 0, []
     for path in journal_folders():
-        journal = open_journal(path)
+        try:
+            journal = open_journal(path)
+        except OSError as error:
+            reasons.append(f"the records in {FOLDER / path.name} cannot be read: {one_line(error)}")
+            continue
         if journal is None:
             in_use += path.exists()
             continue
@@ -184,23 +192,15 @@ def deliver_waiting() -> Delivery:
 def deliver(journal: Journal) -> bool:
     """Deliver the records of a journal. If its run has ended, remove the journal, and return True.
 
-    Raises the error of MLflow, or UserError, if a record must wait. A record that MLflow refuses is
+    Raises the error of MLflow, or UserError, if a record must wait. A wrong or damaged record is
     left out with a warning.
     """
-    from mlflow.exceptions import MlflowException
-
-    to = journal.records[0]["address"]
-    if to != address():
-        raise UserError(
-            f"the records are for another MLflow; set MLFLOW_TRACKING_URI to it. Received: {to}"
-        )
+    _check_first(journal)
     while journal.waiting:
         record = journal.records[journal.delivered]
         try:
-            KINDS[record["kind"]](journal, record)
-        except MlflowException as error:
-            if error.error_code not in REFUSED or record["kind"] in BEGIN:
-                raise
+            _send(journal, record)
+        except _WrongRecordError as error:
             if not journal.refused:
                 log.warning(f"MLflow refuses a record ({record['kind']}): {one_line(error)}")
             journal.refused = True
@@ -212,146 +212,78 @@ def deliver(journal: Journal) -> bool:
     return ended
 
 
-def run_with_tag(key: str, value: str, experiment: str | None = None) -> str | None:
-    """Return the id of the newest run with this tag, or None.
+def _check_first(journal: Journal) -> None:
+    """Raise UserError if the first record names another MLflow, or none."""
+    first = journal.records[0]
+    if first["kind"] not in BEGIN or "address" not in first:
+        raise UserError(
+            "the first line is damaged, so it is unknown to which run the others belong; correct "
+            f"the line, or delete the folder. Received: {first.get('line', first)!s:.40}"
+        )
+    if first["address"] != address():
+        raise UserError(
+            "the records are for another MLflow; set MLFLOW_TRACKING_URI to it. "
+            f"Received: {first['address']}"
+        )
 
-    experiment: the name of the experiment; None means the present one.
+
+def _send(journal: Journal, record: Record) -> None:
+    """Send a record. If MLflow does not take it, but takes others, move it into its own journal.
+
+    Raises the error of MLflow if the record must wait. Raises _WrongRecordError if MLflow will
+    never take the record.
     """
-    found = _runs_with_tag(key, value, experiment)
-    return found[0] if found else None
+    from mlflow.exceptions import MlflowException
+
+    if record["kind"] == DAMAGED:
+        line = one_line(record["line"])
+        log.warning(f"a damaged line in {FOLDER / journal.key} is left out. Received: {line}")
+        return
+    if record["kind"] not in KINDS:
+        raise UserError(
+            "a newer version of Fovea wrote a record; update Fovea, or delete the folder. "
+            f"Received: {record['kind']}"
+        )
+    for pause_s in (*ATTEMPT_PAUSES_S, None):
+        try:
+            KINDS[record["kind"]](journal, record)
+            return
+        # The artifacts of a server, and files, raise errors that are an OSError.
+        except (MlflowException, OSError) as error:
+            if record["kind"] in BEGIN or journal.aside or not _takes_a_tag(journal):
+                raise
+            if isinstance(error, MlflowException) and error.error_code in REFUSED:
+                raise _WrongRecordError(str(error)) from None
+            if pause_s is None:
+                _move_aside(journal, record, error)
+                return
+        time.sleep(pause_s)
 
 
-def waits_with_model(model_id: str) -> bool:
-    """Return whether the run that trained this model still waits, so that MLflow cannot find it."""
-    for path in journal_folders():
-        with suppress(OSError, ValueError):
-            lines = (path / "records").read_text(encoding="utf-8").splitlines()
-            first = json.loads(lines[0])
-            tag = f'"{MODEL_ID}": "{model_id}"'
-            trained = first["kind"] == "run" and any(tag in line for line in lines)
-            if trained and first["address"] == address():
-                return True
+def _takes_a_tag(journal: Journal) -> bool:
+    """Return whether MLflow takes another record of this run."""
+    with suppress(Exception):
+        client().set_tag(journal.run_id, CHECK_TAG, "yes")
+        return True
     return False
 
 
-def _runs_with_tag(key: str, value: str, experiment: str | None) -> list[str]:
-    found = client().search_runs(
-        [experiment_id(experiment)],
-        filter_string=f"tags.{key} = '{value}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=10,
+def _move_aside(journal: Journal, record: Record, error: Exception) -> None:
+    """Move a record into a journal of its own, and say so. Raises `error` if the disk is full."""
+    own = create_journal("known", run_id=journal.run_id, aside=True)
+    own.add(**record)
+    own.add("end")
+    try:
+        if own.unsaved:
+            raise error
+        if copy := record.get("copy"):
+            (own.path / copy).parent.mkdir(parents=True)
+            (journal.path / copy).rename(own.path / copy)
+    except Exception:
+        own.remove()
+        raise
+    own.release()
+    log.warning(
+        f"MLflow takes other records of the run, but not this one ({record['kind']}); it waits in "
+        f"{FOLDER / own.key}, and `fovea sync` tries it again. Received: {one_line(error)}"
     )
-    return [run.info.run_id for run in found]
-
-
-def _create(journal: Journal, record: Record) -> None:
-    experiment = record["experiment"]
-    if journal.tried:
-        journal.run_id = run_with_tag(RUN_KEY, journal.key, experiment) or ""
-    if not journal.run_id:
-        journal.tried = True
-        journal.save_cursor()
-        created = client().create_run(
-            experiment_id(experiment),
-            start_time=record["time_ms"],
-            tags={**record["tags"], RUN_KEY: journal.key},
-            run_name=record["name"],
-        )
-        journal.run_id = created.info.run_id
-    journal.save_cursor()
-
-
-def _find(journal: Journal, record: Record) -> None:
-    journal.run_id = record["run_id"]
-
-
-def _find_or_adopt(journal: Journal, record: Record) -> None:
-    """Find the run of a model. If there is none, the model was trained elsewhere: create a run."""
-    model_id, experiment = record["tags"][MODEL_ID], record["experiment"]
-    if waits_with_model(model_id):
-        raise WaitingError("the run of this model must be delivered first")
-    own = run_with_tag(RUN_KEY, journal.key, experiment) if journal.tried else None
-    known = run_with_tag(MODEL_ID, model_id, experiment)
-    if known and not own:
-        journal.run_id = known
-        return
-    _create(journal, record)
-    _log_inputs(journal, record)
-    client().set_terminated(journal.run_id, "FINISHED", record["time_ms"])
-
-
-def _log_inputs(journal: Journal, record: Record) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    dataset = Dataset(**record["dataset"])
-    context = InputTag("mlflow.data.context", "training")
-    client().log_inputs(journal.run_id, [DatasetInput(dataset, [context])])
-
-
-def _log_params(journal: Journal, record: Record) -> None:
-    from mlflow.entities import Param
-
-    params = [Param(name, value) for name, value in record["params"].items()]
-    client().log_batch(journal.run_id, params=params)
-
-
-def _log_metrics(journal: Journal, record: Record) -> None:
-    from mlflow.entities import Metric
-
-    time_ms, step = record["time_ms"], record["step"]
-    metrics = [Metric(name, value, time_ms, step) for name, value in record["metrics"].items()]
-    client().log_batch(journal.run_id, metrics=metrics)
-
-
-def _set_tags(journal: Journal, record: Record) -> None:
-    from mlflow.entities import RunTag
-
-    tags = [RunTag(key, value) for key, value in record["tags"].items()]
-    client().log_batch(journal.run_id, tags=tags)
-
-
-def _log_file(journal: Journal, record: Record) -> None:
-    if "copy" in record:
-        file = journal.path / record["copy"]
-    else:
-        name, size, time_ns = record["source"]
-        file = Path(name)
-        if not file.is_file() or (file.stat().st_size, file.stat().st_mtime_ns) != (size, time_ns):
-            log.warning(f"MLflow does not get a file, because it was changed meanwhile: {file}")
-            return
-    client().log_artifact(journal.run_id, str(file), record["folder"] or None)
-
-
-def _log_text(journal: Journal, record: Record) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, record["name"])
-        file.write_text(record["text"], encoding="utf-8")
-        client().log_artifact(journal.run_id, str(file), record["folder"] or None)
-
-
-def _end(journal: Journal, record: Record) -> None:
-    if "status" in record:
-        time_ms = record.get("end_ms", record["time_ms"])
-        client().set_terminated(journal.run_id, record["status"], time_ms)
-    if is_remote() and journal.tried:
-        for other in _runs_with_tag(RUN_KEY, journal.key, journal.records[0]["experiment"]):
-            if other != journal.run_id:
-                client().delete_run(other)
-
-
-# The kinds of the first record say to which run a journal belongs.
-BEGIN: Mapping[str, Callable[[Journal, Record], None]] = {
-    "run": _create,
-    "known": _find,
-    "model": _find_or_adopt,
-}
-KINDS: Mapping[str, Callable[[Journal, Record], None]] = {
-    **BEGIN,
-    "inputs": _log_inputs,
-    "params": _log_params,
-    "metrics": _log_metrics,
-    "tags": _set_tags,
-    "file": _log_file,
-    "text": _log_text,
-    "end": _end,
-}

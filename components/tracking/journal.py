@@ -5,10 +5,10 @@ that neither a server that is away nor a killed process loses it. A journal is t
 run. It contains:
 
 - `records`: one JSON object for each line, in order. A killed process or a full disk can leave an
-  incomplete last line, which is ignored.
+  incomplete last line, which is ignored. A damaged line costs only its own record.
 - `cursor`: how many records MLflow has, and the id of the run in MLflow. If the process is killed
   between a request and the next write of this file, a record is sent twice; delivery.py says why
-  MLflow has it once all the same.
+  MLflow has it once all the same. If this file is damaged, all records are sent again.
 - `files`: copies of the files that wait, because the stages write their files again.
 - `lock`: locked (flock) by the process that writes or delivers the journal. The kernel releases the
   lock when the process ends. So a journal that can be locked belongs to no living process.
@@ -32,32 +32,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.tracking.connection import address, experiment_name, main_workspace
+from components.tracking.connection import address, experiment_name
+from components.tracking.journal_files import Record, folder, parse_records, read_cursor
 from components.words import size_text
 
 log = logging.getLogger(__name__)
 
-Record = dict[str, Any]
-FOLDER = Path(".fovea/tracking")
 # The copies of all journals together take at most this many bytes. A further file is delivered from
 # its own place, if it is still unchanged then.
 MOST_BYTES = 2 * 2**30
 # A folder without a record is from a process that was killed when it created the folder, or from a
 # process that is creating it now.
 CREATED_WITHIN_S = 60.0
-
-
-def folder() -> Path:
-    """Return the folder of all journals. An experiment of DVC uses that of its main workspace."""
-    return main_workspace() / FOLDER
-
-
-def journal_folders() -> list[Path]:
-    """Return the folders of all journals, oldest first."""
-    try:
-        return sorted(path for path in folder().iterdir() if path.is_dir())
-    except OSError:  # There is no such folder.
-        return []
 
 
 def now_ms() -> int:
@@ -95,6 +81,11 @@ class Journal:
     def waiting(self) -> int:
         """Return how many records MLflow does not have."""
         return len(self.records) - self.delivered
+
+    @property
+    def aside(self) -> bool:
+        """Return whether the journal has one record, which MLflow did not take before."""
+        return bool(self.records[0].get("aside"))
 
     @property
     def ended(self) -> bool:
@@ -197,35 +188,36 @@ class Journal:
         return self.path / "files" / str(len(self.records)) / name
 
     def _lock(self, wait: bool) -> bool:
-        """Lock the journal. Return False if another process has locked or removed it."""
-        opened = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        """Lock the journal. Return False if another process has locked or removed it.
+
+        Raises OSError if the files cannot be opened, for example those of another user.
+        """
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if not os.path.samestat(os.fstat(opened), (self.path / "lock").stat()):
+            self._descriptors = [self._open("lock")]
+            lock = self._descriptors[0]
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if not os.path.samestat(os.fstat(lock), (self.path / "lock").stat()):
                 raise FileNotFoundError(self.path)
-            records = os.open(self.path / "records", os.O_RDWR | os.O_CREAT, 0o666)
+            self._descriptors.append(self._open("records"))
         except (BlockingIOError, FileNotFoundError):
-            os.close(opened)
+            self.release()
             return False
-        self._descriptors = [opened, records]
+        except OSError:
+            self.release()
+            raise
         return True
+
+    def _open(self, name: str) -> int:
+        return os.open(self.path / name, os.O_RDWR | os.O_CREAT, 0o666)
 
     def _read(self) -> None:
         """Read the records and the cursor of a journal that is locked."""
-        for line in (self.path / "records").read_bytes().splitlines(keepends=True):
-            try:
-                if not line.endswith(b"\n"):
-                    break
-                self.records.append(json.loads(line))
-            except ValueError:  # an incomplete line
-                break
-            self._end += len(line)
-        self._saved = len(self.records)
+        content = (self.path / "records").read_bytes()
+        self.records = parse_records(content)
+        self._end, self._saved = content.rfind(b"\n") + 1, len(self.records)
         os.ftruncate(self._descriptors[-1], self._end)
-        with suppress(OSError, ValueError):
-            cursor = json.loads((self.path / "cursor").read_bytes())
-            self.delivered = min(cursor["delivered"], self._saved)
-            self.run_id, self.tried = cursor["run_id"], cursor["tried"]
+        delivered, self.run_id, self.tried = read_cursor(self.path)
+        self.delivered = min(delivered, self._saved)
 
 
 def create_journal(kind: str, **fields: Any) -> Journal:
@@ -245,15 +237,16 @@ def open_journal(path: Path) -> Journal | None:
 
     The process that wrote the journal has ended. If it has not ended its run, the record `end` with
     the status KILLED is added.
+    Raises OSError if the files cannot be read, for example those of another user.
     """
     journal = Journal(path)
+    if not journal._lock(wait=False):
+        return None
     try:
-        if not journal._lock(wait=False):
-            return None
         journal._read()
     except OSError:
         journal.release()
-        return None
+        raise
     # The process may have been killed before it could note that it tried to create the run.
     journal.tried = True
     if not journal.records:
@@ -262,21 +255,10 @@ def open_journal(path: Path) -> Journal | None:
         journal.release()
         return None
     if journal.records[-1]["kind"] != "end":
-        killed = {"status": "KILLED", "end_ms": journal.records[-1]["time_ms"]}
+        last_ms = max(record.get("time_ms", 0) for record in journal.records)
+        killed = {"status": "KILLED", "end_ms": last_ms}
         journal.add("end", **(killed if journal.records[0]["kind"] == "run" else {}))
     return journal
-
-
-def count_waiting() -> tuple[int, int]:
-    """Return how many records of how many runs MLflow does not have. Locks nothing."""
-    counts = []
-    for path in journal_folders():
-        with suppress(OSError, ValueError):
-            lines = (path / "records").read_bytes().count(b"\n")
-            cursor = path / "cursor"
-            delivered = json.loads(cursor.read_bytes())["delivered"] if cursor.exists() else 0
-            counts.append(max(0, lines - delivered))
-    return sum(counts), sum(count > 0 for count in counts)
 
 
 def _is_old(path: Path) -> bool:

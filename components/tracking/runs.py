@@ -15,16 +15,9 @@ from typing import TypeVar
 
 from components.errors import UserError, one_line
 from components.tracking.connection import client, experiment_id, unusable, within_limit
-from components.tracking.delivery import (
-    ADOPTED,
-    MODEL_ID,
-    Sender,
-    deliver,
-    deliver_waiting,
-    run_with_tag,
-    waits_with_model,
-)
+from components.tracking.delivery import Sender, deliver, deliver_waiting
 from components.tracking.journal import Journal
+from components.tracking.record_kinds import ADOPTED, MODEL_ID, run_with_tag, waits_with_model
 from components.tracking.this_process import ended_since, machine, started
 
 log = logging.getLogger(__name__)

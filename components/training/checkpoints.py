@@ -9,7 +9,8 @@ checkpoints, and the name of this folder is a hash of the key:
 
 Guarantees:
 
-- A training goes on from its own checkpoints only, because another key has another folder.
+- A training goes on from its own checkpoints only: another key has another folder, and each
+  checkpoint has the name of its folder, in case a person copies files.
 - A checkpoint is read as a whole or not at all: it is renamed into place when it is complete, and
   begins with the sha256 of everything after it. The checkpoint before it is kept, too.
 - Reading runs no code: a checkpoint has numbers and JSON, and no pickles.
@@ -79,11 +80,12 @@ class Checkpoints:
         """Return the newest checkpoint that can be used; None if the training begins anew.
 
         If an earlier training with another key was not finished, a message names what differs. A
-        message also names every checkpoint that is damaged or of another architecture; it is
-        deleted. Call this method once, before the first epoch. It also deletes the folders of the
-        oldest trainings.
+        message also names every checkpoint that is damaged, of another training or of another
+        architecture; it is deleted. Call this method once, before the first epoch. It also deletes
+        the folders of the oldest trainings.
         variables: the names and shapes of the variables that the network has now.
-        Raises UserError if the folder cannot be written.
+        Raises UserError if the folder cannot be written. Raises PermissionError if a checkpoint may
+        not be read.
         """
         files = _files(self.folder)
         if not files:
@@ -92,7 +94,7 @@ class Checkpoints:
         while files:
             file = files.pop()
             try:
-                return _read(file, variables)
+                return _read(file, self.folder.name, variables)
             except ValueError as error:
                 log.warning(
                     f"the checkpoint {file} {error}; "
@@ -106,7 +108,7 @@ class Checkpoints:
 
         Raises UserError if the checkpoint cannot be written, for example because the disk is full.
         """
-        parts = _parts(checkpoint)
+        parts = _parts(checkpoint, self.folder.name)
         files = _files(self.folder)
         number = int(files[-1].stem) + 1 if files else 1
         path = self.folder / f"{number:06}.checkpoint"
@@ -172,15 +174,16 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 def _files(folder: Path) -> list[Path]:
     """Return the files of the checkpoints in a folder, the newest last."""
-    return sorted(folder.glob("[0-9]*.checkpoint"))
+    return sorted(folder.glob(f"{6 * '[0-9]'}.checkpoint"))
 
 
-def _parts(checkpoint: Checkpoint) -> list[bytes]:
+def _parts(checkpoint: Checkpoint, training: str) -> list[bytes]:
     """Return the parts of the file: sha256, length of the JSON, JSON, and the bytes of all arrays.
 
-    The JSON has the dtype and the shape of each array.
+    The JSON has the dtype and the shape of each array. training: the name of the folder.
     """
     head = {
+        "training": training,
         "variables": checkpoint.variables,
         "facts": checkpoint.facts,
         "arrays": {
@@ -197,17 +200,21 @@ def _parts(checkpoint: Checkpoint) -> list[bytes]:
     return [digest.digest(), *parts]
 
 
-def _read(file: Path, variables: Variables) -> Checkpoint:
-    """Read a checkpoint. Raises ValueError if it is damaged or of another architecture."""
+def _read(file: Path, training: str, variables: Variables) -> Checkpoint:
+    """Read a checkpoint. Raises ValueError if it is damaged, or of another training or network."""
     try:
         content = memoryview(file.read_bytes())
+    except PermissionError:  # The checkpoint may be good.
+        raise
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
-    if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
-        raise ValueError("is damaged")
     start = DIGEST + LENGTH
+    if len(content) < start or hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
+        raise ValueError("is damaged")
     end = start + int.from_bytes(content[DIGEST:start], "little")
     head = json.loads(bytes(content[start:end]))
+    if head.get("training") != training:
+        raise ValueError("is of another training, or of another version of Fovea")
     # JSON has lists where Python has tuples.
     if head["variables"] != json.loads(json.dumps(variables)):
         raise ValueError("is of another architecture")

@@ -36,7 +36,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.errors import UserError
+from components.errors import HyperparameterError, UserError
 from components.training.batches import Batch, Batches
 from components.worker_processes import cores, ctrl_c_blocked, end_with_parent, process_context
 
@@ -215,10 +215,11 @@ class _Workers:
         batch, times = self._restarts
         self._restarts = (index, times + 1 if batch == index else 1)
         if self._restarts[1] > RESTARTS:
-            raise UserError(
+            raise HyperparameterError(
                 f"a worker process that computes training batches was killed {RESTARTS + 1} times, "
                 f"most likely because memory ran out; set {VARIABLE} to a smaller number, or lower "
-                f"train.batch_size. Received: exit code {dead.process.exitcode}"
+                f"train.batch_size. Received: exit code {dead.process.exitcode}",
+                "train.batch_size",
             )
         self._workers[number] = self._start(index, len(self._workers))
 
@@ -231,8 +232,15 @@ class _Worker:
     """
 
     def __init__(self, context: Any, stream: Batches, arena: Arena, first: int, workers: int):
-        self.free, self.ready = context.Semaphore(SLOTS), context.Semaphore(0)
-        self.errors = context.SimpleQueue()
+        try:
+            self.free, self.ready = context.Semaphore(SLOTS), context.Semaphore(0)
+            self.errors = context.SimpleQueue()
+        except OSError as error:
+            raise UserError(
+                f"a worker process cannot start, because it needs some bytes in {SHARED_FOLDER}; "
+                f"make room there (`docker run --shm-size`), or set {VARIABLE}=0. "
+                f"Received: {error.strerror}"
+            ) from None
         shared = (arena, self.free, self.ready, self.errors)
         self.process: Any = context.Process(
             target=_work, args=(stream, first, workers, *shared), daemon=True
@@ -289,21 +297,25 @@ def _reserve(size: int, workers: int) -> IO[bytes]:
         if free >= size and (file := _zeros(folder, size)):
             return file
         rooms.append(f"{free / 1e6:.0f} MB in {folder}")
-    raise UserError(
+    raise HyperparameterError(
         f"{workers} worker processes need {size / 1e6:.0f} MB of memory that they share, and there "
         f"is too little; give the container more (`docker run --shm-size`), set {VARIABLE} to a "
         "smaller number (0 for no worker processes), or lower train.batch_size. Received: "
-        f"{' and '.join(rooms)}"
+        f"{' and '.join(rooms)}",
+        "train.batch_size",
     )
 
 
 def _zeros(folder: str, size: int) -> IO[bytes] | None:
-    """Return a file of `size` zeros, or None if there is too little room for it.
+    """Return a file of `size` zeros, or None if the folder has too little room or is read-only.
 
     The zeros are written, because the system kills a process that changes a mapped part of a file
     for which there is no room.
     """
-    file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - `close` closes it.
+    try:
+        file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - `close` closes it.
+    except OSError:
+        return None
     try:
         for written in range(0, size, BLOCK):
             file.write(bytes(min(BLOCK, size - written)))

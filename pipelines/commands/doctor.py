@@ -361,7 +361,7 @@ def _mlflow(root: Path) -> Check:
 
 def _records(root: Path) -> Check:
     """Check that no record of an earlier run waits on the disk for MLflow."""
-    from components.tracking.journal import FOLDER, count_waiting
+    from components.tracking.journal_files import FOLDER, count_waiting
 
     records, runs = count_waiting()
     if not records:

@@ -5,7 +5,7 @@ import logging
 from components.errors import UserError
 from components.tracking.connection import address, connect, while_mlflow_answers
 from components.tracking.delivery import deliver_waiting
-from components.tracking.journal import count_waiting, journal_folders
+from components.tracking.journal_files import count_waiting, journal_folders
 from components.words import count_text
 from pipelines.commands.console import show_lines
 
@@ -33,4 +33,6 @@ def deliver_records() -> bool:
         show_lines(f"not counted: {runs} of stages that run now, which deliver their own records")
     for reason in done.reasons:
         log.warning(f"left: {reason}")
+    if done.reasons:
+        log.warning("the next stage tries again; to give such records up, delete their folder")
     return not done.reasons

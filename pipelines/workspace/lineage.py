@@ -10,7 +10,7 @@ from typing import Any, Literal
 from components.errors import UserError
 from components.params import yaml_text
 from components.tracking.connection import dvc_experiment
-from components.tracking.delivery import ADOPTED
+from components.tracking.record_kinds import ADOPTED
 from components.tracking.runs import NO_VALUE, Origin
 from pipelines import artifacts
 from pipelines.workspace import dvc_files, machine

@@ -20,6 +20,17 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
+def test_an_error_of_a_full_disk_names_the_file(tmp_path):
+    file = tmp_path / "a.txt"
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        write_whole(file),
+        Path("/dev/full").open("wb", buffering=0) as full,
+    ):
+        full.write(b"new")
+    assert caught.value.filename == str(file)
+
+
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     with write_whole(tmp_path / "a.txt") as temporary:

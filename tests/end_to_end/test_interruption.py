@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,17 +32,25 @@ def test_ctrl_c_in_any_stage_loses_nothing(clone, first_generation):
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_the_middle_of_training_ends_it(clone):
+def test_ctrl_c_and_sigterm_in_the_middle_of_training_end_it_and_its_run(clone):
     folder = clone("long")
     edit_params(folder, {"train": {"finetune": {"epochs": 500},
                                    "early_stopping": {"patience": 500}}})  # fmt: skip
     run(folder, "dvc repro search")
-    assert interrupt(folder, "train", after="train: phase finetune  epoch ") < 10
-    assert not (folder / "data/train/model.keras").exists()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        assert interrupt(folder, "train", "train: phase finetune  epoch ", number) < 10
+        assert not (folder / "data/train/model.keras").exists()
+        remove_dead_rwlock(folder)
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store:
+        states = store.execute("SELECT status FROM runs WHERE name = 'train'").fetchall()
+    assert states == [("KILLED",), ("KILLED",)]
 
 
-def interrupt(folder: Path, stage: str, after: str = "") -> float:
-    """Start a stage, press Ctrl-C once it is at work, and return the seconds until all is gone."""
+def interrupt(folder: Path, stage: str, after: str = "", number: int = signal.SIGINT) -> float:
+    """Start a stage, press Ctrl-C once it is at work, and return the seconds until all is gone.
+
+    number: the signal that is sent to all processes.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.Popen(
         ["dvc", "repro", stage],
@@ -57,7 +67,7 @@ def interrupt(folder: Path, stage: str, after: str = "") -> float:
             break
     time.sleep(0 if after else 0.7)
     start = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     process.stdout.read()
     process.stdout.close()
     process.wait()

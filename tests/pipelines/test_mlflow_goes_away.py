@@ -15,7 +15,7 @@ import pytest
 
 from components.files import sha256
 from components.tracking.connection import client
-from components.tracking.journal import FOLDER, journal_folders
+from components.tracking.journal_files import FOLDER, journal_folders
 from components.tracking.runs import run_of_model
 from pipelines import artifacts, train
 from pipelines.commands.sync import deliver_records

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from components.errors import UserError
+from components.errors import HyperparameterError, UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Choices, Range
 from components.tracking.connection import client
 from components.tracking.runs import start_run
+from components.training.training import TrainingFailedError
 from pipelines import artifacts, search, train
 from pipelines.formats import read_tree, write_tree
 from tests.components.origins import ORIGIN
@@ -94,6 +95,23 @@ def test_other_data_begin_another_study(prepared, three_trials):
     assert search.study_id(written, three_trials) != before
     more = three_trials.model_copy(update={"trials": 30})
     assert search.study_id(written, more) == search.study_id(written, three_trials)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error"),
+    [({"train.batch_size": 4096}, TrainingFailedError), ({}, HyperparameterError)],
+)
+def test_a_batch_without_room_fails_its_trial_and_ends_a_search_in_which_all_batches_are_equal(
+    overrides, error, prepared, three_trials, monkeypatch
+):
+    def no_room(*arguments):
+        raise HyperparameterError("no room for a batch", "train.batch_size")
+
+    monkeypatch.setattr(search, "train_classifier", no_room)
+    with start_run("search", ORIGIN, tags={}) as parent:
+        objective = search.build_objective(prepared, three_trials, parent)
+        with pytest.raises(error, match=r"^no room for a batch$"):
+            objective(0, overrides, lambda epoch, value: None)
 
 
 def test_weights_are_looked_up_once_however_trials_differ(prepared, three_trials, monkeypatch):

@@ -51,6 +51,22 @@ def test_a_changed_byte_is_noticed_and_the_file_removed(
     assert not file.exists()
 
 
+def test_features_that_another_process_removes_meanwhile_are_read_and_stay_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_bytes = Path.read_bytes
+
+    def read_and_remove(path: Path) -> bytes:
+        content = read_bytes(path)
+        path.unlink()
+        return content
+
+    write_features(tmp_path, ONE)
+    monkeypatch.setattr(Path, "read_bytes", read_and_remove)
+    assert_equal(read_features(tmp_path), ONE)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_costs_only_the_time_to_compute_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -54,11 +54,12 @@ class Proxy:
     """Passes requests on to a server; or answers 500, with or without passing them on.
 
     mode: `deaf` passes a request on. If it is no GET, it then says 500, so the sender cannot tell
-    that it arrived.
+    that it arrived. broken: a request with this text in its path is answered with 500.
     """
 
     def __init__(self, server: Server) -> None:
         self.mode: Literal["pass", "fail", "deaf"] = "pass"
+        self.broken = ""
         self.unheard: list[str] = []  # the requests that were passed on, and answered with 500
         proxy = self
 
@@ -66,7 +67,8 @@ class Proxy:
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, content, kind = 500, b"broken", "text/plain"
-                if proxy.mode != "fail":
+                broken = proxy.broken and proxy.broken in self.path
+                if proxy.mode != "fail" and not broken:
                     link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
                     link.request(self.command, self.path, body, dict(self.headers))
                     got = link.getresponse()

@@ -14,8 +14,8 @@ from mlflow.entities import Run as StoredRun
 from components.errors import UserError
 from components.tracking import connection, delivery
 from components.tracking.connection import client, experiment_id, while_mlflow_answers
-from components.tracking.delivery import deliver_waiting
-from components.tracking.journal import count_waiting, journal_folders
+from components.tracking.delivery import CHECK_TAG, deliver_waiting
+from components.tracking.journal_files import count_waiting, journal_folders
 from components.tracking.runs import run_for_model, run_of_model, start_run
 from tests.components.origins import ORIGIN
 from tests.components.tracking.servers import Proxy, Server
@@ -92,6 +92,55 @@ def test_a_run_in_which_mlflow_breaks_is_there_once_and_in_order_when_mlflow_is_
     assert sorted(map(losses, trials)) == [[(step, 1 / step)] for step in EPOCHS[1:]]
     assert {run.info.status for run in [first, *trials]} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {first.info.run_id}
+
+
+@pytest.mark.parametrize("broken", ["log-batch", "mlflow-artifacts"])
+def test_a_record_that_mlflow_never_takes_holds_back_no_other_and_is_not_lost(
+    broken: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(delivery, "ATTEMPT_PAUSES_S", (0.0,))
+    monkeypatch.setattr(delivery, "END_LIMIT_S", 60.0)
+    Path("history.csv").write_text("loss\n")
+    proxy.broken = broken
+    with start_run("train", ORIGIN, {}) as run:
+        run.log_metrics({"loss": 1.0}, step=1)
+        run.log_files(Path("history.csv"), folder="tables")
+        run.log_metrics({"loss": 0.5}, step=2)
+    Path("history.csv").unlink()
+    proxy.broken = ""
+    [found] = stored()
+    assert found.info.status == "FINISHED"
+    files = client().list_artifacts(found.info.run_id)
+    assert (len(files), len(losses(found))) == ((1, 0) if broken == "log-batch" else (0, 2))
+    assert capsys.readouterr().out.count("but not this one") == (2 if broken == "log-batch" else 1)
+
+    proxy.broken = broken
+    waiting = count_waiting()
+    reasons = deliver_waiting().reasons
+    assert len(reasons) == waiting[1]
+    assert all("API request to " in reason for reason in reasons)
+    assert count_waiting()[1] == waiting[1]
+    proxy.broken = ""
+    _wait_until_delivered()
+    [found] = stored()
+    assert losses(found) == [(1, 1.0), (2, 0.5)]
+    assert run.read_text("tables/history.csv") == "loss\n"
+
+
+def test_a_short_fault_of_mlflow_moves_no_record(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(delivery, "ATTEMPT_PAUSES_S", 6 * (0.5,))
+    monkeypatch.setattr(delivery, "END_LIMIT_S", 60.0)
+    with start_run("train", ORIGIN, {}) as run:
+        proxy.broken = "log-batch"
+        run.log_metrics({"loss": 1.0}, step=1)
+        _wait(lambda: CHECK_TAG in client().get_run(run.id).data.tags)
+        proxy.broken = ""
+    [found] = stored()
+    assert losses(found) == [(1, 1.0)]
+    assert journal_folders() == []
+    assert "but not this one" not in capsys.readouterr().out
 
 
 def _wait_until_delivered() -> None:

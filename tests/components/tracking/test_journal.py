@@ -4,23 +4,21 @@ import json
 import logging
 import math
 import shutil
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from mlflow.entities import Run as StoredRun
 
 from components.errors import UserError
 from components.tracking import journal as journals
 from components.tracking.connection import client, experiment_id
 from components.tracking.delivery import deliver, deliver_waiting
-from components.tracking.journal import (
-    FOLDER,
-    Journal,
-    count_waiting,
-    create_journal,
-    journal_folders,
-)
+from components.tracking.journal import Journal, create_journal
+from components.tracking.journal_files import FOLDER, count_waiting, journal_folders
 from components.tracking.runs import run_for_model, run_of_model, start_run
 from tests.components.origins import ORIGIN
 
@@ -100,6 +98,93 @@ def test_an_incomplete_last_line_is_ignored() -> None:
     deliver_waiting()
     [run] = stored()
     assert (steps(run), run.info.status) == ([1, 2, 3], "KILLED")
+
+
+def damage(path: Path, number: int) -> None:
+    """Overwrite the start of a line of the records."""
+    lines = (path / "records").read_bytes().splitlines(keepends=True)
+    lines[number] = b"\xff\x00\r\x85" + lines[number][4:]
+    (path / "records").write_bytes(b"".join(lines))
+
+
+def test_a_damaged_line_costs_its_own_record_and_is_shown(said: pytest.LogCaptureFixture) -> None:
+    damage(left_behind(), 4)
+    assert deliver_waiting().reasons == ()
+    [run] = stored()
+    assert (steps(run), run.info.status) == ([1, 3], "KILLED")
+    assert client().list_artifacts(run.info.run_id, "tables")
+    assert " is left out. Received: " in said.text
+    assert '"metrics": {"loss": 0.5' in said.text
+
+
+def test_after_a_damaged_last_line_the_run_ends_when_it_was_last_heard_of() -> None:
+    path = left_behind()
+    damage(path, -1)
+    last = json.loads((path / "records").read_bytes().split(b"\n")[-3])
+    deliver_waiting()
+    [run] = stored()
+    assert (run.info.status, run.info.end_time) == ("KILLED", last["time_ms"])
+
+
+def test_without_its_first_line_a_journal_is_kept_and_a_sentence_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journals, "CREATED_WITHIN_S", -1.0)
+    path = left_behind()
+    damage(path, 0)
+    left_behind()
+    [reason] = deliver_waiting().reasons
+    assert reason.startswith(f"8 records in {FOLDER / path.name}: the first line is damaged")
+    assert "; correct the line, or delete the folder. Received: " in reason
+    assert journal_folders() == [path]
+    assert len(stored()) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"delivered": "many"}', "\0\0"])
+def test_a_damaged_cursor_sends_everything_again_and_once(content: str) -> None:
+    path = left_behind(epochs=1)
+    (path / "cursor").write_text(content)
+    assert count_waiting() == (5, 1)
+    assert deliver_waiting().delivered == 6
+    [run] = stored()
+    assert steps(run) == [1]
+
+
+def test_a_cursor_beyond_the_records_that_the_disk_has_sends_only_the_end() -> None:
+    path = left_behind()
+    run = client().create_run(experiment_id())
+    cursor = {"delivered": 99, "run_id": run.info.run_id, "tried": True}
+    (path / "cursor").write_text(json.dumps(cursor))
+    assert deliver_waiting().delivered == 1
+    assert [found.info.status for found in stored()] == ["KILLED"]
+
+
+def test_records_that_cannot_be_read_are_named_and_stay_unlocked() -> None:
+    path = left_behind()
+    (path / "records").rename(path / "elsewhere")
+    (path / "records").mkdir()  # As root, a test can read the files of every user.
+    for _ in range(2):
+        done = deliver_waiting()
+        assert done.in_use == 0
+        [reason] = done.reasons
+        assert reason.startswith(f"the records in {FOLDER / path.name} cannot be read: [Errno 21]")
+    (path / "records").rmdir()
+    (path / "elsewhere").rename(path / "records")
+    assert deliver_waiting().delivered == 8
+
+
+def test_a_file_whose_copy_was_deleted_holds_back_nothing(said: pytest.LogCaptureFixture) -> None:
+    path = left_behind()
+    shutil.rmtree(path / "files")
+    assert deliver_waiting().reasons == ()
+    assert "because its copy was deleted: " in said.text
+    assert stored()[0].info.status == "KILLED"
+
+
+def test_a_journal_that_has_no_record_yet_is_no_run_of_a_model() -> None:
+    (FOLDER / "new").mkdir(parents=True)
+    (FOLDER / "new/records").touch()
+    assert run_of_model("abc") is None
 
 
 def test_a_folder_without_a_record_is_removed_when_nobody_can_be_creating_it(
@@ -190,6 +275,44 @@ def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(
     [found] = stored()
     assert (found.data.params, steps(found)) == ({"seed": "1"}, [1])
     assert "MLflow refuses a record (params): Changing param values is not allowed" in said.text
+
+
+def test_what_is_logged_to_a_deleted_run_waits_until_it_is_restored() -> None:
+    with start_run("train", ORIGIN, {}) as run:
+        client().delete_run(run.id)
+        run.log_metrics({"loss": 1.0}, step=1)
+    [reason] = deliver_waiting().reasons
+    assert "must be in the 'active' state" in reason
+    client().restore_run(run.id)
+    assert deliver_waiting().reasons == ()
+    [found] = stored()
+    assert (steps(found), found.info.status) == ([1], "FINISHED")
+
+
+def test_what_a_store_on_a_full_disk_does_not_take_waits_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A limit on the size of the store stands for the disk."""
+    monkeypatch.setattr("components.tracking.delivery.ATTEMPT_PAUSES_S", ())
+    journal = create_journal("run", name="train", tags={})
+    journal.add("metrics", metrics={f"loss {n}": 1.0 for n in range(1_000)}, step=1)
+    journal.release()
+    experiment_id()
+    with closing(sqlite3.connect("mlflow.db")) as store:
+        limits = {"pages": store.execute("PRAGMA page_count").fetchone()[0]}
+
+    def limit(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {limits['pages']}")
+
+    sqlalchemy.event.listen(sqlalchemy.Pool, "checkout", limit)
+    deliver_waiting()
+    assert len(journal_folders()) == 1
+    assert "Traceback" not in capfd.readouterr().err
+    limits["pages"] *= 100
+    deliver_waiting()
+    sqlalchemy.event.remove(sqlalchemy.Pool, "checkout", limit)
+    assert journal_folders() == []
+    assert len(stored()[0].data.metrics) == 1_000
 
 
 def test_the_metrics_of_a_model_join_its_run_even_if_that_run_waits() -> None:

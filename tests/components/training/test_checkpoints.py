@@ -1,7 +1,10 @@
 """Checkpoints: written whole, verified, of one training only. No network is needed for these."""
 
+import errno
+import hashlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,8 +86,57 @@ def test_of_a_damaged_checkpoint_one_sentence_speaks_and_the_older_one_is_used(
     assert caplog.messages == [
         f"the checkpoint {newest} is damaged; the checkpoint before it is used"
     ]
+    assert not newest.exists()
     store.write(state(2))
     assert store.newest(VARIABLES).facts["epoch"] == 2
+
+
+@pytest.mark.parametrize("size", [0, 20, 32, 39])
+def test_a_checkpoint_that_is_too_short_is_damaged(store, size, caplog):
+    store.newest(VARIABLES)
+    store.write(state())
+    file = files(store)[0]
+    content = file.read_bytes()[32:size]
+    file.write_bytes((hashlib.sha256(content).digest() + content)[:size])
+    assert store.newest(VARIABLES) is None
+    assert caplog.messages[-1] == f"the checkpoint {file} is damaged; training begins anew"
+
+
+def test_a_checkpoint_that_was_copied_from_another_training_is_not_used(store, caplog):
+    other = Checkpoints(store.root, {**KEY, "train.seed": "2"})
+    for training in (other, store):
+        training.newest(VARIABLES)
+        training.write(state())
+    copy = shutil.copy(files(other)[0], store.folder / "000002.checkpoint")
+    caplog.clear()
+    assert store.newest(VARIABLES).facts == state().facts
+    assert caplog.messages == [
+        f"the checkpoint {copy} is of another training, or of another version of Fovea; "
+        "the checkpoint before it is used"
+    ]
+
+
+def test_files_of_other_names_are_left_alone(store):
+    store.newest(VARIABLES)
+    store.write(state())
+    other = store.folder / "000001 (copy).checkpoint"
+    other.touch()
+    assert store.newest(VARIABLES) is not None
+    store.write(state(2))
+    assert other.exists()
+
+
+def test_a_checkpoint_that_may_not_be_read_is_kept(store, monkeypatch):
+    store.newest(VARIABLES)
+    store.write(state())
+
+    def refuse(path):  # As root, a test can read every file.
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    with monkeypatch.context() as patch, pytest.raises(PermissionError):
+        patch.setattr(Path, "read_bytes", refuse)
+        store.newest(VARIABLES)
+    assert store.newest(VARIABLES) is not None
 
 
 def test_without_a_good_checkpoint_training_begins_anew_and_says_so(store, caplog):
@@ -117,7 +169,9 @@ def test_another_key_begins_anew_and_says_what_differs(store, caplog):
         "an unfinished training does not go on, and training begins anew, because this differs: "
         "images, train.seed (1 → 2)"
     )
+    caplog.clear()
     assert store.newest(VARIABLES) is not None
+    assert caplog.messages == []
 
 
 def test_a_finished_training_leaves_nothing_and_is_not_mentioned(store, caplog):
@@ -128,6 +182,12 @@ def test_a_finished_training_leaves_nothing_and_is_not_mentioned(store, caplog):
     assert Checkpoints(store.root, {**KEY, "train.seed": "2"}).newest(VARIABLES) is None
     assert caplog.messages == []
     assert not store.folder.exists()
+
+
+def test_a_training_without_a_checkpoint_is_not_mentioned(store, caplog):
+    store.newest(VARIABLES)
+    assert Checkpoints(store.root, {**KEY, "train.seed": "2"}).newest(VARIABLES) is None
+    assert caplog.messages == []
 
 
 def test_the_folders_of_the_oldest_trainings_are_deleted(store):

@@ -1,5 +1,6 @@
 """Batches from worker processes: the same for any number of them, and whatever happens to them."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,13 +9,14 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
-from components.errors import UserError
+from components.errors import HyperparameterError, UserError
 from components.model.backend import load_keras
 from components.params.train import Augmentation
 from components.training import feeding
@@ -112,8 +114,9 @@ def test_a_worker_may_be_killed_several_times_at_one_batch_but_not_for_ever(
         assert numbers(feed, 8) == list(range(8))
     for life in ("first", "second"):
         (tmp_path / life).touch()
-    with Feed(Deadly(tmp_path), 1) as feed, pytest.raises(UserError) as caught:
+    with Feed(Deadly(tmp_path), 1) as feed, pytest.raises(HyperparameterError) as caught:
         numbers(feed, 8)
+    assert caught.value.names == ("train.batch_size",)
     assert "was killed 2 times" in str(caught.value)
     assert "FOVEA_WORKERS" in str(caught.value)
     assert str(caught.value).endswith("Received: exit code -9")
@@ -231,11 +234,26 @@ def test_without_room_in_memory_the_slots_are_in_the_folder_of_temporary_files(
 def test_without_any_room_a_sentence_says_what_to_do(stream, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(feeding, "SHARED_FOLDER", "/proc")
     monkeypatch.setattr(feeding.tempfile, "gettempdir", lambda: "/proc")
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(HyperparameterError) as caught:
         Feed(stream, 2)
+    assert caught.value.names == ("train.batch_size",)
     assert "FOVEA_WORKERS" in str(caught.value)
     assert str(caught.value).endswith("Received: 0 MB in /proc and 0 MB in /proc")
     assert processes() == []
+
+
+def test_without_room_for_a_semaphore_a_sentence_says_what_to_do(stream, monkeypatch) -> None:
+    def full(value):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(feeding, "process_context", lambda name: SimpleNamespace(Semaphore=full))
+    with pytest.raises(UserError, match=r"set FOVEA_WORKERS=0. Received: No space left on device"):
+        Feed(stream, 2)
+
+
+def test_a_folder_that_cannot_be_written_is_no_room(tmp_path) -> None:
+    """As root, a test can write everywhere, so the folder does not exist."""
+    assert feeding._zeros(str(tmp_path / "gone"), 1) is None
 
 
 def test_a_disk_that_fills_up_is_no_room(tmp_path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from components.errors import UserError
 from components.tracking.connection import client, experiment_id
-from components.tracking.journal import Journal, count_waiting, create_journal
+from components.tracking.journal import Journal, create_journal
+from components.tracking.journal_files import count_waiting
 from pipelines.commands.doctor import _records
 from pipelines.commands.sync import deliver_records
 
@@ -50,6 +51,7 @@ def test_what_is_left_and_why_is_said(
     assert "delivered to MLflow (sqlite:///other.db): 0 records\n" in out
     assert "not counted: 1 run of stages that run now" in out
     assert "set MLFLOW_TRACKING_URI to it. Received: sqlite:///mlflow.db" in out
+    assert "to give such records up, delete their folder" in out
     running.release()
 
 

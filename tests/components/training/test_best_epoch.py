@@ -1,0 +1,63 @@
+"""Which epoch is best, and when a phase stops: with numbers instead of a training."""
+
+import pytest
+
+from components.params.train import EarlyStopping
+from components.training.best_epoch import BestEpoch
+
+
+class Counter:
+    """Stands for a network: its weights are the number of its epoch."""
+
+    epoch = 0
+
+    def get_weights(self) -> list:
+        return [self.epoch]
+
+    def set_weights(self, weights: list) -> None:
+        [self.epoch] = weights
+
+
+def best_epoch(monitor: str = "val_loss", patience: int = 2) -> BestEpoch:
+    return BestEpoch(Counter(), EarlyStopping(monitor=monitor, patience=patience))
+
+
+def train(best: BestEpoch, *values: float) -> list[bool]:
+    """Return after each epoch whether the phase must stop."""
+    stops = []
+    for value in values:
+        best.model.epoch += 1
+        stops.append(best.update({best.rule.monitor: value, "epoch": best.model.epoch}))
+    return stops
+
+
+@pytest.mark.parametrize(
+    ("monitor", "values", "expected"),
+    [("val_loss", (0.9, 0.5, 0.7), 2), ("val_accuracy", (0.9, 0.5, 0.7), 1)],
+)
+def test_the_best_loss_is_the_lowest_and_the_best_accuracy_the_highest(monitor, values, expected):
+    best = best_epoch(monitor)
+    train(best, *values)
+    assert (best.row["epoch"], best.weights) == (expected, [expected])
+    best.restore()
+    assert best.model.epoch == expected
+
+
+def test_a_phase_stops_after_so_many_epochs_in_a_row_without_improvement():
+    best = best_epoch(patience=2)
+    assert train(best, 0.5, 0.5, 0.4, 0.6, 0.4) == [False, False, False, False, True]
+    assert best.row["epoch"] == 3, "an equal epoch is no improvement"
+
+
+def test_the_next_phase_waits_anew_and_must_be_better_than_the_phase_before():
+    best = best_epoch(patience=2)
+    train(best, 0.5, 0.6)
+    best.new_phase()
+    assert train(best, 0.6, 0.6) == [False, True]
+    assert best.row["epoch"] == 1
+
+
+def test_without_an_epoch_there_is_nothing_to_restore():
+    best = best_epoch()
+    best.restore()
+    assert best.model.epoch == 0
