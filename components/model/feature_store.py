@@ -8,6 +8,7 @@ changed. Deleting files only costs the time to compute their features again.
 import hashlib
 import io
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,8 +29,8 @@ Features = dict[bytes, NDArray[np.float32]]  # hash of the pixels → features [
 def read_features(folder: Path) -> Features:
     """Return all features in the folder of a backbone. A damaged file is removed with a warning."""
     known: Features = {}
-    for path in sorted(folder.glob("*.npy")):
-        with suppress(FileNotFoundError):  # Another process has removed it.
+    for path in sorted(filter(Path.is_file, folder.glob("*.npy"))):
+        with suppress(OSError):  # Another process has removed it, or it cannot be read.
             known.update(_read(path))
     return known
 
@@ -53,23 +54,23 @@ def write_features(folder: Path, features: Mapping[bytes, NDArray[np.float32]]) 
 def remove_oldest(store: Path, keep: Path, limit_bytes: int = LIMIT_BYTES) -> None:
     """Remove the files that were not used for the longest time, until the store is small enough.
 
-    store: the folder with the folders of all backbones. keep: the folder that is in use; nothing in
-    it is removed. limit_bytes: the size that the store may have.
+    What killed processes have written in part counts, too.
+    store: the folder with the folders of all backbones. keep: the folder that is in use; a file in
+    it is removed only if there are no others. limit_bytes: the size that the store may have.
     """
     files = []
-    for path in store.rglob("*.npy"):
+    for path in filter(Path.is_file, store.rglob("*.*")):
         with suppress(FileNotFoundError):
             facts = path.stat()
-            files.append((facts.st_mtime_ns, facts.st_size, path))
-    total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
+            files.append((path.parent == keep, facts.st_mtime_ns, facts.st_size, path))
+    total = sum(size for _, _, size, _ in files)
+    for _, _, size, path in sorted(files):
         if total <= limit_bytes:
             return
-        if path.parent != keep:
+        with suppress(OSError):  # The folder is not empty, or the disk cannot be written.
             path.unlink(missing_ok=True)
-            with suppress(OSError):  # The folder is not empty.
-                path.parent.rmdir()
             total -= size
+            path.parent.rmdir()
 
 
 def _to_bytes(features: Mapping[bytes, NDArray[np.float32]]) -> bytes:
@@ -88,7 +89,8 @@ def _read(path: Path) -> Features:
         log.warning(f"stored features were damaged and are computed again. Received: {path}")
         path.unlink(missing_ok=True)
         return {}
-    path.touch()  # `remove_oldest` removes what was not read for the longest time.
+    with suppress(OSError):  # `touch` would create a file that another process has removed.
+        os.utime(path)  # `remove_oldest` removes what was not read for the longest time.
     table = np.load(io.BytesIO(content), allow_pickle=False)
     return dict(zip((name.tobytes() for name in table["image"]), table["features"], strict=True))
 
