@@ -104,6 +104,18 @@ def test_labels_stay_with_their_images(examples):
             assert LABELS[index] == label
 
 
+@pytest.mark.parametrize("classes", [1, 2, 16])
+def test_a_batch_may_be_larger_than_several_epochs(examples, classes):
+    """All images are in it equally often, also one that is the only one of its class."""
+    labels = np.arange(16) % classes
+    targets = np.bincount(labels)
+    plan = Balance(targets, np.ones(classes, np.float32), np.zeros(classes, np.float32))
+    stream = Stream(Examples(examples.inputs, labels), plan, 50, 7, None)
+    rows = np.concatenate([stream.rows(index) for index in range(8)])
+    assert np.bincount(rows).tolist() == [25] * 16
+    np.testing.assert_array_equal(stream.rows(0), rows[:50])
+
+
 def test_steps_are_the_nearest_whole_number_of_batches():
     assert steps_per_epoch(balance(12, 4), 5) == 3
     assert steps_per_epoch(balance(12, 4), 64) == 1
