@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.model import features
+from components.model import arithmetic, backend, features
 from components.model.features import frozen_features
 from components.training_set.examples import Examples
 
@@ -26,7 +26,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     return sizes
 
 
-def backbone(name: str) -> Any:
+def classifier(name: str) -> Any:
     return SimpleNamespace(backbone=SimpleNamespace(name=name, output_shape=(None, 1)))
 
 
@@ -36,14 +36,14 @@ def examples(*brightness: int) -> Examples:
 
 
 def test_each_image_is_computed_once_for_each_backbone(seen: Seen, tmp_path: Path) -> None:
-    first = frozen_features(backbone("a"), examples(1, 2, 1), tmp_path)
+    first = frozen_features(classifier("a"), examples(1, 2, 1), tmp_path)
     assert first.inputs.tolist() == [[1.0], [2.0], [1.0]]
     assert first.labels.tolist() == [0, 1, 2]
     assert seen == [2]
-    more = frozen_features(backbone("a"), examples(3, 1, 2), tmp_path)
+    more = frozen_features(classifier("a"), examples(3, 1, 2), tmp_path)
     assert more.inputs.tolist() == [[3.0], [1.0], [2.0]]
     assert seen == [2, 1]
-    frozen_features(backbone("b"), examples(1), tmp_path)
+    frozen_features(classifier("b"), examples(1), tmp_path)
     assert seen == [2, 1, 1]
 
 
@@ -61,11 +61,37 @@ def test_what_is_computed_is_stored_before_the_end(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(features, "outputs", stopped)
-        frozen_features(backbone("a"), examples(1, 2, 3, 4, 5, 6), tmp_path)
+        frozen_features(classifier("a"), examples(1, 2, 3, 4, 5, 6), tmp_path)
     seen.clear()
-    frozen_features(backbone("a"), examples(6, 5, 4, 3, 2, 1), tmp_path)
+    frozen_features(classifier("a"), examples(6, 5, 4, 3, 2, 1), tmp_path)
     assert seen == [2]
 
 
+def test_under_other_conditions_the_features_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads, packages, processor and variables decide the last bits, as the weights do."""
+    backend.load_keras()
+    import keras
+
+    keras.utils.set_random_seed(1)
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    keys = [features._key(network)]
+
+    def changes(place: Any, name: str, value: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, value)
+            keys.append(features._key(network))
+
+    changes(backend, "_threads", 3)
+    changes(arithmetic, "CPU_FACTS", tmp_path / "another processor")
+    changes(arithmetic.metadata, "version", lambda package: f"{package} 99")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    keys.append(features._key(network))
+    network.layers[-1].bias.assign([0.0, 1e-9])
+    keys.append(features._key(network))
+    assert len(set(keys)) == 6
+
+
 def test_no_images_have_no_features(seen: Seen, tmp_path: Path) -> None:
-    assert frozen_features(backbone("a"), examples(), tmp_path).inputs.shape == (0, 1)
+    assert frozen_features(classifier("a"), examples(), tmp_path).inputs.shape == (0, 1)
