@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from components.params.train import Augmentation
+from components.training import batches
 from components.training.augmentation import build_augmentation
 from components.training.batches import Stream, epoch_order, steps_per_epoch
 from components.training_set.examples import Balance, Examples
@@ -32,6 +33,34 @@ def examples() -> Examples:
 def test_every_image_is_seen_once_an_epoch():
     order = epoch_order(LABELS, np.array([12, 4]), np.random.default_rng(1))
     assert sorted(order) == list(range(16))
+
+
+def test_an_epoch_mixes_the_classes():
+    """Otherwise a batch would have images of one class only."""
+    labels = np.repeat([0, 1], 50)
+    order = epoch_order(labels, np.array([50, 50]), np.random.default_rng(1))
+    assert 15 < labels[order[:50]].sum() < 35
+
+
+def test_order_and_changes_have_numbers_of_their_own_for_each_seed_and_batch(examples, monkeypatch):
+    used = []
+
+    class Spy:
+        def change(self, images, generator):
+            used.append(generator.bit_generator.state["state"])
+            return images
+
+    def order(labels, targets, generator):
+        used.append(generator.bit_generator.state["state"])
+        return np.arange(16)
+
+    monkeypatch.setattr(batches, "epoch_order", order)
+    for seed in (7, 8):
+        stream = Stream(examples, balance(12, 4), 16, seed, Spy())
+        for index in range(3):  # A batch is an epoch here.
+            stream.batch(index)
+    assert len(used) == 12
+    assert len({state["state"] for state in used}) == 12
 
 
 def test_oversampling_shows_every_image_equally_often():
