@@ -58,10 +58,9 @@ def _split_cpu(devices: int) -> None:
 
 def main(folder: Path, overrides: dict[str, Any]) -> None:
     _split_cpu(int(os.environ.get("CPU_DEVICES", "1")))
-    import keras
 
     from components.model import backbones
-    from components.model.backend import gpu_names
+    from components.model.backend import backend, gpu_names
     from components.model.classifier import predict
     from components.model.model_file import read_classifier, write_classifier
     from components.params.reader import read_params
@@ -81,7 +80,7 @@ def main(folder: Path, overrides: dict[str, Any]) -> None:
     if (given := folder / "given.keras").exists():
         np.save(folder / "given.npy", predict(read_classifier(given), data.val.inputs))
     spread = _weights_are_on(trained.classifier.model)
-    print(keras.backend.backend(), gpu_names(), spread)
+    print(backend(), gpu_names(), spread)
 
 
 if __name__ == "__main__":
