@@ -15,6 +15,8 @@ import pandas as pd
 
 from components.errors import HyperparameterError
 from components.files import sha256
+from components.model.arithmetic import arithmetic
+from components.model.backend import load_keras
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
 from components.params.search import Search, extremes
@@ -123,12 +125,14 @@ def build_objective(written: Hyperparameters, search: Search, parent: Run) -> Ob
 
 
 def study_id(written: Hyperparameters, search: Search) -> str:
-    """Return a hash (32 hex digits) of the data, params, code and weights that the trials use.
+    """Return a hash (32 hex digits) of everything that decides the scores of the trials.
 
-    An interrupted study continues only if this hash is the same as before. The number of trials is
-    not hashed, so that a user can add trials to a study.
+    This is the data, params, code and weights, and the conditions of the arithmetic. An interrupted
+    study continues only if this hash is the same as before. The number of trials is not hashed, so
+    that a user can add trials to a study.
     """
-    rules = {**search.model_dump(exclude={"trials"}), **written.model_dump()}
+    load_keras(written.train.threads)
+    rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), **arithmetic()}
     digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())
     here = Path(__file__)
     files = [artifacts.STATISTICS, artifacts.PLAN, *sorted(here.parent.glob("*.py"))]

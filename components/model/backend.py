@@ -24,6 +24,9 @@ THREADS = 4
 # jaxlib reads the number of threads of a CPU from the first of these variables that is set.
 JAX_THREADS = ("PJRT_NPROC", "NPROC")
 
+# With these variables, Keras ends every training early.
+LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
+
 _threads = 0  # of this process; 0 until `load_keras` has started Keras
 
 
@@ -63,10 +66,18 @@ def load_keras(threads: int | None = None) -> None:
             raise RuntimeError(f"the backend has {_threads} threads, {threads} are not possible")
         return
     name, threads = backend(), threads or THREADS
-    os.environ[VARIABLE] = name  # Otherwise a file in the home folder decides (keras.json).
+    # Otherwise a file in the home folder decides (keras.json).
+    os.environ.update({VARIABLE: name, "KERAS_NNX_ENABLED": "false"})
+    for limit in LIMITS:
+        os.environ.pop(limit, None)
     with _hold_native_stderr():
         (_start_jax if name == "jax" else _start_tensorflow)(threads)
     _threads = threads
+
+
+def threads() -> int:
+    """Return with how many threads the backend has started; 0 before its start."""
+    return _threads
 
 
 def set_seed(seed: int) -> None:

@@ -30,8 +30,8 @@ Features = dict[bytes, NDArray[np.float32]]  # hash of the pixels → features [
 def read_features(folder: Path) -> Features:
     """Return all features in the folder of a backbone. A damaged file is removed with a warning."""
     known: Features = {}
-    for path in sorted(folder.glob("*.npy")):
-        with suppress(FileNotFoundError):  # Another process has removed it.
+    for path in sorted(filter(Path.is_file, folder.glob("*.npy"))):
+        with suppress(OSError):  # Another process has removed it, or it cannot be read.
             known.update(_read(path))
     return known
 
@@ -55,23 +55,23 @@ def write_features(folder: Path, features: Mapping[bytes, NDArray[np.float32]]) 
 def remove_oldest(store: Path, keep: Collection[Path], limit_bytes: int = LIMIT_BYTES) -> None:
     """Remove the files that were not used for the longest time, until the store is small enough.
 
-    store: the folder with all other folders. keep: the folders that are in use; nothing in them is
-    removed. limit_bytes: the size that the store may have.
+    What killed processes have written in part counts, too.
+    store: the folder with all other folders. keep: the folders that are in use; a file in them is
+    removed only if there are no others. limit_bytes: the size that the store may have.
     """
     files = []
-    for path in store.rglob("*.npy"):
+    for path in filter(Path.is_file, store.rglob("*.*")):
         with suppress(FileNotFoundError):
             facts = path.stat()
-            files.append((facts.st_mtime_ns, facts.st_size, path))
-    total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
+            files.append((path.parent in keep, facts.st_mtime_ns, facts.st_size, path))
+    total = sum(size for _, _, size, _ in files)
+    for _, _, size, path in sorted(files):
         if total <= limit_bytes:
             return
-        if path.parent not in keep:
+        with suppress(OSError):  # The folder is not empty, or the disk cannot be written.
             path.unlink(missing_ok=True)
-            with suppress(OSError):  # The folder is not empty.
-                path.parent.rmdir()
             total -= size
+            path.parent.rmdir()
 
 
 def _to_bytes(features: Mapping[bytes, NDArray[np.float32]]) -> bytes:

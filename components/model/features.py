@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from components.model.arithmetic import arithmetic
 from components.model.backend import PREDICTION_BATCH
 from components.model.classifier import Classifier, outputs
 from components.model.feature_store import (
@@ -163,13 +164,13 @@ def _fill(table: NDArray[np.float32], first: dict[bytes, int], known: Features) 
 def _key(backbone: Any) -> str:
     """Return a hash (32 hex digits) of everything but the images on which the features depend.
 
-    The hash covers the settings of all layers, all weights, the version of Keras and its backend.
+    The hash covers the settings of all layers, all weights, and the conditions of the arithmetic.
+    So a training has the same bytes, whatever an earlier program or another machine has stored.
     """
     import keras
 
     settings = number_objects(json.dumps(keras.saving.serialize_keras_object(backbone)))
-    program = f"{keras.__version__} {keras.backend.backend()}"
-    digest = hashlib.sha256(f"{program} {settings}".encode())
+    digest = hashlib.sha256(f"{json.dumps(arithmetic())} {settings}".encode())
     for weight in backbone.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()[:32]

@@ -19,6 +19,7 @@ When this process has copied batch 0 out of its slot, worker 0 computes batch 6 
 
 import os
 import pickle
+import re
 import shutil
 import signal
 import tempfile
@@ -55,15 +56,15 @@ def worker_count(environment: Mapping[str, str] = os.environ) -> int:
 
     environment: the environment variables.
     With 0 workers, a thread of this process computes the batches.
-    Raises UserError if FOVEA_WORKERS is not a whole number from 0 up.
+    Raises UserError if FOVEA_WORKERS is not a whole number from 0 to 999.
     """
     text = environment.get(VARIABLE, "").strip()
     if not text:
         return min(MOST_WORKERS, max(0, cores() - 2))
-    if not (text.isascii() and text.isdecimal()):
+    if not re.fullmatch("[0-9]{1,3}", text):  # A thousand processes would stop most machines.
         raise UserError(
             f"the environment variable {VARIABLE} must be the number of worker processes that "
-            f"compute training batches, 0 or more; correct it, or unset it. Received: {text}"
+            f"compute training batches, 0 to 999; correct it, or unset it. Received: {text}"
         )
     return int(text)
 
@@ -185,7 +186,7 @@ class _Workers:
                     return None
                 if ready:
                     return self._copy(number, turn % SLOTS)
-                if not self._workers[number].process.is_alive():
+                if self._workers[number].ended:
                     self._start_again(number, index)
 
     def _copy(self, number: int, slot: int) -> Batch:
@@ -247,6 +248,14 @@ class _Worker:
         )
         with ctrl_c_blocked():  # After Ctrl-C, the parent ends its workers.
             self.process.start()
+
+    @property
+    def ended(self) -> bool:
+        """Return whether the worker computes no more batches.
+
+        A worker with a long error ends only when the error is read: a pipe holds 64 kB.
+        """
+        return not self.process.is_alive() or not self.errors.empty()
 
 
 def _work(
@@ -314,7 +323,7 @@ def _zeros(folder: str, size: int) -> IO[bytes] | None:
     """
     try:
         file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - `close` closes it.
-    except OSError:
+    except OSError:  # The folder may not be written.
         return None
     try:
         for written in range(0, size, BLOCK):

@@ -39,7 +39,8 @@ class Examples:
         """Return what is sent to another process: of a memory map, only where it is on the disk."""
         inputs: Any = self.inputs
         # The base of a whole memory map is the file; the base of a part of it is the memory map.
-        if isinstance(inputs, np.memmap) and isinstance(inputs.base, mmap):
+        base: object = self.inputs.base
+        if isinstance(inputs, np.memmap) and isinstance(base, mmap):
             order: Literal["C", "F"] = "C" if inputs.flags.c_contiguous else "F"
             inputs = (inputs.filename, inputs.dtype, "r", inputs.offset, inputs.shape, order)
         return {"inputs": inputs, "labels": self.labels}

@@ -45,6 +45,7 @@ from pipelines.workspace.revisions import LOCK
 SAME, OTHER, INTERRUPTED = 0, 3, 130  # exit statuses
 FOLDERS = artifacts.STATE / "reproduce"
 NOT_RECORDED = "not on record"
+OLD_BACKEND = "tensorflow"  # of versions from before the backend was recorded: there was no other
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,12 @@ def _reproduce(version: Version, root: Path, options: Options) -> Result:
     md5 = version.tags.get("dvc.model") or md5_of_file(download(version))
     source = find_source(version.tags.get("git.commit", "none (not recorded)"), md5, called)
     stages = stages_to(source.lock, md5, () if options.search else (SEARCH,))
-    plan = {"model": version.model_id, "here": options.here, "search": options.search}
+    plan = {
+        "model": version.model_id,
+        "here": options.here,
+        "search": options.search,
+        "backend": version.tags.get("backend", OLD_BACKEND),
+    }
     with open_folder(root, plan) as rebuild:
         check_space(rebuild, size_of(source.lock, stages))
         with console().status("code and images are put into the folder"):
@@ -171,7 +177,8 @@ def _machine(version: Version, rebuild: Rebuild) -> dict[str, tuple[str, str]]:
         load_keras()
         here = machine()
     return {key: (recorded[key], here[key]) for key in KEYS} | {
-        "packages": _packages(version.tags.get("packages"), rebuild)
+        "packages": _packages(version.tags.get("packages"), rebuild),
+        "backend": (recorded["backend"], rebuild.plan["backend"]),
     }
 
 
@@ -211,6 +218,7 @@ def _show_start(
         "images": f"from {data}",
         "hyperparameters": search,
         "packages": packages,
+        "backend": rebuild.plan["backend"],
         "folder": str(rebuild.root),
     }
     show_facts(f"{called}, made again", facts)

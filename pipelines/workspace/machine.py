@@ -8,27 +8,16 @@ import os
 import platform
 import sys
 from importlib import metadata
-from pathlib import Path
 
-from components.model.backend import backend, gpu_names
+from components.model.arithmetic import VARIABLES, processor
+from components.model.backend import backend
 from components.training.feeding import worker_count
 from pipelines.installed import PACKAGES, expected_versions
 
 # The tags that `machine` returns.
 KEYS = ("python", "packages", "backend", "threads", "workers", "processor")
-CPU_FACTS = Path("/proc/cpuinfo")  # only Linux has this file
-# Features with which a processor computes on several numbers at once. Code for different features
-# rounds differently. The first group is of Intel and AMD, the second of ARM.
-FEATURES = ("sse4", "fma", "avx", "amx", "asimd", "sve", "bf16", "i8mm")
-VARIABLES = (
-    "FOVEA_WORKERS",
-    "FOVEA_DEVICES",
-    "OMP_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "XLA_FLAGS",
-)
+# Variables about devices and threads, beside those that choose how numbers are computed.
+DEVICES = ("FOVEA_WORKERS", "FOVEA_DEVICES", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 
 
 def machine() -> dict[str, str]:
@@ -37,9 +26,9 @@ def machine() -> dict[str, str]:
     python: the version of Python. packages: name and version of each package that this process has
     imported and that pipelines/packages/training.txt lists, because it can change the model.
     backend: the backend of Keras. threads: the number of processors that this process may use, and
-    the environment variables about threads and devices. workers: the number of processes that
-    computed batches; it does not change the model. processor: the architecture, the name and the
-    vector features of the processor, and the names of the GPUs.
+    the environment variables about threads, devices and the arithmetic. workers: the number of
+    processes that computed batches; it does not change the model. processor: the architecture, the
+    name and the vector features of the processor, and the names of the GPUs.
     """
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -47,7 +36,7 @@ def machine() -> dict[str, str]:
         "backend": backend(),
         "threads": "; ".join(_threads()),
         "workers": str(worker_count()),
-        "processor": "; ".join(filter(None, _processor())),
+        "processor": "; ".join(processor()),
     }
 
 
@@ -65,23 +54,5 @@ def loaded_packages() -> list[str]:
 
 def _threads() -> list[str]:
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    limits = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
+    limits = [f"{name}={os.environ[name]}" for name in (*DEVICES, *VARIABLES) if name in os.environ]
     return [f"{usable} processors", *limits]
-
-
-def _processor() -> list[str]:
-    facts = _cpu_facts()
-    features = facts.get("flags") or facts.get("Features") or ""
-    vector = sorted(word for word in features.split() if word.startswith(FEATURES))
-    name = facts.get("model name") or platform.processor()
-    return [platform.machine(), name, " ".join(vector), *gpu_names()]
-
-
-def _cpu_facts() -> dict[str, str]:
-    """Return name → value of the first processor in /proc/cpuinfo; empty on other systems."""
-    try:
-        lines = CPU_FACTS.read_text(encoding="utf-8").split("\n\n")[0].splitlines()
-    except OSError:
-        return {}
-    pairs = [line.split(":", 1) for line in lines if ":" in line]
-    return {name.strip(): value.strip() for name, value in pairs}

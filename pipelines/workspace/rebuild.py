@@ -50,7 +50,8 @@ class Rebuild:
     """A folder in which a model is made again, and the steps that have ended.
 
     root: the folder. project: the folder of dvc.yaml, which is `root` or below it. plan: what is
-    made, such as the sha256 of the model and the options. done: step → what is known about it.
+    made: the sha256 of the model, the backend of Keras, and the options. done: step → what is known
+    about it.
     """
 
     root: Path
@@ -74,7 +75,12 @@ class Rebuild:
         """Return the environment variables with which the stages run."""
         kept = {k: v for k, v in stage_environment({}).items() if not LEFT_OUT.fullmatch(k)}
         path = os.pathsep.join([str(self.python.parent), kept["PATH"]])
-        own = {"PATH": path, "PYTHONPATH": str(self.project), "MLFLOW_TRACKING_URI": STORE}
+        own = {
+            "PATH": path,
+            "PYTHONPATH": str(self.project),
+            "MLFLOW_TRACKING_URI": STORE,
+            "KERAS_BACKEND": self.plan["backend"],
+        }
         return {**QUIET, **kept, **own}
 
     @property

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from components.files import sha256
+from components.model.arithmetic import VARIABLES
 from components.model.backend import load_keras
 from components.params.hyperparameters import Hyperparameters
 from components.tracking.runs import dotted
@@ -37,7 +38,7 @@ CODE = (
     "pipelines/train.py",
     "pipelines/training_data.py",
 )
-VARIABLES = ("CUDA_VISIBLE_DEVICES", "FOVEA_DEVICES")  # They choose the devices.
+DEVICES = ("CUDA_VISIBLE_DEVICES", "FOVEA_DEVICES")  # These variables choose the devices.
 # Tags of `machine`. The numbers of processors and of worker processes do not change a byte.
 MACHINE = ("python", "backend", "processor")
 
@@ -62,7 +63,7 @@ def training_key(
         "start weights": sha256(weights) if weights else "none",
         **{str(file.relative_to(ROOT)): sha256(file) for file in _code()},
         **{f"package {name}": version for name, version in _versions()},
-        **{name: os.environ.get(name, "not set") for name in VARIABLES},
+        **{name: os.environ.get(name, "not set") for name in (*DEVICES, *VARIABLES)},
         **{name: value for name, value in machine().items() if name in MACHINE},
     }
 

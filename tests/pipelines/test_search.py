@@ -114,6 +114,14 @@ def test_a_batch_without_room_fails_its_trial_and_ends_a_search_in_which_all_bat
             objective(0, overrides, lambda epoch, value: None)
 
 
+def test_other_arithmetic_begins_another_study(prepared, three_trials, monkeypatch):
+    """So no study has trials of two backends, of two processors or of two versions of a package."""
+    written = Hyperparameters(model=prepared.model, train=prepared.train)
+    before = search.study_id(written, three_trials)
+    monkeypatch.setattr(search, "arithmetic", lambda: {"jax": "0.1"})
+    assert search.study_id(written, three_trials) != before
+
+
 def test_weights_are_looked_up_once_however_trials_differ(prepared, three_trials, monkeypatch):
     asked = []
     monkeypatch.setattr(search, "resolve_weights", lambda model: asked.append(model.weights))

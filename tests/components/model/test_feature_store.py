@@ -91,5 +91,55 @@ def test_what_was_not_read_for_the_longest_time_is_removed_first(tmp_path: Path)
     read_features(tmp_path / "old")
     remove_oldest(tmp_path, [tmp_path / "in use"], 2 * size)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in use", "old"]
-    remove_oldest(tmp_path, [tmp_path / "in use"], 0)
+    remove_oldest(tmp_path, [tmp_path / "in use"], size)
     assert [path.name for path in tmp_path.iterdir()] == ["in use"]
+
+
+def test_the_limit_also_holds_for_what_is_in_use(tmp_path: Path) -> None:
+    """A data set that grows for years with one backbone has all its features in one folder."""
+    write_features(tmp_path / "in use", TWO)
+    for file in tmp_path.rglob("*.npy"):
+        os.utime(file, (1e9, 1e9))
+    write_features(tmp_path / "in use", ONE)
+    total = sum(file.stat().st_size for file in tmp_path.rglob("*.npy"))
+    remove_oldest(tmp_path, [tmp_path / "in use"], total - 1)
+    assert_equal(read_features(tmp_path / "in use"), ONE)
+    remove_oldest(tmp_path, [tmp_path / "in use"], 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_has_written_in_part_is_removed_too(tmp_path: Path) -> None:
+    write_features(tmp_path / "a", ONE)
+    part = tmp_path / "a/.0123.npy.99.part"
+    part.write_bytes(bytes(1000))
+    os.utime(part, (1e9, 1e9))
+    remove_oldest(tmp_path, [tmp_path / "a"], 999)
+    assert not part.exists()
+    assert_equal(read_features(tmp_path / "a"), ONE)
+
+
+def test_a_file_that_is_removed_while_it_is_read_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_features(tmp_path, ONE)
+    read_bytes = Path.read_bytes
+
+    def read_and_remove(path: Path) -> bytes:
+        content = read_bytes(path)
+        path.unlink()
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_remove)
+    assert_equal(read_features(tmp_path), ONE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_of_the_store_is_left_alone(tmp_path: Path) -> None:
+    """Names that match, such as a folder and a pipe, whose read would never end."""
+    write_features(tmp_path / "a", ONE)
+    (tmp_path / "a/folder.npy").mkdir()
+    os.mkfifo(tmp_path / "a/pipe.npy")
+    (tmp_path / "a/line\nbreak.npy").symlink_to("nowhere.npy")
+    assert_equal(read_features(tmp_path / "a"), ONE)
+    remove_oldest(tmp_path, [tmp_path / "b"], 0)
+    assert len(list((tmp_path / "a").iterdir())) == 3

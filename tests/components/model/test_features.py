@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.model import features
+from components.model import arithmetic, backend, features
 from components.model.features import FrozenBackbone, Part
 from components.training_set.examples import Examples
 
@@ -29,7 +29,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     return sizes
 
 
-def backbone(name: str) -> Any:
+def classifier(name: str) -> Any:
     return SimpleNamespace(backbone=SimpleNamespace(name=name, output_shape=(None, 1)))
 
 
@@ -60,14 +60,14 @@ class Brighter:
 
 
 def test_each_image_is_computed_once_for_each_backbone(seen: Seen, tmp_path: Path) -> None:
-    first = frozen_features(backbone("a"), examples(1, 2, 1), tmp_path)
+    first = frozen_features(classifier("a"), examples(1, 2, 1), tmp_path)
     assert first.inputs.tolist() == [[1.0], [2.0], [1.0]]
     assert first.labels.tolist() == [0, 1, 2]
     assert seen == [2]
-    more = frozen_features(backbone("a"), examples(3, 1, 2), tmp_path)
+    more = frozen_features(classifier("a"), examples(3, 1, 2), tmp_path)
     assert more.inputs.tolist() == [[3.0], [1.0], [2.0]]
     assert seen == [2, 1]
-    frozen_features(backbone("b"), examples(1), tmp_path)
+    frozen_features(classifier("b"), examples(1), tmp_path)
     assert seen == [2, 1, 1]
 
 
@@ -85,25 +85,51 @@ def test_what_is_computed_is_stored_before_the_end(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(features, "outputs", stopped)
-        frozen_features(backbone("a"), examples(1, 2, 3, 4, 5, 6), tmp_path)
+        frozen_features(classifier("a"), examples(1, 2, 3, 4, 5, 6), tmp_path)
     seen.clear()
-    frozen_features(backbone("a"), examples(6, 5, 4, 3, 2, 1), tmp_path)
+    frozen_features(classifier("a"), examples(6, 5, 4, 3, 2, 1), tmp_path)
     assert seen == [2]
 
 
+def test_under_other_conditions_the_features_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads, packages, processor and variables decide the last bits, as the weights do."""
+    backend.load_keras()
+    import keras
+
+    keras.utils.set_random_seed(1)
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    keys = [features._key(network)]
+
+    def changes(place: Any, name: str, value: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, value)
+            keys.append(features._key(network))
+
+    changes(backend, "_threads", 3)
+    changes(arithmetic, "CPU_FACTS", tmp_path / "another processor")
+    changes(arithmetic.metadata, "version", lambda package: f"{package} 99")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    keys.append(features._key(network))
+    network.layers[-1].bias.assign([0.0, 1e-9])
+    keys.append(features._key(network))
+    assert len(set(keys)) == 6
+
+
 def test_no_images_have_no_features(seen: Seen, tmp_path: Path) -> None:
-    assert frozen_features(backbone("a"), examples(), tmp_path).inputs.shape == (0, 1)
+    assert frozen_features(classifier("a"), examples(), tmp_path).inputs.shape == (0, 1)
 
 
 def test_train_and_val_are_served_by_one_reading_of_the_store(
     seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frozen_features(backbone("a"), examples(1, 2), tmp_path)
+    frozen_features(classifier("a"), examples(1, 2), tmp_path)
     read, folders = features.read_features, []
     monkeypatch.setattr(
         features, "read_features", lambda folder: folders.append(folder) or read(folder)
     )
-    frozen = FrozenBackbone(backbone("a"), tmp_path)
+    frozen = FrozenBackbone(classifier("a"), tmp_path)
     assert frozen.features(examples(1, 3)).inputs.tolist() == [[1.0], [3.0]]
     assert frozen.features(examples(3, 2)).inputs.tolist() == [[3.0], [2.0]]
     assert seen == [2, 1]
@@ -116,11 +142,11 @@ def test_views_follow_the_images_as_they_are_and_only_missing_ones_are_computed(
     def with_views(count: int, *brightness: int, name: str = "brighter") -> list[float]:
         seen.clear()
         views, images = Brighter(count, name), examples(*brightness)
-        found = FrozenBackbone(backbone("a"), tmp_path).features(images, views)
+        found = FrozenBackbone(classifier("a"), tmp_path).features(images, views)
         np.testing.assert_array_equal(found.labels, np.tile(images.labels, count + 1))
         return [float(value) for value in found.inputs.ravel()]
 
-    frozen_features(backbone("a"), examples(2), tmp_path)
+    frozen_features(classifier("a"), examples(2), tmp_path)
     assert with_views(1, 1, 2, 1) == [1, 2, 1, 101, 102, 101]
     assert seen == [1, 2]
     assert with_views(2, 1, 2) == [1, 2, 101, 102, 201, 202]
@@ -135,7 +161,7 @@ def test_views_follow_the_images_as_they_are_and_only_missing_ones_are_computed(
 
 def test_a_damaged_file_of_a_view_costs_only_this_view(seen: Seen, tmp_path: Path) -> None:
     def found() -> list[list[float]]:
-        frozen = FrozenBackbone(backbone("a"), tmp_path)
+        frozen = FrozenBackbone(classifier("a"), tmp_path)
         return frozen.features(examples(1, 2), Brighter(2)).inputs.tolist()
 
     before = found()
@@ -146,13 +172,16 @@ def test_a_damaged_file_of_a_view_costs_only_this_view(seen: Seen, tmp_path: Pat
     assert seen == [2]
 
 
-def test_no_view_in_use_is_removed_from_a_store_that_is_too_large(
+def test_of_a_store_that_is_too_large_no_view_in_use_is_removed_first(
     seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frozen_features(backbone("old"), examples(1), tmp_path)
+    frozen_features(classifier("old"), examples(1), tmp_path)
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*.npy"))
     remove = features.remove_oldest
-    monkeypatch.setattr(features, "remove_oldest", lambda store, keep: remove(store, keep, 0))
-    frozen = FrozenBackbone(backbone("a"), tmp_path)
+    monkeypatch.setattr(
+        features, "remove_oldest", lambda store, keep: remove(store, keep, 4 * size)
+    )
+    frozen = FrozenBackbone(classifier("a"), tmp_path)
     frozen.features(examples(1), Brighter(2))
     frozen.features(examples(2))
     kept = ["a", "a-brighter1", "a-brighter2"]

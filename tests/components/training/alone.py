@@ -3,7 +3,8 @@
 A process can have one backend and one number of threads. Run as
 `python -m tests.components.training.alone FOLDER [KEY=VALUE …]`. It writes fresh.keras, trained
 from random weights in one phase, and warm.keras, trained from fresh.keras in two phases, and the
-probabilities of both for the images of val.
+probabilities of both for the images of val. If the folder has a file given.keras, it also writes
+the probabilities of this classifier.
 """
 
 import os
@@ -57,10 +58,9 @@ def _split_cpu(devices: int) -> None:
 
 def main(folder: Path, overrides: dict[str, Any]) -> None:
     _split_cpu(int(os.environ.get("CPU_DEVICES", "1")))
-    import keras
 
     from components.model import backbones
-    from components.model.backend import gpu_names
+    from components.model.backend import backend, gpu_names
     from components.model.classifier import predict
     from components.model.model_file import read_classifier, write_classifier
     from components.params.reader import read_params
@@ -77,8 +77,10 @@ def main(folder: Path, overrides: dict[str, Any]) -> None:
         weights = folder / f"{name}.keras"
         write_classifier(weights, trained.classifier)
         np.save(folder / f"{name}.npy", predict(read_classifier(weights), data.val.inputs))
+    if (given := folder / "given.keras").exists():
+        np.save(folder / "given.npy", predict(read_classifier(given), data.val.inputs))
     spread = _weights_are_on(trained.classifier.model)
-    print(keras.backend.backend(), gpu_names(), spread)
+    print(backend(), gpu_names(), spread)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,17 @@ def geometry(generator: np.random.Generator) -> list[Any]:
     return [*(flip for flip in flips if generator.random() < 0.5), affine]
 
 
+def flips_alone(generator: np.random.Generator) -> list[Any]:
+    flips = [A.HorizontalFlip(p=1), A.VerticalFlip(p=1)]
+    return [flip for flip in flips if generator.random() < 0.7]
+
+
+def either_colour(generator: np.random.Generator) -> list[Any]:
+    factor, unchanged = (generator.uniform(0, 2),) * 2, (1.0, 1.0)
+    factors = (factor, unchanged) if generator.random() < 0.5 else (unchanged, factor)
+    return [A.ColorJitter(*factors, unchanged, (0.0, 0.0), p=1)]
+
+
 @pytest.mark.parametrize("side", [28, 64, 224])
 def test_flips_and_affine_maps_are_those_of_albumentations(side: int) -> None:
     difference = np.abs(differences(geometry, side))
@@ -101,6 +112,29 @@ def test_brightness_and_contrast_come_in_either_order(side: int) -> None:
             theirs = jitter.apply(image, bright, strength, 1.0, 0.0, order)
             # A level more or less before the contrast can be two after it.
             assert np.abs(changed.astype(int) - theirs).max() <= (1 if strength <= 1 else 2)
+
+
+def hostile_pictures(side: int) -> Images:
+    """Pictures in which neighbours differ as much as they can, and pictures without neighbours."""
+    rows, columns = np.indices((side, side))
+    checkers = [((rows // cell + columns // cell) % 2) * 255 for cell in (1, 2, 5)]
+    flat = [np.full((side, side), level) for level in (0, 1, 254, 255)]
+    point = (rows == side // 3) & (columns == side // 2)
+    grey = np.stack([*checkers, *flat, point * 255]).astype(np.uint8)
+    noise = np.random.default_rng(side).integers(0, 256, (2, side, side, 3), np.uint8)
+    return np.concatenate([np.repeat(grey[..., None], 3, axis=3), noise])
+
+
+@pytest.mark.parametrize("side", [8, 9, 16, 33])
+def test_hostile_pictures_are_changed_as_albumentations_changes_them(side: int) -> None:
+    """A flip is exact; in a map, 1 / 32 of a pixel is 8 levels where white is next to black."""
+    generator = np.random.default_rng(side)
+    for make, most in ((geometry, 8), (flips_alone, 0), (either_colour, 1)):
+        for image in hostile_pictures(side):
+            transforms = make(generator)
+            ours = compile_policy(transforms).change(image[None].copy(), generator)[0]
+            theirs = A.Compose(transforms)(image=image)["image"]
+            assert np.abs(ours.astype(int) - theirs).max() <= most
 
 
 def test_an_erased_rectangle_is_one_that_albumentations_could_erase() -> None:
@@ -144,6 +178,30 @@ def test_what_is_drawn_spreads_as_in_albumentations() -> None:
     )
     assert np.abs(ours.mean(axis=0) - theirs.mean(axis=0)).mean() < 3
     assert np.abs(ours.std(axis=0) - theirs.std(axis=0)).mean() < 2
+
+
+def test_every_draw_has_the_distribution_that_the_params_name() -> None:
+    """Uniform within the range; a flip as often as its probability; no draw follows another."""
+    warp = Warp(0.2, 0.7, (-180, 180), (0.1, 1.9), (0.1, 1.9), (-0.9, 0.9), (-0.9, 0.9))
+    numbers = np.random.default_rng(1).random((40_000, warp.draws))
+    maps = warp.matrices(numbers, 101, 201)
+    flips = np.sign(np.linalg.det(maps[:, :, :2]))  # -1 if exactly one side is flipped
+    assert (flips < 0).mean() == pytest.approx(0.2 * 0.3 + 0.8 * 0.7, abs=0.01)
+    factors = np.linalg.norm(maps[:, :, :2], axis=1)
+    turned = np.rad2deg(np.arctan2(-maps[:, 1, 0], maps[:, 0, 0]))  # a flip adds 180 degrees
+    moved = maps @ [100, 50, 1] - [100, 50]
+    for values, (low, high) in (
+        (factors[:, 0], (0.1, 1.9)),
+        (factors[:, 1], (0.1, 1.9)),
+        (turned, (-180, 180)),
+        (moved[:, 0], (-0.9 * 201, 0.9 * 201)),
+        (moved[:, 1], (-0.9 * 101, 0.9 * 101)),
+    ):
+        assert ((low - 1e-9 <= values) & (values <= high + 1e-9)).all()
+        counts, _ = np.histogram(values, 9, (low, high))
+        np.testing.assert_allclose(counts / len(values), 1 / 9, atol=0.012)
+    drawn = np.stack([*factors.T, turned, *moved.T])
+    assert np.abs(np.corrcoef(drawn) - np.eye(5)).max() < 0.03
 
 
 def test_two_flips_are_drawn_independently() -> None:
@@ -202,6 +260,18 @@ def test_flips_become_one_pass_with_the_affine_map_that_follows_them() -> None:
     assert kinds(horizontal, horizontal) == [Warp, Warp]
     assert kinds(horizontal, A.CoarseDropout(num_holes_range=(1, 1)), affine) == [Warp, Erase, Warp]
     assert compile_policy([]).passes == ()
+
+
+def test_the_largest_values_of_the_params_can_be_used() -> None:
+    largest = Augmentation(
+        horizontal_flip=1, vertical_flip=1, rotate=180, shift=0.99, scale=0.99,
+        brightness=0.99, contrast=0.99, erase=1,
+    )  # fmt: skip
+    for side in (8, 17):
+        images = pictures(50, side, np.random.default_rng(1))
+        changed = build_augmentation(largest).change(images.copy(), np.random.default_rng(1))
+        assert (changed.shape, changed.dtype) == (images.shape, np.uint8)
+        assert len({one.tobytes() for one in changed}) == 50
 
 
 def test_params_need_no_albumentations_call_for_an_image() -> None:

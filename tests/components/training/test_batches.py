@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from components.params.train import Augmentation
+from components.training import batches
 from components.training.augmentation import build_augmentation
 from components.training.batches import Stream, epoch_order, steps_per_epoch
 from components.training_set.examples import Balance, Examples
@@ -32,6 +33,34 @@ def examples() -> Examples:
 def test_every_image_is_seen_once_an_epoch():
     order = epoch_order(LABELS, np.array([12, 4]), np.random.default_rng(1))
     assert sorted(order) == list(range(16))
+
+
+def test_an_epoch_mixes_the_classes():
+    """Otherwise a batch would have images of one class only."""
+    labels = np.repeat([0, 1], 50)
+    order = epoch_order(labels, np.array([50, 50]), np.random.default_rng(1))
+    assert 15 < labels[order[:50]].sum() < 35
+
+
+def test_order_and_changes_have_numbers_of_their_own_for_each_seed_and_batch(examples, monkeypatch):
+    used = []
+
+    class Spy:
+        def change(self, images, generator):
+            used.append(generator.bit_generator.state["state"])
+            return images
+
+    def order(labels, targets, generator):
+        used.append(generator.bit_generator.state["state"])
+        return np.arange(16)
+
+    monkeypatch.setattr(batches, "epoch_order", order)
+    for seed in (7, 8):
+        stream = Stream(examples, balance(12, 4), 16, seed, Spy())
+        for index in range(3):  # A batch is an epoch here.
+            stream.batch(index)
+    assert len(used) == 12
+    assert len({state["state"] for state in used}) == 12
 
 
 def test_oversampling_shows_every_image_equally_often():
@@ -102,6 +131,18 @@ def test_labels_stay_with_their_images(examples):
         for image, label in zip(images, labels, strict=True):
             index = next(i for i in range(16) if np.array_equal(examples.inputs[i], image))
             assert LABELS[index] == label
+
+
+@pytest.mark.parametrize("classes", [1, 2, 16])
+def test_a_batch_may_be_larger_than_several_epochs(examples, classes):
+    """All images are in it equally often, also one that is the only one of its class."""
+    labels = np.arange(16) % classes
+    targets = np.bincount(labels)
+    plan = Balance(targets, np.ones(classes, np.float32), np.zeros(classes, np.float32))
+    stream = Stream(Examples(examples.inputs, labels), plan, 50, 7, None)
+    rows = np.concatenate([stream.rows(index) for index in range(8)])
+    assert np.bincount(rows).tolist() == [25] * 16
+    np.testing.assert_array_equal(stream.rows(0), rows[:50])
 
 
 def test_steps_are_the_nearest_whole_number_of_batches():

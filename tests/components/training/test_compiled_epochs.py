@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -52,3 +56,16 @@ def test_the_result_is_that_of_fit_on_the_same_batches(examples: Examples) -> No
     np.testing.assert_allclose(history[:, 0], fitted.history["loss"], rtol=1e-6)
     np.testing.assert_allclose(history[:, 1], fitted.history["accuracy"], rtol=1e-6)
     assert int(optimizer.iterations.numpy()) == STEPS * EPOCHS
+
+
+@pytest.mark.slow
+def test_on_jax_it_is_that_of_fit_too() -> None:
+    """A process has one backend, so the test above runs in another process."""
+    test = f"{__file__}::test_the_result_is_that_of_fit_on_the_same_batches"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", test],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert "1 passed" in done.stdout, done.stdout

@@ -129,8 +129,9 @@ def test_a_worker_may_be_killed_several_times_at_one_batch_but_not_for_ever(
         (ValueError("a bad image"), "ValueError: a bad image"),
         (UserError("a sentence"), "UserError: a sentence"),
         (MemoryError("too much"), "MemoryError: too much"),
+        (ValueError("x" * 200_000), "ValueError: " + "x" * 200_000),  # more than a pipe holds
     ],
-    ids=str,
+    ids=lambda value: str(value)[:20],
 )
 def test_an_error_in_a_worker_is_the_error_of_the_feed(workers, error, raised) -> None:
     with Feed(Faulty(error), workers) as feed:
@@ -183,6 +184,17 @@ def test_the_workers_end_with_the_block(tmp_path, workers, fails) -> None:
     assert next(iterator, None) is None  # Keras may still ask.
 
 
+def test_nothing_stays_open(tmp_path) -> None:
+    def use() -> int:
+        with Feed(Numbers(tmp_path), 2) as feed:
+            next(iter(feed))
+        return psutil.Process().num_fds()
+
+    use()
+    first = use()
+    assert max(use() for _ in range(3)) <= first
+
+
 def test_a_caller_that_waits_in_another_thread_is_let_go(tmp_path) -> None:
     """TensorFlow takes batches in a thread of its own, which may wait when training ends."""
     from concurrent.futures import ThreadPoolExecutor
@@ -206,6 +218,8 @@ def test_the_workers_end_if_their_parent_is_killed(tmp_path) -> None:
         "    with Feed(Numbers(Path(sys.argv[1])), 2) as feed:\n"
         "        next(iter(feed))\n"
         "        print(*[w.process.pid for w in feed._source._workers], flush=True)\n"
+        "        print(*[s._semlock.name[1:] for w in feed._source._workers "
+        "for s in (w.free, w.ready)], flush=True)\n"
         "        time.sleep(60)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -215,8 +229,13 @@ def test_the_workers_end_if_their_parent_is_killed(tmp_path) -> None:
     ) as parent:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2
+        shared = [
+            Path(f"/dev/shm/sem.{name}") for name in parent.stdout.readline().decode().split()
+        ]
+        assert all(path.exists() for path in shared)
         parent.kill()
     wait(lambda: not any(map(psutil.pid_exists, pids)))
+    wait(lambda: not any(path.exists() for path in shared))
 
 
 def test_without_room_in_memory_the_slots_are_in_the_folder_of_temporary_files(
@@ -269,6 +288,10 @@ def test_a_disk_that_fills_up_is_no_room(tmp_path) -> None:
     assert (done.stdout, done.stderr) == (f"None {2 << 20}\n", "")
 
 
+def test_a_folder_that_cannot_be_written_is_no_room() -> None:
+    assert feeding._zeros("/proc", 10) is None
+
+
 def test_the_number_of_workers_comes_from_the_environment(monkeypatch) -> None:
     monkeypatch.delenv("FOVEA_WORKERS", raising=False)
     for cores, expected in ((1, 0), (2, 0), (4, 2), (16, 14), (200, 16)):
@@ -277,7 +300,7 @@ def test_the_number_of_workers_comes_from_the_environment(monkeypatch) -> None:
     for text, expected in (("3", 3), (" 0 ", 0), ("", 16)):
         monkeypatch.setenv("FOVEA_WORKERS", text)
         assert worker_count() == expected
-    for text in ("-1", "two", "1.5", "٣", "²"):
+    for text in ("-1", "two", "1.5", "٣", "²", "1e9", "1000", "9" * 5000):
         monkeypatch.setenv("FOVEA_WORKERS", text)
         with pytest.raises(UserError, match=rf"FOVEA_WORKERS must be .* Received: {text}$"):
             worker_count()

@@ -26,7 +26,7 @@ from pipelines.workspace.model_source import Source
 from tests.pipelines.versioned import commit, dvc, make_repository, run, write
 
 HERE = Options(into=None, here=True, search=False, dirty=False, as_json=False)
-PLAN = {"model": "abc", "here": True, "search": False}
+PLAN = {"model": "abc", "here": True, "search": False, "backend": "tensorflow"}
 MODEL = Path("data/train/model.keras")
 HYPERPARAMETERS = Path("data/search/hyperparameters.yaml")
 # The search gives another result each time, and the training adds what NOISE says.
@@ -34,7 +34,7 @@ COMMANDS = {
     "ingest": "mkdir -p data/ingest && cat code/ingest.txt data/raw/*.png > data/ingest/all.txt",
     "search": "mkdir -p data/search && date +'at: t%N' > data/search/hyperparameters.yaml",
     "train": "mkdir -p data/train && (cat data/ingest/all.txt data/search/hyperparameters.yaml; "
-    "printf %s $NOISE) > data/train/model.keras",
+    "printf %s $NOISE) > data/train/model.keras; echo $KERAS_BACKEND > data/train/backend",
     "evaluate": "mkdir -p data/evaluate && wc -c data/train/model.keras > data/evaluate/size.txt",
 }
 STAGES = {
@@ -95,6 +95,7 @@ def version(**tags: str) -> Version:
         "dvc.model": md5_of_file(MODEL),
         "git.commit": run("git", "rev-list", "--max-parents=0", "HEAD"),
         "git.dirty": "no",
+        "backend": "jax",
     }
     return Version("digits", 3, {**known, **tags}, ("champion",), Run(""), 0)
 
@@ -118,6 +119,7 @@ def test_a_version_is_made_again_byte_for_byte_and_not_searched_again(
     assert result.same
     assert (into / MODEL).read_bytes() == MODEL.read_bytes()
     assert [stage.stage for stage in result.stages] == ["ingest", "train"]
+    assert (into / "data/train/backend").read_text() == "jax\n"
     assert result.first is None
     assert result.data == "DVC's cache of this workspace"
     assert result.commit == version().tags["git.commit"]
@@ -153,6 +155,7 @@ def test_after_an_interruption_only_the_rest_runs_and_the_stage_that_differs_is_
     assert result.first is not None and result.first.stage == "train"
     assert result.machine["processor"][0] == "a toaster"
     assert result.machine["threads"][0] == "not on record"
+    assert result.machine["backend"] == ("jax", "jax")
     shown = capsys.readouterr().out
     assert f"the first stage that differs is train: {MODEL}" in shown
     assert "it read the same code, params and images" in shown
