@@ -288,10 +288,6 @@ def test_a_disk_that_fills_up_is_no_room(tmp_path) -> None:
     assert (done.stdout, done.stderr) == (f"None {2 << 20}\n", "")
 
 
-def test_a_folder_that_cannot_be_written_is_no_room() -> None:
-    assert feeding._zeros("/proc", 10) is None
-
-
 def test_the_number_of_workers_comes_from_the_environment(monkeypatch) -> None:
     monkeypatch.delenv("FOVEA_WORKERS", raising=False)
     for cores, expected in ((1, 0), (2, 0), (4, 2), (16, 14), (200, 16)):
