@@ -30,13 +30,12 @@ def test_ctrl_c_in_any_stage_loses_nothing(clone, first_generation):
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_the_middle_of_training_ends_it(clone):
-    folder = clone("long")
-    edit_params(folder, {"train": {"finetune": {"epochs": 500},
-                                   "early_stopping": {"patience": 500}}})  # fmt: skip
-    run(folder, "dvc repro search")
-    assert interrupt(folder, "train", after="train: phase finetune  epoch ") < 10
-    assert not (folder / "data/train/model.keras").exists()
+def test_ctrl_c_in_the_middle_of_training_ends_it(continued):
+    edit_params(continued, {"train": {"finetune": {"epochs": 500},
+                                      "early_stopping": {"patience": 500}}})  # fmt: skip
+    run(continued, "dvc repro search")
+    assert interrupt(continued, "train", after="train: phase finetune  epoch ") < 10
+    assert not (continued / "data/train/model.keras").exists()
 
 
 def interrupt(folder: Path, stage: str, after: str = "") -> float:
