@@ -1,6 +1,8 @@
 """KERAS_BACKEND and threads: what is refused, and what equal trainings have in common."""
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,41 +40,44 @@ def test_threads_cannot_change_after_the_start() -> None:
 
 
 @pytest.fixture(scope="module")
-def on_jax(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("jax")
-    assert train_alone(folder, {}, KERAS_BACKEND="jax") == "jax [] 1"
-    return folder
+def trained_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function that trains once on a backend, with two threads, and returns the folder."""
+
+    @cache
+    def trained_on(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        assert train_alone(folder, {"train.threads": 2}, KERAS_BACKEND=name) == f"{name} [] 1"
+        return folder
+
+    return trained_on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fresh", "warm"])
 def test_a_model_trained_on_jax_gives_the_same_probabilities_on_tensorflow(
-    on_jax: Path, name: str
+    trained_on: Callable[[str], Path], name: str
 ) -> None:
-    there = np.load(on_jax / f"{name}.npy")
-    here = predict(read_classifier(on_jax / f"{name}.keras"), tiny_data().val.inputs)
+    there = np.load(trained_on("jax") / f"{name}.npy")
+    here = predict(read_classifier(trained_on("jax") / f"{name}.keras"), tiny_data().val.inputs)
     np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tensorflow", "jax"])
 def test_one_core_and_two_train_the_same_bytes_with_the_same_threads(
-    tmp_path: Path, name: str
+    trained_on: Callable[[str], Path], tmp_path: Path, name: str
 ) -> None:
     """Without `train.threads` a backend takes the number of cores, which other weights follow."""
     everywhere = os.sched_getaffinity(0)
     if len(everywhere) < 2:
         pytest.skip("needs two cores")
-    contents = []
-    for cores in (everywhere, {min(everywhere)}):
-        folder = tmp_path / str(len(cores))
-        folder.mkdir()
-        try:
-            os.sched_setaffinity(0, cores)
-            train_alone(folder, {"train.threads": 2}, KERAS_BACKEND=name)
-        finally:
-            os.sched_setaffinity(0, everywhere)
-        contents.append((folder / "warm.keras").read_bytes())
-    assert contents[0] == contents[1]
+    on_all = (trained_on(name) / "warm.keras").read_bytes()
+    try:
+        os.sched_setaffinity(0, {min(everywhere)})
+        train_alone(tmp_path, {"train.threads": 2}, KERAS_BACKEND=name)
+    finally:
+        os.sched_setaffinity(0, everywhere)
+    assert (tmp_path / "warm.keras").read_bytes() == on_all
 
 
 @pytest.mark.parametrize(
