@@ -22,10 +22,10 @@ check: set-up ## Check style, formatting, types, import contracts and spelling; 
 	ruff check . && ruff format --check . && mypy && lint-imports && codespell
 
 test: set-up ## Run the doctests and all tests except the long tests, with branch coverage; takes minutes
-	python -m pytest -n 2 --dist loadgroup --cov
+	python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --cov
 
 slow: set-up ## Run the long tests
-	python -m pytest -m slow -n 2 --dist loadgroup
+	python -m pytest -m slow -n 2 --dist loadgroup --no-loadscope-reorder
 
 lock: set-up ## Write requirements.lock after a change in pyproject.toml; keep versions that are still allowed
 	uv --no-config pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE) -o requirements.lock

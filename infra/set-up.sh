@@ -45,11 +45,13 @@ is_same_python() {
 
 # pip installs uv, and uv installs the packages. If uv cannot be installed or fails, pip installs the
 # same packages. For example, there is no wheel of uv for this platform.
+# Like pip, uv compiles the packages here. Otherwise, in an environment with PYTHONDONTWRITEBYTECODE,
+# as in many containers, every start of a stage would compile them again, which takes seconds.
 install_packages() {
     awk '/^[^ ]/ { is_uv = /^uv==/ } is_uv' requirements.lock > .venv/uv.txt
     if .venv/bin/python -m pip install --quiet --no-deps --require-hashes -r .venv/uv.txt &&
         .venv/bin/uv pip install --python .venv/bin/python --no-deps --require-hashes \
-            --build-constraints requirements.lock -r requirements.lock; then
+            --build-constraints requirements.lock --compile-bytecode -r requirements.lock; then
         return
     fi
     echo "uv failed; now pip installs the same packages, which takes several minutes."

@@ -26,14 +26,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # First, because pytest-xdist reads the groups in a hook of the same name.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out to two workers by file, and those that look at the same run of the whole
-    pipeline as one. The end-to-end tests take longest, so they start first.
+    """Share the tests out to two workers by file. The files with the longest tests start first, so
+    that at the end no worker runs long alone. (pytest-xdist would start with the file that has the
+    most tests; --no-loadscope-reorder forbids it.)
     """
-    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+    longest_first = ("tests/end_to_end", "tests/pipelines", "tests/components")
+
+    def place(item: pytest.Item) -> int:
+        folder = "/".join(item.path.relative_to(ROOT).parts[:2])
+        return longest_first.index(folder) if folder in longest_first else len(longest_first)
+
+    items.sort(key=place)
     for item in items:
-        shares = "first_generation" in getattr(item, "fixturenames", ())
-        together = item.path.parent if shares else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(ROOT))))
+        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(autouse=True)

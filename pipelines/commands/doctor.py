@@ -90,7 +90,17 @@ def examine(root: Path = Path()) -> Iterator[Check]:
         finding = f"neither params.yaml nor dvc.yaml in {root.absolute()}"
         yield Check("folder", "fail", finding, "run from the repository's root")
         return
-    questions: dict[str, Callable[[Path], Check]] = {
+    questions = _questions()
+    # The checks run in threads, because some of them wait for other processes (DVC, TensorFlow).
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(_answer, name, questions[name], root) for name in questions]
+        for answer in as_completed(answers):
+            yield answer.result()
+
+
+def _questions() -> dict[str, Callable[[Path], Check]]:
+    """Return the checks by name."""
+    return {
         "packages": _packages,
         "params": _params,
         "git": _git,
@@ -109,11 +119,6 @@ def examine(root: Path = Path()) -> Iterator[Check]:
         "backend": _backend,
         "gpu": _gpu,
     }
-    # The checks run in threads, because some of them wait for other processes (DVC, TensorFlow).
-    with ThreadPoolExecutor() as threads:
-        answers = [threads.submit(_answer, name, questions[name], root) for name in questions]
-        for answer in as_completed(answers):
-            yield answer.result()
 
 
 def _answer(name: str, question: Callable[[Path], Check], root: Path) -> Check:

@@ -34,7 +34,7 @@ STATE = artifacts.STATE / "reproduce.json"
 SET_UP = Path("infra/set-up.sh")
 PACKAGES = Path("pipelines/packages")
 REQUIREMENTS = Path("requirements.lock")
-PACKAGES_BYTES = 4 * 2**30  # of .venv; the packages with which Fovea was locked need 3.5 GiB
+PACKAGES_BYTES = 4 * 2**30  # of .venv; the packages with which Fovea was locked need 3.8 GiB
 STORE = "sqlite:///mlflow.db"  # relative to the folder in which the stages run
 LONGEST_REASON = 600  # characters
 # Variables that could lead the stages of the folder to the workspace, to its MLflow, to Prefect or

@@ -1,10 +1,12 @@
 """A real repository with DVC and git, 300 real digits, and the whole pipeline run on them once."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,15 @@ def run(folder: Path, command: str, expect: int | None = 0, **env: str) -> str:
     )
     assert expect is None or done.returncode == expect, f"{command}\n{done.stdout}"
     return done.stdout
+
+
+@contextmanager
+def mlflow_of(folder: Path) -> Iterator[None]:
+    """Ask the MLflow store of a folder from this process, which imports MLflow only once."""
+    with pytest.MonkeyPatch.context() as patch, chdir(folder):
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            patch.delenv(name)
+        yield
 
 
 def stages_run(output: str) -> list[str]:
@@ -105,16 +116,54 @@ def write_digits(folder: Path, start: int, stop: int) -> None:
             file.write_bytes(content)
 
 
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository with 300 digits added and committed; nothing run yet."""
-    folder = tmp_path_factory.mktemp("fovea") / "repository"
-    folder.mkdir()
-    copy_repository(folder)
-    edit_params(folder, TINY)
-    write_digits(folder, 0, IMAGES_PER_CLASS)
-    run(folder, "dvc add -q data/raw && git add -A && git commit -qm 'first images'")
+def use_cache_of(other: Path, folder: Path) -> None:
+    """Let DVC use the cache of another repository, as `dvc cache dir --local` does."""
+    (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {other}/.dvc/cache\n")
+
+
+def take_results(other: Path, folder: Path) -> Path:
+    """Bring a clone to where `other` stands, but with an empty registry; return the clone."""
+    shutil.copy(other / "dvc.lock", folder)
+    use_cache_of(other, folder)
+    run(folder, "dvc checkout -q")
     return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that makes a folder in one of the workers of this test run, and gives each worker
+    a copy of its own. The other workers wait meanwhile.
+    """
+
+    def made_once(name: str, make: Callable[[Path], None]) -> Path:
+        for_all = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            for_all = for_all.parent
+        original, finished = for_all / f"{name}.original", for_all / f"{name}.finished"
+        with (for_all / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not finished.exists():
+                shutil.rmtree(original, ignore_errors=True)  # of a worker that failed
+                original.mkdir()
+                make(original)
+                finished.touch()
+        folder = tmp_path_factory.mktemp("copies") / name
+        return Path(shutil.copytree(original, folder, symlinks=True))
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
+def repository(made_once: Callable[..., Path]) -> Path:
+    """The repository with 300 digits added and committed; nothing run yet."""
+
+    def make(folder: Path) -> None:
+        copy_repository(folder)
+        edit_params(folder, TINY)
+        write_digits(folder, 0, IMAGES_PER_CLASS)
+        run(folder, "dvc add -q data/raw && git add -A && git commit -qm 'first images'")
+
+    return made_once("repository", make)
 
 
 @pytest.fixture(scope="session")
@@ -124,27 +173,26 @@ def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def clone(name: str) -> Path:
         folder = tmp_path_factory.mktemp("clones") / name
         run(repository.parent, f"git clone -q {repository} {folder}")
-        run(
-            folder, f"dvc cache dir --local {repository}/.dvc/cache && dvc checkout -q data/raw.dvc"
-        )
-        run(folder, "dvc config --local --unset cache.dir")
+        use_cache_of(repository, folder)
+        run(folder, "dvc checkout -q data/raw.dvc")
+        (folder / ".dvc/config.local").unlink()
         return folder
 
     return clone
 
 
 @pytest.fixture(scope="session")
-def first_generation(clone: Callable[[str], Path]) -> Path:
+def first_generation(clone: Callable[[str], Path], made_once: Callable[..., Path]) -> Path:
     """A clone in which `dvc repro` has run once; not to be changed."""
-    folder = clone("first")
-    (folder / "repro.log").write_text(run(folder, "dvc repro"))
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(clone("first"), folder, symlinks=True, dirs_exist_ok=True)
+        (folder / "repro.log").write_text(run(folder, "dvc repro"))
+
+    return made_once("first", make)
 
 
 @pytest.fixture
 def continued(clone: Callable[[str], Path], first_generation: Path) -> Path:
     """A clone that stands where `first_generation` does, to be changed; its registry is empty."""
-    folder = clone("continued")
-    run(folder, f"cp {first_generation}/dvc.lock . && dvc cache dir --local "
-                f"{first_generation}/.dvc/cache && dvc checkout -q")  # fmt: skip
-    return folder
+    return take_results(first_generation, clone("continued"))

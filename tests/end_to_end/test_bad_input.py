@@ -75,7 +75,8 @@ def test_too_few_images_of_a_class(folder):
         ({"search": {"space": {"train.rate": 1}}}, r"search.space.train.rate"),
     ],
 )
-def test_params_that_cannot_work(changes, message, folder):
+def test_params_that_cannot_work(changes, message, folder, empty_store):
+    shutil.copy(empty_store, folder / "mlflow.db")
     write_digits(folder, 0, 12)
     edit_params(folder, changes)
     assert re.search(message, refused(folder, "ingest"))

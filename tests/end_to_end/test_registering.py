@@ -2,41 +2,36 @@
 
 import json
 import re
-import shlex
 
 import pytest
 
 from components.model.model_file import model_id
-from tests.end_to_end.conftest import run, stages_run
+from components.registry.versions import versions
+from components.tracking.connection import client, experiment_id
+from tests.end_to_end.conftest import mlflow_of, run, stages_run, take_results
 
 pytestmark = pytest.mark.slow
-
-VERSIONS = """
-import json
-from components.registry.versions import versions
-print(json.dumps([[each.number, each.model_id, each.aliases] for each in versions("digits")]))
-"""
-DELETE = "from components.tracking.connection import client; client().delete_registered_model(%r)"
-RUNS = """
-import json
-from components.tracking.connection import client, experiment_id
-found = client().search_runs([experiment_id()])
-print(json.dumps([[each.data.tags.get("dvc.experiment"), each.info.run_name] for each in found]))
-"""
 
 
 @pytest.fixture(scope="module")
 def circle(clone, first_generation):
     """A clone after `dvc pull`: it has the images, the results and the model, and no MLflow."""
-    folder = clone("circle")
-    run(folder, f"cp {first_generation}/dvc.lock . && dvc cache dir --local "
-                f"{first_generation}/.dvc/cache && dvc checkout -q")  # fmt: skip
+    folder = take_results(first_generation, clone("circle"))
     run(folder, "git add -A && git commit -qm 'first model'")
     return folder
 
 
-def asked(folder, code):
-    return json.loads(run(folder, f"python -c {shlex.quote(code)}").splitlines()[-1])
+def registered(folder):
+    """Return number, model_id and aliases of each version."""
+    with mlflow_of(folder):
+        return [[each.number, each.model_id, [*each.aliases]] for each in versions("digits")]
+
+
+def tracked(folder):
+    """Return the experiment of DVC and the name of each run."""
+    with mlflow_of(folder):
+        found = client().search_runs([experiment_id()])
+    return [[each.data.tags.get("dvc.experiment"), each.info.run_name] for each in found]
 
 
 def check_unregistered(folder):
@@ -57,7 +52,7 @@ def check_registered(folder, number):
     assert stages_run(printed) == ["register"]
     assert f"register: version {number} of digits" in printed
     identity = model_id(folder / "data/train/model.keras")
-    challenger = next(row for row in asked(folder, VERSIONS) if "challenger" in row[2])
+    challenger = next(row for row in registered(folder) if "challenger" in row[2])
     assert challenger[:2] == [number, identity]
     verdict = json.loads((folder / "data/register/verdict.json").read_text())
     assert (verdict["version"], verdict["model_id"]) == (number, identity)
@@ -74,7 +69,8 @@ def test_after_a_pull_with_another_store_and_after_a_deletion_register_does_what
     assert "`fovea register` registers the model" in run(circle, "fovea review")
     check_unregistered(circle)
     check_registered(circle, 1)
-    run(circle, f"python -c {shlex.quote(DELETE % 'digits')}")
+    with mlflow_of(circle):
+        client().delete_registered_model("digits")
     assert "`fovea register` registers the model" in run(circle, "fovea review")
     check_unregistered(circle)
     check_registered(circle, 1)
@@ -95,10 +91,10 @@ def test_after_a_pull_with_another_store_and_after_a_deletion_register_does_what
 def test_an_experiment_registers_nothing_until_it_is_applied_and_registered(
     circle, option, smoothing
 ):
-    if not asked(circle, VERSIONS):
+    if not registered(circle):
         check_registered(circle, 1)
     run(circle, "git add -A && git commit -qm 'as it is' --allow-empty")
-    before = asked(circle, VERSIONS)
+    before = registered(circle)
     name = f"exp{option}"
     verdict = (circle / "data/register/verdict.json").read_bytes()
     printed = run(circle, f"dvc exp run {option} -n {name} -S train.label_smoothing={smoothing}")
@@ -107,8 +103,8 @@ def test_an_experiment_registers_nothing_until_it_is_applied_and_registered(
     assert f"the experiment {name} registers no version" in printed
     if option:
         assert (circle / "data/register/verdict.json").read_bytes() == verdict
-    assert asked(circle, VERSIONS) == before
-    assert [name, "train"] in asked(circle, RUNS)
+    assert registered(circle) == before
+    assert [name, "train"] in tracked(circle)
 
     run(circle, f"dvc exp apply {name}")
     check_unregistered(circle)
@@ -119,14 +115,14 @@ def test_an_experiment_registers_nothing_until_it_is_applied_and_registered(
 
 def test_an_earlier_model_that_comes_back_is_the_challenger_again(circle):
     run(circle, "git add -A && git commit -qm 'as it is' --allow-empty")
-    check_registered(circle, asked(circle, VERSIONS)[-1][0] if asked(circle, VERSIONS) else 1)
-    first = asked(circle, VERSIONS)[-1]
+    check_registered(circle, registered(circle)[-1][0] if registered(circle) else 1)
+    first = registered(circle)[-1]
     run(circle, "sed -i 's/label_smoothing: .*/label_smoothing: 0.05/' params.yaml && dvc repro")
-    assert asked(circle, VERSIONS)[-1][0] == first[0] + 1
+    assert registered(circle)[-1][0] == first[0] + 1
     printed = run(circle, "git checkout -q params.yaml && dvc repro")
     assert "Stage 'train' is cached" in printed
     assert stages_run(printed) == ["register"]
-    challenger = next(row for row in asked(circle, VERSIONS) if "challenger" in row[2])
+    challenger = next(row for row in registered(circle) if "challenger" in row[2])
     assert challenger[:2] == first[:2]
     verdict = json.loads((circle / "data/register/verdict.json").read_text())
     assert [verdict["version"], verdict["model_id"]] == first[:2]

@@ -2,28 +2,21 @@
 
 import json
 import re
-import shlex
 
 import pytest
 
 from components.model.model_file import model_id
 from components.params.reader import read_params
-from tests.end_to_end.conftest import IMAGES_PER_CLASS, edit_params, run, write_digits
-
-ASK = """
-import json
 from components.registry.versions import versions
-found = versions("digits")
-aliases = {alias: each.number for each in found for alias in each.aliases}
-made = {each.number: [each.model_id, each.tags["started_from"]] for each in found}
-print(json.dumps([aliases, made]))
-"""
+from tests.end_to_end.conftest import IMAGES_PER_CLASS, edit_params, mlflow_of, run, write_digits
 
 
 def registry(folder):
     """Ask MLflow for alias → version, and version → [model_id, what it started from]."""
-    aliases, made = json.loads(run(folder, f"python -c {shlex.quote(ASK)}").splitlines()[-1])
-    return aliases, {int(number): facts for number, facts in made.items()}
+    with mlflow_of(folder):
+        found = versions("digits")
+    aliases = {alias: each.number for each in found for alias in each.aliases}
+    return aliases, {each.number: [each.model_id, each.tags["started_from"]] for each in found}
 
 
 def rows(printed):
@@ -97,8 +90,8 @@ def test_the_second_generation_starts_from_the_first_and_is_reviewed(continued, 
 
 
 @pytest.mark.slow
-def test_a_model_is_trained_from_the_champion_once_and_not_from_itself(clone, tmp_path):
-    folder = clone("once")
+def test_a_model_is_trained_from_the_champion_once_and_not_from_itself(continued, tmp_path):
+    folder = continued
     edit_params(folder, {"register": {"promote": "auto"}})
     run(folder, "git commit -qam 'promote by itself' && dvc repro -q")
     assert registry(folder)[0] == {"champion": 1}

@@ -1,5 +1,6 @@
 """Set-ups that people really have → the dvc.lock of a plain clone; no command has a traceback."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import ROOT, edit_params, run, stages_run
+from tests.end_to_end.test_repro import STAGES
 
 ODD = """it's 100%41 "odd" #1 ?x=1&y;[z] größe"""
 NO_HOME = "/proc/home"  # a folder that is missing and that root cannot make either
@@ -25,13 +27,19 @@ def root():
 
 
 @pytest.mark.slow
-def test_a_flow_below_odd_characters_with_a_closed_umask_and_no_home(
+def test_the_flow_gives_what_dvc_repro_gives_below_odd_characters_with_a_closed_umask_and_no_home(
     clone, first_generation, tmp_path
 ):
     folder = shutil.copytree(clone("plain"), tmp_path / ODD, symlinks=True)
     places = {"HOME": NO_HOME, "PREFECT_HOME": str(tmp_path / "prefect")}
-    run(folder, "umask 077 && fovea retrain", **places)
-    assert (folder / "dvc.lock").read_bytes() == (first_generation / "dvc.lock").read_bytes()
+    printed = run(folder, "umask 077 && fovea retrain", **places)
+    for same in ("dvc.lock", "data/evaluate/predictions.parquet", "data/train/model.keras"):
+        assert (folder / same).read_bytes() == (first_generation / same).read_bytes(), same
+    assert [stage for stage in STAGES if f"Running stage '{stage}'" not in printed] == []
+    listed = run(folder, "prefect task-run ls --limit 50 -o json", **places)
+    tasks, _ = json.JSONDecoder().raw_decode(listed[listed.index("[\n") :])  # a log line follows
+    # The cache of the clone does not have the images yet, so DVC also looks at data/raw.dvc.
+    assert sorted(task["name"] for task in tasks) == sorted(["data/raw.dvc", *STAGES])
     again = run(folder, "fovea retrain", **places)
     assert ("Running stage" in again, "no stage" in again.lower()) == (False, True), again
     # infra/README.md says `COLUMNS=200 prefect flow-run ls`, because ids are cut in fewer columns.

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pipelines import artifacts, balance
 from pipelines.formats import write_tree
 from pipelines.workspace.environment import quiet_vendors
 from tests.cards import DIGITS
-from tests.pipelines.stages import run_until, workspace
+from tests.pipelines.stages import run_until
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +46,21 @@ def workspace_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     return make
 
 
+@pytest.fixture(scope="session")
+def prepared_digits(
+    digits_folder: Path, params: Params, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """200 digits after the stages up to `prepare`; copy the folder before changing anything."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with chdir(folder):
+        shutil.copytree(digits_folder, artifacts.RAW)
+        run_until("prepare", params)
+    return folder
+
+
 @pytest.fixture
 def prepared(
-    digits_folder: Path,
+    prepared_digits: Path,
     empty_store: Path,
     params: Params,
     tmp_path: Path,
@@ -55,11 +68,11 @@ def prepared(
     tiny_backbone: None,
 ) -> Hyperparameters:
     """A workspace in which train can run, and hyperparameters small enough for a test."""
-    workspace(digits_folder, tmp_path, monkeypatch)
+    shutil.copytree(prepared_digits, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     shutil.copy(DIGITS, tmp_path / "params.yaml")
-    run_until("prepare", params)
     balance.run(params.balance)
     write_tree(artifacts.HYPERPARAMETERS, {"model.dropout": 0.4})
     written = Hyperparameters(model=params.model, train=params.train)

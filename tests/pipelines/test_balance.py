@@ -2,26 +2,24 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from components.params.balance import Balance
-from components.params.reader import Params
 from pipelines import artifacts, balance
-from tests.pipelines.stages import run_until, workspace
 
 
 def test_balance_writes_the_plan_and_the_counts_of_train_alone(
-    digits_folder: Path,
+    prepared_digits: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    params: Params,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    workspace(digits_folder, tmp_path, monkeypatch)
-    run_until("prepare", params)
+    shutil.copytree(prepared_digits, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     balance.run(Balance(strategy="none"))
     said = capsys.readouterr().out
     assert re.search(r"none: an epoch uses all \d+ images once, \d+ (to \d+ )?of each class", said)

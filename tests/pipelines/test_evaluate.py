@@ -19,7 +19,7 @@ from pipelines import artifacts
 from pipelines.evaluate import run
 from pipelines.formats import read_tree, write_table, write_tree
 from tests.components.origins import ORIGIN
-from tests.pipelines.versioned import flip
+from tests.pipelines.versioned import dvc, flip
 
 NAMES = ("<b>", "glass")
 WRITTEN = (
@@ -33,7 +33,7 @@ WRITTEN = (
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, params) -> Path:
+def trained(tmp_path_factory, params, tiny_backbone) -> Path:
     """A folder as `prepare` and `train` leave it: dark and bright squares, a real classifier."""
     from components.model.classifier import build_classifier
     from components.model.model_file import write_classifier
@@ -70,9 +70,10 @@ def trained(tmp_path_factory, params) -> Path:
 
 
 @pytest.fixture
-def workspace(trained, tmp_path, monkeypatch) -> Path:
+def workspace(trained, empty_store, tmp_path, monkeypatch) -> Path:
     """A copy of it to work in, with a store of its own."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     return tmp_path
@@ -142,7 +143,7 @@ def test_an_unreachable_mlflow_stops_the_stage_before_any_work(workspace, quick,
 
 def test_dvc_shows_the_metrics_and_a_confusion_matrix(workspace, quick):
     run(evaluate=quick)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+    dvc("init", "--no-scm")
     Path("dvc.yaml").write_text(
         f"metrics: [{artifacts.METRICS}]\n"
         f"plots:\n- {artifacts.CONFUSION}: {{template: confusion, x: actual, y: predicted}}\n"
@@ -155,7 +156,7 @@ def test_dvc_shows_the_metrics_and_a_confusion_matrix(workspace, quick):
     )
     figures = json.loads(shown.stdout)[""]["data"][str(artifacts.METRICS)]["data"]
     assert {"accuracy", "macro_f1", "macro_roc_auc", "ece", "classes"} <= set(figures)
-    subprocess.run([sys.executable, "-m", "dvc", "plots", "show", "-q", "-o", "plots"], check=True)
+    dvc("plots", "show", "-o", "plots")
     page = Path("plots/index.html").read_text()
     assert '"actual"' in page
     assert "xy_count" in page  # the count of rows that DVC's confusion template makes

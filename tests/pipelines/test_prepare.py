@@ -17,10 +17,10 @@ from tests.pipelines.stages import run_until, sums, workspace
 
 
 def test_prepare_writes_pixels_and_rows_of_every_split(
-    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params
+    prepared_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params
 ) -> None:
-    workspace(digits_folder, tmp_path, monkeypatch)
-    run_until("prepare", params)
+    shutil.copytree(prepared_digits, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     tree = json.loads(artifacts.STATISTICS.read_text())
     assert tree["class_names"] == list("0123456789")
     for split in SPLITS:

@@ -1,6 +1,7 @@
 """The stage `split`, from accepted images and links between copies to splits."""
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from components.splits.splits import Splits, assign_splits
 from pipelines import artifacts, split
 from pipelines.formats import write_table
 from tests.components.splits.split_tables import SPLIT, Image, accepted_of, links_of, unlike
-from tests.pipelines.stages import run_until, sums, workspace
+from tests.pipelines.stages import sums
 
 Run = Callable[..., None]
 
@@ -51,14 +52,16 @@ def given(leak: bool) -> list[Image]:
 
 
 def test_split_gives_every_accepted_image_a_split_or_sets_it_aside_and_says_the_counts(
-    digits_folder: Path,
+    prepared_digits: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     params: Params,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    workspace(digits_folder, tmp_path, monkeypatch)
-    run_until("split", params)
+    shutil.copytree(prepared_digits, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree("data/split")
+    split.run(params.split)
     accepted, splits = pd.read_parquet(artifacts.ACCEPTED), pd.read_parquet(artifacts.SPLITS)
     aside = pd.read_parquet(artifacts.SET_ASIDE)
     kept = ~accepted["path"].isin(aside["path"])

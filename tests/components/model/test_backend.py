@@ -47,6 +47,7 @@ def on_jax(params: Params, tiny_backbone: None, tmp_path_factory: pytest.TempPat
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fresh", "warm", "given"])
 def test_a_model_of_one_backend_gives_the_same_probabilities_on_the_other(
     on_jax: Path, name: str

@@ -31,7 +31,7 @@ from pipelines.formats import read_tree, write_tree
 from pipelines.workspace.messages import show_messages
 from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
-from tests.pipelines.versioned import write
+from tests.pipelines.versioned import dvc, write
 
 ROOT = Path(__file__).parents[3]
 FOVEA = [sys.executable, "-m", "pipelines.commands.fovea"]
@@ -229,7 +229,7 @@ def test_a_shell_without_a_script_is_refused_with_those_that_have_one(fovea: Com
 def test_quiet_prints_warnings_and_results_verbose_prints_commands_too(
     fovea: Command, workspace: Path
 ) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+    dvc("init", "--no-scm")
     twins = dict.fromkeys(("a.png", "A.png"), b"the same name on macOS")
     folder = write(workspace / "new", twins)
     status, quiet, err = fovea("--quiet", "data", "add", str(folder), "--into", "cat")
@@ -776,7 +776,7 @@ def test_summary_before_any_run_says_what_to_run(fovea: Command) -> None:
 
 
 def test_sample_digits_are_tracked_and_never_overwrite(fovea: Command, workspace: Path) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+    dvc("init", "--no-scm")
     status, out, err = fovea("sample", "digits")
     assert status == 0, err
     assert "next: dvc repro" in out

@@ -1,6 +1,7 @@
 """`fovea labels`: wrong labels come first by features of the trained model; no file is moved."""
 
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -16,21 +17,31 @@ from pipelines.commands.labels import PAGE, TABLE, write_ranking
 from pipelines.formats import read_table
 from tests.cards import DIGITS
 from tests.components.pages.outline import Outline
-from tests.pipelines.stages import run_until, sums, workspace
+from tests.pipelines.stages import run_until, sums
 
 WRONG = {"0": "7", "1": "4", "6": "2"}  # the label of a digit → the label that it gets
 
 
+@pytest.fixture(scope="module")
+def validated(
+    digits_folder: Path, tmp_path_factory: pytest.TempPathFactory, params: Params
+) -> Path:
+    """Accepted images, of which three have a wrong label."""
+    folder = tmp_path_factory.mktemp("validated")
+    with chdir(folder):
+        shutil.copytree(digits_folder, artifacts.RAW)
+        shutil.copy(DIGITS, "params.yaml")
+        for label, other in WRONG.items():
+            shutil.move(min((artifacts.RAW / label).iterdir()), artifacts.RAW / other / "wrong.png")
+        run_until("validate", params)
+    return folder
+
+
 @pytest.fixture
-def mislabelled(
-    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params
-) -> set[str]:
-    """Accepted images, of which three have a wrong label; the paths of these three."""
-    workspace(digits_folder, tmp_path, monkeypatch)
-    shutil.copy(DIGITS, "params.yaml")
-    for label, other in WRONG.items():
-        shutil.move(min((artifacts.RAW / label).iterdir()), artifacts.RAW / other / "wrong.png")
-    run_until("validate", params)
+def mislabelled(validated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Go to a copy of these images; return the paths of the three."""
+    shutil.copytree(validated, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return {f"{other}/wrong.png" for other in WRONG.values()}
 
 
