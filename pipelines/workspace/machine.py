@@ -23,6 +23,7 @@ FEATURES = ("sse4", "fma", "avx", "amx", "asimd", "sve", "bf16", "i8mm")
 VARIABLES = (
     "FOVEA_WORKERS",
     "FOVEA_DEVICES",
+    "FOVEA_MACHINES",
     "OMP_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
