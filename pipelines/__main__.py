@@ -95,7 +95,8 @@ def _check_and_run(stage: str) -> None:
         if stage == "train" and _needs_guard():
             from pipelines.workspace.guarded import run_guarded
 
-            run_guarded(partial(main, [stage]))
+            # A new process cannot import the module that `python -m` runs, except by its name.
+            run_guarded(partial(importlib.import_module("pipelines.__main__").main, [stage]))
         else:
             run_stage(stage, params)
 

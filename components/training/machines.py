@@ -119,7 +119,7 @@ def joined(machines: Machines, facts: Mapping[str, str]) -> Iterator[Machines]:
     except Exception as error:
         others = [0] if machines.number else range(1, machines.count)
         for number, link in zip(others, links, strict=True):
-            if _is_closed(link):
+            if _is_closed(link, CLOSED_S):
                 raise lost_machine(f"machine {number}", one_line(error)) from None
         raise
     finally:
@@ -258,7 +258,7 @@ def _read(link: Connection, limit_s: float) -> dict[str, Any]:
     return message if isinstance(message, dict) else {"received": message}
 
 
-def _is_closed(link: Connection, wait_s: float = CLOSED_S) -> bool:
+def _is_closed(link: Connection, wait_s: float) -> bool:
     """Return whether the other end is closed. What it has sent before that is dropped."""
     try:
         while link.poll(wait_s):

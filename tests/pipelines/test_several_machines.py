@@ -51,7 +51,7 @@ def _start_both(first: Path, second: Path) -> list[subprocess.Popen[str]]:
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    out, errors = process.communicate(timeout=200)
+    out, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     return out, errors
 
@@ -81,7 +81,7 @@ def test_two_machines_train_the_model_of_one_even_if_the_first_is_killed(
         assert first.poll() is None, first.communicate()[1]
         time.sleep(0.02)
     first.kill()
-    errors = second.communicate(timeout=60)[1].splitlines()
+    errors = second.communicate(timeout=120)[1].splitlines()
     assert second.returncode == 1
     assert len(errors) == 1, errors
     assert "has ended or cannot be reached" in errors[0]
