@@ -9,13 +9,9 @@ from components.errors import UserError
 from pipelines.workspace.guarded import LOST, run_guarded
 
 
-def _succeed() -> int:
-    print("trained")
-    return 0
-
-
-def _fail() -> int:
-    return 3
+def _interrupted() -> int:
+    print("epoch 1")
+    return 130
 
 
 def _abort_as_jax() -> int:
@@ -29,11 +25,10 @@ def _run_out_of_memory() -> int:
     return 0
 
 
-def test_the_exit_status_of_the_command_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
-    run_guarded(_succeed)
-    assert capfd.readouterr() == ("trained\n", "")
-    with pytest.raises(SystemExit, match="3"):
-        run_guarded(_fail)
+def test_what_the_command_prints_and_returns_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="130"):
+        run_guarded(_interrupted)
+    assert capfd.readouterr() == ("epoch 1\n", "")
 
 
 def test_a_child_that_jax_ends_is_one_sentence(capfd: pytest.CaptureFixture[str]) -> None:
