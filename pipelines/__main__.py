@@ -15,6 +15,8 @@ import inspect
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +95,20 @@ def _check_and_run(stage: str) -> None:
             from components.registry.model_checks import check_models
 
             check_models(params)
-        run_stage(stage, params)
+        if stage == "train" and _needs_guard():
+            from pipelines.workspace.guarded import run_guarded
+
+            # A new process cannot import the module that `python -m` runs, except by its name.
+            run_guarded(partial(importlib.import_module("pipelines.__main__").main, [stage]))
+        else:
+            run_stage(stage, params)
+
+
+def _needs_guard() -> bool:
+    """Return whether this is one of several machines, and not yet the child of `run_guarded`."""
+    from components.training.machines import read_machines
+
+    return read_machines().count > 1 and parent_process() is None
 
 
 def _wrong_python(stage: str) -> str:

@@ -16,6 +16,7 @@ from components.tracking.runs import Run, start_run
 from components.tracking.system_metrics import system_metrics
 from components.training.best_epoch import Row
 from components.training.checkpoints import Checkpoints
+from components.training.machines import joined, read_machines
 from components.training.training import train_classifier
 from components.training.training_state import OnEpoch
 from pipelines import artifacts
@@ -23,7 +24,7 @@ from pipelines.formats import read_tree, write_table, write_tree
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
 from pipelines.workspace.machine import machine
-from pipelines.workspace.training_key import training_key
+from pipelines.workspace.training_key import shared_key, training_key
 
 log = logging.getLogger(__name__)
 
@@ -37,23 +38,30 @@ def run(model: Model, train: Train) -> None:
 
     If an earlier run of the stage was stopped and nothing has changed since then, training goes on
     after its last epoch.
+
+    On several machines, this is done on machine 0. The others only train. They write no
+    outs, no checkpoints and nothing to MLflow.
     Raises UserError if an earlier stage has not run, if its files are damaged, if the weights to
-    start from are missing, or if MLflow does not answer.
+    start from are missing, if MLflow does not answer, or if another machine is missing.
     """
+    machines = read_machines()
+    if machines.number:
+        _help(model, train)
+        return
     with start_run("train", origin(), tags={"stage": "train"}) as tracked:
-        overrides = read_tree(artifacts.HYPERPARAMETERS)
-        hyperparameters = Hyperparameters(model=model, train=train).with_overrides(overrides)
+        hyperparameters = _hyperparameters(model, train)
         tracked.log_params(hyperparameters.model_dump())
 
         weights = resolve_weights(hyperparameters.model)
         data = read_training_data()
         features = artifacts.STATE / "features"
-        key = training_key(hyperparameters, data, weights)
-        checkpoints = Checkpoints(artifacts.STATE / "checkpoints", key)
+        facts = shared_key(hyperparameters, data, weights)
         on_epoch = _epoch_logger(tracked)
-        with system_metrics(tracked):
+        with joined(machines, facts) as machines, system_metrics(tracked):
+            key = training_key(hyperparameters, data, weights)
+            checkpoints = Checkpoints(artifacts.STATE / "checkpoints", key)
             trained = train_classifier(
-                hyperparameters, data, weights, on_epoch, features, checkpoints
+                hyperparameters, data, weights, on_epoch, features, checkpoints, machines
             )
 
         classifier, effect = calibrate(trained.classifier, data.val)
@@ -66,6 +74,25 @@ def run(model: Model, train: Train) -> None:
         tracked.log_files(artifacts.HISTORY, artifacts.CALIBRATION, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL), **machine()})
         checkpoints.remove()
+
+
+def _help(model: Model, train: Train) -> None:
+    """Train together with machine 0, on another machine."""
+    hyperparameters = _hyperparameters(model, train)
+    weights = resolve_weights(hyperparameters.model)
+    data = read_training_data()
+    features = artifacts.STATE / "features"
+    facts = shared_key(hyperparameters, data, weights)
+    unused = Checkpoints(artifacts.STATE / "checkpoints", facts)
+    with joined(read_machines(), facts) as machines:
+        train_classifier(
+            hyperparameters, data, weights, lambda row: None, features, unused, machines
+        )
+
+
+def _hyperparameters(model: Model, train: Train) -> Hyperparameters:
+    overrides = read_tree(artifacts.HYPERPARAMETERS)
+    return Hyperparameters(model=model, train=train).with_overrides(overrides)
 
 
 def _epoch_logger(tracked: Run) -> OnEpoch:

@@ -8,8 +8,9 @@ depends on the machine: the operating system runs four threads on one core, too,
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,6 +22,7 @@ PREDICTION_BATCH = 64  # images that a network gets at once when it is not train
 BACKENDS = ("tensorflow", "jax")
 # The threads of a process that trains nothing. A training has `train.threads` of them.
 THREADS = 4
+SILENCE_S = 60  # a machine that JAX does not hear from for so long has ended
 # jaxlib reads the number of threads of a CPU from the first of these variables that is set.
 JAX_THREADS = ("PJRT_NPROC", "NPROC")
 
@@ -101,27 +103,34 @@ def on_devices(batch_size: int, accumulate: int) -> Iterator[int]:
     the gradients of its share of every batch, and the weights stay equal on all devices. Yields the
     number of devices. `load_keras` must have been called before.
 
+    On several machines, every machine uses so many devices, and all of them share a batch.
+
     batch_size: the number of images of a batch. accumulate: the number of batches for one update of
     the weights. Raises UserError if FOVEA_DEVICES is not such a number, is larger than the number
     of devices, or does not divide the batch; and if several devices of TensorFlow shall accumulate.
     """
     text = os.environ.get(DEVICES, "").strip() or "1"
-    found = _devices()
+    found, machines = _devices(), machine_count()
     count = len(found) if text == "all" else int(text) if text.isdecimal() else 0
     if not 0 < count <= len(found):
         raise UserError(
             f"{DEVICES} must be `all` or a number from 1 to {len(found)}, because {backend()} has "
             f"the devices {', '.join(found)}. Received: {text}"
         )
-    for size, name in ((batch_size, "train.batch_size"), (PREDICTION_BATCH, "a batch of val")):
-        if size % count:
+    total = count * machines
+    sizes = {"train.batch_size": batch_size}
+    if machines == 1:  # On several machines, one device computes the outputs for val.
+        sizes["a batch of val"] = PREDICTION_BATCH
+    for name, size in sizes.items():
+        if size % total:
             raise HyperparameterError(
-                f"every device needs an equal share of a batch, so {DEVICES} must divide {name}; "
-                f"change one of them. Received: {count} devices, {size} images",
+                f"every device needs an equal share of a batch, so the number of devices must "
+                f"divide {name}; change {DEVICES} or train.batch_size. "
+                f"Received: {total} devices, {size} images",
                 name,
             )
-    if count == 1:
-        yield count
+    if total == 1:
+        yield total
         return
     if accumulate > 1 and backend() == "tensorflow":
         # Keras updates the weights in a branch of the step, where devices cannot add gradients.
@@ -131,27 +140,37 @@ def on_devices(batch_size: int, accumulate: int) -> Iterator[int]:
             f"Received: train.accumulate: {accumulate}, {count} devices",
             "train.accumulate",
         )
-    with _spread_jax(found[:count]) if backend() == "jax" else _spread_tensorflow(found[:count]):
-        yield count
+    with _spread_jax(count) if backend() == "jax" else _spread_tensorflow(found[:count]):
+        yield total
 
 
 def _devices() -> list[str]:
-    """Return the names of the GPUs that the backend may use; without GPUs, of the CPU."""
-    if backend() == "jax":
-        import keras
+    """Return the names of the GPUs that the backend may use; without GPUs, of the CPU.
 
-        names: list[str] = keras.distribution.list_devices()
-        return names
+    On several machines, they are as many as on the machine with the fewest.
+    """
+    if backend() == "jax":
+        return [names[0] for names in zip(*_jax_devices(), strict=False)]
     import tensorflow as tf
 
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name.removeprefix("/device:") for device in found]
 
 
-def _spread_jax(names: list[str]) -> Any:
+def _spread_jax(count: int) -> Any:
+    """Return a scope in which networks lie on the first `count` devices of every machine."""
     import keras
 
+    names = [name for machine in _jax_devices() for name in machine[:count]]
     return keras.distribution.DataParallel(devices=names, auto_shard_dataset=False).scope()
+
+
+def _jax_devices() -> list[list[str]]:
+    """Return the names of the devices of each machine."""
+    import jax
+
+    machines = [jax.local_devices(number) for number in range(jax.process_count())]
+    return [[f"{device.platform}:{device.id}" for device in devices] for devices in machines]
 
 
 def _spread_tensorflow(names: list[str]) -> Any:
@@ -162,6 +181,63 @@ def _spread_tensorflow(names: list[str]) -> Any:
     gpus = tf.config.list_logical_devices("GPU")
     sums = tf.distribute.NcclAllReduce() if gpus else tf.distribute.ReductionToOneDevice()
     return tf.distribute.MirroredStrategy(names, sums).scope()
+
+
+def join_jax(address: str, count: int, number: int) -> None:
+    """Let JAX train on several machines. Call this before `load_keras`, on every machine.
+
+    address: host and port at which JAX on machine 0 listens. count: the number of machines. number:
+    the number of this machine, from 0.
+    """
+    import jax
+
+    # JAX warns of every environment variable such as NO_PROXY, which Fovea itself sets.
+    jax.config.update("jax_check_proxy_envs", False)  # type: ignore[no-untyped-call]
+    jax.distributed.initialize(
+        address,
+        count,
+        number,
+        coordinator_bind_address=address,
+        cluster_detection_method="deactivate",
+        heartbeat_timeout_seconds=SILENCE_S,
+        shutdown_timeout_seconds=SILENCE_S,
+    )
+
+
+def leave_jax() -> None:
+    """Wait until all machines leave. After this, a machine may end without ending the others."""
+    import jax
+
+    jax.distributed.shutdown()  # type: ignore[no-untyped-call]
+
+
+def machine_count() -> int:
+    """Return on how many machines JAX trains; 1 if it trains on this one alone."""
+    if backend() != "jax":
+        return 1
+    import jax
+
+    return int(jax.process_count())
+
+
+def local_outputs(model: Any) -> Callable[[Any], Any]:
+    """Return a function that maps a batch to the outputs of a keras.Model, on one device of JAX.
+
+    In a training on several machines the weights lie on all of them, so Keras would need all of
+    them to compute outputs. Each of them has all weights: this function uses the copies here.
+    """
+    groups = (model.trainable_variables, model.non_trainable_variables)
+    weights, rest = ([variable.value.addressable_data(0) for variable in group] for group in groups)
+    return partial(_compile(model), weights, rest)
+
+
+@lru_cache(maxsize=4)
+def _compile(model: Any) -> Any:
+    import jax
+
+    return jax.jit(
+        lambda weights, rest, batch: model.stateless_call(weights, rest, batch, training=False)[0]
+    )
 
 
 def gpu_names() -> list[str]:

@@ -5,7 +5,7 @@ features to probabilities. After training, the head divides the logits by a temp
 softmax. A classifier also stores its class names and the size of its images.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from components.errors import UserError
 from components.model.backbones import build_backbone
-from components.model.backend import PREDICTION_BATCH
+from components.model.backend import PREDICTION_BATCH, local_outputs, machine_count
 from components.params.model import Model
 
 
@@ -216,14 +216,15 @@ def outputs(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
     model: a keras.Model whose outputs are vectors of length K. inputs: an array [N, …] of the
     inputs of the model.
     """
+    compute = model.predict_on_batch if machine_count() == 1 else local_outputs(model)
     parts = [
-        _padded_outputs(model, np.asarray(inputs[start : start + PREDICTION_BATCH]))
+        _padded_outputs(compute, np.asarray(inputs[start : start + PREDICTION_BATCH]))
         for start in range(0, len(inputs), PREDICTION_BATCH)
     ]
     return np.concatenate(parts) if parts else np.empty((0, model.output_shape[-1]), np.float32)
 
 
-def _padded_outputs(model: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
+def _padded_outputs(compute: Callable[[Any], Any], batch: NDArray[Any]) -> NDArray[np.float32]:
     """Return the outputs of a batch of at most PREDICTION_BATCH inputs.
 
     The last batch may be shorter than the other batches. Keras would compile the network again for
@@ -231,5 +232,5 @@ def _padded_outputs(model: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
     """
     missing = PREDICTION_BATCH - len(batch)
     filled = np.pad(batch, [(0, missing)] + [(0, 0)] * (batch.ndim - 1))
-    result: NDArray[np.float32] = model.predict_on_batch(filled)[: len(batch)]
+    result: NDArray[np.float32] = np.asarray(compute(filled))[: len(batch)]
     return result

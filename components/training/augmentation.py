@@ -48,6 +48,10 @@ class Pass(Protocol):
         ...
 
 
+Share = tuple[int, int]  # the number of an equal part of a batch, from 0, and the number of parts
+ALL: Share = (0, 1)
+
+
 @dataclass(frozen=True)
 class Policy:
     """The passes that change a batch, one after the other. A policy can be sent to a process.
@@ -57,13 +61,16 @@ class Policy:
 
     passes: tuple[Pass, ...]
 
-    def change(self, images: Images, generator: np.random.Generator) -> Images:
+    def change(self, images: Images, generator: np.random.Generator, share: Share = ALL) -> Images:
         """Return the changed images, uint8 [B, H, W, 3]. The array `images` may be overwritten.
 
         images: uint8 [B, H, W, 3]. generator: the source of the random numbers. Equal images and an
-        equal state of the generator give equal results.
+        equal state of the generator give equal results. share: which part of a batch the images
+        are; they are changed as they would be among all images of the batch.
         """
-        return self.change_by(images, generator.random((len(images), self.draws)))
+        number, parts = share
+        numbers = generator.random((len(images) * parts, self.draws))
+        return self.change_by(images, np.split(numbers, parts)[number])
 
     def change_by(self, images: Images, numbers: Floats) -> Images:
         """Return the images, changed by given random numbers. See `Pass.change`."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from components.training.augmentation import Policy
+from components.training.augmentation import ALL, Policy, Share
 from components.training_set.examples import Balance, Examples
 
 # inputs [B, …], labels int64 [B], weights float32 [B]
@@ -39,7 +39,8 @@ class Stream:
     seed: the seed of the order and of the random changes, 0 or more. policy: the random changes of
     the images; if it is None, the inputs stay unchanged. variants: how many variants of each image
     the examples have: first variant 0 of all images, then variant 1 of all images, and so on. Each
-    time that an image is drawn, one of its variants is drawn.
+    time that an image is drawn, one of its variants is drawn. share: the part of each batch that
+    `batch` returns. Several machines have the same batches, and each takes another part of them.
     """
 
     examples: Examples
@@ -48,18 +49,20 @@ class Stream:
     seed: int
     policy: Policy | None
     variants: int = 1
+    share: Share = ALL
     _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def batch(self, index: int) -> Batch:
-        """Return batch `index` of the stream: inputs, labels and weights.
+        """Return the share of batch `index` of the stream: inputs, labels and weights.
 
         The weight of an image is the factor by which its loss is multiplied.
         """
-        rows = self.rows(index)
+        number, parts = self.share
+        rows = np.split(self.rows(index), parts)[number]
         inputs = np.asarray(self.examples.inputs)[rows]
         if self.policy is not None:
             generator = np.random.default_rng([self.seed, CHANGES, index])
-            inputs = self.policy.change(inputs, generator)
+            inputs = self.policy.change(inputs, generator, self.share)
         return inputs, self.examples.labels[rows], self.weights(rows)
 
     def rows(self, index: int) -> NDArray[np.int64]:

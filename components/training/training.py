@@ -27,6 +27,7 @@ from components.training.best_epoch import BestEpoch, Row
 from components.training.checkpoints import Checkpoints
 from components.training.epoch_loops import fit_from_feed, fit_in_memory
 from components.training.losses import Loss, build_loss
+from components.training.machines import ALONE, Machines
 from components.training.optimizers import build_optimizer
 from components.training.phase_report import PhaseReport
 from components.training.phases import Phase, phases
@@ -62,6 +63,7 @@ def train_classifier(
     on_epoch: OnEpoch,
     cache: Path,
     checkpoints: Checkpoints | None = None,
+    machines: Machines = ALONE,
 ) -> Trained:
     """Build a classifier and train it. On a CPU equal arguments give equal weights.
 
@@ -83,6 +85,8 @@ def train_classifier(
         exception, training ends with this exception.
     cache: the folder for the features of frozen backbones.
     checkpoints: the checkpoints of this training, or None.
+    machines: the machines that train together, see `joined`. Each must call this function with
+        equal arguments, and gets equal weights. Only machine 0 reads and writes checkpoints.
 
     Raises TrainingFailedError if a loss is not a finite number, if the memory of the device is too
     small, or if the features of all views are too large. Raises UserError if the file `weights`
@@ -100,7 +104,7 @@ def train_classifier(
     with on_devices(train.batch_size, train.accumulate) as devices:
         classifier = _build(hyperparameters, data, weights)
         best = BestEpoch(classifier.model, train.early_stopping)
-        state = TrainingState(classifier.model, best, checkpoints, on_epoch)
+        state = TrainingState(classifier.model, best, checkpoints, on_epoch, machines)
         # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
         # skipped, and the phase `finetune` also trains the layers of batch normalisation.
         pretrained = hyperparameters.model.weights != "none"
@@ -197,14 +201,15 @@ def _fit_phase(
     phase.model.compile(optimizer, loss, metrics=["accuracy"])
     optimizer.build(phase.model.trainable_variables)
     state.continue_with([*optimizer.variables, *phase.state])
-    first = state.epoch
+    first, machines = state.epoch, state.machines
     failed: list[Row] = []
 
     def end_epoch(epoch: int, logs: dict[str, float]) -> None:
         speed = report.end_steps()
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         measured = {"loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
-        measured |= _measure(phase.model, phase.val, loss) | {"learning_rate": rate}
+        measured["learning_rate"] = rate
+        measured = machines.from_first(lambda: measured | _measure(phase.model, phase.val, loss))
         row: Row = {
             "phase": phase.name,
             "epoch": epoch + 1,
@@ -220,8 +225,9 @@ def _fit_phase(
         report.end_epoch(row, over)
         state.end_epoch(row, over, speed)
 
+    share = (machines.number, machines.count)
     stream = Stream(
-        phase.train, balance, train.batch_size, train.seed, phase.policy, phase.variants
+        phase.train, balance, train.batch_size, train.seed, phase.policy, phase.variants, share
     )
     epochs = range(first, phase.epochs)
     if phase.in_memory and devices == 1:

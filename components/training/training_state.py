@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from components.training.best_epoch import BestEpoch, Row
 from components.training.checkpoints import Checkpoint, Checkpoints, Variables
+from components.training.machines import ALONE, Machines
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class TrainingState:
 
     model: the keras.Model of the whole classifier. best: the best epoch until now. checkpoints:
         where the state is written after each epoch; None in a trial of a search, which is not
-        continued. on_epoch: is called after each epoch with the row of the epoch.
+        continued. on_epoch: is called after each epoch with the row of the epoch. machines: the
+        machines that train together. The first of them reads and writes the checkpoints.
     history: the rows of all finished epochs. phase: the name of the phase. epoch: the number of
         finished epochs of the phase. ended: True if the phase is over. rate_cuts: how often the
         learning rate of the phase was divided by 10, because a loss was not finite.
@@ -39,6 +41,7 @@ class TrainingState:
     best: BestEpoch
     checkpoints: Checkpoints | None
     on_epoch: OnEpoch
+    machines: Machines = ALONE
     history: list[Row] = field(default_factory=list)
     phase: str = ""
     epoch: int = 0
@@ -54,9 +57,11 @@ class TrainingState:
         All epochs of the checkpoint are reported to `on_epoch`, as if they had just ended.
         Raises UserError if the folder of the checkpoints cannot be written.
         """
-        if self.checkpoints is None:
+        checkpoints = self.checkpoints
+        if checkpoints is None:
             return
-        self._last = self.checkpoints.newest(_variables(self.model))
+        variables = _variables(self.model)
+        self._last = self.machines.from_first(lambda: checkpoints.newest(variables))
         if self._last is None:
             return
         self._restore(self._last)
@@ -107,7 +112,7 @@ class TrainingState:
         if self.checkpoints is not None:
             self._last = self._checkpoint()
             if ended or time.monotonic() - self._written_s >= INTERVAL_S:
-                self.checkpoints.write(self._last)
+                self._write()
                 self._written_s = time.monotonic()
         self.on_epoch({**row, **speed})
 
@@ -123,8 +128,12 @@ class TrainingState:
         # The checkpoint lets a training that is killed now go on with the lower learning rate.
         kept = self._last.facts | {"rate_cuts": self.rate_cuts}
         self._last = Checkpoint(self._last.variables, kept, self._last.arrays)
-        self.checkpoints.write(self._last)
+        self._write()
         return True
+
+    def _write(self) -> None:
+        if self.checkpoints and self._last and not self.machines.number:
+            self.checkpoints.write(self._last)
 
     def _checkpoint(self) -> Checkpoint:
         best = {"value": self.best.value, "row": self.best.row, "waited": self.best.waited}

@@ -40,11 +40,12 @@ def prefect_server(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def other_variables(environment: Mapping[str, str] = os.environ) -> str:
-    """Return that folders, devices, workers and proxies can be used.
+    """Return that folders, devices, workers, machines and proxies can be used.
 
     Raises UserError for the first fault.
     """
     from components.training.feeding import worker_count
+    from components.training.machines import read_machines
 
     check_user_name()
     for variable, default in FOLDERS.items():
@@ -52,10 +53,13 @@ def other_variables(environment: Mapping[str, str] = os.environ) -> str:
     check_prefect_home(environment)
     _check_devices(environment.get(DEVICES) or "")
     worker_count(environment)
+    read_machines(environment)
     for name in PROXIES:
         for variable in (name, name.upper()):
             _check_proxy(variable, environment.get(variable) or "")
-    return "folders, devices, workers and proxies of the environment variables can be used"
+    return (
+        "folders, devices, workers, machines and proxies of the environment variables can be used"
+    )
 
 
 def _check_folder(variable: str, folder: Path) -> None:

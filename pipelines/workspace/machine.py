@@ -17,7 +17,10 @@ from pipelines.installed import PACKAGES, expected_versions
 # The tags that `machine` returns.
 KEYS = ("python", "packages", "backend", "threads", "workers", "processor")
 # Variables about devices and threads, beside those that choose how numbers are computed.
-DEVICES = ("FOVEA_WORKERS", "FOVEA_DEVICES", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+DEVICES = (
+    *("FOVEA_WORKERS", "FOVEA_DEVICES", "FOVEA_MACHINES"),
+    *("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"),
+)
 
 
 def machine() -> dict[str, str]:

@@ -38,7 +38,7 @@ CODE = (
     "pipelines/train.py",
     "pipelines/training_data.py",
 )
-DEVICES = ("CUDA_VISIBLE_DEVICES", "FOVEA_DEVICES")  # These variables choose the devices.
+DEVICES = ("FOVEA_DEVICES", "FOVEA_MACHINES")  # These variables choose the devices.
 # Tags of `machine`. The numbers of processors and of worker processes do not change a byte.
 MACHINE = ("python", "backend", "processor")
 
@@ -55,6 +55,20 @@ def training_key(
     """
     load_keras(hyperparameters.train.threads)  # Only then `machine` knows the GPUs.
     return {
+        **shared_key(hyperparameters, data, weights),
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "not set"),
+        **{name: value for name, value in machine().items() if name in MACHINE},
+    }
+
+
+def shared_key(
+    hyperparameters: Hyperparameters, data: Data, weights: Path | None
+) -> dict[str, str]:
+    """Return the part of the key that several machines need to train together.
+
+    The arguments are those of `training_key`. Keras is not started.
+    """
+    return {
         **{name: str(value) for name, value in dotted(hyperparameters.model_dump())},
         "images": data.content,
         "labels": _hash(data.train.labels, data.val.labels),
@@ -64,7 +78,6 @@ def training_key(
         **{str(file.relative_to(ROOT)): sha256(file) for file in _code()},
         **{f"package {name}": version for name, version in _versions()},
         **{name: os.environ.get(name, "not set") for name in (*DEVICES, *VARIABLES)},
-        **{name: value for name, value in machine().items() if name in MACHINE},
     }
 
 

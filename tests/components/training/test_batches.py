@@ -193,3 +193,13 @@ def test_of_pixels_on_the_disk_a_process_is_sent_only_the_place(tmp_path: Path):
         if inputs is mapped:
             assert len(sent) < images.nbytes / 10
         np.testing.assert_array_equal(pickle.loads(sent).batch(2)[0], stream.batch(2)[0])
+
+
+def test_the_shares_of_several_machines_are_the_batch_of_one(examples: Examples) -> None:
+    policy = build_augmentation(changes(horizontal_flip=0.5, rotate=20))
+    whole, *shares = (
+        Stream(examples, balance(12, 4), 6, 7, policy, share).batch(5)
+        for share in ((0, 1), (0, 3), (1, 3), (2, 3))
+    )
+    for part, *pieces in zip(whole, *shares, strict=True):
+        np.testing.assert_array_equal(np.concatenate(pieces), part)

@@ -288,6 +288,7 @@ def test_an_mlflow_server_that_is_not_there_is_named(
         ("PREFECT_HOME", "/tmp/what?", "a path with `?` for its database; set PREFECT_HOME"),
         ("KERAS_HOME", "/dev/null", "KERAS_HOME must name a folder"),
         ("CUDA_VISIBLE_DEVICES", "first", "must be numbers of GPUs such as 0,1"),
+        ("FOVEA_MACHINES", "2", "only Keras' backend JAX trains on several machines"),
         ("FOVEA_WORKERS", "two", "FOVEA_WORKERS must be the number of worker processes"),
         ("https_proxy", "127.0.0.1:9", "no proxy answers at https_proxy"),
         ("ALL_PROXY", "http://ann:secret@127.0.0.1:9", "no proxy answers at ALL_PROXY"),
