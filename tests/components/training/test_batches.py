@@ -46,7 +46,7 @@ def test_order_and_changes_have_numbers_of_their_own_for_each_seed_and_batch(exa
     used = []
 
     class Spy:
-        def change(self, images, generator):
+        def change(self, images, generator, share):
             used.append(generator.bit_generator.state["state"])
             return images
 
@@ -198,7 +198,7 @@ def test_of_pixels_on_the_disk_a_process_is_sent_only_the_place(tmp_path: Path):
 def test_the_shares_of_several_machines_are_the_batch_of_one(examples: Examples) -> None:
     policy = build_augmentation(changes(horizontal_flip=0.5, rotate=20))
     whole, *shares = (
-        Stream(examples, balance(12, 4), 6, 7, policy, share).batch(5)
+        Stream(examples, balance(12, 4), 6, 7, policy, share=share).batch(5)
         for share in ((0, 1), (0, 3), (1, 3), (2, 3))
     )
     for part, *pieces in zip(whole, *shares, strict=True):
