@@ -210,13 +210,17 @@ def predict(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.flo
     return outputs(classifier.model, images)
 
 
-def outputs(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
+def outputs(
+    model: Any, inputs: NDArray[Any], compute: Callable[[Any], Any] | None = None
+) -> NDArray[np.float32]:
     """Compute the outputs of a keras.Model batch by batch, and return them: float32 [N, K].
 
     model: a keras.Model whose outputs are vectors of length K. inputs: an array [N, …] of the
-    inputs of the model.
+    inputs of the model. compute: a function that computes the outputs of a batch, such as that of
+    `frozen_network`; None for that of the model.
     """
-    compute = model.predict_on_batch if machine_count() == 1 else local_outputs(model)
+    if compute is None:
+        compute = model.predict_on_batch if machine_count() == 1 else local_outputs(model)
     parts = [
         _padded_outputs(compute, np.asarray(inputs[start : start + PREDICTION_BATCH]))
         for start in range(0, len(inputs), PREDICTION_BATCH)

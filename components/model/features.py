@@ -12,8 +12,9 @@ the same way. Each view has a folder of its own beside the folder of the images 
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +32,7 @@ from components.model.feature_store import (
     remove_oldest,
     write_features,
 )
+from components.model.frozen_network import frozen_network
 from components.model.model_file import number_objects
 from components.progress import track
 from components.training_set.examples import Examples
@@ -103,6 +105,10 @@ class FrozenBackbone:
         table[:, copies] = table[:, source[copies]]
         return Examples(table.reshape(-1, table.shape[-1]), np.tile(examples.labels, len(folders)))
 
+    @cached_property
+    def _network(self) -> Callable[[Any], Any] | None:
+        return frozen_network(self._backbone)
+
     def _folders(self, views: Views | None) -> list[Path]:
         """Return the folder of the images as they are, and the folders of views 1 to K."""
         keys = [views.key(view) for view in range(1, views.count + 1)] if views else []
@@ -137,7 +143,7 @@ class FrozenBackbone:
             for number, ((view, rows), images) in enumerate(
                 track(steps, f"{words}, batch", len(parts)), start=1
             ):
-                table[view, rows] = outputs(self._backbone, images)
+                table[view, rows] = outputs(self._backbone, images, self._network)
                 unwritten |= {examples.digests[row]: table[view, row] for row in rows}
                 over = number == len(parts) or parts[number][0] != view
                 if over or len(unwritten) == ROWS:

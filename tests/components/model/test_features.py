@@ -20,11 +20,12 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Replace the network by one whose feature is the mean of the pixels."""
     sizes: Seen = []
 
-    def mean(_: Any, images: np.ndarray) -> np.ndarray:
+    def mean(_: Any, images: np.ndarray, network: None) -> np.ndarray:
         sizes.append(len(images))
         return images.reshape(len(images), -1).mean(axis=1, keepdims=True).astype(np.float32)
 
     monkeypatch.setattr(features, "outputs", mean)
+    monkeypatch.setattr(features, "frozen_network", lambda backbone: None)
     monkeypatch.setattr(features, "_key", lambda backbone: backbone.name)
     return sizes
 
@@ -78,10 +79,10 @@ def test_what_is_computed_is_stored_before_the_end(
     monkeypatch.setattr(features, "PREDICTION_BATCH", 2)
     computed = features.outputs
 
-    def stopped(network: Any, images: np.ndarray) -> np.ndarray:
+    def stopped(*arguments: Any) -> np.ndarray:
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return computed(network, images)
+        return computed(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(features, "outputs", stopped)
