@@ -2,7 +2,8 @@
 
 Parts, all of them without arguments: `pipeline` (batches alone, by number of workers, and a bare
 loop over albumentations), `steps` (training with the pipeline against the same steps on one batch
-in memory). What is compared is measured in turns, so a busy machine slows both down. --seconds
+in memory), `stand_in` (a stand-in for a GPU, which takes batches at the rate of an H200 and trains
+nothing). What is compared is measured in turns, so a busy machine slows both down. --seconds
 and --turns say how long and how often each rate is measured.
 """
 
@@ -40,6 +41,8 @@ from components.worker_processes import cores
 from tests.cards import DIGITS, PHOTOS
 
 IMAGES = {28: 20_000, 224: 600}  # side → number of images in the file
+# Images per second that an H200 trains on a batch in its memory: `compact` 1.0, MobileNetV2 1.0.
+H200 = {28: 98_100, 224: 6_940}
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,29 @@ def pipeline(case: Case, stream: Stream, workers: list[int], turns: Turns) -> No
         print(f"{case.name:46} {name:32} {rate:8.0f} images/s")
 
 
+def stand_in(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
+    """The share of its time for which a device would train that takes batches at a fixed rate."""
+    step_s = case.batch / H200[case.side]
+    for count in workers:
+        shares = []
+        with Feed(stream, count) as feed:
+            batches = iter(feed)
+            take(batches, case.batch, SLOTS * max(1, count), 0.0)
+            for _ in range(turns.number):
+                begun, trained_s = time.perf_counter(), 0.0
+                while time.perf_counter() < begun + turns.seconds:
+                    next(batches)
+                    time.sleep(step_s)
+                    trained_s += step_s
+                shares.append(trained_s / (time.perf_counter() - begun))
+        name = f"{count} workers" if count else "a thread"
+        print(
+            f"{case.side} pixels at {H200[case.side]} images/s {name:20} "
+            f"{100 * statistics.median(shares):5.1f} % of the rate",
+            flush=True,
+        )
+
+
 def take(iterator: Iterator[Batch], batch: int, least: int, until: float) -> int:
     """Take batches until a time, but at least `least`, and return the number of images."""
     taken = 0
@@ -263,7 +289,7 @@ def train_steps(model: Any, batches: Iterator[Batch], count: int) -> Speed:
     return Speed(count / (ended - begun), (used_after - used_before) / count)
 
 
-PARTS = {"pipeline": pipeline, "steps": steps}
+PARTS = {"pipeline": pipeline, "steps": steps, "stand_in": stand_in}
 
 
 if __name__ == "__main__":
