@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from components.errors import UserError
-from components.model.backend import load_keras, on_devices, set_seed
+from components.model.backend import load_keras, machine_count, on_devices, set_seed
 from components.model.classifier import Classifier, build_classifier, outputs, warm_start_classifier
 from components.model.feature_store import LIMIT_BYTES
 from components.model.model_file import model_id, read_classifier
@@ -28,6 +28,7 @@ from components.training.checkpoints import Checkpoints
 from components.training.epoch_loops import fit_from_feed, fit_in_memory
 from components.training.losses import Loss, build_loss
 from components.training.machines import ALONE, Machines
+from components.training.memory import require_memory
 from components.training.optimizers import build_optimizer
 from components.training.phase_report import PhaseReport
 from components.training.phases import Phase, phases
@@ -152,6 +153,7 @@ def _run_phase(
 ) -> None:
     """Train until the phase is over, with a lower learning rate if a loss is not finite."""
     state.begin(phase.name)
+    require_memory(phase.model, train.batch_size // machine_count())
     report = _phase_report(phase, balance, train, state)
     with report.shown():
         while failed := _fit_phase(phase, balance, train, state, devices, report):

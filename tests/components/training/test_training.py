@@ -233,6 +233,12 @@ def test_what_does_not_fit_is_answered_with_what_to_lower(
         train_here(hyperparameters.with_overrides({"train.head.views": views}))
 
 
+def test_a_batch_that_no_memory_can_hold_is_refused_before_it_is_made(hyperparameters, train_here):
+    sentence = r"a batch does not fit .* Received: train\.batch_size: 1000000000,"
+    with pytest.raises(training.TrainingFailedError, match=sentence):
+        train_here(hyperparameters.with_overrides({"train.batch_size": 1_000_000_000}))
+
+
 def test_weights_decay_and_biases_and_scales_do_not(phase):
     import keras
 
