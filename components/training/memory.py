@@ -14,8 +14,8 @@ from components.model.backend import gpu_names
 from components.model.classifier import leaf_layers
 
 FLOAT = 4  # bytes
-# A step holds at least this share of the outputs of all layers, because backends compute some layers
-# in place. Measured on TensorFlow: 0.66 for `compact`, 0.80 for MobileNetV2, 0.97 for ResNet50.
+# A step holds at least this share of the outputs of all layers: backends compute some in place.
+# Measured on TensorFlow: 0.66 for `compact`, 0.80 for MobileNetV2, 0.97 for ResNet50.
 HELD = 0.5
 # Files in which Linux writes the memory that a container may use: cgroup version 2 and version 1.
 LIMITS = (
@@ -41,7 +41,8 @@ def output_bytes(model: Any, images: int) -> int:
     """
     layers = list(leaf_layers(model))
     first = next((at for at, layer in enumerate(layers) if layer.trainable_weights), len(layers))
-    return sum(math.prod(layer.output.shape[1:]) for layer in layers[first:]) * FLOAT * images
+    numbers: list[int] = [math.prod(layer.output.shape[1:]) for layer in layers[first:]]
+    return sum(numbers) * FLOAT * images
 
 
 def memory_bytes() -> int:
