@@ -133,6 +133,12 @@ def _fit(
     state: TrainingState,
     devices: int,
 ) -> Trained:
+    if train.batch_size > data.balance.epoch_size:
+        log.warning(
+            f"a batch has more images than an epoch, which has {data.balance.epoch_size:,}, so it "
+            "has each image several times; lower train.batch_size. "
+            f"Received: train.batch_size: {train.batch_size}"
+        )
     state.resume()
     best, finished = state.best, state.finished_phases()
     if pretrained and train.head.epochs:

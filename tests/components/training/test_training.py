@@ -233,10 +233,13 @@ def test_what_does_not_fit_is_answered_with_what_to_lower(
         train_here(hyperparameters.with_overrides({"train.head.views": views}))
 
 
-def test_a_batch_that_no_memory_can_hold_is_refused_before_it_is_made(hyperparameters, train_here):
+def test_a_batch_that_no_memory_can_hold_is_refused_before_it_is_made(
+    hyperparameters, train_here, caplog
+):
     sentence = r"a batch does not fit .* Received: train\.batch_size: 1000000000,"
     with pytest.raises(training.TrainingFailedError, match=sentence):
         train_here(hyperparameters.with_overrides({"train.batch_size": 1_000_000_000}))
+    assert "a batch has more images than an epoch, which has 24, so" in caplog.text
 
 
 def test_weights_decay_and_biases_and_scales_do_not(phase):
