@@ -48,7 +48,8 @@ def folder(
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store_in(workspace))
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return Rebuild(tmp_path, tmp_path, {"model": "", "here": True, "search": False})
+    plan = {"model": "", "here": True, "search": False, "backend": "tensorflow"}
+    return Rebuild(tmp_path, tmp_path, plan)
 
 
 def register(folder: Rebuild, found: list[StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
