@@ -10,6 +10,12 @@ LABELS = np.array([0, 1, 2], np.int64)
 LOGITS = np.array([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [3.0, 0.0, -3.0]], np.float32)
 
 
+@pytest.fixture(autouse=True)
+def keras_as_the_product_starts_it() -> None:
+    """Threads cannot change after the start, so no test may start Keras in another way."""
+    load_keras()
+
+
 def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
@@ -41,7 +47,6 @@ def test_focal_weighs_a_sure_hit_less():
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_focal_has_a_slope_on_a_sure_hit(gamma):
-    load_keras()
     import tensorflow as tf
 
     logits = tf.Variable([[60.0, -60.0, -60.0]])
