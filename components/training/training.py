@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from components.errors import UserError
-from components.model.backend import load_keras, machine_count, on_devices, set_seed
+from components.model.backend import load_keras, on_devices, set_seed
 from components.model.classifier import Classifier, build_classifier, outputs, warm_start_classifier
 from components.model.feature_store import LIMIT_BYTES
 from components.model.model_file import model_id, read_classifier
@@ -159,7 +159,7 @@ def _run_phase(
 ) -> None:
     """Train until the phase is over, with a lower learning rate if a loss is not finite."""
     state.begin(phase.name)
-    require_memory(phase.model, train.batch_size // machine_count())
+    require_memory(phase.model, train.batch_size // state.machines.count)
     report = _phase_report(phase, balance, train, state)
     with report.shown():
         while failed := _fit_phase(phase, balance, train, state, devices, report):

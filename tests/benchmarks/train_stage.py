@@ -74,11 +74,9 @@ def head(hyperparameters: Hyperparameters, data: Data, epochs: int) -> None:
         ]
     for name, run in zip(("with its features", "a further head"), found, strict=True):
         print(f"phase `head`, {name:18} {words(run)}", flush=True)
-    seconds = psutil.Process().cpu_times()
-    begun = time.perf_counter()
+    before, begun = cpu_s(), time.perf_counter()
     for epoch, score in enumerate(plain_keras(hyperparameters, data, epochs), start=1):
-        used = sum(psutil.Process().cpu_times()[:2]) - sum(seconds[:2])
-        run = Run(time.perf_counter() - begun, used, score)
+        run = Run(time.perf_counter() - begun, cpu_s() - before, score)
         print(f"Keras, frozen, after epoch {epoch:2}         {words(run)}", flush=True)
         if score >= found[0].score:
             break
@@ -121,11 +119,15 @@ def macro_f1(network: Any, data: Data) -> float:
 
 def measured(train: Callable[[], Classifier], data: Data) -> Run:
     """Return how long a training takes, and how good its classifier is."""
-    process = psutil.Process()
-    before, begun = sum(process.cpu_times()[:2]), time.perf_counter()
+    before, begun = cpu_s(), time.perf_counter()
     classifier = train()
-    seconds, cpu_s = time.perf_counter() - begun, sum(process.cpu_times()[:2]) - before
-    return Run(seconds, cpu_s, macro_f1(classifier.logits_model, data))
+    seconds, used = time.perf_counter() - begun, cpu_s() - before
+    return Run(seconds, used, macro_f1(classifier.logits_model, data))
+
+
+def cpu_s() -> float:
+    """Return how many seconds the processors have worked for this process."""
+    return sum(psutil.Process().cpu_times()[:2])
 
 
 def words(run: Run) -> str:
