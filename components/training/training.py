@@ -28,6 +28,7 @@ from components.training.checkpoints import Checkpoints
 from components.training.epoch_loops import fit_from_feed, fit_in_memory
 from components.training.losses import Loss, build_loss
 from components.training.machines import ALONE, Machines
+from components.training.mixing import build_mixing
 from components.training.optimizers import build_optimizer
 from components.training.phase_report import PhaseReport
 from components.training.phases import Phase, phases
@@ -226,8 +227,16 @@ def _fit_phase(
         state.end_epoch(row, over, speed)
 
     share = (machines.number, machines.count)
+    mixing = build_mixing(train, len(balance.targets), steps) if phase.policy else None
     stream = Stream(
-        phase.train, balance, train.batch_size, train.seed, phase.policy, phase.variants, share
+        phase.train,
+        balance,
+        train.batch_size,
+        train.seed,
+        phase.policy,
+        phase.variants,
+        share,
+        mixing,
     )
     epochs = range(first, phase.epochs)
     if phase.in_memory and devices == 1:

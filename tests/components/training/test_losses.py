@@ -62,3 +62,14 @@ def test_every_loss_that_params_allows_is_one_finite_number_per_image(name, para
     priors = np.log(np.full(3, 1 / 3, np.float32))
     assert values(build_loss(train, priors)).shape == (3,)
     assert np.isfinite(values(build_loss(train, priors))).all()
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "logit_adjusted"])
+def test_the_loss_of_a_mixed_image_is_the_mean_of_those_of_its_classes(name, params):
+    loss = build_loss(
+        params.train.model_copy(update={"loss": name}), np.log([0.7, 0.2, 0.1]).astype(np.float32)
+    )
+    mixed = np.array([[0.3, 0.7, 0], [0, 1, 0], [0.5, 0.1, 0.4]], np.float32)
+    per_class = np.stack([np.asarray(loss(np.full(3, label), LOGITS)) for label in range(3)], 1)
+    expected = (mixed * per_class).sum(axis=1)
+    np.testing.assert_allclose(np.asarray(loss(mixed, LOGITS)), expected, rtol=1e-5)
