@@ -68,17 +68,12 @@ def caption(label: NDArray[Any], class_names: Sequence[str]) -> tuple[str, ...]:
     """
     shares = label if label.ndim else np.arange(len(class_names)) == label
     largest = [int(number) for number in np.argsort(-shares.astype(float), kind="stable")[:2]]
-    names = [_printable(class_names[number], number) for number in largest]
+    names = [class_names[number] for number in largest]
     if shares[largest[0]] > 0.995:
         return (names[0],)
     return tuple(
         f"{100 * shares[number]:.0f} % {name}" for number, name in zip(largest, names, strict=True)
     )
-
-
-def _printable(name: str, number: int) -> str:
-    """Return the name of a class, or its number if OpenCV has no letters for the name."""
-    return name if name.isascii() else f"class {number}"
 
 
 def _draw(picture: Images, tile: Tile, top: int, left: int) -> None:

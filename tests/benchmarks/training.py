@@ -43,6 +43,7 @@ from components.training_set.examples import Balance, Examples
 from components.worker_processes import cores
 from tests.cards import DIGITS, PHOTOS
 
+Clock = Callable[[], float]
 IMAGES = {28: 20_000, 224: 600}  # side → number of images in the file
 
 
@@ -147,7 +148,7 @@ def pipeline(case: Case, stream: Stream, workers: list[int], turns: Turns) -> No
 
     with ExitStack() as stack:
         peers: dict[str, Callable[[float], int]] = {
-            "albumentations, image by image": partial(loop, compose, images)
+            "albumentations, image by image": partial(loop, compose, images, time.perf_counter)
         }
         for count in workers:
             feed = stack.enter_context(Feed(stream, count))
@@ -159,16 +160,25 @@ def pipeline(case: Case, stream: Stream, workers: list[int], turns: Turns) -> No
 
 
 def policies(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
-    """Images per second of each named policy in this thread, and of MixUp and CutMix alone."""
+    """Images per second of each named policy, and of MixUp and CutMix alone.
+
+    The seconds are those of the processor, in one thread, so another load changes little.
+    """
+    cv2.setNumThreads(0)
     bare = replace(stream, policy=None)
     streams = {name: replace(stream, policy=build_augmentation(name)) for name in POLICY_NAMES} | {
         "mixup": replace(bare, mixing=Mixing(0.2, 0.0, 10**9, 10)),
         "cutmix": replace(bare, mixing=Mixing(0.0, 1.0, 10**9, 10)),
     }
-    rates = in_turns({name: partial(read, each) for name, each in streams.items()}, turns)
+    clock = time.process_time
+    readers = {name: partial(read, each, clock) for name, each in streams.items()}
+    rates = in_turns(readers, turns, clock)
     images = stream.batch(0)[0]
-    peers = {name: partial(loop, _resized(name, case.side), images) for name in POLICY_NAMES[1:]}
-    alone = in_turns(peers, turns)
+    peers = {
+        name: partial(loop, _resized(name, case.side), images, clock) for name in POLICY_NAMES[1:]
+    }
+    alone = in_turns(peers, turns, clock)
+    cv2.setNumThreads(-1)  # as many as there are cores
     for name, rate in rates.items():
         peer = f"; albumentations alone {alone[name]:6.0f}" if name in alone else ""
         print(f"{case.name:46} {name:16} {rate:8.0f} images/s{peer}")
@@ -183,20 +193,20 @@ def _resized(name: str, side: int) -> Any:
     return A.Compose(transforms)
 
 
-def loop(compose: Any, images: Any, until: float) -> int:
+def loop(compose: Any, images: Any, clock: Clock, until: float) -> int:
     """Change images one by one until a time, and return their number."""
     done = 0
-    while time.perf_counter() < until:
+    while clock() < until:
         for image in images[:16]:
             compose(image=image)
         done += 16
     return done
 
 
-def read(stream: Stream, until: float) -> int:
+def read(stream: Stream, clock: Clock, until: float) -> int:
     """Compute batches until a time, and return the number of images."""
     done = 0
-    while time.perf_counter() < until:
+    while clock() < until:
         stream.batch(done)
         done += 1
     return done * stream.batch_size
@@ -211,15 +221,17 @@ def take(iterator: Iterator[Batch], batch: int, least: int, until: float) -> int
     return taken * batch
 
 
-def in_turns(peers: dict[str, Callable[[float], int]], turns: Turns) -> dict[str, float]:
+def in_turns(
+    peers: dict[str, Callable[[float], int]], turns: Turns, clock: Clock = time.perf_counter
+) -> dict[str, float]:
     """Return the median rate of each function; a function takes the time at which it must end."""
     found: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(turns.number):
         for name, function in peers.items():
             function(0.0)  # uses up what was made ready while others were measured
-            begun = time.perf_counter()
+            begun = clock()
             done = function(begun + turns.seconds)
-            found[name].append(done / (time.perf_counter() - begun))
+            found[name].append(done / (clock() - begun))
     return {name: statistics.median(rates) for name, rates in found.items()}
 
 

@@ -93,6 +93,12 @@ TEXT = DIGITS.read_text()
             "    train.augmentation: {choices: [light, mild]}\n    model.dropout:",
             r"search\.space: train\.augmentation should be 'none', 'light', .*Received: 'mild'",
         ),
+        (
+            "    model.dropout:",
+            "    train.augmentation: {choices: [light]}\n    train.augmentation.rotate: "
+            "{choices: [9]}\n    model.dropout:",
+            r"a trial has a policy or ranges .*Received: train\.augmentation\.rotate$",
+        ),
         ("views: 0", "views: 33", r"train\.head\.views should be less than or equal to 32"),
         ("threads: 4", "threads: 0", r"train\.threads should be greater than or equal to 1"),
         ("primary: accuracy", "primary: f1", r"register\.primary should be 'accuracy', .*'f1'"),

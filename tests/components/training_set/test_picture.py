@@ -31,10 +31,12 @@ def test_a_name_that_is_too_long_does_not_reach_the_next_image() -> None:
     assert (picture[:, -SIDE - 4 :][SIDE + 6 :] == 255).all()
 
 
-def test_a_name_without_letters_that_can_be_drawn_is_a_number() -> None:
-    assert caption(np.array(1), ["glass", "стекло"]) == ("class 1",)
+def test_names_are_drawn_in_any_letters() -> None:
+    black = np.zeros((8, 8, 3), np.uint8)
+    names = ("glass", "стекло", "бумага", "玻璃", "纸")
+    assert len({draw_picture([[Tile(black, (name,))]]) for name in names}) == len(names)
     shares = np.array([0.25, 0.75], np.float32)
-    assert caption(shares, ["glass", "стекло"]) == ("75 % class 1", "25 % glass")
+    assert caption(shares, ["glass", "стекло"]) == ("75 % стекло", "25 % glass")
 
 
 def test_examples_are_of_all_classes_and_never_more_than_there_are() -> None:
