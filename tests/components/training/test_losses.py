@@ -6,6 +6,12 @@ import pytest
 from components.model.backend import load_keras
 from components.training.losses import build_loss, cross_entropy, focal, logit_adjusted
 
+
+@pytest.fixture(scope="module", autouse=True)
+def _keras() -> None:
+    load_keras()  # The first use of TensorFlow fixes its number of threads.
+
+
 LABELS = np.array([0, 1, 2], np.int64)
 LOGITS = np.array([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [3.0, 0.0, -3.0]], np.float32)
 
