@@ -228,16 +228,8 @@ def _fit_phase(
 
     share = (machines.number, machines.count)
     mixing = build_mixing(train, len(balance.targets), steps) if phase.policy else None
-    stream = Stream(
-        phase.train,
-        balance,
-        train.batch_size,
-        train.seed,
-        phase.policy,
-        phase.variants,
-        share,
-        mixing,
-    )
+    drawn = (train.batch_size, train.seed, phase.policy, phase.variants, share, mixing)
+    stream = Stream(phase.train, balance, *drawn)
     epochs = range(first, phase.epochs)
     if phase.in_memory and devices == 1:
         fit_in_memory(phase, stream, optimizer, loss, epochs, steps, end_epoch, report)

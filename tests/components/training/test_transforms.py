@@ -39,7 +39,7 @@ def refusal(*entries: Any, size: int = 32) -> str:
             ", HorizontalFlip: there is no such argument; its arguments are p. Received: prob",
         ),
         (
-            {"Affine": {"rotat": 3}},
+            {"Affine": {"rota": 3}},
             ", Affine: there is no such argument; write rotate",
         ),
         (
@@ -113,7 +113,7 @@ def test_what_cannot_be_used_is_refused(entry: Any, message: str) -> None:
 
 
 def test_the_place_of_a_nested_entry_is_named() -> None:
-    entries = ({"Transpose": {}}, {"Sequential": {"transforms": ("NoOp", {"Blurr": {}})}})
+    entries = ({"Transpose": {}}, {"Sequential": {"transforms": ("NoOp", {"Bluur": {}})}})
     assert refusal(*entries).startswith("train.augmentation, entry 2, Sequential, entry 2: ")
 
 
