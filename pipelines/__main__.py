@@ -42,6 +42,7 @@ STAGES = (
 
 
 READS_IMAGES = ("ingest", "prepare")
+TRAINS = ("search", "train")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,6 +96,10 @@ def _check_and_run(stage: str) -> None:
             from components.registry.model_checks import check_models
 
             check_models(params)
+        if stage in READS_IMAGES + TRAINS:
+            from components.training.transforms import check_augmentation
+
+            check_augmentation(params.train.augmentation, params.prepare.size)
         if stage == "train" and _needs_guard():
             from pipelines.workspace.guarded import run_guarded
 

@@ -36,6 +36,7 @@ STUDY_PLOT = Path("data/search/study.svg")
 MODEL = Path("data/train/model.keras")
 HISTORY = Path("data/train/history.csv")
 CALIBRATION = Path("data/train/calibration.json")
+AUGMENTED = Path("data/train/augmented.png")
 
 METRICS = Path("data/evaluate/metrics.json")
 PREDICTIONS = Path("data/evaluate/predictions.parquet")

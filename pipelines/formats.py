@@ -1,4 +1,4 @@
-"""Tables, trees (nested values) and texts ⇄ the files that artifacts.py names.
+"""Tables, trees (nested values), texts and bytes ⇄ the files that artifacts.py names.
 
 A file is replaced in one step. So another process reads the complete old file or the complete new
 file, never a part of a file. This module writes no time and no machine name into a file. So files
@@ -70,8 +70,13 @@ def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text as UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write the bytes of a file, such as a picture."""
     with write_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def _existing(path: Path) -> Path:

@@ -12,7 +12,15 @@ from components.params.sentences import broken_rules
 from components.params.train import Train
 
 # A rule below is about these hyperparameters together.
-RULED_TOGETHER = ("model.weights", "train.head.epochs", "train.finetune.epochs")
+RULED_TOGETHER = (
+    "model.weights",
+    "train.head.epochs",
+    "train.finetune.epochs",
+    "train.mixup",
+    "train.cutmix",
+)
+# A search may choose among named policies, also if params.yaml has the ranges of the changes.
+WHOLE = ("train.augmentation",)
 
 
 class Hyperparameters(Section):
@@ -26,6 +34,17 @@ class Hyperparameters(Section):
         fresh, head = self.model.weights == "none", self.train.head.epochs
         rule = "nothing would be trained: raise train.finetune.epochs. Received: 0"
         return require(self, bool(self.train.finetune.epochs or (head and not fresh)), rule)
+
+    @model_validator(mode="after")
+    def _check_mixing(self) -> "Hyperparameters":
+        train = self.train
+        rule = (
+            "train.mixup and train.cutmix mix images in the phase `finetune` only, which has no "
+            "epochs; set both to 0.0, or raise train.finetune.epochs. "
+            f"Received: mixup {train.mixup}, cutmix {train.cutmix}"
+        )
+        mixes = train.mixup or train.cutmix
+        return require(self, bool(train.finetune.epochs or not mixes), rule)
 
     def with_overrides(self, overrides: Mapping[str, object]) -> "Hyperparameters":
         """Return a copy of the hyperparameters in which some values are replaced.
@@ -43,7 +62,8 @@ class Hyperparameters(Section):
             # Three cases are refused: the section is unknown, the key is unknown, or the key is the
             # name of a section. The value of a section is a dict. For an unknown key, `get` also
             # returns a dict, which is empty.
-            if not isinstance(node, dict) or isinstance(node.get(key, {}), dict):
+            section = isinstance(node, dict) and isinstance(node.get(key, {}), dict)
+            if not isinstance(node, dict) or (section and name not in WHOLE):
                 raise UserError(
                     "only values of model and train can be searched; write a name such as "
                     f"train.head.epochs. Received: {name}"

@@ -73,6 +73,13 @@ class Params(Section):
                 "search.space: all trials run with the same threads, because a process cannot "
                 "change them; remove this key. Received: train.threads"
             )
+        if "train.augmentation" in space and (
+            name := next((key for key in space if key.startswith("train.augmentation.")), None)
+        ):
+            raise ValueError(
+                "search.space: a trial has a policy or ranges of changes, not both; remove this "
+                f"key, or train.augmentation. Received: {name}"
+            )
         # Each of the other rules is about one value, so these values are checked one by one.
         together = [name for name in RULED_TOGETHER if name in space]
         apart = [[name] for name in space if name not in RULED_TOGETHER]

@@ -4,30 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from components.params.augmentation import AnyAugmentation
 from components.params.section import Count, Positive, Rate, Section, Seed, Share
-
-
-class Augmentation(Section):
-    """Random changes of training images. The value 0 switches a change off."""
-
-    horizontal_flip: Share = Field(description="probability that left and right are exchanged")
-    vertical_flip: Share = Field(description="probability that top and bottom are exchanged")
-    rotate: Annotated[float, Field(ge=0, le=180)] = Field(
-        description="maximum angle of the rotation to the left or to the right, in degrees"
-    )
-    shift: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="maximum distance of the shift, as a share of the side"
-    )
-    scale: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="maximum change of the size; with 0.1 the factor is between 0.9 and 1.1"
-    )
-    brightness: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="maximum change of the brightness; with 0.1 the factor is between 0.9 and 1.1"
-    )
-    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="maximum change of the contrast; with 0.1 the factor is between 0.9 and 1.1"
-    )
-    erase: Share = Field(description="probability that one rectangle is erased")
 
 
 class Head(Section):
@@ -101,4 +79,16 @@ class Train(Section):
     head: Head
     finetune: FineTune
     early_stopping: EarlyStopping
-    augmentation: Augmentation
+    augmentation: AnyAugmentation
+    mixup: Annotated[float, Field(ge=0, le=10)] = Field(
+        description="alpha of MixUp, which blends each training image with another one and shares "
+        "their labels; 0: no MixUp"
+    )
+    cutmix: Annotated[float, Field(ge=0, le=10)] = Field(
+        description="alpha of CutMix, which puts a part of another image into each training image "
+        "and shares their labels; 0: no CutMix"
+    )
+    mix_until: Share = Field(
+        description="share of the epochs of the phase `finetune` after which images are no longer "
+        "mixed"
+    )

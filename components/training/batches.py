@@ -12,14 +12,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from components.training.augmentation import ALL, Policy, Share
+from components.training.augmentation import Policy
+from components.training.mixing import Mixing
 from components.training_set.examples import Balance, Examples
 
-# inputs [B, …], labels int64 [B], weights float32 [B]
-Batch = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float32]]
+# inputs [B, …], labels int64 [B] or, if images can be mixed, float32 [B, C], weights float32 [B]
+Batch = tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]
+Share = tuple[int, int]  # the number of an equal part of a batch, from 0, and the number of parts
+ALL: Share = (0, 1)
 # The seed is extended by one of these numbers, so that the order of the images, their changes, the
-# choice among the variants of an image and its views are drawn from different random numbers.
-ORDER, CHANGES, CHOICE, VIEWS = range(4)
+# choice among the variants of an image, its views and how it is mixed are drawn from different
+# random numbers.
+ORDER, CHANGES, CHOICE, VIEWS, MIXING = range(5)
 
 
 class Batches(Protocol):
@@ -41,6 +45,7 @@ class Stream:
     the examples have: first variant 0 of all images, then variant 1 of all images, and so on. Each
     time that an image is drawn, one of its variants is drawn. share: the part of each batch that
     `batch` returns. Several machines have the same batches, and each takes another part of them.
+    mixing: how images are mixed with each other, or None. With it, all labels are float32 [B, C].
     """
 
     examples: Examples
@@ -50,6 +55,7 @@ class Stream:
     policy: Policy | None
     variants: int = 1
     share: Share = ALL
+    mixing: Mixing | None = None
     _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def batch(self, index: int) -> Batch:
@@ -57,13 +63,44 @@ class Stream:
 
         The weight of an image is the factor by which its loss is multiplied.
         """
+        return self.changed(self.rows(index), index)
+
+    def changed(self, rows: NDArray[np.int64], index: int) -> Batch:
+        """Return the share of batch `index` as it would be if these rows were in it, int64 [B]."""
         number, parts = self.share
-        rows = np.split(self.rows(index), parts)[number]
-        inputs = np.asarray(self.examples.inputs)[rows]
-        if self.policy is not None:
-            generator = np.random.default_rng([self.seed, CHANGES, index])
-            inputs = self.policy.change(inputs, generator, self.share)
-        return inputs, self.examples.labels[rows], self.weights(rows)
+        own = np.split(np.arange(len(rows)), parts)[number]
+        mixing = self.mixing
+        if mixing is not None and index < mixing.batches:
+            return self._mixed(mixing, rows, own, index)
+        labels: NDArray[Any] = self.examples.labels[rows[own]]
+        if mixing is not None:
+            labels = np.eye(mixing.classes, dtype=np.float32)[labels]
+        return self._inputs(rows, own, index), labels, self.weights(rows[own])
+
+    def _mixed(
+        self, mixing: Mixing, rows: NDArray[np.int64], own: NDArray[np.int64], index: int
+    ) -> Batch:
+        """Return the images at the positions `own`, each mixed with the next one of the batch."""
+        following = (own + 1) % len(rows)
+        needed = np.union1d(own, following)
+        inputs = self._inputs(rows, needed, index)
+        images, others = (inputs[np.searchsorted(needed, place)] for place in (own, following))
+        generator = np.random.default_rng([self.seed, MIXING, index])
+        mixed, shares = mixing.mix(images, others, own, len(rows), generator)
+        classes, other_classes = (self.examples.labels[rows[place]] for place in (own, following))
+        weights = self.balance.class_weights
+        return mixed, *mixing.labels(classes, other_classes, shares, weights)
+
+    def _inputs(
+        self, rows: NDArray[np.int64], positions: NDArray[np.int64], index: int
+    ) -> NDArray[Any]:
+        """Return the inputs at these positions of a batch, changed as among the whole batch."""
+        inputs = np.asarray(self.examples.inputs)[rows[positions]]
+        if self.policy is None:
+            return inputs
+        generator = np.random.default_rng([self.seed, CHANGES, index])
+        numbers = generator.random((len(rows), self.policy.draws))
+        return self.policy.change_by(inputs, numbers[positions])
 
     def rows(self, index: int) -> NDArray[np.int64]:
         """Return the rows of the examples in batch `index`, int64 [B]."""

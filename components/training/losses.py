@@ -14,8 +14,10 @@ Loss = Callable[[Any, Any], Any]
 def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
     """Return the loss function that `train.loss` names.
 
-    A loss function takes labels int [N] and logits float [N, C], and returns the losses of the
-    images, float [N].
+    A loss function takes labels and logits float [N, C], and returns the losses of the images,
+    float [N]. Labels are classes int [N], or the shares of all classes float [N, C], whose sum is
+    1, as MixUp and CutMix make them. Every loss is linear in the shares: the loss of a mixed image
+    is the mean of its losses for each of its classes, weighted by their shares.
     train: the section `train` of params.yaml. log_priors: the natural logarithms of the priors,
     float32 [C]. The prior of a class is its share in the loss: target * weight of the class,
     divided by the sum of target * weight of all classes (see `Balance`). Only the loss
@@ -83,5 +85,8 @@ def _targets(labels: Any, logits: Any, label_smoothing: float) -> Any:
     from keras import ops
 
     num_classes = logits.shape[-1]
+    if len(labels.shape) == 2 and labels.shape[-1] == num_classes:
+        shares = ops.cast(labels, logits.dtype)
+        return shares * (1.0 - label_smoothing) + label_smoothing / num_classes
     one_hot = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), num_classes)
     return one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes

@@ -29,6 +29,7 @@ from components.training.epoch_loops import fit_from_feed, fit_in_memory
 from components.training.losses import Loss, build_loss
 from components.training.machines import ALONE, Machines
 from components.training.memory import require_memory
+from components.training.mixing import build_mixing
 from components.training.optimizers import build_optimizer
 from components.training.phase_report import PhaseReport
 from components.training.phases import Phase, phases
@@ -234,9 +235,9 @@ def _fit_phase(
         state.end_epoch(row, over, speed)
 
     share = (machines.number, machines.count)
-    stream = Stream(
-        phase.train, balance, train.batch_size, train.seed, phase.policy, phase.variants, share
-    )
+    mixing = build_mixing(train, len(balance.targets), steps) if phase.policy else None
+    drawn = (train.batch_size, train.seed, phase.policy, phase.variants, share, mixing)
+    stream = Stream(phase.train, balance, *drawn)
     epochs = range(first, phase.epochs)
     if phase.in_memory and devices == 1:
         fit_in_memory(phase, stream, optimizer, loss, epochs, steps, end_epoch, report)

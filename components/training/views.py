@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from components.model.backend import PREDICTION_BATCH
 from components.model.features import Part
 from components.params.train import Train
-from components.training import augmentation
+from components.training import augmentation, colour_passes, geometric_passes, passes
 from components.training.augmentation import Policy, build_augmentation
 from components.training.batches import VIEWS, Batch
 from components.training.feeding import Feed, worker_count
@@ -49,8 +49,9 @@ class Views:
         earlier code made are never used.
         """
         digest = hashlib.sha256(f"{self.policy.content} {self.seed} {view}".encode())
-        for file in (augmentation.__file__, __file__):
-            digest.update(Path(file).read_bytes())
+        for module in (augmentation, passes, geometric_passes, colour_passes):
+            digest.update(Path(str(module.__file__)).read_bytes())
+        digest.update(Path(__file__).read_bytes())
         return digest.hexdigest()[:32]
 
     @contextmanager

@@ -164,7 +164,10 @@ def _packages(root: Path) -> Check:
 
 
 def _params(root: Path) -> Check:
+    from components.training.transforms import check_augmentation
+
     params = _read(root)
+    check_augmentation(params.train.augmentation, params.prepare.size)
     return Check(
         "params", "ok", f"every value of {len(type(params).model_fields)} sections is valid"
     )

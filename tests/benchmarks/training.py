@@ -1,10 +1,11 @@
 """python -m tests.benchmarks.training [PART …]: how fast images are made ready, and trained on.
 
 Parts, all of them without arguments: `pipeline` (batches alone, by number of workers, and a bare
-loop over albumentations), `steps` (training with the pipeline against the same steps on one batch
-in memory), `stand_in` (a stand-in for a GPU, which takes batches at the rate of an H200 and trains
-nothing). What is compared is measured in turns, so a busy machine slows both down. --seconds
-and --turns say how long and how often each rate is measured.
+loop over albumentations), `policies` (batches of each named policy and of mixing, in one thread,
+and the same policies by albumentations alone), `steps` (training with the pipeline against the
+same steps on one batch in memory), `stand_in` (a stand-in for a GPU, which takes batches at the
+rate of an H200 and trains nothing). What is compared is measured in turns, so a busy machine slows
+both down. --seconds and --turns say how long and how often each rate is measured.
 """
 
 import argparse
@@ -26,20 +27,24 @@ import psutil
 
 from components.model.backend import load_keras
 from components.model.classifier import Classifier, build_classifier
+from components.params.augmentation import POLICY_NAMES
 from components.params.model import Model
 from components.params.reader import read_params
 from components.params.train import Train
-from components.training.augmentation import build_augmentation, build_transforms
+from components.training.augmentation import build_augmentation
 from components.training.batches import Batch, Stream
 from components.training.feeding import SLOTS, Feed
 from components.training.losses import build_loss
+from components.training.mixing import Mixing
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, freeze
 from components.training.precision import trained_in
+from components.training.transforms import build_transforms
 from components.training_set.examples import Balance, Examples
 from components.worker_processes import cores
 from tests.cards import DIGITS, PHOTOS
 
+Clock = Callable[[], float]
 IMAGES = {28: 20_000, 224: 600}  # side → number of images in the file
 # Images per second that an H200 trains on a batch in its memory: `compact` 1.0, MobileNetV2 1.0.
 H200 = {28: 98_100, 224: 6_940}
@@ -144,16 +149,10 @@ def pipeline(case: Case, stream: Stream, workers: list[int], turns: Turns) -> No
     compose = A.Compose(build_transforms(read_params(case.card).train.augmentation))
     images = stream.batch(0)[0]
 
-    def bare(until: float) -> int:
-        done = 0
-        while time.perf_counter() < until:
-            for image in images[:16]:
-                compose(image=image)
-            done += 16
-        return done
-
     with ExitStack() as stack:
-        peers: dict[str, Callable[[float], int]] = {"albumentations, image by image": bare}
+        peers: dict[str, Callable[[float], int]] = {
+            "albumentations, image by image": partial(loop, compose, images, time.perf_counter)
+        }
         for count in workers:
             feed = stack.enter_context(Feed(stream, count))
             name = f"{count} workers" if count else "a thread"
@@ -186,6 +185,59 @@ def stand_in(case: Case, stream: Stream, workers: list[int], turns: Turns) -> No
         )
 
 
+def policies(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
+    """Images per second of each named policy, and of MixUp and CutMix alone.
+
+    The seconds are those of the processor, in one thread, so another load changes little.
+    """
+    cv2.setNumThreads(0)
+    bare = replace(stream, policy=None)
+    streams = {name: replace(stream, policy=build_augmentation(name)) for name in POLICY_NAMES} | {
+        "mixup": replace(bare, mixing=Mixing(0.2, 0.0, 10**9, 10)),
+        "cutmix": replace(bare, mixing=Mixing(0.0, 1.0, 10**9, 10)),
+    }
+    clock = time.process_time
+    readers = {name: partial(read, each, clock) for name, each in streams.items()}
+    rates = in_turns(readers, turns, clock)
+    images = stream.batch(0)[0]
+    peers = {
+        name: partial(loop, _resized(name, case.side), images, clock) for name in POLICY_NAMES[1:]
+    }
+    alone = in_turns(peers, turns, clock)
+    cv2.setNumThreads(-1)  # as many as there are cores
+    for name, rate in rates.items():
+        peer = f"; albumentations alone {alone[name]:6.0f}" if name in alone else ""
+        print(f"{case.name:46} {name:16} {rate:8.0f} images/s{peer}")
+
+
+def _resized(name: str, side: int) -> Any:
+    """The transforms of a policy, whose crops have the size of the images."""
+    transforms = build_transforms(name)
+    for transform in transforms:
+        if isinstance(transform, A.RandomResizedCrop):
+            transform.size = (side, side)
+    return A.Compose(transforms)
+
+
+def loop(compose: Any, images: Any, clock: Clock, until: float) -> int:
+    """Change images one by one until a time, and return their number."""
+    done = 0
+    while clock() < until:
+        for image in images[:16]:
+            compose(image=image)
+        done += 16
+    return done
+
+
+def read(stream: Stream, clock: Clock, until: float) -> int:
+    """Compute batches until a time, and return the number of images."""
+    done = 0
+    while clock() < until:
+        stream.batch(done)
+        done += 1
+    return done * stream.batch_size
+
+
 def take(iterator: Iterator[Batch], batch: int, least: int, until: float) -> int:
     """Take batches until a time, but at least `least`, and return the number of images."""
     taken = 0
@@ -195,15 +247,17 @@ def take(iterator: Iterator[Batch], batch: int, least: int, until: float) -> int
     return taken * batch
 
 
-def in_turns(peers: dict[str, Callable[[float], int]], turns: Turns) -> dict[str, float]:
+def in_turns(
+    peers: dict[str, Callable[[float], int]], turns: Turns, clock: Clock = time.perf_counter
+) -> dict[str, float]:
     """Return the median rate of each function; a function takes the time at which it must end."""
     found: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(turns.number):
         for name, function in peers.items():
             function(0.0)  # uses up what was made ready while others were measured
-            begun = time.perf_counter()
+            begun = clock()
             done = function(begun + turns.seconds)
-            found[name].append(done / (time.perf_counter() - begun))
+            found[name].append(done / (clock() - begun))
     return {name: statistics.median(rates) for name, rates in found.items()}
 
 
@@ -289,7 +343,7 @@ def train_steps(model: Any, batches: Iterator[Batch], count: int) -> Speed:
     return Speed(count / (ended - begun), (used_after - used_before) / count)
 
 
-PARTS = {"pipeline": pipeline, "steps": steps, "stand_in": stand_in}
+PARTS = {"pipeline": pipeline, "policies": policies, "steps": steps, "stand_in": stand_in}
 
 
 if __name__ == "__main__":

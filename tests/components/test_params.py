@@ -81,6 +81,24 @@ TEXT = DIGITS.read_text()
             "    # changed",
             r"train\.head\.views is missing; write `views: 0` into the section `head` of `train`",
         ),
+        (
+            "  mixup: 0.0 # alpha",
+            "  # alpha",
+            r"train\.mixup is missing; write `mixup: 0.0` into the section `train`",
+        ),
+        ("cutmix: 0.0", "cutmix: -1.0", r"train\.cutmix should be greater than or equal to 0"),
+        ("mix_until: 0.8", "mix_until: 2", r"train\.mix_until should be less than or equal to 1"),
+        (
+            "    model.dropout:",
+            "    train.augmentation: {choices: [light, mild]}\n    model.dropout:",
+            r"search\.space: train\.augmentation should be 'none', 'light', .*Received: 'mild'",
+        ),
+        (
+            "    model.dropout:",
+            "    train.augmentation: {choices: [light]}\n    train.augmentation.rotate: "
+            "{choices: [9]}\n    model.dropout:",
+            r"a trial has a policy or ranges .*Received: train\.augmentation\.rotate$",
+        ),
         ("views: 0", "views: 33", r"train\.head\.views should be less than or equal to 32"),
         ("threads: 4", "threads: 0", r"train\.threads should be greater than or equal to 1"),
         ("primary: accuracy", "primary: f1", r"register\.primary should be 'accuracy', .*'f1'"),
@@ -337,6 +355,45 @@ def test_overrides_reach_nested_values(params):
     changed = written.with_overrides({"train.head.epochs": 3, "model.width": 2.0})
     assert (changed.train.head.epochs, changed.model.width) == (3, 2.0)
     assert written.train.head.epochs == params.train.head.epochs
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("hevy", "train.augmentation should be 'none', 'light', 'medium', 'heavy', 'randaugment' "
+         "or 'trivialaugment'. Received: 'hevy'"),
+        (({"HorizontalFlip": {}}, {"Blur": 3}), "train.augmentation: each entry of the list must "
+         "be a transform with its arguments, such as `- HorizontalFlip: {p: 0.5}`. "
+         "Received: {Blur: 3}"),
+        ({"rotate": 200}, "train.augmentation.rotate should be less than or equal to 180. "
+         "Received: 200"),
+        (3, "train.augmentation should be 'none', "),
+    ],
+)  # fmt: skip
+def test_an_augmentation_that_has_no_known_form_is_refused(params, value, message):
+    written = Hyperparameters(model=params.model, train=params.train)
+    if isinstance(value, dict):
+        value = params.train.augmentation.model_dump() | value
+    with pytest.raises(UserError) as raised:
+        written.with_overrides({"train.augmentation": value})
+    assert str(raised.value).startswith(message)
+
+
+def test_a_search_may_choose_among_policies(params):
+    written = Hyperparameters(model=params.model, train=params.train)
+    light = written.with_overrides({"train.augmentation": "light"})
+    assert (light.train.augmentation, light.value("train.augmentation")) == ("light", "light")
+    transforms = ({"HorizontalFlip": {"p": 0.5}}, "Transpose")
+    listed = light.with_overrides({"train.augmentation": transforms})
+    assert listed.with_overrides({"train.seed": 3}).train.augmentation == transforms
+
+
+def test_mixing_needs_epochs_in_which_images_are_mixed(params):
+    written = Hyperparameters(model=params.model, train=params.train)
+    head_only = {"model.weights": "imagenet", "train.finetune.epochs": 0}
+    assert written.with_overrides(head_only).train.mixup == 0
+    with pytest.raises(UserError, match=r"mix images in the phase `finetune` only, .*cutmix 1\.0$"):
+        written.with_overrides({**head_only, "train.cutmix": 1.0})
 
 
 @pytest.mark.parametrize("name", ["train.head", "train", "model.nothing", "train.loss.deeper"])

@@ -61,7 +61,7 @@ def test_workers_cores_load_and_environment_change_no_byte(name: str, tmp_path: 
         folder = tmp_path / workers
         folder.mkdir()
         variables |= {"KERAS_BACKEND": name, "FOVEA_WORKERS": workers}
-        train_alone(folder, {"train.threads": 2}, **variables)
+        train_alone(folder, {"train.threads": 2, "train.mixup": 0.4}, **variables)
         return [(folder / f"{model}.keras").read_bytes() for model in ("fresh", "warm")]
 
     with only_on(CORES[:2]):

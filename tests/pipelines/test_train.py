@@ -15,7 +15,7 @@ from pipelines import artifacts, train
 from pipelines.formats import read_table, read_tree
 from tests.pipelines.versioned import flip
 
-WRITTEN = (artifacts.MODEL, artifacts.HISTORY, artifacts.CALIBRATION)
+WRITTEN = (artifacts.MODEL, artifacts.HISTORY, artifacts.CALIBRATION, artifacts.AUGMENTED)
 
 
 def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
@@ -50,8 +50,9 @@ def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
     assert measured.scores == pytest.approx(effect.after.scores, abs=1e-4)
     assert run.data.metrics["temperature"] == effect.temperature
     assert run.data.metrics["val_ece_after"] == effect.after.ece
-    [file] = [one for one in client().list_artifacts(tracked.id) if "calibration" in one.path]
-    assert file.path == "calibration.json"
+    logged = {file.path for file in client().list_artifacts(tracked.id)}
+    assert logged >= {"augmented.png", "calibration.json"}
+    assert artifacts.AUGMENTED.read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_interrupted_training_goes_on_and_leaves_the_same_files(prepared):

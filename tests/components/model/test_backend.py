@@ -43,7 +43,8 @@ def on_jax(params: Params, tiny_backbone: None, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("jax")
     made = add_temperature(build_classifier(params.model, ("a", "b", "c"), 8, "squash"), 1.7)
     write_classifier(folder / "given.keras", made)
-    assert train_alone(folder, {}, KERAS_BACKEND="jax") == "jax [] 1"
+    mixed = {"train.mixup": 0.4, "train.cutmix": 1.0}
+    assert train_alone(folder, mixed, KERAS_BACKEND="jax") == "jax [] 1"
     return folder
 
 
@@ -108,7 +109,7 @@ def test_two_devices_train_nearly_the_weights_of_one(
     tmp_path: Path, name: str, accumulate: int, largest: float, variables: dict[str, str]
 ) -> None:
     """The phase `head`, which is in `warm`, is one compiled call only on one device."""
-    overrides = {"train.accumulate": accumulate}
+    overrides = {"train.accumulate": accumulate, "train.mixup": 0.4}
     for count in ("1", "2"):
         (tmp_path / count).mkdir()
         variables = {**variables, "KERAS_BACKEND": name, "FOVEA_DEVICES": count}

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.params.train import Augmentation
-from components.training import batches
+from components.params.augmentation import Augmentation
 from components.training.augmentation import build_augmentation
 from components.training.batches import Stream, epoch_order, steps_per_epoch
+from components.training.mixing import Mixing
 from components.training_set.examples import Balance, Examples
 
 LABELS = np.array([0] * 12 + [1] * 4, np.int64)
@@ -45,22 +45,19 @@ def test_an_epoch_mixes_the_classes():
 def test_order_and_changes_have_numbers_of_their_own_for_each_seed_and_batch(examples, monkeypatch):
     used = []
 
-    class Spy:
-        def change(self, images, generator, share):
-            used.append(generator.bit_generator.state["state"])
-            return images
-
-    def order(labels, targets, generator):
+    def seeded(seed):
+        generator = np.random.Generator(np.random.PCG64(seed))
         used.append(generator.bit_generator.state["state"])
-        return np.arange(16)
+        return generator
 
-    monkeypatch.setattr(batches, "epoch_order", order)
+    policy, mixing = build_augmentation(changes(rotate=20)), Mixing(0.4, 1.0, 9, 2)
+    monkeypatch.setattr(np.random, "default_rng", seeded)
     for seed in (7, 8):
-        stream = Stream(examples, balance(12, 4), 16, seed, Spy())
+        stream = Stream(examples, balance(12, 4), 16, seed, policy, mixing=mixing)
         for index in range(3):  # A batch is an epoch here.
             stream.batch(index)
-    assert len(used) == 12
-    assert len({state["state"] for state in used}) == 12
+    assert len(used) == 18
+    assert len({state["state"] for state in used}) == 18
 
 
 def test_oversampling_shows_every_image_equally_often():
@@ -197,9 +194,10 @@ def test_of_pixels_on_the_disk_a_process_is_sent_only_the_place(tmp_path: Path):
 
 def test_the_shares_of_several_machines_are_the_batch_of_one(examples: Examples) -> None:
     policy = build_augmentation(changes(horizontal_flip=0.5, rotate=20))
-    whole, *shares = (
-        Stream(examples, balance(12, 4), 6, 7, policy, share=share).batch(5)
-        for share in ((0, 1), (0, 3), (1, 3), (2, 3))
-    )
-    for part, *pieces in zip(whole, *shares, strict=True):
-        np.testing.assert_array_equal(np.concatenate(pieces), part)
+    for mixing in (None, Mixing(0.0, 1.0, 9, 2), Mixing(0.4, 0.0, 9, 2)):
+        whole, *shares = (
+            Stream(examples, balance(12, 4), 6, 7, policy, share=share, mixing=mixing).batch(5)
+            for share in ((0, 1), (0, 3), (1, 3), (2, 3))
+        )
+        for part, *pieces in zip(whole, *shares, strict=True):
+            np.testing.assert_array_equal(np.concatenate(pieces), part)

@@ -18,11 +18,12 @@ import pytest
 
 from components.errors import HyperparameterError, UserError
 from components.model.backend import load_keras
-from components.params.train import Augmentation
+from components.params.augmentation import Augmentation
 from components.training import feeding
 from components.training.augmentation import build_augmentation
 from components.training.batches import Stream
 from components.training.feeding import SLOTS, Feed, worker_count
+from components.training.mixing import Mixing
 from components.training_set.examples import Balance, Examples
 from tests.components.training.streams import Deadly, Faulty, Numbers, Unsendable
 
@@ -35,7 +36,8 @@ def stream() -> Stream:
     images, labels = generator.integers(0, 256, (40, 8, 8, 3), np.uint8), np.arange(40) % 2
     balance = Balance(np.array([20, 20]), np.array([0.5, 2], np.float32), np.zeros(2, np.float32))
     policy = build_augmentation(Augmentation(**dict.fromkeys(Augmentation.model_fields, 0.3)))
-    return Stream(Examples(images, labels), balance, 7, 3, policy)
+    mixing = Mixing(mixup=0.4, cutmix=1.0, batches=9, classes=2)
+    return Stream(Examples(images, labels), balance, 7, 3, policy, mixing=mixing)
 
 
 def numbers(feed: Feed, count: int) -> list[int]:

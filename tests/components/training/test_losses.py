@@ -6,6 +6,12 @@ import pytest
 from components.model.backend import load_keras
 from components.training.losses import build_loss, cross_entropy, focal, logit_adjusted
 
+
+@pytest.fixture(scope="module", autouse=True)
+def _keras() -> None:
+    load_keras()  # The first use of TensorFlow fixes its number of threads.
+
+
 LABELS = np.array([0, 1, 2], np.int64)
 LOGITS = np.array([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [3.0, 0.0, -3.0]], np.float32)
 
@@ -67,3 +73,14 @@ def test_every_loss_that_params_allows_is_one_finite_number_per_image(name, para
     priors = np.log(np.full(3, 1 / 3, np.float32))
     assert values(build_loss(train, priors)).shape == (3,)
     assert np.isfinite(values(build_loss(train, priors))).all()
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "logit_adjusted"])
+def test_the_loss_of_a_mixed_image_is_the_mean_of_those_of_its_classes(name, params):
+    loss = build_loss(
+        params.train.model_copy(update={"loss": name}), np.log([0.7, 0.2, 0.1]).astype(np.float32)
+    )
+    mixed = np.array([[0.3, 0.7, 0], [0, 1, 0], [0.5, 0.1, 0.4]], np.float32)
+    per_class = np.stack([np.asarray(loss(np.full(3, label), LOGITS)) for label in range(3)], 1)
+    expected = (mixed * per_class).sum(axis=1)
+    np.testing.assert_allclose(np.asarray(loss(mixed, LOGITS)), expected, rtol=1e-5)

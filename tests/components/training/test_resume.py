@@ -67,13 +67,15 @@ def two_phases(hyperparameters):
             "train.head.epochs": 2,
             "train.head.views": 2,
             "train.finetune.epochs": 2,
+            "train.mixup": 0.4,
+            "train.mix_until": 0.5,  # one of two epochs
         }
     )
 
 
 @pytest.fixture
 def head_only(two_phases):
-    return two_phases.with_overrides({"train.finetune.epochs": 0})
+    return two_phases.with_overrides({"train.finetune.epochs": 0, "train.mixup": 0.0})
 
 
 @pytest.fixture

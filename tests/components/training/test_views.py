@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.params.train import Augmentation
+from components.params.augmentation import Augmentation
 from components.training import augmentation, views
 from components.training.augmentation import build_augmentation
 from components.training.views import Views, build_views
