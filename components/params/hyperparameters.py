@@ -6,13 +6,22 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 
 from components.errors import UserError
+from components.params.blocks import BLOCKS
 from components.params.model import Model
 from components.params.section import Section, require
 from components.params.sentences import broken_rules
-from components.params.train import Train
+from components.params.train import LastBlocks, Train
 
 # A rule below is about these hyperparameters together.
-RULED_TOGETHER = ("model.weights", "train.head.epochs", "train.finetune.epochs")
+RULED_TOGETHER = (
+    "model.weights",
+    "model.backbone",
+    "train.head.epochs",
+    "train.finetune.epochs",
+    "train.finetune.unfreeze.last_blocks",
+    "train.average.ema",
+    "train.average.soup",
+)
 
 
 class Hyperparameters(Section):
@@ -26,6 +35,16 @@ class Hyperparameters(Section):
         fresh, head = self.model.weights == "none", self.train.head.epochs
         rule = "nothing would be trained: raise train.finetune.epochs. Received: 0"
         return require(self, bool(self.train.finetune.epochs or (head and not fresh)), rule)
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> "Hyperparameters":
+        unfreeze, most = self.train.finetune.unfreeze, BLOCKS.get(self.model.backbone)
+        wanted = unfreeze.last_blocks if isinstance(unfreeze, LastBlocks) else 0
+        rule = (
+            f"train.finetune.unfreeze: {self.model.backbone} has {most} blocks; write "
+            f"`unfreeze: all`, or at most {most}. Received: last_blocks: {wanted}"
+        )
+        return require(self, most is None or wanted <= most, rule)
 
     def with_overrides(self, overrides: Mapping[str, object]) -> "Hyperparameters":
         """Return a copy of the hyperparameters in which some values are replaced.

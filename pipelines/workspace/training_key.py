@@ -28,6 +28,7 @@ CODE = (
     "components/calibration",
     "components/files.py",
     "components/model",
+    "components/params/blocks.py",
     "components/params/hyperparameters.py",
     "components/params/model.py",
     "components/params/train.py",

@@ -1,0 +1,46 @@
+"""The learning rate range test on 36 images."""
+
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.training.rate_finder import HIGHEST, LOWEST, RateCurve, find_rate
+from components.training.rate_plot import decimal, draw_rates
+
+
+def test_the_rate_to_train_with_is_a_tenth_of_the_one_with_the_lowest_loss() -> None:
+    rates = np.geomspace(1e-6, 1, 61)
+    losses = 1 + (np.log10(rates) + 2) ** 2 + np.random.default_rng(1).normal(0, 0.3, 61)
+    curve = RateCurve("finetune", rates, losses)
+    assert 0.0005 <= curve.suggestion <= 0.002  # the lowest loss is near 0.01
+    assert len(curve.smoothed) == 61
+    picture = draw_rates(curve, 0.0003)
+    assert picture == draw_rates(curve, 0.0003)
+    assert picture.startswith("<?xml")
+    assert float(decimal(curve)) == curve.suggestion
+
+
+def test_the_rate_rises_until_the_loss_does(hyperparameters, data, tmp_path) -> None:
+    curve = find_rate(hyperparameters, data, None, tmp_path, "finetune")
+    assert curve.rates[0] == LOWEST
+    assert curve.rates[-1] <= HIGHEST * 1.001
+    assert np.isfinite(curve.losses).all()
+    assert curve.smoothed.min() < 0.9 * curve.smoothed[0]  # 36 images of three colours
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("head", {}, r"no phase `head`, because model\.weights is none; choose the other phase"),
+        (
+            "finetune",
+            {"model.weights": "imagenet", "train.finetune.epochs": 0},
+            r"no phase `finetune`; choose the other phase, or raise train\.finetune\.epochs",
+        ),
+    ],
+)
+def test_a_phase_that_the_training_does_not_have_is_refused(
+    name, overrides, message, hyperparameters, data, tmp_path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        find_rate(hyperparameters.with_overrides(overrides), data, None, tmp_path, name)
