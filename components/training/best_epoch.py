@@ -29,7 +29,10 @@ class BestEpoch:
         a higher value is always better.
     row: all metrics of the best epoch.
     weights: the weights of the model after the best epoch.
-    waited: the number of epochs in the current phase since the last improvement.
+    waited: the number of epochs in the current phase since the last improvement on the epochs of
+        this phase. The phase `finetune` begins worse than the phase `head` has ended: if it had to
+        be better at once, its patience would be over before it is.
+    phase_value: how good the best epoch of the current phase is.
     recent: the metric in the last `rule.smoothing` epochs of the current phase.
     """
 
@@ -39,26 +42,27 @@ class BestEpoch:
     row: Row = field(default_factory=dict)
     weights: Weights = field(default_factory=list)
     waited: int = 0
+    phase_value: float = -np.inf
     recent: list[float] = field(default_factory=list)
 
     def new_phase(self) -> None:
         """Begin to wait and to average again. The best epoch can stay one of an earlier phase."""
-        self.waited, self.recent = 0, []
+        self.waited, self.phase_value, self.recent = 0, -np.inf, []
 
     def update(self, row: Row) -> bool:
         """Record an epoch. Return True if the phase must stop.
 
         row: the metrics of the epoch that has just ended. If this epoch is better than the best
         epoch until now, its metrics and weights are kept. The phase must stop after
-        `rule.patience` consecutive epochs without improvement.
+        `rule.patience` consecutive epochs that do not improve on those of the phase.
         """
         self.recent = [*self.recent, self.metric(row)][-self.rule.smoothing :]
         value = fmean(self.recent)
         if value > self.value:
-            self.value, self.row, self.waited = value, row, 0
+            self.value, self.row = value, row
             self.weights = self.model.get_weights()
-        else:
-            self.waited += 1
+        self.waited = 0 if value > self.phase_value else self.waited + 1
+        self.phase_value = max(value, self.phase_value)
         return self.waited >= self.rule.patience
 
     def metric(self, row: Row) -> float:

@@ -143,7 +143,7 @@ class TrainingState:
             self.checkpoints.write(self._last)
 
     def _checkpoint(self) -> Checkpoint:
-        names = ("value", "row", "waited", "recent")
+        names = ("value", "row", "waited", "phase_value", "recent")
         best = {name: getattr(self.best, name) for name in names}
         facts = {
             "phase": self.phase,

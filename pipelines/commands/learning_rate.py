@@ -9,12 +9,12 @@ import os
 import time
 from pathlib import Path
 
+from components.learning_rate.picture import decimal, draw_rates
+from components.learning_rate.range_test import Name, RateCurve, find_rate
 from components.model.backend import DEVICES
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import read_params
 from components.registry.weights import resolve_weights
-from components.training.rate_finder import Name, RateCurve, find_rate
-from components.training.rate_plot import decimal, draw_rates
 from pipelines import artifacts
 from pipelines.commands.console import show_lines
 from pipelines.formats import read_tree, write_text
@@ -48,12 +48,11 @@ def find_learning_rate(name: Name) -> None:
 
 
 def _show(curve: RateCurve, present: float) -> None:
-    smoothed = curve.smoothed
-    best = int(smoothed.argmin())
+    smoothed, best = curve.smoothed, curve.best
     show_lines(
         f"phase {curve.phase}: {len(curve.rates)} batches, the learning rate rises from "
         f"{curve.rates[0]:.0e} to {curve.rates[-1]:.0e}",
-        f"the loss is {smoothed[0]:.3f} at the lowest rate, and lowest at {curve.rates[best]:.1e}: "
-        f"{smoothed[best]:.3f}",
+        f"the loss is {smoothed[0]:.3f} at the lowest rate, and lowest up to the rate "
+        f"{curve.rates[best]:.1e}: {smoothed[best]:.3f}",
         f"a tenth of this rate is a good highest rate: {decimal(curve)} (params.yaml: {present:g})",
     )

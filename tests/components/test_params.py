@@ -87,7 +87,6 @@ TEXT = DIGITS.read_text()
             "    #",
             r"finetune\.stages is missing; write `stages: 1` into the section",
         ),
-        ("  average: # of", "  # of", r"train\.ema is not a known key"),
         ("ema: 0.0", "ema: 1.0", r"train\.average\.ema should be less than 1\. Received: 1\.0"),
         ("soup: 0", "soup: 2.5", r"train\.average\.soup should be a valid integer"),
         ("unfreeze: all", "unfreeze: most", r"train\.finetune\.unfreeze should be .*'all'.*'most'"),

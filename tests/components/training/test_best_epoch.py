@@ -54,12 +54,16 @@ def test_a_phase_stops_after_so_many_epochs_in_a_row_without_improvement():
     assert best.row["epoch"] == 3, "an equal epoch is no improvement"
 
 
-def test_the_next_phase_waits_anew_and_must_be_better_than_the_phase_before():
+def test_the_next_phase_waits_anew_and_may_begin_worse_than_the_phase_before():
     best = best_epoch(patience=2)
     train(best, 0.5, 0.6)
     best.new_phase()
-    assert train(best, 0.6, 0.6) == [False, True]
+    assert train(best, 0.9, 0.8, 0.7, 0.6) == [False] * 4
     assert best.row["epoch"] == 1
+    assert train(best, 0.6, 0.6) == [False, True]
+    best.new_phase()
+    train(best, 0.9, 0.4)
+    assert best.row["epoch"] == 10
 
 
 def test_with_smoothing_one_lucky_epoch_is_not_the_best():

@@ -27,7 +27,7 @@ def phase_of(model: keras.Model, **changes) -> Phase:
     """A phase of 10 epochs with a constant rate."""
     lower, upper, _ = model.trainable_variables
     phase = Phase("finetune", model, None, None, 10, RATE, 0.0, None, False)
-    return replace(phase, schedule="plateau", blocks=((upper,), (lower,)), **changes)
+    return replace(phase, **{"schedule": "plateau", "blocks": ((upper,), (lower,)), **changes})
 
 
 def trained(params: Params, model: keras.Model, updates: int = 3, **changes):

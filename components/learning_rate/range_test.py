@@ -2,8 +2,8 @@
 
 Method: the learning rate range test (Smith, 2017). A phase is trained for some batches, while the
 rate rises from far too low to far too high. At first the loss stays, then it falls, and at last it
-rises: the rate is too high. A tenth of the rate with the lowest loss is a good highest rate. The
-network is thrown away.
+rises: the rate is too high. A tenth of the highest rate with the lowest loss is a good highest rate
+of a training. The network is thrown away.
 """
 
 import logging
@@ -60,15 +60,25 @@ class RateCurve:
         return averages
 
     @property
+    def best(self) -> int:
+        """Return the place of the highest rate whose loss is as low as the lowest, but for noise.
+
+        The noise is that of the averaged losses, by the median distance of the single ones. If the
+        loss falls at no rate, this is the last rate before it rises.
+        """
+        distances = np.abs(self.losses - self.smoothed)
+        noise = 1.48 * float(np.median(distances)) / math.sqrt(WINDOW)
+        return int(np.flatnonzero(self.smoothed <= self.smoothed.min() + 2 * noise)[-1])
+
+    @property
     def suggestion(self) -> float:
         """Return the rate to train with, rounded to one digit.
 
-        >>> rates = 10.0 ** np.arange(-6.0, 0)
-        >>> RateCurve("head", rates, np.array([9.0, 9, 7, 1, 5, 30])).suggestion
-        0.0001
+        >>> rates = np.geomspace(1e-6, 1, 81)
+        >>> RateCurve("head", rates, 1 + (np.log10(rates) + 2) ** 2).suggestion
+        0.001
         """
-        best = self.rates[int(self.smoothed.argmin())]
-        return float(f"{best / MARGIN:.0e}")
+        return float(f"{self.rates[self.best] / MARGIN:.0e}")
 
 
 def find_rate(

@@ -2,7 +2,7 @@
 
 import io
 
-from components.training.rate_finder import RateCurve
+from components.learning_rate.range_test import RateCurve
 
 
 def draw_rates(curve: RateCurve, present: float) -> str:
