@@ -47,7 +47,8 @@ def freeze(
 ) -> tuple[tuple[Any, ...], ...]:
     """Make the last blocks of the backbone trainable, and freeze all its other layers.
 
-    backbone: a keras.Model. unfreeze: `none`, `all`, or the number of blocks that become trainable.
+    backbone: a keras.Model. unfreeze: `none`, `all`, or the number of blocks that become trainable;
+    if the backbone has fewer, all do.
     hold_normalization: True if every BatchNormalization layer must be frozen. A frozen layer of
     this type uses the mean and the variance of pretraining, which come from many images. A
     trainable layer would use the mean and the variance of small batches instead.

@@ -1,6 +1,5 @@
 """The numbers of blocks with which params are checked are those of the networks."""
 
-import keras
 import pytest
 
 from components.model.backbones import APPLICATIONS, build_backbone
@@ -18,7 +17,6 @@ def test_every_backbone_has_its_number_of_blocks() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_the_number_of_blocks_is_that_of_the_network(name: str) -> None:
-    keras.backend.clear_session()
     width = 0.35 if name == "mobilenet_v2" else 1.0
     model = Model.model_construct(backbone=name, width=width, weights="none", dropout=0.0)
     backbone = build_backbone(model, APPLICATIONS[name].min_size)
