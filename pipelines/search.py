@@ -28,7 +28,8 @@ from components.search.study import Objective, OnValue, Pruned, Trial, best_tria
 from components.tracking.runs import Run, start_run
 from components.tracking.system_metrics import system_metrics
 from components.training.best_epoch import Row
-from components.training.training import TrainingFailedError, train_classifier
+from components.training.limits import TrainingFailedError
+from components.training.training import train_classifier
 from pipelines import artifacts
 from pipelines.formats import write_table, write_text, write_tree
 from pipelines.training_data import read_training_data

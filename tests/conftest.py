@@ -67,7 +67,7 @@ def _two_convolutions(pixels: Any, width: float) -> Any:
     from keras import layers
 
     hidden = pixels
-    for name, filters in (("lower", 24), ("upper", 96)):
+    for name, filters in (("block1", 24), ("block2", 96)):
         filters = round(filters * width)
         hidden = layers.Conv2D(filters, 3, 2, use_bias=False, name=f"{name}_conv")(hidden)
         hidden = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(hidden)

@@ -6,18 +6,23 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 
 from components.errors import UserError
+from components.params.blocks import BLOCKS
 from components.params.model import Model
 from components.params.section import Section, require
 from components.params.sentences import broken_rules
-from components.params.train import Train
+from components.params.train import LastBlocks, Train
 
 # A rule below is about these hyperparameters together.
 RULED_TOGETHER = (
     "model.weights",
+    "model.backbone",
     "train.head.epochs",
     "train.finetune.epochs",
+    "train.finetune.unfreeze.last_blocks",
     "train.mixup",
     "train.cutmix",
+    "train.average.ema",
+    "train.average.soup",
 )
 # A search may choose among named policies, also if params.yaml has the ranges of the changes.
 WHOLE = ("train.augmentation",)
@@ -45,6 +50,16 @@ class Hyperparameters(Section):
         )
         mixes = train.mixup or train.cutmix
         return require(self, bool(train.finetune.epochs or not mixes), rule)
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> "Hyperparameters":
+        unfreeze, most = self.train.finetune.unfreeze, BLOCKS.get(self.model.backbone)
+        wanted = unfreeze.last_blocks if isinstance(unfreeze, LastBlocks) else 0
+        rule = (
+            f"train.finetune.unfreeze: {self.model.backbone} has {most} blocks; write "
+            f"`unfreeze: all`, or at most {most}. Received: last_blocks: {wanted}"
+        )
+        return require(self, most is None or wanted <= most, rule)
 
     def with_overrides(self, overrides: Mapping[str, object]) -> "Hyperparameters":
         """Return a copy of the hyperparameters in which some values are replaced.

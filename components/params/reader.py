@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from components.errors import UserError
 from components.params import yaml_text
 from components.params.balance import Balance
+from components.params.blocks import check_old_share
 from components.params.evaluate import Evaluate
 from components.params.hyperparameters import RULED_TOGETHER, Hyperparameters
 from components.params.ingest import Ingest
@@ -46,7 +47,7 @@ class Params(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_old_seed(cls, tree: Any) -> Any:
+    def _check_old_forms(cls, tree: Any) -> Any:
         if isinstance(tree, dict) and "seed" in tree:
             written = f"seed: {in_yaml(tree['seed'])}"
             raise ValueError(
@@ -54,6 +55,7 @@ class Params(Section):
                 f"write `{written}` below `split:` and below `train:`; splits and models stay the "
                 f"same. Received: {written}"
             )
+        check_old_share(tree)
         return tree
 
     @model_validator(mode="after")

@@ -31,6 +31,15 @@ NEW_KEYS = {
     "train.cutmix": "write `cutmix: 0.0` into the section `train`",
     "train.mix_until": "write `mix_until: 0.8` into the section `train`",
     "train.head.views": "write `views: 0` into the section `head` of `train`",
+    "train.optimizer": "write `optimizer: adamw` into the section `train`",
+    "train.momentum": "write `momentum: 0.9` into the section `train`",
+    "train.clip_norm": "write `clip_norm: 0.0` into the section `train`",
+    "train.average": "write `average: {ema: 0.0, soup: 0}` into the section `train`",
+    "train.finetune.stages": "write `stages: 1` into the section `finetune` of `train`",
+    "train.finetune.layer_decay": "write `layer_decay: 1.0` into the section `finetune` of `train`",
+    "train.finetune.schedule": "write `schedule: cosine` into the section `finetune` of `train`",
+    "train.early_stopping.smoothing": "write `smoothing: 1` into the section `early_stopping` of "
+    "`train`",
 }
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"
 # YAML 1.1 reads these texts as booleans; YAML 1.2, which DVC and Fovea read, does not.

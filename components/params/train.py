@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.params.augmentation import AnyAugmentation
-from components.params.section import Count, Positive, Rate, Section, Seed, Share
+from components.params.section import Count, Positive, Rate, Section, Seed, Share, require
 
 
 class Head(Section):
@@ -22,25 +22,62 @@ class Head(Section):
     )
 
 
+class LastBlocks(Section):
+    """How many blocks of the backbone are trained, counted from the output."""
+
+    last_blocks: Positive
+
+
 class FineTune(Section):
-    """The second phase: the head and the last layers of the backbone are trained."""
+    """The second phase: the head and blocks of the backbone are trained."""
 
     epochs: Count
     learning_rate: Rate
-    unfreeze: Share = Field(
-        description="share of the layers of the backbone that are trained; the layers nearest to "
-        "the output are chosen"
+    unfreeze: Literal["none", "all"] | LastBlocks = Field(
+        description="the blocks of the backbone that are trained: none, all, or {last_blocks: 3} "
+        "for the three blocks nearest to the output"
     )
-    warmup: Share = Field(description="share of the steps in which the learning rate rises from 0")
+    stages: Positive = Field(
+        description="number of equal parts of the phase; in each part more blocks are trained, "
+        "from the output to the input, and in the last part all that `unfreeze` names"
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="factor by which the learning rate of a block is lower than that of the block "
+        "after it"
+    )
+    schedule: Literal["cosine", "one_cycle", "step", "plateau"] = Field(
+        description="how the learning rate changes in the phase"
+    )
+    warmup: Share = Field(description="share of the steps in which the learning rate rises")
 
 
 class EarlyStopping(Section):
     """When a phase stops early. The trained classifier has the weights of the best epoch."""
 
-    monitor: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"]
+    monitor: Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1"]
     patience: Positive = Field(
         description="number of epochs without improvement after which the phase stops"
     )
+    smoothing: Annotated[int, Field(ge=1, le=100)] = Field(
+        description="number of epochs; an epoch is as good as the mean of the metric in the last "
+        "so many epochs of its phase; 1: no mean"
+    )
+
+
+class Average(Section):
+    """Averages of weights, which are often better than the weights of one epoch. 0: no average."""
+
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="decay of a moving average of the weights over the updates, such as 0.99"
+    )
+    soup: Annotated[int, Field(ge=0, le=20)] = Field(
+        description="number of last epochs of the phase `finetune` whose weights may be averaged"
+    )
+
+    @model_validator(mode="after")
+    def _check_one_average(self) -> "Average":
+        rule = "choose one average: write `ema: 0.0` or `soup: 0`"
+        return require(self, not (self.ema and self.soup), rule)
 
 
 class Train(Section):
@@ -75,7 +112,15 @@ class Train(Section):
     logit_adjustment: Annotated[float, Field(ge=0, le=10)] = Field(
         description="tau, the strength of the adjustment of the loss `logit_adjusted`"
     )
+    optimizer: Literal["adamw", "sgd", "rmsprop", "lion"]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="momentum of the optimizers `sgd` and `rmsprop`"
+    )
+    clip_norm: Annotated[float, Field(ge=0)] = Field(
+        description="maximum norm of the gradient of all weights together; 0: no maximum"
+    )
     weight_decay: Annotated[float, Field(ge=0, le=1)]
+    average: Average
     head: Head
     finetune: FineTune
     early_stopping: EarlyStopping

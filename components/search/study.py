@@ -23,7 +23,7 @@ from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Search
 from components.search.space import Overrides, suggest, values_as_written
-from components.training.training import TrainingFailedError
+from components.training.limits import TrainingFailedError
 
 log = logging.getLogger(__name__)
 

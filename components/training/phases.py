@@ -3,7 +3,7 @@
 The method is LP-FT, linear probing and then fine-tuning (Kumar et al., 2022). A classifier consists
 of a backbone, which computes features from the pixels, and a head, which computes the logits from
 the features. The first phase trains only the head. In this phase the backbone is frozen, so its
-weights do not change. The second phase trains the head and the last layers of the backbone
+weights do not change. The second phase trains the head and the last blocks of the backbone
 together.
 """
 
@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.model.classifier import Classifier, leaf_layers
+from components.model.classifier import Classifier
 from components.model.features import FrozenBackbone
 from components.params.train import Train
 from components.training.augmentation import Policy, build_augmentation
+from components.training.blocks import freeze
+from components.training.schedules import Schedule
 from components.training.views import build_views
 from components.training_set.examples import Data, Examples
 
@@ -35,6 +37,9 @@ class Phase:
     policy: the random changes of the training images; None in the phase `head`.
     in_memory: True if the training examples are small enough to lie on the device, as features are.
     variants: the number of variants of each image in train, see `Stream`.
+    schedule: how the learning rate changes, see `build_schedule`.
+    blocks: the trainable variables of each block of the backbone, from output to input.
+    stages, layer_decay: which blocks are trained when, and at which rate, see `build_optimizer`.
     state: Keras variables that training changes, beside those of the classifier and the optimizer.
         Checkpoints contain them.
     """
@@ -49,6 +54,10 @@ class Phase:
     policy: Policy | None
     in_memory: bool
     variants: int = 1
+    schedule: Schedule = "cosine"
+    blocks: tuple[tuple[Any, ...], ...] = ()
+    stages: int = 1
+    layer_decay: float = 1.0
     state: tuple[Any, ...] = ()
 
 
@@ -76,12 +85,9 @@ def phases(
         yield _head_phase(classifier, data, train, cache)
     if finetune.epochs:
         # Also after the phase, because the model file says which layers are frozen.
-        freeze(classifier.backbone, finetune.unfreeze, hold_normalization=pretrained)
-    if finetune.epochs and "finetune" not in finished:
-        policy = build_augmentation(train.augmentation)
-        rate, warmup = finetune.learning_rate, finetune.warmup
-        model, images = classifier.logits_model, (data.train, data.val)
-        yield Phase("finetune", model, *images, finetune.epochs, rate, warmup, policy, False)
+        blocks = freeze(classifier.backbone, finetune.unfreeze, hold_normalization=pretrained)
+        if "finetune" not in finished:
+            yield _finetune_phase(classifier, data, train, blocks)
 
 
 def _head_phase(classifier: Classifier, data: Data, train: Train, cache: Path) -> Phase:
@@ -100,17 +106,22 @@ def _head_phase(classifier: Classifier, data: Data, train: Train, cache: Path) -
     )
 
 
-def freeze(backbone: Any, unfreeze: float, hold_normalization: bool) -> None:
-    """Make the last layers of the backbone trainable, and freeze all its other layers.
-
-    backbone: a keras.Model. unfreeze: the share of the layers that become trainable, 0 to 1. The
-    layers nearest to the output are chosen, and only layers with weights are counted.
-    hold_normalization: True if every BatchNormalization layer must be frozen. A frozen layer of
-    this type uses the mean and the variance of pretraining, which come from many images. A
-    trainable layer would use the mean and the variance of small batches instead.
-    """
-    layers = [layer for layer in leaf_layers(backbone) if layer.weights]
-    first = round(len(layers) * (1 - unfreeze))
-    for position, layer in enumerate(layers):
-        hold = hold_normalization and type(layer).__name__ == "BatchNormalization"
-        layer.trainable = position >= first and not hold
+def _finetune_phase(
+    classifier: Classifier, data: Data, train: Train, blocks: tuple[tuple[Any, ...], ...]
+) -> Phase:
+    finetune = train.finetune
+    return Phase(
+        name="finetune",
+        model=classifier.logits_model,
+        train=data.train,
+        val=data.val,
+        epochs=finetune.epochs,
+        learning_rate=finetune.learning_rate,
+        warmup=finetune.warmup,
+        policy=build_augmentation(train.augmentation),
+        in_memory=False,
+        schedule=finetune.schedule,
+        blocks=blocks,
+        stages=finetune.stages,
+        layer_decay=finetune.layer_decay,
+    )

@@ -1,47 +1,48 @@
 """Hyperparameters and data → a trained classifier and the metrics of all its epochs.
 
 Training has one or two phases: `head` trains only the last layer, and `finetune` also trains other
-layers. The classifier gets the weights of its best epoch, which can be an epoch of any phase.
+layers. The classifier gets the weights of its best epoch, which can be an epoch of any phase, or a
+mean of the weights of several epochs, see soup.py.
 """
 
 import logging
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from components.errors import UserError
 from components.model.backend import load_keras, on_devices, set_seed
-from components.model.classifier import Classifier, build_classifier, outputs, warm_start_classifier
-from components.model.feature_store import LIMIT_BYTES
+from components.model.classifier import Classifier, build_classifier, warm_start_classifier
 from components.model.model_file import model_id, read_classifier
-from components.model.recall import balanced_accuracy
 from components.params.hyperparameters import Hyperparameters
 from components.params.train import Train
+from components.training.augmentation import build_augmentation
+from components.training.averaging import averaged, refresh_statistics
 from components.training.batches import Stream, steps_per_epoch
-from components.training.best_epoch import BestEpoch, Row
+from components.training.best_epoch import BestEpoch, Row, Weights
 from components.training.checkpoints import Checkpoints
 from components.training.epoch_loops import fit_from_feed, fit_in_memory
-from components.training.losses import Loss, build_loss
+from components.training.limits import (
+    TrainingFailedError,
+    check_several,
+    check_views,
+    report_lack_of_memory,
+)
+from components.training.losses import build_loss
 from components.training.machines import ALONE, Machines
+from components.training.measuring import measure
 from components.training.memory import require_memory
 from components.training.mixing import build_mixing
-from components.training.optimizers import build_optimizer
+from components.training.optimizers import build_optimizer, lower_rate
 from components.training.phase_report import PhaseReport
 from components.training.phases import Phase, phases
 from components.training.precision import trained_in
+from components.training.soup import add_soup
 from components.training.training_state import RATE_CUTS, OnEpoch, TrainingState
-from components.training_set.examples import Balance, Data, Examples
+from components.training_set.examples import Balance, Data
 
 log = logging.getLogger(__name__)
-
-
-class TrainingFailedError(UserError):
-    """Training failed with these hyperparameters. With other hyperparameters it may succeed."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Trained:
     """A trained classifier and the metrics of its training.
 
     classifier: the classifier with the weights of its best epoch. history: a row for each epoch, in
-    the order of training. best: the row of the best epoch. A row is a dict with the metrics of an
-    epoch, see `train_classifier`.
+    the order of training. best: the row of the best epoch; if the weights are a mean over epochs,
+    it has the metrics of this mean on val. A row is a dict with the metrics of an epoch, see
+    `train_classifier`.
     """
 
     classifier: Classifier
@@ -79,8 +81,8 @@ def train_classifier(
     weights: the `.keras` file with the weights at the start; None if hyperparameters.model.weights
         is `none` (random weights) or `imagenet` (ImageNet weights).
     on_epoch: a function that is called after each epoch with the row of the epoch. A row has the
-        keys phase, epoch, loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy,
-        learning_rate and rate_cuts (how often the learning rate was divided by 10). It also has
+        keys phase, epoch, loss, accuracy, the metrics of `measure`, learning_rate and rate_cuts
+        (how often the learning rate was divided by 10). It also has
         images_per_s and waiting_share, see `PhaseReport.end_steps`; the history does not have
         these two, because they depend on the machine. The function is also called for the epochs
         before a stop, without these two, so that it gets all epochs. If the function raises an
@@ -104,7 +106,8 @@ def train_classifier(
     keras.backend.clear_session()
     train = hyperparameters.train
     with on_devices(train.batch_size, train.accumulate) as devices:
-        classifier = _build(hyperparameters, data, weights)
+        check_several(train, devices, machines.count)
+        classifier = start_classifier(hyperparameters, data, weights)
         best = BestEpoch(classifier.model, train.early_stopping)
         state = TrainingState(classifier.model, best, checkpoints, on_epoch, machines)
         # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
@@ -114,7 +117,13 @@ def train_classifier(
             return _fit(classifier, data, train, pretrained, cache, state, devices)
 
 
-def _build(hyperparameters: Hyperparameters, data: Data, weights: Path | None) -> Classifier:
+def start_classifier(
+    hyperparameters: Hyperparameters, data: Data, weights: Path | None
+) -> Classifier:
+    """Build the classifier with which a training starts; for the arguments see above.
+
+    `load_keras` must have been called before.
+    """
     set_seed(hyperparameters.train.seed)
     model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
     if weights:
@@ -143,16 +152,35 @@ def _fit(
     state.resume()
     best, finished = state.best, state.finished_phases()
     if pretrained and train.head.epochs:
-        _check_views(train, len(data.train), classifier.backbone.output_shape[-1])
-    with _report_lack_of_memory(train, state):
+        check_views(train, len(data.train), classifier.backbone.output_shape[-1])
+    with report_lack_of_memory(train, state):
         for phase in phases(classifier, data, train, pretrained, cache, finished):
             _run_phase(phase, data.balance, train, state, devices)
             best.restore()
-    log.info(
-        f"the best of {len(state.history)} epochs is epoch {best.row['epoch']} of the phase "
-        f"`{best.row['phase']}`; the model gets the weights of this epoch"
-    )
+        log.info(
+            f"the best of {len(state.history)} epochs is epoch {best.row['epoch']} of the phase "
+            f"`{best.row['phase']}`; the model gets the weights of this epoch"
+        )
+        if state.ingredients:
+            _make_soup(classifier, data, train, state)
     return Trained(classifier, tuple(state.history), best.row)
+
+
+def _make_soup(classifier: Classifier, data: Data, train: Train, state: TrainingState) -> None:
+    """Average the weights of the last epochs of the phase `finetune`, if it pays on val."""
+    loss = build_loss(train, data.balance.log_priors)
+    model, best = classifier.logits_model, state.best
+    policy = build_augmentation(train.augmentation)
+    stream = Stream(data.train, data.balance, train.batch_size, train.seed, policy)
+    steps = steps_per_epoch(data.balance, train.batch_size)
+
+    def measured(weights: Weights) -> tuple[Weights, Row]:
+        classifier.model.set_weights(weights)
+        refresh_statistics(model, stream, steps)
+        return classifier.model.get_weights(), measure(model, data.val, loss)
+
+    add_soup(best, state.ingredients, state.history[-len(state.ingredients) :], measured)
+    best.restore()
 
 
 def _run_phase(
@@ -206,38 +234,44 @@ def _fit_phase(
     steps = steps_per_epoch(balance, train.batch_size)
     rate = phase.learning_rate / 10**state.rate_cuts
     lowered = replace(phase, learning_rate=rate)
-    optimizer = build_optimizer(lowered, train.weight_decay, steps, train.accumulate)
+    optimizer = build_optimizer(lowered, train, steps)
     phase.model.compile(optimizer, loss, metrics=["accuracy"])
     optimizer.build(phase.model.trainable_variables)
     state.continue_with([*optimizer.variables, *phase.state])
     first, machines = state.epoch, state.machines
     failed: list[Row] = []
 
-    def end_epoch(epoch: int, logs: dict[str, float]) -> None:
-        speed = report.end_steps()
-        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        measured = {"loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
-        measured["learning_rate"] = rate
-        measured = machines.from_first(lambda: measured | _measure(phase.model, phase.val, loss))
-        row: Row = {
-            "phase": phase.name,
-            "epoch": epoch + 1,
-            **measured,
-            "rate_cuts": state.rate_cuts,
-        }
-        if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
-            failed.append(row)
-            phase.model.stop_training = True
-            return
-        phase.model.stop_training = state.best.update(row)
-        over = phase.model.stop_training or row["epoch"] == phase.epochs
-        report.end_epoch(row, over)
-        state.end_epoch(row, over, speed)
-
     share = (machines.number, machines.count)
     mixing = build_mixing(train, len(balance.targets), steps) if phase.policy else None
     drawn = (train.batch_size, train.seed, phase.policy, phase.variants, share, mixing)
     stream = Stream(phase.train, balance, *drawn)
+    refresh = partial(refresh_statistics, phase.model, stream, steps)
+
+    def end_epoch(epoch: int, logs: dict[str, float]) -> None:
+        speed = report.end_steps()
+        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        trained = {"loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
+        trained["learning_rate"] = rate
+        with averaged(optimizer, phase.model, refresh):
+            measured = machines.from_first(lambda: trained | measure(phase.model, phase.val, loss))
+            row: Row = {
+                "phase": phase.name,
+                "epoch": epoch + 1,
+                **measured,
+                "rate_cuts": state.rate_cuts,
+            }
+            if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
+                failed.append(row)
+                phase.model.stop_training = True
+                return
+            phase.model.stop_training = state.best.update(row)
+        over = phase.model.stop_training or row["epoch"] == phase.epochs
+        lower_rate(optimizer, state.best.waited, train.early_stopping.patience)
+        if phase.name == "finetune":
+            state.keep_ingredient(train.average.soup)
+        report.end_epoch(row, over)
+        state.end_epoch(row, over, speed)
+
     epochs = range(first, phase.epochs)
     if phase.in_memory and devices == 1:
         fit_in_memory(phase, stream, optimizer, loss, epochs, steps, end_epoch, report)
@@ -251,56 +285,3 @@ def _loss_words(row: Row, rate_cuts: int) -> str:
     return (
         f"the loss is no longer a number in epoch {row['epoch']} of the phase `{row['phase']}`{cut}"
     )
-
-
-def _check_views(train: Train, images: int, width: int) -> None:
-    """Raise TrainingFailedError if the features of all views are larger than their store may be.
-
-    They must also fit into the memory of the device. width: the number of features of an image.
-    """
-    views, most = train.head.views, max(0, LIMIT_BYTES // (images * width * 4) - 1)
-    if views > most:
-        raise TrainingFailedError(
-            f"the features of so many views are larger than {LIMIT_BYTES / 1e9:g} GB, the most "
-            f"that their store may have; lower train.head.views to at most {most}. "
-            f"Received: train.head.views: {views}, {images} images with {width} features each"
-        )
-
-
-@contextmanager
-def _report_lack_of_memory(train: Train, state: TrainingState) -> Iterator[None]:
-    """Replace an exception that says that the memory is too small by TrainingFailedError.
-
-    The class of the exception of a device depends on the backend of Keras. So it is recognised by
-    its text, not by its class.
-    """
-    try:
-        yield
-    except Exception as error:
-        by_device = re.search("RESOURCE_EXHAUSTED|ResourceExhausted|out of memory", repr(error))
-        if not (by_device or isinstance(error, MemoryError)):
-            raise
-        if train.head.views and state.phase != "finetune":
-            raise TrainingFailedError(
-                "the features of all views do not fit into the memory; lower train.head.views. "
-                f"Received: train.head.views: {train.head.views}"
-            ) from None
-        raise TrainingFailedError(
-            "a batch does not fit into the memory; divide train.batch_size by a "
-            "number and multiply train.accumulate by the same number, so that an update of the "
-            "weights still sees as many images. "
-            f"Received: train.batch_size: {train.batch_size}, train.accumulate: {train.accumulate}"
-        ) from None
-
-
-def _measure(model: Any, val: Examples, loss: Loss) -> dict[str, float]:
-    import keras
-
-    logits = outputs(model, val.inputs)
-    losses = keras.ops.convert_to_numpy(loss(val.labels, keras.ops.convert_to_tensor(logits)))
-    predicted = logits.argmax(axis=1)
-    return {
-        "val_loss": float(np.mean(losses)),
-        "val_accuracy": float(np.mean(predicted == val.labels)),
-        "val_balanced_accuracy": balanced_accuracy(val.labels, predicted),
-    }

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from components.training.best_epoch import BestEpoch, Row
+from components.training.best_epoch import BestEpoch, Row, Weights
 from components.training.checkpoints import Checkpoint, Checkpoints, Variables
 from components.training.machines import ALONE, Machines
 
@@ -32,9 +32,10 @@ class TrainingState:
         where the state is written after each epoch; None in a trial of a search, which is not
         continued. on_epoch: is called after each epoch with the row of the epoch. machines: the
         machines that train together. The first of them reads and writes the checkpoints.
-    history: the rows of all finished epochs. phase: the name of the phase. epoch: the number of
-        finished epochs of the phase. ended: True if the phase is over. rate_cuts: how often the
-        learning rate of the phase was divided by 10, because a loss was not finite.
+    history: the rows of all finished epochs. ingredients: the weights of the network after the last
+        epochs, the newest last; for a soup, see soup.py. phase: the name of the phase. epoch: the
+        number of finished epochs of the phase. ended: True if the phase is over. rate_cuts: how
+        often the learning rate of the phase was divided by 10, because a loss was not finite.
     """
 
     model: Any
@@ -43,6 +44,7 @@ class TrainingState:
     on_epoch: OnEpoch
     machines: Machines = ALONE
     history: list[Row] = field(default_factory=list)
+    ingredients: list[Weights] = field(default_factory=list)
     phase: str = ""
     epoch: int = 0
     ended: bool = False
@@ -99,6 +101,11 @@ class TrainingState:
         elif self.checkpoints is not None:
             self._last = self._checkpoint()  # The first epoch can fail, too.
 
+    def keep_ingredient(self, most: int) -> None:
+        """Keep the present weights for a soup of at most so many epochs; 0: for none."""
+        if most:
+            self.ingredients = [*self.ingredients, self.model.get_weights()][-most:]
+
     def end_epoch(self, row: Row, ended: bool, speed: Mapping[str, float]) -> None:
         """Add an epoch to the history, write a checkpoint, and report the epoch.
 
@@ -136,7 +143,8 @@ class TrainingState:
             self.checkpoints.write(self._last)
 
     def _checkpoint(self) -> Checkpoint:
-        best = {"value": self.best.value, "row": self.best.row, "waited": self.best.waited}
+        names = ("value", "row", "waited", "phase_value", "recent")
+        best = {name: getattr(self.best, name) for name in names}
         facts = {
             "phase": self.phase,
             "epoch": self.epoch,
@@ -144,11 +152,13 @@ class TrainingState:
             "rate_cuts": self.rate_cuts,
             "history": list(self.history),
             "best": best,
+            "ingredients": len(self.ingredients),
         }
         arrays = {
             "model": _numbers(self.model.variables),
             "phase": _numbers(self._phase_variables),
             "best": self.best.weights,
+            "soup": [array for weights in self.ingredients for array in weights],
         }
         return Checkpoint(_variables(self.model), facts, arrays)
 
@@ -156,13 +166,12 @@ class TrainingState:
         facts, arrays = checkpoint.facts, checkpoint.arrays
         self.phase, self.epoch, self.ended = facts["phase"], facts["epoch"], facts["ended"]
         self.rate_cuts, self.history = facts["rate_cuts"], list(facts["history"])
-        best = facts["best"]
-        self.best.value, self.best.row, self.best.waited = (
-            best["value"],
-            best["row"],
-            best["waited"],
-        )
+        for name, value in facts["best"].items():
+            setattr(self.best, name, value)
         self.best.weights = list(arrays["best"])
+        soup, number = list(arrays["soup"]), facts["ingredients"]
+        length = len(soup) // max(1, number)
+        self.ingredients = [soup[part * length :][:length] for part in range(number)]
         _assign(self.model.variables, arrays["model"])
 
 

@@ -397,6 +397,29 @@ def rollback(
     take_decision(name, lambda _: decide(name, reason, who(), override=override))
 
 
+class PhaseName(StrEnum):
+    """The names of the phases of a training."""
+
+    HEAD = "head"
+    FINETUNE = "finetune"
+
+
+@app.command(epilog="Example: fovea lr, or fovea lr --phase head")
+def lr(
+    phase: Annotated[
+        PhaseName, typer.Option("--phase", help="finetune: the whole network; head: the new layer.")
+    ] = PhaseName.FINETUNE,
+) -> None:
+    """Find a learning rate: train some batches while the rate rises, and draw the loss.
+
+    Needs the results of the stages up to `balance`, and changes no result. The
+    last line that is printed trains with the rate that was found.
+    """
+    from pipelines.commands.learning_rate import find_learning_rate
+
+    find_learning_rate(phase.value)
+
+
 @app.command(epilog="Example: fovea history, or fovea history --json")
 def history(as_json: AsJson = False) -> None:
     """Show who promoted, rejected or rolled back which version, when and why."""

@@ -29,6 +29,7 @@ CODE = (
     "components/files.py",
     "components/model",
     "components/params/augmentation.py",
+    "components/params/blocks.py",
     "components/params/hyperparameters.py",
     "components/params/model.py",
     "components/params/train.py",

@@ -33,11 +33,12 @@ from components.params.reader import read_params
 from components.params.train import Train
 from components.training.augmentation import build_augmentation
 from components.training.batches import Batch, Stream
+from components.training.blocks import freeze
 from components.training.feeding import SLOTS, Feed
 from components.training.losses import build_loss
 from components.training.mixing import Mixing
 from components.training.optimizers import build_optimizer
-from components.training.phases import Phase, freeze
+from components.training.phases import Phase
 from components.training.precision import trained_in
 from components.training.transforms import build_transforms
 from components.training_set.examples import Balance, Examples
@@ -313,7 +314,7 @@ def compiled(classifier: Classifier, train: Train) -> Any:
     none: Any = None  # the examples, which a compiled network does not need
     phase = Phase("finetune", model, none, none, 100, 1e-4, 0.0, None, False)
     loss = build_loss(train, np.zeros(10, np.float32))
-    model.compile(build_optimizer(phase, train.weight_decay, 100, 1), loss, metrics=["accuracy"])
+    model.compile(build_optimizer(phase, train, 100), loss, metrics=["accuracy"])
     return model
 
 

@@ -100,6 +100,44 @@ TEXT = DIGITS.read_text()
             r"a trial has a policy or ranges .*Received: train\.augmentation\.rotate$",
         ),
         ("views: 0", "views: 33", r"train\.head\.views should be less than or equal to 32"),
+        (
+            "    stages: 1 #",
+            "    #",
+            r"finetune\.stages is missing; write `stages: 1` into the section",
+        ),
+        ("ema: 0.0", "ema: 1.0", r"train\.average\.ema should be less than 1\. Received: 1\.0"),
+        ("soup: 0", "soup: 2.5", r"train\.average\.soup should be a valid integer"),
+        ("unfreeze: all", "unfreeze: most", r"train\.finetune\.unfreeze should be .*'all'.*'most'"),
+        (
+            "unfreeze: all",
+            "unfreeze: 1.0",
+            r"params\.yaml: train\.finetune\.unfreeze is now none, all, or \{last_blocks: 3\} for "
+            r"the three blocks nearest to the output; write `unfreeze: all`\. Received: 1\.0$",
+        ),
+        (
+            "unfreeze: all",
+            "unfreeze: 0.4",
+            r"write `unfreeze: \{last_blocks: 3\}`\. Received: 0\.4$",
+        ),
+        ("unfreeze: all", "unfreeze: 0", r"write `unfreeze: none`\. Received: 0$"),
+        (
+            "unfreeze: all",
+            "unfreeze: {last_blocks: 8}",
+            r"compact has 7 blocks; write `unfreeze: all`, or at most 7\. Received: last_blocks: 8",
+        ),
+        (
+            "unfreeze: all",
+            "unfreeze: {last_blocks: 0}",
+            r"unfreeze\.last_blocks should be greater than or equal to 1\. Received: 0$",
+        ),
+        (
+            "schedule: cosine",
+            "schedule: linear",
+            r"finetune\.schedule should be 'cosine', 'one_cycle'",
+        ),
+        ("optimizer: adamw", "optimizer: adam", r"train\.optimizer should be 'adamw', 'sgd'"),
+        ("layer_decay: 1.0", "layer_decay: 0.0", r"layer_decay should be greater than 0\. Rec"),
+        ("monitor: val_loss", "monitor: loss", r"early_stopping\.monitor should be 'val_loss'"),
         ("threads: 4", "threads: 0", r"train\.threads should be greater than or equal to 1"),
         ("primary: accuracy", "primary: f1", r"register\.primary should be 'accuracy', .*'f1'"),
         (TEXT, "- a list", r"must have sections"),
@@ -123,6 +161,14 @@ def test_the_one_seed_of_an_older_card_is_answered_with_the_two_keys_and_their_v
         "write `seed: 7` below `split:` and below `train:`; splits and models stay the same. "
         "Received: seed: 7"
     )
+
+
+def test_only_one_average_at_a_time(tmp_path):
+    both = TEXT.replace("ema: 0.0", "ema: 0.9").replace("soup: 0", "soup: 3")
+    (tmp_path / "params.yaml").write_text(both)
+    message = r"train\.average: choose one average: write `ema: 0\.0` or `soup: 0`\. Received: "
+    with pytest.raises(UserError, match=message):
+        read_params(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from components.params.hyperparameters import Hyperparameters
 from components.params.search import Choices, Range
 from components.tracking.connection import client
 from components.tracking.runs import start_run
-from components.training.training import TrainingFailedError
+from components.training.limits import TrainingFailedError
 from pipelines import artifacts, search, train
 from pipelines.formats import read_tree, write_tree
 from tests.components.origins import ORIGIN

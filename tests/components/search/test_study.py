@@ -10,7 +10,7 @@ from components.params.hyperparameters import Hyperparameters
 from components.params.search import Choices, Range
 from components.search.plots import draw_trials
 from components.search.study import Trial, best_trial, run_study
-from components.training.training import TrainingFailedError
+from components.training.limits import TrainingFailedError
 
 RATE = "train.finetune.learning_rate"
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from components.model.backend import load_keras
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params
 from components.training_set.examples import Balance, Data, Examples
@@ -10,7 +11,11 @@ from components.training_set.examples import Balance, Data, Examples
 
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_backbone(tiny_backbone: None) -> None:
-    """Every training costs the compilation of its network."""
+    """Every training costs the compilation of its network.
+
+    Keras is started first, because its threads cannot be set when a test has used it.
+    """
+    load_keras()
 
 
 @pytest.fixture(scope="session")

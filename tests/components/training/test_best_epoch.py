@@ -18,8 +18,9 @@ class Counter:
         [self.epoch] = weights
 
 
-def best_epoch(monitor: str = "val_loss", patience: int = 2) -> BestEpoch:
-    return BestEpoch(Counter(), EarlyStopping(monitor=monitor, patience=patience))
+def best_epoch(monitor: str = "val_loss", patience: int = 2, smoothing: int = 1) -> BestEpoch:
+    rule = EarlyStopping(monitor=monitor, patience=patience, smoothing=smoothing)
+    return BestEpoch(Counter(), rule)
 
 
 def train(best: BestEpoch, *values: float) -> list[bool]:
@@ -33,7 +34,11 @@ def train(best: BestEpoch, *values: float) -> list[bool]:
 
 @pytest.mark.parametrize(
     ("monitor", "values", "expected"),
-    [("val_loss", (0.9, 0.5, 0.7), 2), ("val_accuracy", (0.9, 0.5, 0.7), 1)],
+    [
+        ("val_loss", (0.9, 0.5, 0.7), 2),
+        ("val_accuracy", (0.9, 0.5, 0.7), 1),
+        ("val_macro_f1", (0.9, 0.5, 0.95), 3),
+    ],
 )
 def test_the_best_loss_is_the_lowest_and_the_best_accuracy_the_highest(monitor, values, expected):
     best = best_epoch(monitor)
@@ -49,12 +54,34 @@ def test_a_phase_stops_after_so_many_epochs_in_a_row_without_improvement():
     assert best.row["epoch"] == 3, "an equal epoch is no improvement"
 
 
-def test_the_next_phase_waits_anew_and_must_be_better_than_the_phase_before():
+def test_the_next_phase_waits_anew_and_may_begin_worse_than_the_phase_before():
     best = best_epoch(patience=2)
     train(best, 0.5, 0.6)
     best.new_phase()
-    assert train(best, 0.6, 0.6) == [False, True]
+    assert train(best, 0.9, 0.8, 0.7, 0.6) == [False] * 4
     assert best.row["epoch"] == 1
+    assert train(best, 0.6, 0.6) == [False, True]
+    best.new_phase()
+    train(best, 0.9, 0.4)
+    assert best.row["epoch"] == 10
+
+
+def test_with_smoothing_one_lucky_epoch_is_not_the_best():
+    values = (0.9, 0.8, 0.3, 0.8, 0.5, 0.5, 0.5)
+    lucky, smoothed = best_epoch(patience=9), best_epoch(patience=9, smoothing=3)
+    train(lucky, *values)
+    train(smoothed, *values)
+    assert (lucky.row["epoch"], smoothed.row["epoch"]) == (3, 7)
+    assert smoothed.value == pytest.approx(-0.5)
+
+
+def test_the_mean_begins_again_with_a_phase():
+    best = best_epoch(patience=9, smoothing=3)
+    train(best, 0.6, 0.6)
+    best.new_phase()
+    train(best, 0.5)
+    assert best.row["epoch"] == 3
+    assert best.value == -0.5
 
 
 def test_without_an_epoch_there_is_nothing_to_restore():

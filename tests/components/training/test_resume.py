@@ -78,10 +78,40 @@ def head_only(two_phases):
     return two_phases.with_overrides({"train.finetune.epochs": 0, "train.mixup": 0.0})
 
 
+# Each line changes something else that a checkpoint has to have.
+RECIPES = [
+    {
+        "train.optimizer": "sgd",
+        "train.finetune.schedule": "plateau",
+        "train.finetune.layer_decay": 0.8,
+        "train.finetune.stages": 2,
+        "train.average.ema": 0.9,
+        "train.accumulate": 2,
+        "train.early_stopping.patience": 2,
+        "train.early_stopping.smoothing": 2,
+        "train.early_stopping.monitor": "val_macro_f1",
+    },
+    {"train.finetune.schedule": "step", "train.average.soup": 2},
+    {"train.optimizer": "rmsprop", "train.finetune.schedule": "one_cycle"},
+    {"train.optimizer": "lion", "train.clip_norm": 0.1},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: next(iter(recipe.values())))
+def test_every_recipe_goes_on_as_if_it_had_not_been_stopped(recipe, two_phases, start, train_here):
+    recipe = two_phases.with_overrides({**recipe, "train.finetune.epochs": 3})
+    undisturbed = train_here(recipe, start, "undisturbed")
+    for stop in range(1, len(undisturbed.history) + 1):
+        with pytest.raises(StoppedError):
+            train_here(recipe, start, stop=stop)
+    assert train_here(recipe, start) == undisturbed
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """Replace what validation measures, in the order of a list: a loss, or an error to raise."""
-    measure = training._measure
+    measure = training.measure
 
     def script(*losses):
         values = iter(losses)
@@ -92,7 +122,7 @@ def measured(monkeypatch):
                 raise value
             return measure(*arguments) | {"val_loss": value}
 
-        monkeypatch.setattr(training, "_measure", scripted)
+        monkeypatch.setattr(training, "measure", scripted)
 
     return script
 

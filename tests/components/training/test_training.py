@@ -12,9 +12,11 @@ from components.model import backbones
 from components.model.classifier import build_classifier, leaf_layers, predict
 from components.model.features import FrozenBackbone
 from components.model.model_file import model_id, read_classifier, write_classifier
-from components.training import training
+from components.params.train import LastBlocks
+from components.training import limits, training
+from components.training.blocks import freeze
 from components.training.optimizers import build_optimizer
-from components.training.phases import Phase, freeze
+from components.training.phases import Phase
 from components.training.training import train_classifier
 from tests.components.training.conftest import without_speed
 
@@ -86,11 +88,10 @@ def scripted(monkeypatch):
 
         def measure(model, val, loss):
             seen.append([weight.copy() for weight in model.get_weights()])
-            return dict.fromkeys(("val_accuracy", "val_balanced_accuracy"), 0.5) | {
-                "val_loss": next(values)
-            }
+            others = ("val_accuracy", "val_balanced_accuracy", "val_macro_f1")
+            return dict.fromkeys(others, 0.5) | {"val_loss": next(values)}
 
-        monkeypatch.setattr(training, "_measure", measure)
+        monkeypatch.setattr(training, "measure", measure)
         return seen
 
     return script
@@ -146,8 +147,8 @@ def test_class_weights_reach_the_loss(hyperparameters, train_here, first, data):
     assert 0 < first_loss(1, 0, 0) < first.history[0]["loss"]
 
 
-def test_the_rate_rises_and_then_falls_to_0(phase):
-    rate = build_optimizer(phase, 0.0, steps=10, accumulate=1)._learning_rate
+def test_the_rate_rises_and_then_falls_to_0(phase, train):
+    rate = build_optimizer(phase, train, steps=10)._learning_rate
     rates = [float(rate(step)) for step in range(101)]
     assert rates[0] == 0
     assert rates[20] == pytest.approx(0.01) == max(rates)
@@ -156,11 +157,12 @@ def test_the_rate_rises_and_then_falls_to_0(phase):
     assert rates[100] == pytest.approx(0)
 
 
-def test_weights_change_once_for_all_accumulated_batches_by_their_mean_gradient(phase):
+def test_weights_change_once_for_all_accumulated_batches_by_their_mean_gradient(phase, train):
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
     [kernel] = network.trainable_variables
     seen = [kernel.numpy()]
-    optimizer = build_optimizer(replace(phase, warmup=0.0), 0.0, steps=10, accumulate=2)
+    twice = train.model_copy(update={"accumulate": 2})
+    optimizer = build_optimizer(replace(phase, warmup=0.0), twice, steps=10)
     for gradient in ([[1.0], [1.0], [1.0]], [[1.0], [-3.0], [-1.0]]):
         optimizer.apply([np.array(gradient, np.float32)], network.trainable_variables)
         seen.append(kernel.numpy())
@@ -199,7 +201,7 @@ def test_more_views_than_the_store_may_have_are_refused_before_they_are_computed
         r"lower train\.head\.views to at most 2\. "
         rf"Received: train\.head\.views: 3, 24 images with {width} features each$"
     )
-    with pytest.raises(training.TrainingFailedError, match=sentence):
+    with pytest.raises(limits.TrainingFailedError, match=sentence):
         train_here(warm, weights=first.file)
 
 
@@ -229,7 +231,7 @@ def test_what_does_not_fit_is_answered_with_what_to_lower(
         raise error
 
     monkeypatch.setattr(training, "_run_phase", fail)
-    with pytest.raises(training.TrainingFailedError, match=sentence):
+    with pytest.raises(limits.TrainingFailedError, match=sentence):
         train_here(hyperparameters.with_overrides({"train.head.views": views}))
 
 
@@ -237,12 +239,12 @@ def test_a_batch_that_no_memory_can_hold_is_refused_before_it_is_made(
     hyperparameters, train_here, caplog
 ):
     sentence = r"a batch does not fit .* Received: train\.batch_size: 1000000000,"
-    with pytest.raises(training.TrainingFailedError, match=sentence):
+    with pytest.raises(limits.TrainingFailedError, match=sentence):
         train_here(hyperparameters.with_overrides({"train.batch_size": 1_000_000_000}))
     assert "a batch has more images than an epoch, which has 24, so" in caplog.text
 
 
-def test_weights_decay_and_biases_and_scales_do_not(phase):
+def test_weights_decay_and_biases_and_scales_do_not(phase, train):
     import keras
 
     network = keras.Sequential(
@@ -250,12 +252,18 @@ def test_weights_decay_and_biases_and_scales_do_not(phase):
     )
     network.layers[0].bias.assign([1.0, 1.0])
     before = {variable.name: variable.numpy() for variable in network.trainable_variables}
-    optimizer = build_optimizer(replace(phase, warmup=0.0), 0.5, steps=10, accumulate=1)
+    decaying = train.model_copy(update={"weight_decay": 0.5})
+    optimizer = build_optimizer(replace(phase, warmup=0.0), decaying, steps=10)
     still = [np.zeros_like(value) for value in before.values()]
     optimizer.apply(still, network.trainable_variables)
     after = {variable.name: variable.numpy() for variable in network.trainable_variables}
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {"kernel"}
+
+
+@pytest.fixture
+def train(hyperparameters):
+    return hyperparameters.train.model_copy(update={"weight_decay": 0.0})
 
 
 @pytest.fixture
@@ -369,10 +377,30 @@ def test_every_epoch_is_reported_as_it_ends(first):
     assert {"loss", "val_loss", "val_balanced_accuracy", "learning_rate"} <= first.history[0].keys()
 
 
-def test_freezing_leaves_the_upper_share_trainable(first):
+def test_freezing_leaves_the_last_block_trainable(first):
     backbone = read_classifier(first.file).backbone
-    freeze(backbone, 0.5, hold_normalization=True)
+    freeze(backbone, LastBlocks(last_blocks=1), hold_normalization=True)
     trainable = {layer.name: layer.trainable for layer in backbone.layers if layer.weights}
-    assert not trainable["lower_conv"]
-    assert trainable["upper_conv"]
-    assert not trainable["upper_norm"]
+    assert [name for name, moves in trainable.items() if moves] == ["block2_conv"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "machines", "backend", "refused"),
+    [
+        (2, 1, "tensorflow", ["train.average.ema", "train.clip_norm"]),
+        (2, 1, "jax", []),
+        (4, 2, "jax", ["train.average.ema"]),
+        (1, 1, "tensorflow", []),
+    ],
+)
+def test_what_several_devices_cannot_do_is_refused(
+    devices, machines, backend, refused, hyperparameters, monkeypatch
+):
+    monkeypatch.setattr(limits, "backend", lambda: backend)
+    for name, value in (("train.average.ema", 0.9), ("train.clip_norm", 1.0)):
+        train = hyperparameters.with_overrides({name: value}).train
+        if name in refused:
+            with pytest.raises(UserError, match=rf"{name} is not possible.*{value}, {devices} dev"):
+                limits.check_several(train, devices, machines)
+        else:
+            limits.check_several(train, devices, machines)

@@ -37,7 +37,7 @@ def begin(tmp_path):
 
     def begin(checkpoints=True):
         network, seen = Network(), []
-        best = BestEpoch(network, EarlyStopping(monitor="val_loss", patience=9))
+        best = BestEpoch(network, EarlyStopping(monitor="val_loss", patience=9, smoothing=1))
         store = Checkpoints(tmp_path, {"seed": "1"}) if checkpoints else None
         state = TrainingState(network, best, store, seen.append)
         state.resume()

@@ -46,6 +46,7 @@ COMMANDS = [
     "promote",
     "reject",
     "rollback",
+    "lr",
     "history",
     "explain",
     "reproduce",

@@ -1,0 +1,148 @@
+"""Hyperparameters and data → the loss at each learning rate, and a rate to train with.
+
+Method: the learning rate range test (Smith, 2017). A phase is trained for some batches, while the
+rate rises from far too low to far too high. At first the loss stays, then it falls, and at last it
+rises: the rate is too high. A tenth of the highest rate with the lowest loss is a good highest rate
+of a training. The network is thrown away.
+"""
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.errors import UserError
+from components.model.backend import load_keras
+from components.model.classifier import Classifier
+from components.params.hyperparameters import Hyperparameters
+from components.training.batches import Stream
+from components.training.feeding import Feed, worker_count
+from components.training.losses import build_loss
+from components.training.optimizers import build_optimizer
+from components.training.phases import Phase, phases
+from components.training.training import start_classifier, train_classifier
+from components.training_set.examples import Data
+
+log = logging.getLogger(__name__)
+
+LOWEST, HIGHEST = 1e-6, 1.0  # learning rates
+UPDATES = 80  # of the weights, from the lowest rate to the highest
+DIVERGED = 4.0  # the test ends if the loss is so many times the lowest loss
+WINDOW = 9.0  # updates over which the loss is averaged: the losses of single batches differ
+MARGIN = 10.0  # the factor between the rate with the lowest loss and the rate to train with
+
+Name = Literal["head", "finetune"]
+
+
+@dataclass(frozen=True)
+class RateCurve:
+    """The loss at each learning rate.
+
+    phase: the name of the phase. rates: the learning rates, float64 [N], rising. losses: the loss
+    of the batch at each rate, float64 [N]. smoothed: the losses, averaged over their neighbours.
+    """
+
+    phase: Name
+    rates: NDArray[np.float64]
+    losses: NDArray[np.float64]
+
+    @property
+    def smoothed(self) -> NDArray[np.float64]:
+        """Return the losses, averaged over their neighbours by a Gaussian kernel, float64 [N]."""
+        places = np.arange(len(self.losses))
+        distances = (places[:, None] - places[None, :]) / (WINDOW / 3)
+        kernel = np.exp(-0.5 * distances**2)
+        averages: NDArray[np.float64] = kernel @ self.losses / kernel.sum(axis=1)
+        return averages
+
+    @property
+    def best(self) -> int:
+        """Return the place of the highest rate whose loss is as low as the lowest, but for noise.
+
+        The noise is that of the averaged losses, by the median distance of the single ones. If the
+        loss falls at no rate, this is the last rate before it rises.
+        """
+        distances = np.abs(self.losses - self.smoothed)
+        noise = 1.48 * float(np.median(distances)) / math.sqrt(WINDOW)
+        return int(np.flatnonzero(self.smoothed <= self.smoothed.min() + 2 * noise)[-1])
+
+    @property
+    def suggestion(self) -> float:
+        """Return the rate to train with, rounded to one digit.
+
+        >>> rates = np.geomspace(1e-6, 1, 81)
+        >>> RateCurve("head", rates, 1 + (np.log10(rates) + 2) ** 2).suggestion
+        0.001
+        """
+        return float(f"{self.rates[self.best] / MARGIN:.0e}")
+
+
+def find_rate(
+    hyperparameters: Hyperparameters, data: Data, weights: Path | None, cache: Path, name: Name
+) -> RateCurve:
+    """Measure the loss at each learning rate of a phase.
+
+    Before the phase `finetune`, the phase `head` is trained as usual, if there is one.
+    hyperparameters, data, weights, cache: as for `train_classifier`. name: the name of the phase.
+    Raises UserError if the training would not have this phase, and in the cases of
+    `train_classifier`.
+    """
+    train = hyperparameters.train
+    pretrained = hyperparameters.model.weights != "none"
+    if (name == "head" and not pretrained) or not getattr(train, name).epochs:
+        why = "" if not getattr(train, name).epochs else ", because model.weights is none"
+        raise UserError(
+            f"the training has no phase `{name}`{why}; choose the other phase, or raise "
+            f"train.{name}.epochs. Received: {getattr(train, name).epochs} epochs"
+        )
+    load_keras(train.threads)
+    if name == "finetune" and pretrained and train.head.epochs:
+        only_head = hyperparameters.with_overrides({"train.finetune.epochs": 0})
+        classifier = train_classifier(only_head, data, weights, lambda row: None, cache).classifier
+    else:
+        classifier = start_classifier(hyperparameters, data, weights)
+    return _measure(classifier, hyperparameters, data, cache, name)
+
+
+def _measure(
+    classifier: Classifier, hyperparameters: Hyperparameters, data: Data, cache: Path, name: Name
+) -> RateCurve:
+    train = hyperparameters.train
+    pretrained = hyperparameters.model.weights != "none"
+    finished = ("head",) if name == "finetune" else ()
+    phase = next(phases(classifier, data, train, pretrained, cache, finished))
+    # All blocks are trained, as in the last stage.
+    phase = replace(phase, stages=1, schedule="cosine")
+    stream = Stream(
+        phase.train, data.balance, train.batch_size, train.seed, phase.policy, phase.variants
+    )
+    batches = UPDATES * train.accumulate
+    model, rates = _compile(phase, hyperparameters, data, batches)
+    losses: list[float] = []
+    with Feed(stream, worker_count() if phase.policy else 0) as feed:
+        for _, (inputs, labels, factors) in zip(range(batches), feed, strict=False):
+            model.reset_metrics()
+            losses.append(float(model.train_on_batch(inputs, labels, sample_weight=factors)))
+            recent = np.mean(losses[-round(WINDOW) :])
+            if not math.isfinite(recent) or recent > DIVERGED * min(losses):
+                break
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return RateCurve(name, rates[: len(finite)], np.array(finite))
+
+
+def _compile(
+    phase: Phase, hyperparameters: Hyperparameters, data: Data, batches: int
+) -> tuple[Any, NDArray[np.float64]]:
+    """Compile the network of the phase. Return it, and the learning rate of each batch."""
+    import keras
+
+    train = hyperparameters.train
+    factor = (HIGHEST / LOWEST) ** (1 / (batches - 1))
+    optimizer = build_optimizer(phase, train, batches)
+    optimizer.learning_rate = keras.optimizers.schedules.ExponentialDecay(LOWEST, 1, factor)
+    phase.model.compile(optimizer, build_loss(train, data.balance.log_priors))
+    return phase.model, LOWEST * factor ** np.arange(batches)

@@ -1,0 +1,64 @@
+"""The learning rate range test on 36 images."""
+
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.learning_rate.picture import decimal, draw_rates
+from components.learning_rate.range_test import HIGHEST, LOWEST, RateCurve, find_rate
+from tests.components.training.conftest import tiny_data, tiny_hyperparameters
+
+
+@pytest.fixture
+def data(tiny_backbone):
+    return tiny_data()
+
+
+@pytest.fixture
+def hyperparameters(params):
+    return tiny_hyperparameters(params)
+
+
+def test_the_rate_to_train_with_is_a_tenth_of_the_one_with_the_lowest_loss() -> None:
+    rates = np.geomspace(1e-6, 1, 61)
+    losses = 1 + (np.log10(rates) + 2) ** 2 + np.random.default_rng(1).normal(0, 0.3, 61)
+    curve = RateCurve("finetune", rates, losses)
+    assert 0.001 <= curve.suggestion <= 0.004  # the lowest loss is near 0.01
+    assert len(curve.smoothed) == 61
+    picture = draw_rates(curve, 0.0003)
+    assert picture == draw_rates(curve, 0.0003)
+    assert picture.startswith("<?xml")
+    assert float(decimal(curve)) == curve.suggestion
+
+
+def test_if_the_loss_falls_at_no_rate_the_last_one_before_it_rises_counts() -> None:
+    rates = np.geomspace(1e-6, 1, 81)
+    too_high = np.maximum(0, np.log10(rates / 5e-3))
+    losses = 0.7 + too_high**2 + np.random.default_rng(3).normal(0, 0.1, 81)
+    assert 1e-4 <= RateCurve("finetune", rates, losses).suggestion <= 1e-3
+
+
+def test_the_rate_rises_until_the_loss_does(hyperparameters, data, tmp_path) -> None:
+    curve = find_rate(hyperparameters, data, None, tmp_path, "finetune")
+    assert curve.rates[0] == LOWEST
+    assert curve.rates[-1] <= HIGHEST * 1.001
+    assert np.isfinite(curve.losses).all()
+    assert curve.smoothed.min() < 0.9 * curve.smoothed[0]  # 36 images of three colours
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("head", {}, r"no phase `head`, because model\.weights is none; choose the other phase"),
+        (
+            "finetune",
+            {"model.weights": "imagenet", "train.finetune.epochs": 0},
+            r"no phase `finetune`; choose the other phase, or raise train\.finetune\.epochs",
+        ),
+    ],
+)
+def test_a_phase_that_the_training_does_not_have_is_refused(
+    name, overrides, message, hyperparameters, data, tmp_path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        find_rate(hyperparameters.with_overrides(overrides), data, None, tmp_path, name)
