@@ -27,6 +27,12 @@ NEW_KEYS = {
     "train.threads": "write `threads: 4` into the section `train`",
     "train.precision": "write `precision: float32` into the section `train`",
     "train.accumulate": "write `accumulate: 1` into the section `train`",
+    "model.pooling": "write `pooling: avg` into the section `model`",
+    "model.hidden": "write `hidden: []` into the section `model`",
+    "model.batch_norm": "write `batch_norm: false` into the section `model`",
+    "model.l1": "write `l1: 0.0` into the section `model`",
+    "model.l2": "write `l2: 0.0` into the section `model`",
+    "model.views": "write `views: plain` into the section `model`",
     "train.head.views": "write `views: 0` into the section `head` of `train`",
 }
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"

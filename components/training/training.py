@@ -16,10 +16,11 @@ import numpy as np
 
 from components.errors import UserError
 from components.model.backend import load_keras, on_devices, set_seed
-from components.model.classifier import Classifier, build_classifier, outputs, warm_start_classifier
+from components.model.classifier import Classifier, build_classifier, outputs
 from components.model.feature_store import LIMIT_BYTES
 from components.model.model_file import model_id, read_classifier
 from components.model.recall import balanced_accuracy
+from components.model.warm_start import warm_start_classifier
 from components.params.hyperparameters import Hyperparameters
 from components.params.train import Train
 from components.training.batches import Stream, steps_per_epoch
