@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from components.calibration.averaged_views import VIEWS, add_views
 from components.calibration.temperature import calibrate
-from components.model.averaged_views import VIEWS, add_views
 from components.model.model_file import model_id, write_classifier
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model, Views

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from components.calibration.averaged_views import VIEWS, add_views, views_of
 from components.calibration.temperature import calibrate, softmax
 from components.model.archive_checks import check_archive
-from components.model.averaged_views import VIEWS, add_views, views_of
 from components.model.classifier import (
     add_logit_adjustment,
     add_temperature,
