@@ -14,9 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.label_errors.suspects import LabelErrors, suspects
-from components.model.classifier import Classifier, build_classifier, warm_start_classifier
+from components.model.classifier import Classifier, build_classifier
 from components.model.features import FrozenBackbone
 from components.model.model_file import read_classifier
+from components.model.warm_start import warm_start_classifier
 from components.params import validate
 from components.params.ingest import Ingest
 from components.params.prepare import Prepare

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from components.calibration.averaged_views import VIEWS, add_views
 from components.calibration.temperature import calibrate
 from components.model.model_file import model_id, write_classifier
 from components.params.hyperparameters import Hyperparameters
-from components.params.model import Model
+from components.params.model import Model, Views
 from components.params.train import Train
 from components.registry.weights import resolve_weights
 from components.tracking.runs import Run, start_run
@@ -78,8 +79,9 @@ def run(model: Model, train: Train) -> None:
                 hyperparameters, data, weights, on_epoch, features, checkpoints, machines
             )
 
-        classifier, effect = calibrate(trained.classifier, data.val)
-        log.info(effect.in_words())
+        views = hyperparameters.model.views
+        classifier, effect = calibrate(add_views(trained.classifier, views), data.val)
+        log.info(f"{effect.in_words()}{_cost(views)}")
 
         write_classifier(artifacts.MODEL, classifier)
         write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
@@ -88,6 +90,16 @@ def run(model: Model, train: Train) -> None:
         tracked.log_files(artifacts.HISTORY, artifacts.CALIBRATION, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL), **machine()})
         checkpoints.remove()
+
+
+def _cost(views: Views) -> str:
+    count = VIEWS[views]
+    if count == 1:
+        return ""
+    return (
+        f"; the model averages the logits of {count} views of each image, so a prediction takes "
+        f"about {count} times as long"
+    )
 
 
 def _help(model: Model, train: Train) -> None:

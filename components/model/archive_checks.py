@@ -56,8 +56,10 @@ CLASSES = frozenset(
         *("BatchNormalization", "LayerNormalization", "Normalization", "Rescaling"),
         *("Activation", "ReLU", "Softmax", "Dropout", "LayerScale", "CustomScaleLayer"),
         *("Add", "Multiply", "Concatenate", "Reshape"),
-        *("AveragePooling2D", "MaxPooling2D", "GlobalAveragePooling2D"),
-        *("GlorotUniform", "VarianceScaling", "Zeros", "Ones"),
+        *("AveragePooling2D", "MaxPooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D"),
+        *("GlorotUniform", "VarianceScaling", "Zeros", "Ones", "Constant", "L1L2"),
+        *("Cropping2D", "Resizing", "Mean"),  # views
+        *("OnesLike", "Maximum", "Power", "Divide", "TrueDivide"),  # the pooling `gem`
     }
 )
 # A network is built within seconds. A hostile one could need hours.

@@ -1,8 +1,12 @@
 """Section `model` of params.yaml → a classifier, which maps uint8 pixels to probabilities.
 
 The network of a classifier has two parts: the backbone maps pixels to features, and the head maps
-features to probabilities. After training, the head divides the logits by a temperature before the
-softmax. A classifier also stores its class names and the size of its images.
+features to logits; the softmax makes probabilities of them. After training, layers are added before
+the softmax, and each is fitted on what those before it give:
+
+    logits → mean over views → logit adjustment → ÷ temperature → softmax
+
+A classifier also stores its class names and the size of its images.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.errors import UserError
 from components.model.backbones import build_backbone
 from components.model.backend import PREDICTION_BATCH, local_outputs, machine_count
+from components.model.head import add_head, call_in_turn, head_layers
 from components.params.model import Model
 
 
@@ -24,8 +28,9 @@ class Classifier:
 
     model: a keras.Model from pixels uint8 [N, size, size, 3] to probabilities float32
         [N, num_classes], with the layers `backbone`, `dropout`, `logits`, `temperature` and
-        `probabilities`. A model without the layer `temperature` is one that is still trained, or
-        whose file was written before there were temperatures.
+        `probabilities`, and hidden layers, `views` and `logit_adjustment` if they were asked for. A
+        model without the layer `temperature` is one that is still trained, or whose file was
+        written before there were temperatures.
     class_names: the names of the classes, in the order of the columns of the probabilities.
     size: the side of the square images, in pixels.
     resize: the method by which images of other sizes are resized. `squash`: the aspect ratio
@@ -51,10 +56,16 @@ class Classifier:
 
     @property
     def logits_model(self) -> Any:
-        """Return a network that maps pixels to logits and shares its weights with `model`."""
+        """Return a network that maps pixels to logits and shares its weights with `model`.
+
+        They are the logits that the temperature divides, or would divide: those of the layer
+        `logits`, averaged over the views and adjusted if the classifier has these layers.
+        """
         import keras
 
-        return keras.Model(self.model.input, self.model.get_layer("logits").output)
+        names = {layer.name for layer in self.model.layers}
+        last = "temperature" if "temperature" in names else "probabilities"
+        return keras.Model(self.model.input, self.model.get_layer(last).input)
 
     @property
     def head(self) -> Any:
@@ -62,8 +73,7 @@ class Classifier:
         import keras
 
         features = keras.Input(self.backbone.output.shape[1:])
-        hidden = self.model.get_layer("dropout")(features)
-        return keras.Model(features, self.model.get_layer("logits")(hidden))
+        return keras.Model(features, call_in_turn(head_layers(self.model), features))
 
 
 def build_classifier(
@@ -79,60 +89,43 @@ def build_classifier(
     """
     started_from = "imagenet" if model.weights == "imagenet" else "none"
     backbone = build_backbone(model, size)
-    return _add_head(backbone, model, class_names, resize, started_from)
+    return build_on(backbone, model, class_names, resize, started_from)
 
 
-def warm_start_classifier(
-    model: Model,
-    class_names: Sequence[str],
-    size: int,
-    resize: str,
-    source: Classifier,
-    source_id: str,
-) -> Classifier:
-    """Build a classifier that starts with the weights of the classifier `source`.
-
-    The backbone gets the weights of the backbone of `source`. The head has a column of weights for
-    each class. If `source` has a class of the same name, the column is copied from `source`.
-    Otherwise the column is random. The temperature of `source` is not taken over.
-
-    model: the section `model` of params.yaml. class_names: the names of the classes. size: the side
-    of the square images, in pixels. resize: the method by which the images were resized. source: a
-    trained classifier. Do not use `source` after this call, because the new classifier may share
-    layers with `source`. source_id: the sha256 of the file from which `source` was read.
-    Raises UserError if the backbone that `model` names is unknown or does not accept the size or
-    width. Also raises UserError if the backbone of `source` and the backbone that `model` names
-    have different architectures, for example different widths, or if `source` has no backbone.
-    """
-    expected = build_backbone(model.model_copy(update={"weights": "none"}), size)
-    names = {layer.name for layer in source.model.layers}
-    if not names >= {"backbone", "logits"}:
-        raise UserError(
-            f"the weights in {model.place}.weights are of a network that Fovea did not build; "
-            f"choose another file. Received: the layers {', '.join(sorted(names))}"
-        )
-    backbone = source.backbone
-    _check_same_architecture(expected, backbone, model, source)
-    if size != source.size:
-        expected.set_weights(backbone.get_weights())
-        backbone = expected
-    backbone.trainable = True  # `source` may have frozen layers.
-    classifier = _add_head(backbone, model, class_names, resize, source_id)
-    _copy_known_classes(classifier, source)
-    return classifier
-
-
-def _add_head(
+def build_on(
     backbone: Any, model: Model, class_names: Sequence[str], resize: str, started_from: str
 ) -> Classifier:
+    """Build a classifier on a backbone, with a new head, whose weights are random."""
     import keras
 
     size = backbone.input_shape[1]
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
-    hidden = keras.layers.Dropout(model.dropout, name="dropout")(backbone(images))
-    logits = keras.layers.Dense(len(class_names), name="logits")(hidden)
-    network = keras.Model(images, _softmax(logits), name=model.backbone)
+    logits = add_head(backbone(images), model, len(class_names))
+    network = keras.Model(images, add_softmax(logits), name=model.backbone)
     return Classifier(network, tuple(class_names), size, resize, started_from)
+
+
+def add_logit_adjustment(classifier: Classifier, offsets: Sequence[float]) -> Classifier:
+    """Return the classifier with a network that adds a number to the logit of each class.
+
+    For the post-hoc logit adjustment (Menon et al., 2021, eq. 9), the numbers are -tau * log prior
+    of the class. The layer `logit_adjustment` is Keras' own, so every Keras can load the file. It
+    comes after the mean over views and before the temperature. It replaces an earlier adjustment. A
+    temperature is left out, because it must be fitted on the adjusted logits. All other layers are
+    shared with `classifier`. offsets: finite numbers, one for each class.
+    """
+    import keras
+
+    names = {layer.name for layer in classifier.model.layers}
+    logits = (
+        classifier.model.get_layer("logit_adjustment").input
+        if "logit_adjustment" in names
+        else classifier.logits_model.output
+    )
+    adjust = keras.layers.Rescaling(
+        1.0, [float(offset) for offset in offsets], name="logit_adjustment", dtype="float32"
+    )
+    return _with_output(classifier, adjust(logits))
 
 
 def add_temperature(classifier: Classifier, temperature: float) -> Classifier:
@@ -144,51 +137,25 @@ def add_temperature(classifier: Classifier, temperature: float) -> Classifier:
     """
     import keras
 
-    network, logits = classifier.model, classifier.model.get_layer("logits").output
+    logits = classifier.logits_model.output
     divide = keras.layers.Rescaling(1 / temperature, name="temperature", dtype="float32")
-    calibrated = keras.Model(network.input, _softmax(divide(logits)), name=network.name)
-    return replace(classifier, model=calibrated)
+    return _with_output(classifier, divide(logits))
 
 
-def _softmax(logits: Any) -> Any:
+def _with_output(classifier: Classifier, logits: Any) -> Classifier:
+    """Return the classifier with the probabilities of other logits. logits: a Keras tensor."""
+    import keras
+
+    network = classifier.model
+    changed = keras.Model(network.input, add_softmax(logits), name=network.name)
+    return replace(classifier, model=changed)
+
+
+def add_softmax(logits: Any) -> Any:
+    """Add the last layer of a classifier. logits: a Keras tensor float [N, num_classes]."""
     import keras
 
     return keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
-
-
-def _check_same_architecture(
-    expected: Any, backbone: Any, model: Model, source: Classifier
-) -> None:
-    """Raise UserError if `backbone` and `expected` have different architectures.
-
-    expected: the backbone that `model` names, a keras.Model. backbone: the backbone of `source`.
-    The shapes of all weights must be equal. If the image sizes differ, the caller copies the
-    weights of `backbone` into `expected`. Layers without weights are not copied. So in this case
-    the types of all layers must also be equal. For example, Keras adds a layer without weights,
-    Rescaling, to an EfficientNet with ImageNet weights, but not to one with random weights.
-    """
-    networks = (expected, backbone)
-    shapes = [[weight.shape for weight in network.get_weights()] for network in networks]
-    kinds = [[type(layer) for layer in leaf_layers(network)] for network in networks]
-    if shapes[0] != shapes[1] or (source.size != expected.input_shape[1] and kinds[0] != kinds[1]):
-        raise UserError(
-            f"the weights in {model.place}.weights were trained with another backbone, width or "
-            "size; write the values of that training into params.yaml. "
-            f"Received: weights of {source.model.name} with "
-            f"{backbone.count_params()} parameters at {source.size} px for {model.backbone} with "
-            f"{expected.count_params()} parameters at {expected.input_shape[1]} px"
-        )
-
-
-def _copy_known_classes(classifier: Classifier, source: Classifier) -> None:
-    logits = classifier.model.get_layer("logits")
-    kernel, bias = logits.get_weights()
-    known_kernel, known_bias = source.model.get_layer("logits").get_weights()
-    for column, name in enumerate(classifier.class_names):
-        if name in source.class_names:
-            known = source.class_names.index(name)
-            kernel[:, column], bias[column] = known_kernel[:, known], known_bias[known]
-    logits.set_weights([kernel, bias])
 
 
 def leaf_layers(layer: Any) -> Iterator[Any]:

@@ -1,11 +1,11 @@
 """Section `model`: the classifier."""
 
 import re
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from components.params.section import Section
+from components.params.section import Positive, Section
 
 WEIGHTS_FOLDER = "data/weights"
 # The pattern for a version of a registered model, such as models:/birds/3#sha256=… The sha256 is
@@ -56,10 +56,30 @@ def check_weights(weights: str) -> str:
 
 
 Weights = Annotated[str, AfterValidator(check_weights)]
+Pooling = Literal["avg", "max", "avg_max", "gem"]
+Views = Literal["plain", "mirrored", "five"]
+Units = Annotated[Positive, Field(le=16_384)]
+Penalty = Annotated[float, Field(ge=0, le=1)]
+# A head for a classifier of which only the backbone is used.
+UNUSED_HEAD: dict[str, Any] = {
+    "pooling": "avg",
+    "hidden": (),
+    "batch_norm": False,
+    "dropout": 0.0,
+    "l1": 0.0,
+    "l2": 0.0,
+    "views": "plain",
+}
+# These params have no influence on whether a backbone accepts its size, width and weights.
+OF_THE_HEAD = ("hidden", "batch_norm", "dropout", "l1", "l2")
 
 
 class Model(Section):
-    """The classifier: its backbone, the weights at the start of training, and the dropout.
+    """The classifier: its backbone, the weights at the start of training, its head and its views.
+
+    pooling: how the maps of the backbone, float32 [N, h, w, C], become features. `avg`: the mean of
+    each map. `max`: its highest value. `avg_max`: both, so there are twice as many features. `gem`:
+    the generalised mean, (mean of x^p)^(1/p), whose exponent p is learned (Radenović et al., 2018).
 
     place: the key of the section in params.yaml. size_key: the key of the side of its images.
     without_weights: what a user writes if there are no weights. Error messages contain all three.
@@ -78,6 +98,25 @@ class Model(Section):
         "data/weights/NAME.keras: the weights in this file; models:/NAME/3#sha256=…: the weights "
         "of version 3 of a registered model"
     )
+    pooling: Pooling
+    hidden: Annotated[tuple[Units, ...], Field(max_length=8)] = Field(
+        description="the number of units of each hidden layer of the head, in the order from the "
+        "features to the logits; []: no hidden layer"
+    )
+    batch_norm: bool = Field(description="true: batch normalisation in each hidden layer")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="rate of the dropout before the last layer, which computes the logits"
+        description="rate of the dropout before each hidden layer, and before the last layer, "
+        "which computes the logits"
+    )
+    l1: Penalty = Field(
+        description="the loss of training grows by this factor times the sum of the absolute "
+        "values of the kernels of the head"
+    )
+    l2: Penalty = Field(
+        description="the loss of training grows by this factor times the sum of the squares of the "
+        "kernels of the head"
+    )
+    views: Views = Field(
+        description="the views of an image whose logits the saved model averages; plain: the image "
+        "as it is; mirrored: also its mirror image; five: its four corners and its centre, enlarged"
     )

@@ -16,7 +16,7 @@ from components.params.blocks import check_old_share
 from components.params.evaluate import Evaluate
 from components.params.hyperparameters import RULED_TOGETHER, Hyperparameters
 from components.params.ingest import Ingest
-from components.params.model import Model
+from components.params.model import OF_THE_HEAD, Model
 from components.params.prepare import Prepare
 from components.params.register import Register
 from components.params.search import Search, extremes
@@ -96,13 +96,14 @@ class Params(Section):
     def models_to_try(self) -> list[Model]:
         """Return the section `model` of params.yaml, then its variants that a search may try.
 
-        The caller checks the backbones and the weights of these models. The dropout has no
-        influence on this check, so all models have the dropout in params.yaml. For a range of
-        widths, only the models with the lowest and the highest width are returned. So the caller
-        also checks whether a backbone accepts all widths in between.
+        The caller checks the backbones and the weights of these models. The head has no influence
+        on this check, so all models have the head in params.yaml. For a range of widths, only the
+        models with the lowest and the highest width are returned. So the caller also checks whether
+        a backbone accepts all widths in between.
         """
         space = self.search.space if self.search.trials else {}
-        names = [name for name in space if name.startswith("model.") and name != "model.dropout"]
+        head = {f"model.{name}" for name in OF_THE_HEAD}
+        names = [name for name in space if name.startswith("model.") and name not in head]
         written = Hyperparameters(model=self.model, train=self.train)
         searched = [
             written.with_overrides(dict(zip(names, values, strict=True))).model

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from components.params.model import Model, Weights
+from components.params.model import UNUSED_HEAD, Model, Weights
 from components.params.prepare import Prepare
 from components.params.section import Positive, Section, Share, Side, require
 
@@ -230,7 +230,7 @@ class LabelErrors(Section):
     def model(self) -> LabelErrorsModel:
         """Return a section `model` with the backbone, width and weights of this section."""
         return LabelErrorsModel(
-            backbone=self.backbone, width=self.width, weights=self.weights, dropout=0.0
+            backbone=self.backbone, width=self.width, weights=self.weights, **UNUSED_HEAD
         )
 
 

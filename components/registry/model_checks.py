@@ -33,8 +33,8 @@ def check_model(model: Model, size: int) -> None:
     check_backbone(model, size)
     file = resolve_weights(model, size)
     if file is not None:
-        from components.model.classifier import warm_start_classifier
         from components.model.model_file import read_classifier
+        from components.model.warm_start import warm_start_classifier
 
         source = read_classifier(file)
         warm_start_classifier(model, source.class_names, size, source.resize, source, "")

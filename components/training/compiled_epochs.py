@@ -46,6 +46,7 @@ def _tensorflow_epoch(model: Any, optimizer: Any, loss: Loss, examples: Examples
             with tf.GradientTape() as tape:
                 logits = model(tf.gather(inputs, rows[step]), training=True)
                 mean = tf.reduce_mean(loss(chosen, logits) * weights[step])
+                mean = tf.add_n([mean, *model.losses])  # the penalties of the head, if any
             optimizer.apply(tape.gradient(mean, variables), model.trainable_variables)
             sums += tf.stack([mean, _accuracy(chosen, logits)])
         return sums / len(rows)
@@ -74,8 +75,11 @@ def _jax_epoch(model: Any, optimizer: Any, loss: Loss, examples: Examples) -> Ep
             chosen = labels[rows]
 
             def mean_loss(weights: Any) -> Any:
-                logits, after = model.stateless_call(weights, rest, inputs[rows], training=True)
-                return (loss(chosen, logits) * factors).mean(), (logits, after)
+                logits, after, penalties = model.stateless_call(
+                    weights, rest, inputs[rows], training=True, return_losses=True
+                )
+                mean = (loss(chosen, logits) * factors).mean()
+                return sum(penalties, start=mean), (logits, after)
 
             (mean, (logits, rest)), gradients = jax.value_and_grad(mean_loss, has_aux=True)(weights)
             weights, slots = optimizer.stateless_apply(slots, gradients, weights)

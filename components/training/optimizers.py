@@ -104,6 +104,7 @@ def _extended(kind: Any, scales: tuple[Scale, ...], plateau: bool) -> Any:
 
     class Extended(kind):  # type: ignore[misc]
         rate_factor: Any = None
+        weight_decay: Any
 
         def build(self, variables: Any) -> None:
             super().build(variables)

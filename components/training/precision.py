@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from components.model.classifier import Classifier, leaf_layers
+from components.model.pooling import POOLING_LAYERS
 
 
 @contextmanager
@@ -23,7 +24,8 @@ def trained_in(precision: Literal["float32", "mixed"], classifier: Classifier) -
     try:
         if precision == "mixed":
             for layer in layers[:-1]:  # The last layer makes the features.
-                layer.dtype_policy = "mixed_bfloat16"
+                if layer.name not in POOLING_LAYERS:
+                    layer.dtype_policy = "mixed_bfloat16"
         yield
     finally:
         for layer in layers:

@@ -290,6 +290,39 @@ def labels() -> None:
     write_ranking()
 
 
+@app.command(epilog="Example: fovea model, or fovea model --layers")
+def model(
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Print every layer, not a line for each block.")
+    ] = False,
+) -> None:
+    """Print the layers of the network that params.yaml describes, and what they cost.
+
+    For each block of layers: the shape of its output, its parameters, its
+    multiply-adds for one image, and its receptive field (the side of the square
+    of pixels that it sees). The network is built without weights.
+    """
+    from pipelines.commands.model import show_model
+
+    show_model(every_layer=layers)
+
+
+@app.command(epilog="Example: fovea backbones, or fovea backbones --measure mobilenet_v2 resnet50")
+def backbones(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME …", help="Default: all backbones.")
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Measure images per second here; some seconds for each."),
+    ] = False,
+) -> None:
+    """List the backbones: parameters, multiply-adds, smallest images and widths."""
+    from pipelines.commands.backbones import show_backbones
+
+    show_backbones(names or [], measured=measure)
+
+
 @app.command(epilog="Example: fovea register")
 def register() -> None:
     """Register the model of this workspace in MLflow, if it has no version there.

@@ -28,7 +28,7 @@ import psutil
 from components.model.backend import load_keras
 from components.model.classifier import Classifier, build_classifier
 from components.params.augmentation import POLICY_NAMES
-from components.params.model import Model
+from components.params.model import UNUSED_HEAD, Model
 from components.params.reader import read_params
 from components.params.train import Train
 from components.training.augmentation import build_augmentation
@@ -269,7 +269,9 @@ def steps(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
     cores that are busy with training, the rate can be no better than this time allows.
     """
     load_keras()
-    card = Model(backbone=case.backbone, width=case.width, weights="none", dropout=0.2)
+    card = Model(
+        backbone=case.backbone, width=case.width, weights="none", **(UNUSED_HEAD | {"dropout": 0.2})
+    )
     names = [f"class {number}" for number in range(10)]
     classifier = build_classifier(card, names, case.side, "squash")
     with trained_in(case.precision, classifier):

@@ -84,6 +84,8 @@ def other_values(tree: Any, above: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
             # DVC takes the dots in `model.dropout`, a key of the search space, for other keys.
             yield from other_values({n: v for n, v in value.items() if "." not in n}, f"{key}.")
+        elif value == []:
+            continue  # DVC writes a list into lines of its own below the key.
         elif isinstance(value, bool):
             yield key, str(not value).lower()
         elif isinstance(value, int | float):

@@ -55,7 +55,7 @@ def test_a_training_ends_as_without_and_all_epochs_arrive_later(
     code = (
         "import sys, pickle; from pipelines import train; from tests.conftest import "
         "_two_convolutions; from components.model import backbones; "
-        "backbones._compact = _two_convolutions; train.run(*pickle.load(sys.stdin.buffer))"
+        "backbones.compact = _two_convolutions; train.run(*pickle.load(sys.stdin.buffer))"
     )
     given = pickle.dumps((prepared.model, prepared.train))
     own = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

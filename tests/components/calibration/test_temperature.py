@@ -25,9 +25,9 @@ from components.model.classifier import (
     build_classifier,
     outputs,
     predict,
-    warm_start_classifier,
 )
 from components.model.model_file import read_classifier, write_classifier
+from components.model.warm_start import warm_start_classifier
 from components.training_set.examples import Examples
 
 NAMES = ("blue", "green", "red")

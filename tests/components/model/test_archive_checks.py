@@ -23,6 +23,7 @@ import pytest
 
 from components.errors import UserError
 from components.model import archive_checks
+from components.model.applications import APPLICATIONS
 from components.model.archive_checks import (
     CLASSES,
     CONFIG,
@@ -31,7 +32,7 @@ from components.model.archive_checks import (
     WEIGHTS,
     check_archive,
 )
-from components.model.backbones import APPLICATIONS, build_backbone
+from components.model.backbones import build_backbone
 from components.model.classifier import build_classifier
 from components.model.model_file import read_classifier, read_started_from, write_classifier
 from components.params.reader import Params

@@ -10,12 +10,8 @@ import numpy as np
 import pytest
 
 from components.errors import UserError
-from components.model.backbones import (
-    APPLICATIONS,
-    build_backbone,
-    check_backbone,
-    scale_pixels,
-)
+from components.model.applications import APPLICATIONS
+from components.model.backbones import build_backbone, check_backbone, scale_pixels
 from components.model.backend import load_keras
 from components.params.prepare import Prepare
 
@@ -23,10 +19,10 @@ FILE = "mobilenet_2_5_224_tf_no_top.h5"
 BUILD = """
 import logging, sys
 from components.model.backbones import build_backbone
-from components.params.model import Model
+from components.params.model import UNUSED_HEAD, Model
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 backbone, width = sys.argv[1:]
-model = Model(backbone=backbone, width=float(width), weights="imagenet", dropout=0.0)
+model = Model(backbone=backbone, width=float(width), weights="imagenet", **UNUSED_HEAD)
 build_backbone(model, 64)
 """
 SAVE = """

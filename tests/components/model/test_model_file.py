@@ -8,8 +8,9 @@ import pytest
 
 from components.errors import UserError
 from components.model.backend import load_keras
-from components.model.classifier import Classifier, build_classifier, predict, warm_start_classifier
+from components.model.classifier import Classifier, build_classifier, predict
 from components.model.model_file import model_id, read_classifier, write_classifier
+from components.model.warm_start import warm_start_classifier
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (70, 16, 16, 3), np.uint8)
 

@@ -7,7 +7,7 @@ import pytest
 from components.errors import UserError
 from components.model.classifier import build_classifier
 from components.model.model_file import write_classifier
-from components.params.model import Model
+from components.params.model import UNUSED_HEAD, Model
 from components.params.reader import Params, read_params
 from components.registry.model_checks import check_model, check_models
 from tests.cards import DIGITS
@@ -66,7 +66,7 @@ def test_weights_of_another_width_are_refused_before_training(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     path = Path("data/weights/old.keras")
     path.parent.mkdir(parents=True)
-    model = Model(backbone="compact", width=0.5, weights="none", dropout=0.0)
+    model = Model(backbone="compact", width=0.5, weights="none", **UNUSED_HEAD)
     write_classifier(path, build_classifier(model, ("a", "b"), 16, "squash"))
     same = model.model_copy(update={"weights": str(path)})
     check_model(same, 16)

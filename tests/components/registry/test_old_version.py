@@ -10,8 +10,9 @@ import pytest
 
 from components.calibration.temperature import calibrate, softmax
 from components.files import sha256
-from components.model.classifier import outputs, predict, warm_start_classifier
+from components.model.classifier import outputs, predict
 from components.model.model_file import read_classifier
+from components.model.warm_start import warm_start_classifier
 from components.params.reader import Params
 from components.registry.contest import Contest, judge_against
 from components.registry.promotion import promote, rollback

@@ -68,7 +68,7 @@ def main(folder: Path, overrides: dict[str, Any]) -> None:
     from tests.cards import DIGITS
     from tests.conftest import _two_convolutions
 
-    backbones._compact = _two_convolutions
+    backbones.compact = _two_convolutions
     data = tiny_data()
     fresh = tiny_hyperparameters(read_params(DIGITS)).with_overrides(overrides)
     weights = None

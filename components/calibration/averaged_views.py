@@ -1,0 +1,79 @@
+"""A trained classifier → the same classifier, with logits that are the mean over views of an image.
+
+The views are made inside of the saved model, from the pixels that it gets. So all who load the file
+use them, and nobody has to know about them. All layers are Keras' own.
+
+- `mirrored`: the image and its mirror image, left and right exchanged.
+- `five`: the four corners and the centre, as Krizhevsky et al. (2012) did: they cut 224 of 256
+  pixels, which is 7/8 of the side. A network has a fixed size of its input, and the pixels outside
+  of the prepared image are gone. So each crop of 7/8 of the side is enlarged to the size of the
+  image (bilinear).
+
+The views of a batch are one larger batch, which passes the network once. A prediction takes about
+as many times as long as there are views.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from components.model.classifier import Classifier, add_softmax
+from components.model.head import call_in_turn, head_layers
+from components.params.model import Views
+
+VIEWS: dict[Views, int] = {"plain": 1, "mirrored": 2, "five": 5}
+
+
+def add_views(classifier: Classifier, views: Views) -> Classifier:
+    """Return the classifier with a network that averages the logits over the views of an image.
+
+    classifier: a trained classifier; all of its layers up to the logits are shared. A logit
+    adjustment and a temperature are left out, because they must be fitted on the averaged logits.
+    views: the value of `model.views`. With `plain`, a classifier without views is returned as it
+    is.
+    """
+    if views == "plain":
+        return classifier
+    import keras
+    from keras import ops
+
+    network, size = classifier.model, classifier.size
+    images = keras.Input((size, size, 3), dtype="uint8", name="images")
+    made = _mirrored(images) if views == "mirrored" else _five(images, size)
+    batch = keras.layers.Concatenate(axis=0, dtype="uint8", name="views")(made)
+    logits = call_in_turn([classifier.backbone, *head_layers(network)], batch)
+    by_view = ops.reshape(logits, (VIEWS[views], -1, len(classifier.class_names)))
+    mean = ops.mean(by_view, axis=0)
+    averaged = keras.Model(images, add_softmax(mean), name=network.name)
+    return replace(classifier, model=averaged)
+
+
+def views_of(classifier: Classifier) -> Views:
+    """Return the views over which a classifier averages its logits."""
+    names = {layer.name for layer in classifier.model.layers}
+    if "views" not in names:
+        return "plain"
+    return "five" if "centre_crop" in names else "mirrored"
+
+
+def _mirrored(images: Any) -> list[Any]:
+    return [images, images[:, :, ::-1]]
+
+
+def _five(images: Any, size: int) -> list[Any]:
+    """Return the corners and the centre, each enlarged to the size of the image."""
+    from keras import layers
+
+    gap = size - size * 7 // 8
+    starts = {
+        "top_left": (0, 0),
+        "top_right": (0, gap),
+        "bottom_left": (gap, 0),
+        "bottom_right": (gap, gap),
+        "centre": (gap // 2, gap // 2),
+    }
+    made = []
+    for name, (top, left) in starts.items():
+        cut = ((top, gap - top), (left, gap - left))
+        crop = layers.Cropping2D(cut, dtype="uint8", name=f"{name}_crop")(images)
+        made.append(layers.Resizing(size, size, dtype="uint8", name=name)(crop))
+    return made

@@ -1,0 +1,123 @@
+"""`fovea model` and `fovea backbones`: their numbers are those of Keras, or counted by hand."""
+
+import shutil
+from contextlib import chdir
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.errors import UserError
+from components.model.backbones import build_backbone
+from components.model.backend import load_keras
+from components.model.classifier import build_classifier
+from components.params.model import UNUSED_HEAD, Model
+from pipelines.commands import backbones
+from pipelines.commands.layers import blocks_of, layers_of, repeats_of
+from pipelines.commands.model import show_model
+from pipelines.workspace.params_text import with_value
+from tests.cards import DIGITS
+
+MOBILENET = Model(backbone="mobilenet_v2", width=0.35, weights="none", **UNUSED_HEAD)
+
+
+def test_multiply_adds_of_compact_are_those_counted_by_hand(params):
+    """Width 0.5 has 12, 24 and 48 channels; at 16 px the stages have 16, 8 and 4 px."""
+    model = params.model.model_copy(update={"hidden": (10,), "width": 0.5})
+    layers = layers_of(model, 16, 7)
+    stem = 16 * 16 * 9 * 3 * 12
+    stage1 = 16 * 16 * 9 * 12 * 12 * 4
+    stage2 = 8 * 8 * (9 * 12 * 24 + 9 * 24 * 24 * 3 + 12 * 24)
+    stage3 = 4 * 4 * (9 * 24 * 48 + 9 * 48 * 48 * 3 + 24 * 48)
+    head = 48 * 10 + 10 * 7
+    assert sum(layer.multiply_adds for layer in layers) == stem + stage1 + stage2 + stage3 + head
+
+
+def test_receptive_fields_of_compact_are_those_counted_by_hand(params):
+    """A 3 × 3 convolution adds twice the distance of its inputs, which is 1, 2 and 4 pixels."""
+    fields = {layer.names[0]: layer.field for layer in layers_of(params.model, 16, 7)}
+    assert fields["stem"] == 3
+    assert fields["stage1_block2_add"] == 3 + 4 * 2
+    assert fields["stage2_block1_conv1"] == 11 + 2
+    assert fields["stage2_block2_add"] == 13 + 3 * 4
+    assert fields["stage3_block1_conv1"] == 25 + 4
+    assert fields["last_relu"] == 29 + 3 * 8
+    assert fields["pool"] is fields["logits"] is None
+
+
+def test_parameters_and_shapes_are_those_of_keras(params):
+    load_keras()
+    for model in (MOBILENET, params.model.model_copy(update={"pooling": "gem", "hidden": (5,)})):
+        layers = layers_of(model, 32, 7)
+        keras_model = build_classifier(model, [str(number) for number in range(7)], 32, "squash")
+        assert sum(layer.parameters for layer in layers) == keras_model.model.count_params()
+        assert layers[-1].shape == keras_model.model.output_shape[1:]
+        blocks = repeats_of(blocks_of(layers))
+        assert sum(block.parameters for block in blocks) == keras_model.model.count_params()
+        work = sum(layer.multiply_adds for layer in layers)
+        assert sum(block.multiply_adds for block in blocks) == work
+
+
+def test_blocks_have_the_names_of_keras_and_equal_ones_are_joined():
+    blocks = repeats_of(blocks_of(layers_of(MOBILENET, 224, 7)))
+    names = [block.names for block in blocks]
+    assert ("block_1",) in names
+    assert ("block_4", "block_5") in names
+    assert [names[0] for names in names[-3:]] == ["block_16", "Conv_1", "head"]
+    assert [block.shape for block in blocks[-2:]] == [(7, 7, 1280), (7,)]
+    assert [block.field for block in blocks[-3:]] == [491, 491, None]
+
+
+@pytest.fixture
+def here(tmp_path):
+    shutil.copy(DIGITS, tmp_path / "params.yaml")
+    with chdir(tmp_path):
+        yield tmp_path
+
+
+def test_the_table_fits_a_terminal_and_names_what_the_views_cost(here, capsys):
+    file = Path("params.yaml")
+    file.write_text(with_value(file.read_text(), ["model", "views"], "five"))
+    show_model(every_layer=False)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines()[:-3])) <= 120
+    assert "stage2_block1" in printed
+    assert "the saved model does this 5 times for an image" in printed
+    assert "2 classes are assumed" in printed
+    show_model(every_layer=True)
+    assert "stage2_block1_conv1" in capsys.readouterr().out
+
+
+def test_backbones_are_listed_from_the_table_and_an_unknown_name_is_a_sentence(capsys):
+    backbones.show_backbones([], measured=False)
+    printed = capsys.readouterr().out
+    for name in ("compact", "efficientnet_b7", "convnext_large", "nasnet_mobile"):
+        assert name in printed
+    with pytest.raises(UserError, match=r"no such backbone.*Received: resnet51"):
+        backbones.show_backbones(["resnet51"], measured=False)
+
+
+def test_the_speed_is_measured_on_demand(capsys, monkeypatch, tiny_backbone):
+    monkeypatch.setattr(backbones, "MEASURED_S", 0.01)
+    backbones.show_backbones(["compact"], measured=True)
+    printed = capsys.readouterr().out
+    assert "images/s here" in printed
+    assert "threads" in printed
+
+
+def test_the_table_has_every_backbone_and_width():
+    facts = pd.read_csv(backbones.FACTS)
+    assert list(zip(facts["backbone"], facts["width"], strict=True)) == list(backbones.listed())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "width"), list(backbones.listed()))
+def test_the_table_has_the_numbers_of_keras(name, width):
+    import keras
+
+    load_keras()
+    facts = pd.read_csv(backbones.FACTS).set_index(["backbone", "width"]).loc[(name, width)]
+    assert tuple(facts) == backbones.facts_of(name, width)
+    model = Model(backbone=name, width=width, weights="none", **UNUSED_HEAD)
+    with keras.StatelessScope(initialize_variables=False):
+        assert build_backbone(model, 224).count_params() == facts["parameters"]
