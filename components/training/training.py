@@ -101,8 +101,9 @@ def train_classifier(
     # resets the devices of Keras, so it must come before `on_devices`.
     keras.backend.clear_session()
     train = hyperparameters.train
+    data = replace(data, balance=data.balance.for_loss(train.loss))
     with on_devices(train.batch_size, train.accumulate) as devices:
-        classifier = _build(hyperparameters, data, weights)
+        classifier = start_classifier(hyperparameters, data, weights)
         best = BestEpoch(classifier.model, train.early_stopping)
         state = TrainingState(classifier.model, best, checkpoints, on_epoch, machines)
         # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
@@ -112,9 +113,10 @@ def train_classifier(
             return _fit(classifier, data, train, pretrained, cache, state, devices)
 
 
-def _build(hyperparameters: Hyperparameters, data: Data, weights: Path | None) -> Classifier:
-    set_seed(hyperparameters.train.seed)
-    model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
+def start_classifier(written: Hyperparameters, data: Data, weights: Path | None) -> Classifier:
+    """Return the classifier with which a training starts. See `train_classifier`."""
+    set_seed(written.train.seed)
+    model, images = written.model, (data.class_names, data.size, data.resize)
     if weights:
         source = read_classifier(weights)
         classifier = warm_start_classifier(model, *images, source, model_id(weights))
