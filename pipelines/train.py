@@ -64,7 +64,10 @@ def run(model: Model, train: Train) -> None:
                 hyperparameters, data, weights, on_epoch, features, checkpoints, machines
             )
 
-        classifier, effect = calibrate(trained.classifier, data.val)
+        adjusted = hyperparameters.model.logit_adjustment == "tuned"
+        balance = data.balance.for_loss(hyperparameters.train.loss)
+        log_priors = balance.log_priors if adjusted else None
+        classifier, effect = calibrate(trained.classifier, data.val, log_priors)
         log.info(effect.in_words())
 
         write_classifier(artifacts.MODEL, classifier)

@@ -1,8 +1,9 @@
 """Section `model` of params.yaml → a classifier, which maps uint8 pixels to probabilities.
 
 The network of a classifier has two parts: the backbone maps pixels to features, and the head maps
-features to probabilities. After training, the head divides the logits by a temperature before the
-softmax. A classifier also stores its class names and the size of its images.
+features to probabilities. After training, the head can add a number to the logits of each class,
+and divides the logits by a temperature before the softmax. A classifier also stores its class names
+and the size of its images.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +24,10 @@ class Classifier:
     """A network, its class names, the size of its images, and the origin of its first weights.
 
     model: a keras.Model from pixels uint8 [N, size, size, 3] to probabilities float32
-        [N, num_classes], with the layers `backbone`, `dropout`, `logits`, `temperature` and
-        `probabilities`. A model without the layer `temperature` is one that is still trained, or
-        whose file was written before there were temperatures.
+        [N, num_classes], with the layers `backbone`, `dropout`, `logits`, `logit_adjustment` (if
+        `model.logit_adjustment` is `tuned`), `temperature` and `probabilities`. A model without the
+        layer `temperature` is one that is still trained, or whose file was written before there
+        were temperatures.
     class_names: the names of the classes, in the order of the columns of the probabilities.
     size: the side of the square images, in pixels.
     resize: the method by which images of other sizes are resized. `squash`: the aspect ratio
@@ -94,7 +96,8 @@ def warm_start_classifier(
 
     The backbone gets the weights of the backbone of `source`. The head has a column of weights for
     each class. If `source` has a class of the same name, the column is copied from `source`.
-    Otherwise the column is random. The temperature of `source` is not taken over.
+    Otherwise the column is random. The logit adjustment and the temperature of `source` are not
+    taken over.
 
     model: the section `model` of params.yaml. class_names: the names of the classes. size: the side
     of the square images, in pixels. resize: the method by which the images were resized. source: a
@@ -135,6 +138,20 @@ def _add_head(
     return Classifier(network, tuple(class_names), size, resize, started_from)
 
 
+def add_logit_adjustment(classifier: Classifier, shift: NDArray[np.float32]) -> Classifier:
+    """Return the classifier with a network that adds `shift` to the logits (Menon et al., 2021).
+
+    The layer `logit_adjustment` is Keras' own, and its values are no weights, as in
+    `add_temperature`. Call it before `add_temperature`. shift: float32 [num_classes], all finite.
+    """
+    import keras
+
+    network, logits = classifier.model, classifier.model.get_layer("logits").output
+    add = keras.layers.Rescaling(1.0, shift.tolist(), name="logit_adjustment", dtype="float32")
+    adjusted = keras.Model(network.input, _softmax(add(logits)), name=network.name)
+    return replace(classifier, model=adjusted)
+
+
 def add_temperature(classifier: Classifier, temperature: float) -> Classifier:
     """Return the classifier with a network that divides the logits by a temperature.
 
@@ -144,7 +161,9 @@ def add_temperature(classifier: Classifier, temperature: float) -> Classifier:
     """
     import keras
 
-    network, logits = classifier.model, classifier.model.get_layer("logits").output
+    network = classifier.model
+    adjusted = "logit_adjustment" in {layer.name for layer in network.layers}
+    logits = network.get_layer("logit_adjustment" if adjusted else "logits").output
     divide = keras.layers.Rescaling(1 / temperature, name="temperature", dtype="float32")
     calibrated = keras.Model(network.input, _softmax(divide(logits)), name=network.name)
     return replace(classifier, model=calibrated)

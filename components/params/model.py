@@ -1,7 +1,7 @@
 """Section `model`: the classifier."""
 
 import re
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -80,4 +80,8 @@ class Model(Section):
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="rate of the dropout before the last layer, which computes the logits"
+    )
+    logit_adjustment: Literal["none", "tuned"] = Field(
+        description="tuned: after training, tau * log prior is subtracted from the logits, so that "
+        "rare classes are predicted more often (Menon et al., 2021); tau is fitted on val"
     )

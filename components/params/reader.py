@@ -73,6 +73,11 @@ class Params(Section):
                 "search.space: all trials run with the same threads, because a process cannot "
                 "change them; remove this key. Received: train.threads"
             )
+        if "model.logit_adjustment" in space:
+            raise ValueError(
+                "search.space: no trial adjusts its logits, because this is done after training; "
+                "remove this key. Received: model.logit_adjustment"
+            )
         # Each of the other rules is about one value, so these values are checked one by one.
         together = [name for name in RULED_TOGETHER if name in space]
         apart = [[name] for name in space if name not in RULED_TOGETHER]

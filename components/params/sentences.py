@@ -27,6 +27,9 @@ NEW_KEYS = {
     "train.threads": "write `threads: 4` into the section `train`",
     "train.precision": "write `precision: float32` into the section `train`",
     "train.accumulate": "write `accumulate: 1` into the section `train`",
+    "balance.effective_number_beta": "write `effective_number_beta: 0.999` into the section "
+    "`balance`",
+    "model.logit_adjustment": "write `logit_adjustment: none` into the section `model`",
     "train.head.views": "write `views: 0` into the section `head` of `train`",
 }
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"

@@ -230,7 +230,11 @@ class LabelErrors(Section):
     def model(self) -> LabelErrorsModel:
         """Return a section `model` with the backbone, width and weights of this section."""
         return LabelErrorsModel(
-            backbone=self.backbone, width=self.width, weights=self.weights, dropout=0.0
+            backbone=self.backbone,
+            width=self.width,
+            weights=self.weights,
+            dropout=0.0,
+            logit_adjustment="none",
         )
 
 

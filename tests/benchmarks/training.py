@@ -188,7 +188,13 @@ def steps(case: Case, stream: Stream, workers: list[int], turns: Turns) -> None:
     cores that are busy with training, the rate can be no better than this time allows.
     """
     load_keras()
-    card = Model(backbone=case.backbone, width=case.width, weights="none", dropout=0.2)
+    card = Model(
+        backbone=case.backbone,
+        width=case.width,
+        weights="none",
+        dropout=0.2,
+        logit_adjustment="none",
+    )
     names = [f"class {number}" for number in range(10)]
     classifier = build_classifier(card, names, case.side, "squash")
     with trained_in(case.precision, classifier):

@@ -26,7 +26,8 @@ from components.model.backbones import build_backbone
 from components.params.model import Model
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 backbone, width = sys.argv[1:]
-model = Model(backbone=backbone, width=float(width), weights="imagenet", dropout=0.0)
+rest = {"weights": "imagenet", "dropout": 0.0, "logit_adjustment": "none"}
+model = Model(backbone=backbone, width=float(width), **rest)
 build_backbone(model, 64)
 """
 SAVE = """

@@ -66,7 +66,9 @@ def test_weights_of_another_width_are_refused_before_training(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     path = Path("data/weights/old.keras")
     path.parent.mkdir(parents=True)
-    model = Model(backbone="compact", width=0.5, weights="none", dropout=0.0)
+    model = Model(
+        backbone="compact", width=0.5, weights="none", dropout=0.0, logit_adjustment="none"
+    )
     write_classifier(path, build_classifier(model, ("a", "b"), 16, "squash"))
     same = model.model_copy(update={"weights": str(path)})
     check_model(same, 16)
