@@ -7,7 +7,7 @@ from components.imbalance.comparison import CONFIDENCE, SCORES, Comparison
 from components.pages.interval_chart import IntervalChart, interval_chart
 from components.pages.page import render
 
-TEMPLATE = Path(__file__).with_name("page.html.jinja")
+TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
 TITLES = {"macro_f1": "macro F1", "rare_recall": "recall of rare classes", "accuracy": "accuracy"}
 
 

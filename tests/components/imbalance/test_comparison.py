@@ -23,24 +23,25 @@ from components.training_set.examples import Examples
 from tests.components.pages.outline import Outline
 
 NAMES = ("many", "some", "few")
-COUNTS = (120, 30, 15)
+COUNTS = (600, 150, 50)
 
 
 @pytest.fixture(scope="module")
 def pool() -> Examples:
-    """Features of three classes that overlap."""
+    """Features of three classes that overlap; three of the 48 features tell them apart."""
     labels = np.repeat(np.arange(3), COUNTS)
     generator = np.random.default_rng(1)
     centres = np.zeros((3, 48))
-    centres[[0, 1, 2], [0, 1, 2]] = 2.0
-    features = centres[labels] + generator.normal(size=(len(labels), 48))
+    centres[[0, 1, 2], [0, 1, 2]] = 1.5
+    noise = generator.normal(size=(len(labels), 48)) * np.repeat([1.0, 0.1], (3, 45))
+    features = centres[labels] + noise
     return Examples(features.astype(np.float32), labels)
 
 
 @pytest.fixture(scope="module")
 def train(params) -> Train:
     head = params.train.head.model_copy(update={"epochs": 20, "learning_rate": 0.02})
-    return params.train.model_copy(update={"head": head, "batch_size": 8})
+    return params.train.model_copy(update={"head": head})
 
 
 @pytest.fixture(scope="module")
