@@ -21,7 +21,7 @@ def run(balance: Balance) -> None:
     """
     class_names = read_tree(artifacts.STATISTICS)["class_names"]
     labels = read_table(artifacts.rows("train"))["label"]
-    balance_plan = plan(balance.strategy, labels, class_names)
+    balance_plan = plan(balance.strategy, labels, class_names, balance.effective_number_beta)
     counts = counts_table(balance_plan)
     write_tree(artifacts.PLAN, balance_plan)
     write_table(artifacts.COUNTS, counts)

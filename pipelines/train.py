@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from components.calibration.averaged_views import VIEWS, add_views
 from components.calibration.temperature import calibrate
@@ -80,7 +81,8 @@ def run(model: Model, train: Train) -> None:
             )
 
         views = hyperparameters.model.views
-        classifier, effect = calibrate(add_views(trained.classifier, views), data.val)
+        averaged = add_views(trained.classifier, views)
+        classifier, effect = calibrate(averaged, data.val, _log_priors(hyperparameters, data))
         log.info(f"{effect.in_words()}{_cost(views)}")
 
         write_classifier(artifacts.MODEL, classifier)
@@ -90,6 +92,13 @@ def run(model: Model, train: Train) -> None:
         tracked.log_files(artifacts.HISTORY, artifacts.CALIBRATION, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL), **machine()})
         checkpoints.remove()
+
+
+def _log_priors(hyperparameters: Hyperparameters, data: Data) -> NDArray[np.float32] | None:
+    """Return the log priors with which the logits are adjusted, if they are."""
+    if hyperparameters.model.logit_adjustment == "none":
+        return None
+    return data.balance.for_loss(hyperparameters.train.loss).log_priors
 
 
 def _cost(views: Views) -> str:

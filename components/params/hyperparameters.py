@@ -61,6 +61,16 @@ class Hyperparameters(Section):
         )
         return require(self, most is None or wanted <= most, rule)
 
+    @model_validator(mode="after")
+    def _check_adjusted_once(self) -> "Hyperparameters":
+        twice = self.model.logit_adjustment == "tuned" and self.train.loss == "logit_adjusted"
+        rule = (
+            "the loss logit_adjusted adjusts the logits while training, and model.logit_adjustment "
+            "would adjust them once more: write `logit_adjustment: none`, or another train.loss. "
+            "Received: model.logit_adjustment: tuned, train.loss: logit_adjusted"
+        )
+        return require(self, not twice, rule)
+
     def with_overrides(self, overrides: Mapping[str, object]) -> "Hyperparameters":
         """Return a copy of the hyperparameters in which some values are replaced.
 

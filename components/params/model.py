@@ -69,6 +69,7 @@ UNUSED_HEAD: dict[str, Any] = {
     "l1": 0.0,
     "l2": 0.0,
     "views": "plain",
+    "logit_adjustment": "none",
 }
 # These params have no influence on whether a backbone accepts its size, width and weights.
 OF_THE_HEAD = ("hidden", "batch_norm", "dropout", "l1", "l2")
@@ -119,4 +120,8 @@ class Model(Section):
     views: Views = Field(
         description="the views of an image whose logits the saved model averages; plain: the image "
         "as it is; mirrored: also its mirror image; five: its four corners and its centre, enlarged"
+    )
+    logit_adjustment: Literal["none", "tuned"] = Field(
+        description="tuned: after training, tau * log prior is subtracted from the logits, so that "
+        "rare classes are predicted more often (Menon et al., 2021); tau is fitted on val"
     )

@@ -82,6 +82,11 @@ class Params(Section):
                 "search.space: a trial has a policy or ranges of changes, not both; remove this "
                 f"key, or train.augmentation. Received: {name}"
             )
+        if "model.logit_adjustment" in space:
+            raise ValueError(
+                "search.space: no trial adjusts its logits, because this is done after training; "
+                "remove this key. Received: model.logit_adjustment"
+            )
         # Each of the other rules is about one value, so these values are checked one by one.
         together = [name for name in RULED_TOGETHER if name in space]
         apart = [[name] for name in space if name not in RULED_TOGETHER]

@@ -36,6 +36,9 @@ NEW_KEYS = {
     "model.l1": "write `l1: 0.0` into the section `model`",
     "model.l2": "write `l2: 0.0` into the section `model`",
     "model.views": "write `views: plain` into the section `model`",
+    "balance.effective_number_beta": "write `effective_number_beta: 0.999` into the section "
+    "`balance`",
+    "model.logit_adjustment": "write `logit_adjustment: none` into the section `model`",
     "train.head.views": "write `views: 0` into the section `head` of `train`",
     "train.optimizer": "write `optimizer: adamw` into the section `train`",
     "train.momentum": "write `momentum: 0.9` into the section `train`",

@@ -84,7 +84,9 @@ class Train(Section):
     """How the classifier is trained.
 
     loss: the loss function. `cross_entropy`: the usual loss. `focal`: gives less weight to images
-    that the network already classifies well. `logit_adjusted`: gives more weight to rare classes.
+    that the network already classifies well. `class_balanced_focal`: the focal loss, multiplied by
+    the weight that `balance.strategy: effective_number_weights` would give (Cui et al., 2019).
+    `logit_adjusted`: gives more weight to rare classes.
     """
 
     seed: Seed = Field(
@@ -104,10 +106,10 @@ class Train(Section):
         description="number of batches whose mean gradient makes one update of the weights; an "
         "update sees batch_size * accumulate images"
     )
-    loss: Literal["cross_entropy", "focal", "logit_adjusted"]
+    loss: Literal["cross_entropy", "focal", "class_balanced_focal", "logit_adjusted"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = Field(
-        description="gamma, the exponent of the loss `focal`"
+        description="gamma, the exponent of the losses `focal` and `class_balanced_focal`"
     )
     logit_adjustment: Annotated[float, Field(ge=0, le=10)] = Field(
         description="tau, the strength of the adjustment of the loss `logit_adjusted`"

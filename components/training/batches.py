@@ -6,6 +6,7 @@ Guarantee: batch i of a stream depends only on the images, the labels, the balan
 the seed and i. So any process can compute any batch, and the number of processes has no influence.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -57,6 +58,7 @@ class Stream:
     share: Share = ALL
     mixing: Mixing | None = None
     _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    _copies: dict[int, NDArray[np.bool_]] = field(default_factory=dict, repr=False)
 
     def batch(self, index: int) -> Batch:
         """Return the share of batch `index` of the stream: inputs, labels and weights.
@@ -99,18 +101,25 @@ class Stream:
         if self.policy is None:
             return inputs
         generator = np.random.default_rng([self.seed, CHANGES, index])
-        numbers = generator.random((len(rows), self.policy.draws))
-        return self.policy.change_by(inputs, numbers[positions])
+        drawn = (len(rows), self.policy.draws)
+        changed = self.policy.change_by(inputs, generator.random(drawn)[positions])
+        if self.balance.strategy == "augment_minority":
+            copies = self.copies(index)[positions]
+            again = generator.random(drawn)[positions][copies]
+            changed[copies] = self.policy.change_by(changed[copies], again)
+        return changed
 
     def rows(self, index: int) -> NDArray[np.int64]:
         """Return the rows of the examples in batch `index`, int64 [B]."""
-        positions = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
-        epochs, places = np.divmod(positions, self.balance.epoch_size)
-        rows = np.concatenate([self._order(e)[places[epochs == e]] for e in np.unique(epochs)])
+        rows = self._parts(index, self._order)
         if self.variants == 1:
             return rows
         generator = np.random.default_rng([self.seed, CHOICE, index])
         return rows + self._images * generator.integers(self.variants, size=len(rows))
+
+    def copies(self, index: int) -> NDArray[np.bool_]:
+        """Return which images of batch `index` were drawn before in the same epoch, bool [B]."""
+        return self._parts(index, self._copies_of)
 
     def weights(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the factors by which the losses of these rows are multiplied, in their shape."""
@@ -118,7 +127,13 @@ class Stream:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is sent to another process, which draws the orders itself."""
-        return {**vars(self), "_orders": {}}
+        return {**vars(self), "_orders": {}, "_copies": {}}
+
+    def _parts(self, index: int, values: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
+        """Return the values of the positions of batch `index`. values: epoch → its values."""
+        positions = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        epochs, places = np.divmod(positions, self.balance.epoch_size)
+        return np.concatenate([values(e)[places[epochs == e]] for e in np.unique(epochs)])
 
     @property
     def _images(self) -> int:
@@ -132,6 +147,11 @@ class Stream:
             labels = self.examples.labels[: self._images]
             self._orders[epoch] = epoch_order(labels, self.balance.targets, generator)
         return self._orders[epoch]
+
+    def _copies_of(self, epoch: int) -> NDArray[np.bool_]:
+        if epoch not in self._copies:
+            self._copies = {epoch: _drawn_before(self._order(epoch))}
+        return self._copies[epoch]
 
 
 def steps_per_epoch(balance: Balance, batch_size: int) -> int:
@@ -172,3 +192,14 @@ def epoch_order(
             rounds = [generator.permutation(members) for _ in range(-(-target // len(members)))]
             drawn.append(np.concatenate(rounds)[:target])
     return generator.permutation(np.concatenate(drawn))
+
+
+def _drawn_before(order: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each position whether an earlier position has the same image.
+
+    >>> _drawn_before(np.array([7, 8, 7])).tolist()
+    [False, False, True]
+    """
+    before = np.ones(len(order), bool)
+    before[np.unique(order, return_index=True)[1]] = False
+    return before

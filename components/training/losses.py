@@ -21,9 +21,10 @@ def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
     train: the section `train` of params.yaml. log_priors: the natural logarithms of the priors,
     float32 [C]. The prior of a class is its share in the loss: target * weight of the class,
     divided by the sum of target * weight of all classes (see `Balance`). Only the loss
-    `logit_adjusted` uses the priors.
+    `logit_adjusted` uses the priors. `class_balanced_focal` is the focal loss here, because its
+    weights come with the images, see `Balance.for_loss`.
     """
-    if train.loss == "focal":
+    if train.loss in ("focal", "class_balanced_focal"):
         return focal(train.focal_gamma, train.label_smoothing)
     if train.loss == "logit_adjusted":
         return logit_adjusted(log_priors, train.logit_adjustment, train.label_smoothing)

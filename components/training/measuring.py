@@ -17,16 +17,22 @@ def measure(model: Any, val: Examples, loss: Loss) -> dict[str, float]:
     model: a keras.Model whose outputs are logits. val: the examples. loss: the loss function of the
     training.
     """
+    return measure_logits(outputs(model, val.inputs), val.labels, loss)
+
+
+def measure_logits(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], loss: Loss
+) -> dict[str, float]:
+    """Return the metrics of logits, float32 [N, C], with labels, int64 [N], by name."""
     import keras
 
-    logits = outputs(model, val.inputs)
-    losses = keras.ops.convert_to_numpy(loss(val.labels, keras.ops.convert_to_tensor(logits)))
+    losses = keras.ops.convert_to_numpy(loss(labels, keras.ops.convert_to_tensor(logits)))
     predicted = logits.argmax(axis=1)
     return {
         "val_loss": float(np.mean(losses)),
-        "val_accuracy": float(np.mean(predicted == val.labels)),
-        "val_balanced_accuracy": balanced_accuracy(val.labels, predicted),
-        "val_macro_f1": macro_f1(val.labels, predicted),
+        "val_accuracy": float(np.mean(predicted == labels)),
+        "val_balanced_accuracy": balanced_accuracy(labels, predicted),
+        "val_macro_f1": macro_f1(labels, predicted),
     }
 
 

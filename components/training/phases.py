@@ -18,6 +18,7 @@ from components.params.train import Train
 from components.training.augmentation import Policy, build_augmentation
 from components.training.blocks import freeze
 from components.training.schedules import Schedule
+from components.training.smote import with_synthetic
 from components.training.views import build_views
 from components.training_set.examples import Data, Examples
 
@@ -92,17 +93,21 @@ def phases(
 
 def _head_phase(classifier: Classifier, data: Data, train: Train, cache: Path) -> Phase:
     head, views, frozen = train.head, build_views(train), FrozenBackbone(classifier, cache)
+    variants = views.count + 1 if views else 1
+    examples = frozen.features(data.train, views)
+    if data.balance.strategy == "smote":
+        examples = with_synthetic(examples, data.balance.targets, variants, train.seed)
     return Phase(
         name="head",
         model=classifier.head,
-        train=frozen.features(data.train, views),
+        train=examples,
         val=frozen.features(data.val),
         epochs=head.epochs,
         learning_rate=head.learning_rate,
         warmup=0.0,
         policy=None,
         in_memory=True,
-        variants=views.count + 1 if views else 1,
+        variants=variants,
     )
 
 

@@ -106,6 +106,7 @@ def train_classifier(
     # resets the devices of Keras, so it must come before `on_devices`.
     keras.backend.clear_session()
     train = hyperparameters.train
+    data = replace(data, balance=data.balance.for_loss(train.loss))
     with on_devices(train.batch_size, train.accumulate) as devices:
         check_several(train, devices, machines.count)
         classifier = start_classifier(hyperparameters, data, weights)

@@ -7,19 +7,24 @@ changed.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from components.errors import UserError
 
+# Every class is drawn as often as the largest one. Two of these also say how the copies are made.
+RAISED = ("oversample", "augment_minority", "smote")
 
-def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> dict[str, Any]:
-    """Return the plan of a strategy: `none`, `class_weight`, `oversample` or `undersample`.
 
-    strategy: the value `balance.strategy` of params.yaml; components/params/balance.py explains the
-    strategies. labels: the label of each training image. class_names: the names of all classes.
+def plan(
+    strategy: str, labels: Iterable[str], class_names: Sequence[str], beta: float
+) -> dict[str, Any]:
+    """Return the plan of a strategy, which components/params/balance.py explains.
+
+    strategy, beta: the values of `balance` in params.yaml. labels: the label of each training
+    image. class_names: the names of all classes.
 
     The result has the keys strategy and class_names, with the values of these arguments, and also
     these keys:
@@ -31,22 +36,27 @@ def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> di
       target * weight of the class, divided by the sum of target * weight of all classes. So the
       loss `logit_adjusted`, which uses log_priors, corrects only the imbalance that remains after
       sampling and weighting.
+    - class_balanced_weights: class → factor by which the loss `class_balanced_focal` also
+      multiplies the loss of an image. It corrects only what remains, too.
 
     Raises UserError if a class has no training image.
 
-    >>> plan("oversample", ["cat", "cat", "dog"], ["cat", "dog"])["targets"]
+    >>> plan("oversample", ["cat", "cat", "dog"], ["cat", "dog"], 0.999)["targets"]
     {'cat': 2, 'dog': 2}
     """
     by_label = Counter(labels)
     counts = {name: by_label[name] for name in class_names}
     if 0 in counts.values():
         empty = [name for name, count in counts.items() if count == 0]
-        raise UserError(f"a class has no training image; add images. Received: {', '.join(empty)}")
+        raise UserError(
+            "a class has no training image, so it has no weight and nothing to draw; add images. "
+            f"Received: {', '.join(empty)}"
+        )
     targets = _targets(strategy, counts)
-    equal = dict.fromkeys(counts, 1.0)
-    weights = class_weights(counts) if strategy == "class_weight" else equal
+    weights = class_weights(strategy, counts, beta)
     in_loss = {name: targets[name] * weights[name] for name in counts}
-    whole = sum(in_loss.values())
+    whole, images = sum(in_loss.values()), sum(counts.values())
+    remaining = {name: images * share / whole for name, share in in_loss.items()}
     return {
         "strategy": strategy,
         "class_names": list(class_names),
@@ -54,20 +64,33 @@ def plan(strategy: str, labels: Iterable[str], class_names: Sequence[str]) -> di
         "targets": targets,
         "class_weights": weights,
         "log_priors": {name: math.log(share / whole) for name, share in in_loss.items()},
+        "class_balanced_weights": class_weights("effective_number_weights", remaining, beta),
     }
 
 
-def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
-    """Return class → weight. A weight is inversely proportional to the count (King and Zeng, 2001).
+def class_weights(strategy: str, counts: Mapping[str, float], beta: float) -> dict[str, float]:
+    """Return class → weight; all weights are 1 if the strategy gives none.
 
     counts: class → number of images. The mean weight of all images is 1. So the loss has the same
     scale as without weights, and the learning rate need not be changed.
 
-    >>> class_weights({"cat": 3, "dog": 1})["dog"]
+    `inverse_weights`: King and Zeng, 2001. `effective_number_weights`: Cui et al., 2019, eq. 2; the
+    effective number of n images is (1 - beta^n) / (1 - beta): further images of a large class show
+    less and less that is new. With beta = 0.999, it is at most 1,000.
+
+    >>> class_weights("inverse_weights", {"cat": 3, "dog": 1}, 0.999)["dog"]
     2.0
     """
-    images = sum(counts.values())
-    return {name: images / (len(counts) * count) for name, count in counts.items()}
+    factors: dict[str, Callable[[float], float]] = {
+        "inverse_weights": lambda count: 1 / count,
+        "square_root_weights": lambda count: 1 / math.sqrt(count),
+        "effective_number_weights": lambda count: (1 - beta) / (1 - beta**count),
+    }
+    if strategy not in factors:
+        return dict.fromkeys(counts, 1.0)
+    unscaled = {name: factors[strategy](count) for name, count in counts.items()}
+    scale = sum(counts.values()) / sum(counts[name] * unscaled[name] for name in counts)
+    return {name: scale * weight for name, weight in unscaled.items()}
 
 
 def counts_table(balance_plan: Mapping[str, Any]) -> pd.DataFrame:
@@ -82,8 +105,12 @@ def counts_table(balance_plan: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _targets(strategy: str, counts: Mapping[str, int]) -> dict[str, int]:
-    if strategy == "oversample":
+    if strategy in RAISED:
         return dict.fromkeys(counts, max(counts.values()))
     if strategy == "undersample":
         return dict.fromkeys(counts, min(counts.values()))
+    if strategy == "square_root_sampling":
+        # An epoch has as many images as without it (Kang et al., 2020, eq. 1 with q = 1/2).
+        factor = sum(counts.values()) / sum(map(math.sqrt, counts.values()))
+        return {name: max(1, round(factor * math.sqrt(count))) for name, count in counts.items()}
     return dict(counts)

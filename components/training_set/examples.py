@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from mmap import mmap
 from typing import Any, Literal
@@ -58,12 +58,18 @@ class Balance:
 
     targets: for each class, the number of its images that are drawn in an epoch. class_weights: for
     each class, the factor by which the loss of its images is multiplied. log_priors: for each
-    class, the natural logarithm of its share in the loss.
+    class, the natural logarithm of its share in the loss. strategy: the strategy that made the
+    plan. class_balanced_weights: for each class, the factor by which the loss
+    `class_balanced_focal` also multiplies the loss of its images.
     """
 
     targets: NDArray[np.int64]
     class_weights: NDArray[np.float32]
     log_priors: NDArray[np.float32]
+    strategy: str = "none"
+    class_balanced_weights: NDArray[np.float32] = field(
+        default_factory=lambda: np.ones(1, np.float32)
+    )
 
     @classmethod
     def from_plan(cls, plan: Mapping[str, Any]) -> "Balance":
@@ -73,6 +79,23 @@ class Balance:
             np.array([plan["targets"][name] for name in names], np.int64),
             np.array([plan["class_weights"][name] for name in names], np.float32),
             np.array([plan["log_priors"][name] for name in names], np.float32),
+            plan["strategy"],
+            np.array([plan["class_balanced_weights"][name] for name in names], np.float32),
+        )
+
+    def for_loss(self, loss: str) -> "Balance":
+        """Return the plan with the weights of a loss, which is the value `train.loss`.
+
+        The class-balanced loss of Cui et al. (2019) is another loss, multiplied by a weight for
+        each class. So its weights travel with the images, as those of a strategy do.
+        """
+        if loss != "class_balanced_focal":
+            return self
+        shares = np.exp(self.log_priors) * self.class_balanced_weights
+        return replace(
+            self,
+            class_weights=self.class_weights * self.class_balanced_weights,
+            log_priors=np.log(shares / shares.sum()).astype(np.float32),
         )
 
     @property

@@ -75,7 +75,7 @@ def shared_key(
         **{name: str(value) for name, value in dotted(hyperparameters.model_dump())},
         "images": data.content,
         "labels": _hash(data.train.labels, data.val.labels),
-        "balance plan": _hash(*vars(data.balance).values()),
+        "balance plan": _hash(*map(np.asarray, vars(data.balance).values())),
         "rule for 16 bits": str(data.sixteen_bit),
         "start weights": sha256(weights) if weights else "none",
         **{str(file.relative_to(ROOT)): sha256(file) for file in _code()},

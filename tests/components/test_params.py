@@ -43,7 +43,7 @@ TEXT = DIGITS.read_text()
         (
             "  strategy: none",
             "<<<<<<< HEAD\n  strategy: none\n=======\n  strategy: oversample\n>>>>>>> theirs",
-            r"has a conflict of git in line 77: keep one of the two versions\. Received",
+            r"has a conflict of git in line 79: keep one of the two versions\. Received",
         ),
         ("dropout: 0.2", "dropout: &a [*a]", r"inside of its own anchor .*; write the value"),
         (TEXT, "# a comment", r"must have sections .*Received: an empty file"),
@@ -99,6 +99,28 @@ TEXT = DIGITS.read_text()
             "{choices: [9]}\n    model.dropout:",
             r"a trial has a policy or ranges .*Received: train\.augmentation\.rotate$",
         ),
+        (
+            "strategy: none",
+            "strategy: class_weight",
+            r"balance\.strategy should be inverse_weights, which is the new name of class_weight\. "
+            r"Received: 'class_weight'",
+        ),
+        (
+            "  effective_number_beta: 0.999",
+            "  # effective_number_beta: 0.999",
+            r"balance\.effective_number_beta is missing; write `effective_number_beta: 0\.999`",
+        ),
+        ("_beta: 0.999", "_beta: 1", r"effective_number_beta should be less than 1\. Received: 1"),
+        (
+            "  logit_adjustment: none",
+            "  # logit_adjustment: none",
+            r"model\.logit_adjustment is missing; write `logit_adjustment: none` into the section",
+        ),
+        (
+            "    model.dropout:",
+            "    model.logit_adjustment: {choices: [none, tuned]}\n    model.dropout:",
+            r"search\.space: no trial adjusts its logits, .*Received: model\.logit_adjustment$",
+        ),
         ("views: 0", "views: 33", r"train\.head\.views should be less than or equal to 32"),
         (
             "    stages: 1 #",
@@ -147,6 +169,15 @@ def test_a_broken_rule_is_named(old, new, message, tmp_path):
     assert old in TEXT
     (tmp_path / "params.yaml").write_text(TEXT.replace(old, new))
     with pytest.raises(UserError, match=message):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_logits_are_not_adjusted_twice(tmp_path):
+    text = TEXT.replace("logit_adjustment: none", "logit_adjustment: tuned")
+    (tmp_path / "params.yaml").write_text(text)
+    read_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(text.replace("loss: cross_", "loss: logit_adjusted # "))
+    with pytest.raises(UserError, match=r"adjust them once more: write `logit_adjustment: none`"):
         read_params(tmp_path / "params.yaml")
 
 

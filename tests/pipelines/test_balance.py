@@ -20,10 +20,10 @@ def test_balance_writes_the_plan_and_the_counts_of_train_alone(
 ) -> None:
     shutil.copytree(prepared_digits, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    balance.run(Balance(strategy="none"))
+    balance.run(Balance(strategy="none", effective_number_beta=0.999))
     said = capsys.readouterr().out
     assert re.search(r"none: an epoch uses all \d+ images once, \d+ (to \d+ )?of each class", said)
-    balance.run(Balance(strategy="oversample"))
+    balance.run(Balance(strategy="oversample", effective_number_beta=0.999))
     said = capsys.readouterr().out
     assert "images of each class → images that an epoch uses: 0 " in said
     tree = json.loads(artifacts.PLAN.read_text())

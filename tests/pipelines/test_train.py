@@ -56,8 +56,11 @@ def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
 
 
 def test_an_interrupted_training_goes_on_and_leaves_the_same_files(prepared):
-    train.run(prepared.model, prepared.train)
+    tuned = prepared.with_overrides({"model.logit_adjustment": "tuned"})
+    train.run(tuned.model, tuned.train)
     first = [path.read_bytes() for path in WRITTEN]
+    tau = read_tree(artifacts.CALIBRATION)["logit_adjustment"]["tau"]
+    assert 0 <= tau <= 2
     log_metrics = Run.log_metrics
 
     def interrupt(*arguments, **named):
@@ -66,16 +69,17 @@ def test_an_interrupted_training_goes_on_and_leaves_the_same_files(prepared):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Run, "log_metrics", interrupt)
-        train.run(prepared.model, prepared.train)
+        train.run(tuned.model, tuned.train)
     checkpoints = artifacts.STATE / "checkpoints"
     assert len(list(checkpoints.glob("*/*.checkpoint"))) == 1
 
-    train.run(prepared.model, prepared.train)
+    train.run(tuned.model, tuned.train)
     assert [path.read_bytes() for path in WRITTEN] == first
     assert [path.name for path in checkpoints.iterdir()] == ["last"]
     tracked = run_of_model(model_id(artifacts.MODEL))
     losses = client().get_metric_history(tracked.id, "val_loss")
     assert [loss.step for loss in losses] == [1, 2]
+    assert client().get_run(tracked.id).data.metrics["tau"] == tau
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -1,6 +1,7 @@
 """The stream of training batches: which images, how often, how changed."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,35 @@ def test_class_weights_travel_with_their_images(examples):
     weighted = Balance(np.array([12, 4]), np.array([0.5, 2.5], np.float32), np.zeros(2, np.float32))
     _, labels, weights = Stream(examples, weighted, 16, 7, None).batch(0)
     np.testing.assert_array_equal(weights, np.where(labels == 0, 0.5, 2.5).astype(np.float32))
+
+
+def test_only_copies_of_minority_images_are_changed_twice(examples):
+    """A batch of 24 is an epoch here; the 4 images of class 1 are drawn three times each."""
+
+    class Brighter:
+        def change(self, images, generator, share):
+            return images + np.uint8(1)
+
+    dark = Examples(np.zeros_like(examples.inputs), LABELS)
+    minority = replace(balance(12, 12), strategy="augment_minority")
+    stream = Stream(dark, minority, 24, 7, Brighter())
+    for epoch in range(2):
+        images, labels, _ = stream.batch(epoch)
+        changes_made = images[:, 0, 0, 0]
+        assert changes_made[labels == 0].tolist() == [1] * 12
+        assert sorted(changes_made[labels == 1].tolist()) == [1] * 4 + [2] * 8
+    plain = Stream(dark, balance(12, 12), 24, 7, Brighter())
+    assert set(plain.batch(0)[0].flat) == {1}
+
+
+def test_machines_that_share_a_batch_change_the_same_copies(examples):
+    policy = build_augmentation(changes(brightness=0.5))
+    minority = replace(balance(12, 12), strategy="augment_minority")
+    whole, *halves = (
+        Stream(examples, minority, 24, 7, policy, share=share).batch(0)[0]
+        for share in ((0, 1), (0, 2), (1, 2))
+    )
+    np.testing.assert_array_equal(np.concatenate(halves), whole)
 
 
 def test_labels_stay_with_their_images(examples):

@@ -67,7 +67,9 @@ def test_logit_adjustment_shifts_logits_by_the_log_priors():
     np.testing.assert_allclose(values(logit_adjusted(priors, 1.5, 0.0)), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "focal", "logit_adjusted"])
+@pytest.mark.parametrize(
+    "name", ["cross_entropy", "focal", "class_balanced_focal", "logit_adjusted"]
+)
 def test_every_loss_that_params_allows_is_one_finite_number_per_image(name, params):
     train = params.train.model_copy(update={"loss": name})
     priors = np.log(np.full(3, 1 / 3, np.float32))

@@ -16,7 +16,7 @@ from components.params.train import LastBlocks
 from components.training import limits, training
 from components.training.blocks import freeze
 from components.training.optimizers import build_optimizer
-from components.training.phases import Phase
+from components.training.phases import Phase, phases
 from components.training.training import train_classifier
 from tests.components.training.conftest import without_speed
 
@@ -145,6 +145,26 @@ def test_class_weights_reach_the_loss(hyperparameters, train_here, first, data):
 
     assert first_loss(0, 0, 0) == 0
     assert 0 < first_loss(1, 0, 0) < first.history[0]["loss"]
+
+
+def test_smote_makes_features_for_the_head_and_no_images(hyperparameters, first, data, tmp_path):
+    smote = replace(data.balance, strategy="smote", targets=np.array([12, 12, 12]))
+    head, finetune = phases(
+        *(read_classifier(first.file), replace(data, balance=smote), hyperparameters.train),
+        *(True, tmp_path, ()),
+    )
+    assert (len(data.train), len(head.train), len(finetune.train)) == (24, 36, 24)
+    assert np.bincount(head.train.labels).tolist() == [12, 12, 12]
+    assert len(head.val) == len(data.val)
+
+
+@pytest.mark.slow
+def test_the_class_balanced_loss_weighs_the_images(hyperparameters, train_here, data):
+    tiny = np.full(3, 1e-6, np.float32)
+    balance = replace(data.balance, class_balanced_weights=tiny)
+    once = {"train.finetune.epochs": 1, "train.loss": "class_balanced_focal"}
+    trained = train_here(hyperparameters.with_overrides(once), data=replace(data, balance=balance))
+    assert 0 < trained.history[0]["loss"] < 1e-5
 
 
 def test_the_rate_rises_and_then_falls_to_0(phase, train):

@@ -40,6 +40,7 @@ COMMANDS = [
     "sample",
     "doctor",
     "labels",
+    "balance",
     "register",
     "sync",
     "review",

@@ -1,0 +1,99 @@
+"""Logit adjustment: tau from val, in the file, before the temperature."""
+
+import keras
+import numpy as np
+import pytest
+
+from components.calibration.adjustment import EVEN, NOT_SURE, TAUS, Adjustment, fit_adjustment
+from components.calibration.effect import Effect
+from components.calibration.temperature import calibrate, softmax
+from components.model.archive_checks import check_archive
+from components.model.classifier import build_classifier, outputs, predict
+from components.model.model_file import read_classifier, write_classifier
+from components.training_set.examples import Examples
+
+PRIORS = np.log([0.9, 0.09, 0.01])
+
+
+def long_tailed(images: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of an ideal classifier for three normal classes with PRIORS, times `scale`."""
+    generator = np.random.default_rng(2)
+    labels = np.repeat(np.arange(3), (images * np.exp(PRIORS)).round().astype(int))
+    seen = generator.normal(size=(len(labels), 3)) + 2 * np.eye(3)[labels]
+    return scale * (2 * seen + PRIORS), labels
+
+
+def test_the_tau_of_an_ideal_classifier_is_the_scale_of_its_logits():
+    """With honest probabilities it is 1, and it corrects what the logits have of the priors."""
+    for scale in (0.5, 1.0):
+        adjustment = fit_adjustment(*long_tailed(20_000, scale), PRIORS)
+        assert adjustment.tau == pytest.approx(scale, abs=0.2)
+        assert adjustment.after > adjustment.before + 0.05
+        assert adjustment.notes == ()
+        assert adjustment.shift == pytest.approx(-adjustment.tau * PRIORS, abs=1e-6)
+
+
+def test_a_val_that_says_nothing_gives_the_middle_and_a_note():
+    adjustment = fit_adjustment(np.array([[30.0, 0, 0], [0, 30.0, 0]]), np.array([0, 1]), PRIORS)
+    assert adjustment.tau == TAUS[len(TAUS) // 2] == 1
+    assert adjustment.notes == (NOT_SURE,)
+
+
+def test_one_lucky_image_does_not_decide():
+    """The only image of class 2 needs a tau of 1.9; by luck alone that would be the best tau."""
+    logits, labels = long_tailed(300)
+    lucky = np.array([[PRIORS[0] * 1.9 + 0.1, -9.0, PRIORS[2] * 1.9]])
+    logits, labels = np.concatenate([logits[:-3], lucky]), np.concatenate([labels[:-3], [2]])
+    assert fit_adjustment(logits, labels, PRIORS).tau < 1.7
+
+
+def test_nothing_is_adjusted_where_sampling_has_evened_the_classes():
+    logits, labels = long_tailed(100)
+    adjustment = fit_adjustment(logits, labels, np.log(np.full(3, 1 / 3)))
+    assert (adjustment.tau, adjustment.shift, adjustment.notes) == (0.0, (0.0,) * 3, (EVEN,))
+    assert adjustment.before == adjustment.after
+
+
+def test_a_class_without_val_images_is_no_problem():
+    logits, labels = long_tailed(2_000)
+    kept = labels < 2
+    assert 0 < fit_adjustment(logits[kept], labels[kept], PRIORS).tau <= 2
+
+
+def test_the_file_adds_the_shift_first_and_divides_by_the_temperature_then(
+    params, tiny_backbone, tmp_path
+):
+    keras.utils.set_random_seed(2)
+    classifier = build_classifier(params.model, ("a", "b", "c"), 8, "squash")
+    kernel, _ = classifier.model.get_layer("logits").get_weights()
+    generator = np.random.default_rng(3)
+    classifier.model.get_layer("logits").set_weights(
+        [generator.normal(0, 20, kernel.shape), PRIORS]
+    )
+    images = generator.integers(0, 256, (90, 8, 8, 3), np.uint8)
+    logits = outputs(classifier.logits_model, images)
+    labels = (logits - 1.5 * PRIORS).argmax(axis=1)
+    labels[::7] = 0
+    val, priors = Examples(images, labels), PRIORS.astype(np.float32)
+    adjusted, effect = calibrate(classifier, val, priors)
+    assert effect.adjustment is not None
+    assert effect.adjustment.tau > 0
+    write_classifier(tmp_path / "m.keras", adjusted)
+    check_archive(tmp_path / "m.keras")
+    read = read_classifier(tmp_path / "m.keras")
+    assert [layer.name for layer in read.model.layers][-4:] == [
+        *("logits", "logit_adjustment", "temperature", "probabilities")
+    ]
+    shifted = logits.astype(np.float64) + effect.adjustment.shift
+    expected = softmax(shifted / effect.temperature)
+    np.testing.assert_allclose(predict(read, images), expected, rtol=1e-4, atol=1e-6)
+
+    tree = effect.to_tree()
+    assert tree["logit_adjustment"]["tau"] == effect.adjustment.tau
+    assert Effect.from_tree(tree).to_tree() == tree
+    assert effect.to_flat()["tau"] == effect.adjustment.tau
+    assert effect.in_words().startswith(f"logit adjustment: tau {effect.adjustment.tau:g}, bal")
+    _, plain = calibrate(classifier, val)
+    assert plain.adjustment is None
+    assert "logit_adjustment" not in plain.to_tree()
+    assert Adjustment.from_tree(tree["logit_adjustment"]).shift == effect.adjustment.shift

@@ -1,0 +1,166 @@
+"""Methods against unequal classes: compared in pairs, on images that they have not seen."""
+
+import keras
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.evaluation.interval import Interval
+from components.imbalance import comparison
+from components.imbalance.comparison import (
+    Comparison,
+    Result,
+    compare,
+    corrected_interval,
+    measure_scores,
+)
+from components.imbalance.methods import METHODS, NONE, Method
+from components.imbalance.page import comparison_page
+from components.model.classifier import build_classifier
+from components.params.balance import Strategy
+from components.params.train import Train
+from components.training_set.examples import Examples
+from tests.components.pages.outline import Outline
+
+NAMES = ("many", "some", "few")
+COUNTS = (600, 150, 50)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Examples:
+    """Features of three classes that overlap; three of the 48 features tell them apart."""
+    labels = np.repeat(np.arange(3), COUNTS)
+    generator = np.random.default_rng(1)
+    centres = np.zeros((3, 48))
+    centres[[0, 1, 2], [0, 1, 2]] = 1.5
+    noise = generator.normal(size=(len(labels), 48)) * np.repeat([1.0, 0.1], (3, 45))
+    features = centres[labels] + noise
+    return Examples(features.astype(np.float32), labels)
+
+
+@pytest.fixture(scope="module")
+def train(params) -> Train:
+    head = params.train.head.model_copy(update={"epochs": 20, "learning_rate": 0.02})
+    return params.train.model_copy(update={"head": head})
+
+
+@pytest.fixture(scope="module")
+def compared(pool, train, params, tiny_backbone) -> Comparison:
+    oversample, tuned = METHODS[4], METHODS[-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "METHODS", (NONE, oversample, tuned))
+        return run(pool, train, params)
+
+
+def run(pool, train, params) -> Comparison:
+    keras.utils.set_random_seed(1)
+    classifier = build_classifier(params.model, NAMES, 8, "squash")
+    assert classifier.backbone.output_shape[-1] == 48
+    done = []
+
+    def track(trainings, total):
+        for item in trainings:
+            done.append(total)
+            yield item
+
+    found = compare(classifier, pool, range(len(pool)), train, 0.999, 2, track)
+    assert done == [len(done)] * len(done)
+    return found
+
+
+def test_every_strategy_and_loss_is_compared(params):
+    values = {method.value for method in METHODS}
+    assert values >= set(Strategy.__args__) - {"augment_minority"}
+    losses = Train.model_fields["loss"].annotation.__args__
+    assert values >= set(losses) - {"cross_entropy"}
+    assert METHODS[-1].command == "dvc exp run -S model.logit_adjustment=tuned"
+    assert METHODS[1].command == "dvc exp run -S balance.strategy=inverse_weights"
+
+
+def test_methods_for_rare_classes_find_more_of_them(compared):
+    assert compared.rare == ("few",)
+    none, *others = compared.results
+    assert none.method == NONE
+    assert none.differences["macro_f1"] == Interval(0.0, 0.0, 0.0)
+    for result in others:
+        assert result.means["rare_recall"] > none.means["rare_recall"] + 0.05
+        gain = result.means["rare_recall"] - none.means["rare_recall"]
+        assert result.differences["rare_recall"].value == pytest.approx(gain)
+
+
+def test_equal_arguments_give_equal_results(compared, pool, train, params, monkeypatch):
+    monkeypatch.setattr(comparison, "METHODS", (NONE,))
+    again = run(pool, train, params)
+    assert again.results[0].means == compared.results[0].means
+
+
+@pytest.mark.slow
+def test_all_methods_train(pool, train, params, tiny_backbone):
+    found = run(pool, train, params)
+    assert [result.method for result in found.results] == list(METHODS)
+    scores = np.array([list(result.means.values()) for result in found.results])
+    assert ((scores > 0.3) & (scores <= 1)).all()
+    # Every method that is on differs from none, so its switch reaches the training.
+    assert all(result.means != found.results[0].means for result in found.results[1:])
+
+
+def result(method: Method, macro_f1: float, low: float) -> Result:
+    interval = Interval(macro_f1 - 0.5, low, 1.0)
+    return Result(method, dict.fromkeys(comparison.SCORES, macro_f1), {"macro_f1": interval})
+
+
+def test_the_best_of_those_that_are_surely_better_is_chosen():
+    none = result(NONE, 0.5, 0.0)
+    lucky, sure, surest = (
+        result(Method("train.loss", name), *numbers)
+        for name, numbers in {"a": (0.9, -0.1), "b": (0.7, 0.1), "c": (0.6, 0.09)}.items()
+    )
+    assert Comparison((none, lucky, sure, surest), (), 9, 5).chosen == sure
+    assert Comparison((none, lucky), (), 9, 5).chosen == none
+
+
+def test_the_interval_is_wider_than_that_of_independent_samples():
+    differences = np.array([0.01, 0.02, 0.03, 0.02, 0.02])
+    narrow, wide = (corrected_interval(differences, share) for share in (0.0, 0.25))
+    # By hand: s = 0.00707, t(4) = 2.776; s * √(1/5) * t = 0.00878, s * √(1/5 + 1/4) * t = 0.01317
+    assert (narrow.low, wide.low) == pytest.approx((0.02 - 0.00878, 0.02 - 0.01317), abs=1e-4)
+
+
+def test_scores_are_those_of_scikit_learn():
+    from sklearn.metrics import f1_score, recall_score
+
+    generator = np.random.default_rng(1)
+    labels, predicted = generator.integers(0, 4, (2, 60))
+    macro_f1, rare_recall, accuracy = measure_scores(labels, predicted, 4, [1, 3])
+    assert macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
+    recalls = recall_score(labels, predicted, average=None)
+    assert rare_recall == pytest.approx(recalls[[1, 3]].mean())
+    assert accuracy == np.mean(labels == predicted)
+
+
+def test_a_class_with_too_few_images_is_one_sentence(train, params, tiny_backbone):
+    labels = np.repeat(np.arange(3), (20, 20, 4))
+    few = Examples(np.zeros((44, 48), np.float32), labels)
+    with pytest.raises(UserError, match=r"at least 5 images of each class .*Received: few: 4$"):
+        run(few, train, params)
+
+
+def test_copies_do_not_count_as_images_of_a_class(train, params, tiny_backbone):
+    labels = np.repeat(np.arange(3), (20, 20, 8))
+    sets = [*range(40), *[40, 41, 42, 43] * 2]
+    copies = Examples(np.zeros((48, 48), np.float32), labels)
+    classifier = build_classifier(params.model, NAMES, 8, "squash")
+    with pytest.raises(UserError, match=r"Received: few: 4$"):
+        compare(classifier, copies, sets, train, 0.999, 2, lambda items, total: items)
+
+
+def test_the_page_names_the_choice_and_draws_every_method(compared):
+    counts = dict(zip(NAMES, COUNTS, strict=True))
+    text = comparison_page(compared, counts)
+    outline = Outline(text)
+    assert outline.open == []
+    assert not {"script", "link", "iframe", "img"} & set(outline.tags)
+    assert outline.tags.count("circle") == 3 * 2
+    assert compared.chosen.method.command in text
+    assert all(result.method.name in text for result in compared.results)
+    assert text == comparison_page(compared, counts)
