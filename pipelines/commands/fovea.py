@@ -145,7 +145,7 @@ def init(
         Preset,
         typer.Option(
             "--preset",
-            help="How long to train. quick: 3 epochs of fine-tuning; standard: 8; best: 30.",
+            help="quick: a short training; standard: the usual one; best: a long one.",
         ),
     ] = Preset.STANDARD,
     floors: Annotated[

@@ -30,8 +30,8 @@ class Preset:
 PRESETS = {
     "quick": Preset(
         {"train.finetune.epochs": 3},
-        "# Preset quick: 3 epochs of fine-tuning. With the data set TrashNet, the accuracy is 0.84 (one\n"
-        "# split, 95 % interval 0.80 to 0.88).",
+        "# Preset quick: 3 epochs of fine-tuning. With the data set TrashNet, the accuracy is\n"
+        "# 0.84 (one split, 95 % interval 0.80 to 0.88).",
     ),
     "standard": Preset({}, None),
     "best": Preset(

@@ -20,7 +20,8 @@ def result(seed: int, recipe: str, macro_f1: float, **more: Any) -> dict[str, An
     bins = [{"images": 20, "confidence": 0.9, "accuracy": macro_f1}]
     images = {"train_images": 70, "val_images": 15, "test_images": 20, "overlap": 20 / 70}
     names = {"data": "trashnet-224", "seed": seed, "recipe": recipe, "change": "", "kind": "ours"}
-    facts = {"git.commit": "0123456789abcdef", "load": [1.5, 1.0, 1.0], "processor": "a fast one"}
+    facts: dict[str, Any] = {"git.commit": "0123456789abcdef", "git.dirty": "yes: README.md"}
+    facts |= {"load": [1.5, 1.0, 1.0], "processor": "x86_64; a fast one; avx avx2"}
     scores = {"macro_f1": macro_f1, "accuracy": macro_f1, "bins": bins}
     costs = {"cpu_s": 10.0, "wall_s": 6.0}
     return {**names, "params": recipe, **images, **facts, **scores, **costs, **more}
@@ -120,7 +121,8 @@ def test_a_table_has_scores_by_seed_pooled_ece_and_differences() -> None:
     assert row.startswith("| best − before | 2 | +0.050 (")
     assert row.endswith("| 3.00 |")
     assert "| best − logistic | 2 | +0.150" in text
-    assert "Commit 0123456789ab; load 1.5 to 1.5; a fast one." in text
+    assert "Commit 0123456789ab with uncommitted changes; load 1.5 to 1.5." in text
+    assert "Processor: x86_64, a fast one." in text
 
 
 @pytest.mark.slow  # it trains more than a dozen networks
@@ -128,11 +130,27 @@ def test_all_parts_run_on_small_pictures_and_a_second_run_trains_nothing(
     tiny_backbone: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "results.jsonl"
-    options = ["--results", str(path), "--quick"]
-    recipes.main(["photos", "few", *options, "--cards", "before", "standard"])
-    recipes.main(["photos", "imbalance", *options, "--seeds", "1", "--set", "train.mixup=0.2"])
+    options = ["--quick", "--results", str(path)]
+    photos = ["photos", "few", *options, "--cards", "before", "--set", "train.weight_decay=0.01"]
+    recipes.main(photos)
+    recipes.main(["imbalance", "fashion", *options, "--seeds", "1"])
+    lines = Results(path).lines
+    recipes_of_photos = ["before", "before", "logistic", "keras"]
+    for data in ("trashnet-16", "trashnet_few-16"):
+        for seed in (1, 2):
+            found = [line for line in lines if (line["data"], line["seed"]) == (data, seed)]
+            assert [line["recipe"] for line in found] == recipes_of_photos
+    tail = [line["change"] for line in lines if line["data"] == "fashion_long_tailed-16"]
+    assert tail == [*treatments(), ""]
+    assert [line["recipe"] for line in lines if line["data"] == "fashion-16"] == ["compact"]
+    assert all(0 < line["macro_f1"] <= 1 and line["cpu_s"] > 0 for line in lines)
+    assert all(len(line["recalls"]) == 3 and "keras" in line["packages"] for line in lines)
     shown = capsys.readouterr().out
-    assert shown
+    assert "| train.weight_decay=0.01 − before | 2 |" in shown
+    assert "| before − logistic | 2 |" in shown
+    assert "| balance.strategy=oversample train.loss=cross_entropy − balance.strategy=none" in shown
+
     written = path.read_bytes()
-    recipes.main(["photos", "few", *options, "--cards", "before", "standard"])
+    recipes.main(photos)
     assert path.read_bytes() == written
+    assert "CPU s\n" not in capsys.readouterr().out

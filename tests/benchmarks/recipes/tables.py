@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.calibration.scores import BINS
+from components.model.arithmetic import FEATURES
 from tests.benchmarks.recipes.cards import PLAIN
 from tests.benchmarks.recipes.results import Result
 
@@ -99,15 +100,27 @@ def pooled_ece(results: Iterable[Result]) -> float:
 
 def _facts(results: Sequence[Result]) -> Iterator[str]:
     """Yield lines about the circumstances."""
-    commits = sorted({line["git.commit"][:12] for line in results})
+    commits = sorted({_commit(line) for line in results})
     loads = [line["load"][0] for line in results]
     splits = ("train", "val", "test")
     images = {", ".join(str(line[f"{split}_images"]) for split in splits) for line in results}
-    processors = " / ".join(sorted({line["processor"] for line in results}))
-    yield f"Commit {', '.join(commits)}; load {min(loads)} to {max(loads)}; {processors}."
+    processors = sorted({_processor(line) for line in results})
+    yield f"Commit {', '.join(commits)}; load {min(loads)} to {max(loads)}."
     yield f"Images of train, val and test: {'; '.join(sorted(images))}."
+    yield f"Processor: {' / '.join(processors)}."
     if len(commits) > 1:
         yield "The results are of several commits, so they may not be comparable."
+
+
+def _commit(line: Result) -> str:
+    changed = "" if line["git.dirty"] == "no" else " with uncommitted changes"
+    return f"{line['git.commit'][:12]}{changed}"
+
+
+def _processor(line: Result) -> str:
+    """Return the processor and the GPUs, without the list of vector instructions."""
+    parts = line["processor"].split("; ")
+    return ", ".join(part for part in parts if not part.startswith(FEATURES))
 
 
 def _scores(found: dict[int, Result], seeds: Sequence[int]) -> Iterator[str]:
