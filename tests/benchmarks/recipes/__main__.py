@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ class Part:
     changes: Sequence[str]
     peers: Sequence[str]
     always: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return the name of the data in the results, with the size if it is not that of a card."""
+        size = self.always.get("prepare.size")
+        return f"{self.data.name}-{size}" if size else self.data.name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -98,9 +105,11 @@ def _peer(part: Part, work: Path, results: Results, seed: int, peer: str) -> Non
     card = LONGEST if LONGEST in part.cards else part.cards[0]
     ours = card_params(card, part.always)
     known = {"kind": "ours", "recipe": card, "change": "", "params": digest(ours)}
-    budget_s = _result(part, work, results, seed, known, ours, fit_ours)["cpu_s"]
-    key["params"] = f"{digest(params)}-{digest(ours)}"
-    _result(part, work, results, seed, key, params, lambda params: fit_keras(params, budget_s))
+    reference = _result(part, work, results, seed, known, ours, fit_ours)
+    if "failed" not in reference:
+        key["params"] = f"{digest(params)}-{digest(ours)}"
+        fit = partial(fit_keras, budget_s=reference["cpu_s"])
+        _result(part, work, results, seed, key, params, fit)
 
 
 def _result(
@@ -113,12 +122,10 @@ def _result(
     fit: Callable[[Params], Fit],
 ) -> Result:
     """Return a result from the file, or make it."""
-    data = f"{part.data.name}-{params.prepare.size}"
-    key = {"data": data, "seed": seed, **names}
+    key = {"data": part.name, "seed": seed, **names}
     if (known := results.find(key)) is not None:
         return known
-    print(" ".join(map(str, [data, "seed", seed, names["recipe"], names["change"]])), end=" ")
-    sys.stdout.flush()
+    print(f"{part.name}, seed {seed}, {names['recipe']} {names['change']}", end=": ", flush=True)
     with chdir(prepared(work, part.data, seed, params.prepare)):
         result = {**key, **_measured(fit, params, part.data.drawn_test), **circumstances()}
     results.add(result)
@@ -130,7 +137,9 @@ def _measured(fit: Callable[[Params], Fit], params: Params, drawn_test: bool) ->
     """Return the scores of a fit in the current folder, or why it failed."""
     counts = {name: len(read_table(artifacts.rows(name))) for name in ("train", "val", "test")}
     facts: Result = {f"{name}_images": count for name, count in counts.items()}
-    facts["overlap"] = counts["test"] / counts["train"] if drawn_test else 0.0
+    # Test images / train images, of which `few` then uses only a part.
+    shares = params.split
+    facts["overlap"] = shares.test / (1 - shares.val - shares.test) if drawn_test else 0.0
     try:
         return {**facts, **scores(fit(params), read_test().labels)}
     except TrainingFailedError as error:

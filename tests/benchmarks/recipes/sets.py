@@ -115,7 +115,7 @@ def fashion(name: str, source: Path, long_tailed: bool) -> DataSet:
 def _make(folder: Path, write: Callable[[], None]) -> None:
     """Make a folder as a whole: another process never sees a part of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="unfinished-") as temporary:
         (made := Path(temporary) / "made").mkdir()
         with chdir(made):
             write()
