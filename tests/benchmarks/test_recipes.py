@@ -1,5 +1,6 @@
 """The benchmark of recipes: what is measured once stays, and the tables say what was measured."""
 
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,20 @@ import pandas as pd
 import pytest
 
 from components.errors import UserError
+from components.params.split import SPLITS
+from pipelines import artifacts
 from tests.benchmarks.recipes import __main__ as recipes
 from tests.benchmarks.recipes.cards import PLAIN, card_params, digest, treatments
+from tests.benchmarks.recipes.fits import read_test
 from tests.benchmarks.recipes.results import Results
-from tests.benchmarks.recipes.sets import _few_rows, _long_tailed_rows, _stratified
+from tests.benchmarks.recipes.sets import (
+    _few_rows,
+    _long_tailed_rows,
+    _stratified,
+    fashion,
+    prepared,
+)
+from tests.benchmarks.recipes.synthetic import pictures, write_clothes
 from tests.benchmarks.recipes.tables import difference, table
 
 
@@ -87,6 +98,23 @@ def test_the_long_tail_has_a_factor_of_100_and_val_has_its_share_of_every_class(
     assert of_val.tolist() == np.maximum(1, np.round(counts * 0.15)).tolist()
 
 
+@pytest.mark.parametrize(("long_tailed", "images"), [(False, [549, 51, 60]), (True, [188, 34, 60])])
+def test_fashion_is_prepared_once_and_test_stays_as_it_is(
+    long_tailed: bool, images: list[int], tmp_path: Path
+) -> None:
+    data = fashion("clothes", write_clothes(tmp_path / "clothes.npz"), long_tailed)
+    section = card_params("compact", {"prepare.size": 16}).prepare
+    folder = prepared(tmp_path / "work", data, 1, section)
+    with chdir(folder):
+        splits = [np.load(artifacts.images(split)) for split in SPLITS]
+        test = read_test()
+    assert [len(split) for split in splits] == images
+    assert {split.shape[1:] for split in splits} == {(16, 16, 3)}
+    assert test.labels.tolist() == pictures(60, 2)[1].tolist()
+    assert prepared(tmp_path / "work", data, 1, section) == folder
+    assert [path.name for path in (tmp_path / "work").iterdir()] == [folder.name]
+
+
 def test_few_photographs_of_each_class_are_chosen_by_seed_and_test_stays_whole() -> None:
     splits = ["train"] * 60 + ["val"] * 10 + ["test"] * 30
     columns = {"label": list("ab") * 100, "split": sorted(splits * 2), "path": range(200)}
@@ -123,34 +151,3 @@ def test_a_table_has_scores_by_seed_pooled_ece_and_differences() -> None:
     assert "| best − logistic | 2 | +0.150" in text
     assert "Commit 0123456789ab with uncommitted changes; load 1.5 to 1.5." in text
     assert "Processor: x86_64, a fast one." in text
-
-
-@pytest.mark.slow  # it trains more than a dozen networks
-def test_all_parts_run_on_small_pictures_and_a_second_run_trains_nothing(
-    tiny_backbone: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "results.jsonl"
-    options = ["--quick", "--results", str(path)]
-    photos = ["photos", "few", *options, "--cards", "before", "--set", "train.weight_decay=0.01"]
-    recipes.main(photos)
-    recipes.main(["imbalance", "fashion", *options, "--seeds", "1"])
-    lines = Results(path).lines
-    recipes_of_photos = ["before", "before", "logistic", "keras"]
-    for data in ("trashnet-16", "trashnet_few-16"):
-        for seed in (1, 2):
-            found = [line for line in lines if (line["data"], line["seed"]) == (data, seed)]
-            assert [line["recipe"] for line in found] == recipes_of_photos
-    tail = [line["change"] for line in lines if line["data"] == "fashion_long_tailed-16"]
-    assert tail == [*treatments(), ""]
-    assert [line["recipe"] for line in lines if line["data"] == "fashion-16"] == ["compact"]
-    assert all(0 < line["macro_f1"] <= 1 and line["cpu_s"] > 0 for line in lines)
-    assert all(len(line["recalls"]) == 3 and "keras" in line["packages"] for line in lines)
-    shown = capsys.readouterr().out
-    assert "| train.weight_decay=0.01 − before | 2 |" in shown
-    assert "| before − logistic | 2 |" in shown
-    assert "| balance.strategy=oversample train.loss=cross_entropy − balance.strategy=none" in shown
-
-    written = path.read_bytes()
-    recipes.main(photos)
-    assert path.read_bytes() == written
-    assert "CPU s\n" not in capsys.readouterr().out

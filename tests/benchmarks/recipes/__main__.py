@@ -13,6 +13,7 @@ ImageNet's weights come from KERAS_HOME. --quick runs a part on a few small pict
 """
 
 import argparse
+import logging
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parse(arguments)
     quiet_vendors()
     show_messages(level=QUIET)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new network each time
     try:
         with tempfile.TemporaryDirectory() as folder:
             if given.quick:

@@ -28,7 +28,7 @@ FEW = {"train": 25, "val": 5}  # images of each class; test keeps all of its ima
 SMALL_PX = 96  # the longer side of a photograph of the second set
 FACTOR = 100  # images of the largest class / images of the smallest, in the long-tailed set
 VAL = 0.15  # share of the long-tailed images, as in the cards
-WHOLE_VAL = 5_000  # images of val of the whole Fashion-MNIST
+WHOLE_VAL = 1 / 12  # of the whole Fashion-MNIST: 5,000 of 60,000 images
 
 Ints = NDArray[np.int64]
 
@@ -99,7 +99,7 @@ def fashion(name: str, source: Path, long_tailed: bool) -> DataSet:
             chosen = _long_tailed_rows(labels, generator)
             share = VAL
         else:
-            chosen, share = generator.permutation(len(labels)), WHOLE_VAL / len(labels)
+            chosen, share = generator.permutation(len(labels)), WHOLE_VAL
         in_val = _stratified(labels[chosen], share)
         train, val = chosen[~in_val], chosen[in_val]
         parts = {
