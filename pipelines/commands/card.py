@@ -1,4 +1,4 @@
-"""A card, a model's name and floors (minimum values of metrics) → the text of params.yaml.
+"""A card, a preset, a model's name and floors (minimum values) → the text of params.yaml.
 
 A card is a complete params.yaml with comments. The cards are in the folder `cards` of this package.
 This module replaces values of a card and keeps its comments.
@@ -13,6 +13,7 @@ from components.errors import UserError
 from components.params import yaml_text
 from components.params.register import Register
 from components.params.sentences import broken_rules
+from pipelines.commands.presets import PRESETS, with_preset
 from pipelines.workspace.params_text import with_value
 
 FOLDER = Path(__file__).parent / "cards"
@@ -22,26 +23,35 @@ FOLDER = Path(__file__).parent / "cards"
 GPU_SIZES = {"model.width": 1.0, "train.batch_size": 128, "train.finetune.epochs": 30}
 
 
-def card_text(card: str, name: str | None, floors: str, gpu: bool) -> str:
-    """Return the text of a card in which the model's name, floors and sizes are replaced.
+def card_text(card: str, preset: str, name: str | None, floors: str, gpu: bool) -> str:
+    """Return the text of a card in which the preset, name, floors and sizes are replaced.
 
-    card: `photos` or `digits`. name: the name of the registered model; None keeps the card's name.
+    card: `photos` or `digits`. preset: one of PRESETS; the card `digits` has only `standard`.
+    name: the name of the registered model; None keeps the card's name.
     floors: the floors to change, such as `accuracy=0.8,recall=0.5`. A floor that is not named keeps
-    the card's value. gpu: if true, replace the card's sizes by `GPU_SIZES`.
+    the card's value. gpu: if true, replace the card's sizes by `GPU_SIZES`; a value of the preset
+    has priority.
     Raises UserError if the name or a floor breaks a rule of the section `register`, if a part of
-    `floors` does not have the form `name=number`, or if `gpu` is true and the card is not `photos`.
+    `floors` does not have the form `name=number`, or if the card is not `photos`, but `gpu` is true
+    or another preset is asked for.
     """
     if gpu and card != "photos":
         raise UserError(f"use --gpu only with the card photos. Received: --card {card} --gpu")
+    if preset != "standard" and card != "photos":
+        raise UserError(
+            f"use --preset only with the card photos. Received: --card {card} --preset {preset}"
+        )
     text = (FOLDER / f"{card}.yaml").read_text(encoding="utf-8")
     given = parse_floors(floors)
     _check_register(text, name, given)
+    text = with_preset(text, preset)
     values: dict[str, str | float] = dict(GPU_SIZES) if gpu else {}
     values |= {f"register.floors.{key}": value for key, value in given.items()}
     if name is not None:
         values["register.name"] = name
     for key, value in values.items():
-        text = with_value(text, key.split("."), value)
+        if key not in PRESETS[preset].values:
+            text = with_value(text, key.split("."), value)
     return text
 
 

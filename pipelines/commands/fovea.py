@@ -125,6 +125,14 @@ class Card(StrEnum):
     DIGITS = "digits"
 
 
+class Preset(StrEnum):
+    """The names of the presets of the card for photographs, from the fastest to the best."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    BEST = "best"
+
+
 @app.command(epilog="Example: fovea init --name birds --floors accuracy=0.9,recall=0.6")
 def init(
     name: Annotated[
@@ -133,6 +141,13 @@ def init(
     card: Annotated[
         Card, typer.Option("--card", help="photos: for your own images; digits: for the demo.")
     ] = Card.PHOTOS,
+    preset: Annotated[
+        Preset,
+        typer.Option(
+            "--preset",
+            help="quick: a short training; standard: the usual one; best: a long one.",
+        ),
+    ] = Preset.STANDARD,
     floors: Annotated[
         str,
         typer.Option(
@@ -155,7 +170,7 @@ def init(
     """
     from pipelines.commands.init import init as start
 
-    start(card.value, name, floors, gpu, agreed=yes)
+    start(card.value, preset.value, name, floors, gpu, agreed=yes)
 
 
 @app.command(epilog="Example: fovea retrain --pull --push, or fovea retrain --from champion")

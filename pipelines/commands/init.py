@@ -47,11 +47,12 @@ TRACKED = Path(f"{RAW}.dvc")
 NAMES = {"photos": "the card for photographs", "digits": "the demo's card"}
 
 
-def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> None:
+def init(card: str, preset: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> None:
     """Write params.yaml from a card; for photographs, then remove the demo's images and results.
 
     card: `photos` or `digits`. name: the name of the registered model. With None, the card
-    `digits` keeps its own name, and for `photos` the user is asked. floors, gpu: see `card_text`.
+    `digits` keeps its own name, and for `photos` the user is asked. preset, floors, gpu: see
+    `card_text`.
     agreed: remove and replace files without asking the user.
     If params.yaml has uncommitted changes, it is first copied to params.yaml.bak. If the file
     params.yaml.bak already has other content, the copy gets another name, such as params.yaml.bak2.
@@ -68,7 +69,7 @@ def init(card: str, name: str | None, floors: str, gpu: bool, agreed: bool) -> N
         leaving = _demo_paths() if card == "photos" else []
         if name is None and card == "photos":
             name = _ask_name()
-        text = card_text(card, name, floors, gpu)
+        text = card_text(card, preset, name, floors, gpu)
         backup = _backup_path(text)
         if leaving or backup is not None:
             show_lines(*_effects(leaving, card, backup))

@@ -1,6 +1,7 @@
 """`fovea init` with real git and DVC: the demo goes, a card comes, and nothing else is lost."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,12 +15,14 @@ import pytest
 
 from components.errors import UserError
 from components.images.png_writer import encode_png
+from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params, read_params
 from pipelines.artifacts import RAW
 from pipelines.commands import doctor
 from pipelines.commands.card import card_text
 from pipelines.commands.data_add import add_images
 from pipelines.commands.init import init
+from pipelines.commands.presets import PRESETS
 from pipelines.commands.sample import digits, write_sample
 from pipelines.workspace import dvc_files
 from pipelines.workspace.params_text import with_value
@@ -73,7 +76,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def photos(name: str = "birds", floors: str = "", gpu: bool = False, agreed: bool = True) -> Params:
     """Run `fovea init` for photographs and return the params that it leaves."""
-    init("photos", name, floors, gpu, agreed)
+    init("photos", "standard", name, floors, gpu, agreed)
     return read_params(PARAMS)
 
 
@@ -121,7 +124,7 @@ def test_the_demo_goes_and_the_card_for_photographs_comes(demo: Path) -> None:
 
 def test_the_demo_can_come_back(demo: Path) -> None:
     photos()
-    init("digits", None, "", gpu=False, agreed=True)
+    init("digits", "standard", None, "", gpu=False, agreed=True)
     assert PARAMS.read_bytes() == DIGITS.read_bytes()
     assert not RAW.exists()  # so that `fovea sample digits` brings the images
     assert not Path(f"{RAW}.dvc").exists()
@@ -130,7 +133,7 @@ def test_the_demo_can_come_back(demo: Path) -> None:
 def test_the_card_of_the_demo_removes_nothing(demo: Path) -> None:
     before = read(Path("data"))
     PARAMS.write_bytes(PHOTOS.read_bytes())
-    init("digits", None, "", gpu=False, agreed=False)
+    init("digits", "standard", None, "", gpu=False, agreed=False)
     assert PARAMS.read_bytes() == DIGITS.read_bytes()
     assert read(Path("data")) == before
 
@@ -237,7 +240,7 @@ def test_without_a_terminal_it_asks_for_yes_and_changes_nothing(
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
         refused(lambda: photos(agreed=False), r"--yes .*Received: no terminal")
-        nameless = partial(init, "photos", None, "", gpu=False, agreed=True)
+        nameless = partial(init, "photos", "standard", None, "", gpu=False, agreed=True)
         refused(nameless, r"--name .*Received: no --name")
 
 
@@ -296,7 +299,7 @@ def test_it_runs_beside_dvc_yaml_only(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_floors_and_sizes_for_a_gpu_reach_the_params(tmp_path: Path) -> None:
-    text = card_text("photos", "birds", "accuracy=0.9, recall=0.6", gpu=True)
+    text = card_text("photos", "standard", "birds", "accuracy=0.9, recall=0.6", gpu=True)
     (tmp_path / "params.yaml").write_text(text)
     tree = read_params(tmp_path / "params.yaml")
     floors = tree.register_.floors
@@ -308,24 +311,84 @@ def test_floors_and_sizes_for_a_gpu_reach_the_params(tmp_path: Path) -> None:
     assert comments == [line.partition(" #")[2] for line in PHOTOS.read_text().splitlines()]
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_the_card_with_a_few_values_and_says_which(preset: str, tmp_path: Path) -> None:
+    text = card_text("photos", preset, None, "", gpu=False)
+    (tmp_path / "params.yaml").write_text(text)
+    values = PRESETS[preset].values
+    params = read_params(tmp_path / "params.yaml")
+    standard = read_params(PHOTOS)
+    hyperparameters = Hyperparameters(model=params.model, train=params.train)
+    for key, value in values.items():
+        assert hyperparameters.value(key) == value
+    # Without these values, and the paragraph at the top, it is the card line by line.
+    _, top, below = text.split("\n#\n", 3)[1:]
+    _, _, card = PHOTOS.read_text().split("\n#\n", 3)[1:]
+    assert top.startswith(f"# Preset {preset}")
+    pairs = zip(below.splitlines(), card.splitlines(), strict=True)
+    changed = [(ours, line) for ours, line in pairs if ours != line]
+    assert len(changed) == len(values)
+    assert all(re.search(r"# .*preset standard: \S+$", ours) for ours, _ in changed)
+    same = params.model_copy(update={"model": standard.model, "train": standard.train})
+    assert same == standard
+
+
+def test_presets_take_longer_from_quick_to_best_also_on_a_gpu(tmp_path: Path) -> None:
+    for gpu in (False, True):
+        epochs = []
+        for preset in PRESETS:
+            path = tmp_path / f"{preset}.yaml"
+            path.write_text(card_text("photos", preset, None, "", gpu))
+            epochs.append(read_params(path).train.finetune.epochs)
+        assert epochs == sorted(epochs)
+        assert epochs[0] < epochs[1]
+
+
+def test_the_command_knows_the_presets() -> None:
+    from pipelines.commands.fovea import Preset
+
+    assert [preset.value for preset in Preset] == list(PRESETS)
+
+
 @pytest.mark.parametrize("name", ["2026", "true", "1e3", "b", "a.b-c_d"])
 def test_a_name_stays_the_name_that_was_given(name: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(card_text("photos", name, "", gpu=False))
+    path.write_text(card_text("photos", "standard", name, "", gpu=False))
     assert read_params(path).register_.name == name
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("photos", "my birds", "", False), r"^register\.name: .*Received: 'my birds'$"),
-        (("photos", "birds", "recall=2", False), r"^register\.floors\.recall .*Received: 2\.0$"),
-        (("photos", "birds", "f1=0.2", False), r"^register\.floors\.f1 is not a known key"),
-        (("photos", "birds", "recall", False), r"names and numbers.*Received: 'recall'$"),
-        (("digits", None, "", True), r"--gpu only with the card photos\. Received: --card digits"),
+        (
+            ("photos", "standard", "my birds", "", False),
+            r"^register\.name: .*Received: 'my birds'$",
+        ),
+        (
+            ("photos", "standard", "birds", "recall=2", False),
+            r"^register\.floors\.recall .*Received: 2\.0$",
+        ),
+        (
+            ("photos", "standard", "birds", "f1=0.2", False),
+            r"^register\.floors\.f1 is not a known key",
+        ),
+        (
+            ("photos", "standard", "birds", "recall", False),
+            r"names and numbers.*Received: 'recall'$",
+        ),
+        (
+            ("digits", "best", None, "", False),
+            r"--preset only with the card photos.*--preset best$",
+        ),
+        (
+            ("digits", "standard", None, "", True),
+            r"--gpu only with the card photos\. Received: --card digits",
+        ),
     ],
 )
-def test_a_wrong_value_is_one_sentence(options: tuple[str, str, str, bool], sentence: str) -> None:
+def test_a_wrong_value_is_one_sentence(
+    options: tuple[str, str, str, str, bool], sentence: str
+) -> None:
     with pytest.raises(UserError, match=sentence):
         card_text(*options)
 

@@ -1,0 +1,72 @@
+"""The name of a preset → the values in which its card differs from the card for photographs.
+
+A preset says how much time a training may take. The card of `standard` is the card as it is in the
+folder `cards`. The cards of the other presets are made from it, so there is one card to maintain.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.params import yaml_text
+from pipelines.workspace.params_text import with_value
+
+# The card has a paragraph that begins like this, with the measured cost and score of `standard`.
+PARAGRAPH = "# Preset standard"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Values of a preset.
+
+    values: dotted key → value, for each value that differs from the card. top: the lines for the
+    top of the card, with the measured cost and score; None keeps the paragraph of the card.
+    """
+
+    values: Mapping[str, str | float]
+    top: str | None
+
+
+PRESETS = {
+    "quick": Preset(
+        {"train.finetune.epochs": 3},
+        "# Preset quick: 3 epochs of fine-tuning. With the data set TrashNet, the accuracy is\n"
+        "# 0.84 (one split, 95 % interval 0.80 to 0.88).",
+    ),
+    "standard": Preset({}, None),
+    "best": Preset(
+        {"train.finetune.epochs": 30},
+        "# Preset best: 30 epochs of fine-tuning. With the data set TrashNet, training takes\n"
+        "# almost four times as long as with the preset standard, and the macro F1 is about 0.01\n"
+        "# higher.",
+    ),
+}
+
+
+def with_preset(text: str, name: str) -> str:
+    """Return the text of a card with the values of a preset, and with comments that name them.
+
+    text: the text of the card for photographs. name: one of PRESETS.
+    """
+    preset = PRESETS[name]
+    for key, value in preset.values.items():
+        text = _with_remark(with_value(text, key.split("."), value), text, key)
+    if preset.top is None:
+        return text
+    start = text.index(PARAGRAPH)
+    end = text.index("\n#\n", start)
+    return text[:start] + preset.top + text[end:]
+
+
+def _with_remark(text: str, standard: str, key: str) -> str:
+    """Add the value of `standard` to the end of the line of a changed value, in a comment."""
+    node = yaml_text.compose(text)
+    before = yaml_text.parse(standard, Path("params.yaml"))
+    for part in key.split("."):
+        node = next(inner for name, inner in node.value if name.value == part)
+        before = before[part]
+    lines = text.splitlines(keepends=True)
+    line = lines[node.end_mark.line].rstrip("\n")
+    sign = ";" if " #" in line else " #"
+    lines[node.end_mark.line] = f"{line}{sign} preset standard: {yaml_text.scalar(before)}\n"
+    return "".join(lines)
