@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from components.calibration.averaged_views import VIEWS, add_views
-from components.calibration.temperature import calibrate
+from components.calibration.averaged_views import VIEWS
+from components.calibration.outputs import fit_outputs
 from components.model.model_file import model_id, write_classifier
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model, Views
@@ -80,10 +79,8 @@ def run(model: Model, train: Train) -> None:
                 hyperparameters, data, weights, on_epoch, features, checkpoints, machines
             )
 
-        views = hyperparameters.model.views
-        averaged = add_views(trained.classifier, views)
-        classifier, effect = calibrate(averaged, data.val, _log_priors(hyperparameters, data))
-        log.info(f"{effect.in_words()}{_cost(views)}")
+        classifier, effect = fit_outputs(trained.classifier, hyperparameters, data)
+        log.info(f"{effect.in_words()}{_cost(hyperparameters.model.views)}")
 
         write_classifier(artifacts.MODEL, classifier)
         write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
@@ -92,13 +89,6 @@ def run(model: Model, train: Train) -> None:
         tracked.log_files(artifacts.HISTORY, artifacts.CALIBRATION, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL), **machine()})
         checkpoints.remove()
-
-
-def _log_priors(hyperparameters: Hyperparameters, data: Data) -> NDArray[np.float32] | None:
-    """Return the log priors with which the logits are adjusted, if they are."""
-    if hyperparameters.model.logit_adjustment == "none":
-        return None
-    return data.balance.for_loss(hyperparameters.train.loss).log_priors
 
 
 def _cost(views: Views) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 
 from components.errors import UserError
 from components.params.reader import Params
-from components.training.training import TrainingFailedError
+from components.training.limits import TrainingFailedError
 from pipelines import artifacts
 from pipelines.formats import read_table
 from pipelines.workspace.environment import quiet_vendors

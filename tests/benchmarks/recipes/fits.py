@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from components.calibration.temperature import calibrate, softmax
+from components.calibration.outputs import fit_outputs
+from components.calibration.temperature import softmax
 from components.model.backend import load_keras
 from components.model.classifier import build_classifier, leaf_layers, outputs, predict
 from components.params.hyperparameters import Hyperparameters
@@ -84,7 +85,7 @@ def fit_ours(params: Params) -> Fit:
     with tempfile.TemporaryDirectory() as features:
         spent = Stopwatch()
         trained = train_classifier(hyperparameters, data, None, lambda row: None, Path(features))
-        classifier, effect = calibrate(trained.classifier, data.val)
+        classifier, effect = fit_outputs(trained.classifier, hyperparameters, data)
         cpu_s, wall_s = spent.cpu_s, spent.wall_s
     images, spent = read_test().inputs, Stopwatch()
     probabilities = predict(classifier, images)
@@ -92,6 +93,8 @@ def fit_ours(params: Params) -> Fit:
         "parameters": classifier.model.count_params(),
         "epochs": len(trained.history),
         "best_epoch": f"{trained.best['phase']} {trained.best['epoch']}",
+        "val_macro_f1": trained.best["val_macro_f1"],
+        "val_nll": effect.after.scores["nll"],
         "temperature": effect.temperature,
         "predict_cpu_ms": round(1000 * spent.cpu_s / len(images), 3),
     }
