@@ -2,15 +2,16 @@
 
 import pytest
 
-from components.model.backbones import APPLICATIONS, build_backbone
+from components.model.applications import APPLICATIONS
+from components.model.backbones import build_backbone
 from components.params.blocks import BLOCKS
-from components.params.model import Model
+from components.params.model import UNUSED_HEAD, Model
 from components.training.blocks import blocks
 
 
 def test_every_backbone_has_its_number_of_blocks() -> None:
-    assert set(BLOCKS) >= {"compact", *APPLICATIONS}
-    model = Model.model_construct(backbone="compact", width=0.35, weights="none", dropout=0.0)
+    assert set(BLOCKS) == {"compact", *APPLICATIONS}
+    model = Model(backbone="compact", width=0.35, weights="none", **UNUSED_HEAD)
     assert len(blocks(build_backbone(model, 8))) == BLOCKS["compact"]
 
 
@@ -18,7 +19,7 @@ def test_every_backbone_has_its_number_of_blocks() -> None:
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_the_number_of_blocks_is_that_of_the_network(name: str) -> None:
     width = 0.35 if name == "mobilenet_v2" else 1.0
-    model = Model.model_construct(backbone=name, width=width, weights="none", dropout=0.0)
+    model = Model(backbone=name, width=width, weights="none", **UNUSED_HEAD)
     backbone = build_backbone(model, APPLICATIONS[name].min_size)
     found = blocks(backbone)
     assert len(found) == BLOCKS[name]

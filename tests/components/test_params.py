@@ -437,8 +437,8 @@ def test_overrides_reach_nested_values(params):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("hevy", "train.augmentation should be 'none', 'light', 'medium', 'heavy', 'randaugment' "
-         "or 'trivialaugment'. Received: 'hevy'"),
+        ("strong", "train.augmentation should be 'none', 'light', 'medium', 'heavy', 'randaugment' "
+         "or 'trivialaugment'. Received: 'strong'"),
         (({"HorizontalFlip": {}}, {"Blur": 3}), "train.augmentation: each entry of the list must "
          "be a transform with its arguments, such as `- HorizontalFlip: {p: 0.5}`. "
          "Received: {Blur: 3}"),

@@ -126,7 +126,10 @@ def test_only_copies_of_minority_images_are_changed_twice(examples):
     """A batch of 24 is an epoch here; the 4 images of class 1 are drawn three times each."""
 
     class Brighter:
-        def change(self, images, generator, share):
+        draws = 1
+
+        def change_by(self, images, numbers):
+            assert len(images) == len(numbers)
             return images + np.uint8(1)
 
     dark = Examples(np.zeros_like(examples.inputs), LABELS)

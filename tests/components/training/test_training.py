@@ -212,7 +212,7 @@ def test_more_views_than_the_store_may_have_are_refused_before_they_are_computed
     hyperparameters, train_here, first, monkeypatch
 ):
     width = read_classifier(first.file).backbone.output_shape[-1]
-    monkeypatch.setattr(training, "LIMIT_BYTES", 24 * width * 4 * 3)  # 24 images, 3 variants
+    monkeypatch.setattr(limits, "LIMIT_BYTES", 24 * width * 4 * 3)  # 24 images, 3 variants
     monkeypatch.setattr(training, "phases", lambda *_: iter(()))
     warm = hyperparameters.with_overrides(
         {"model.weights": "data/weights/first.keras", "train.head.views": 3}

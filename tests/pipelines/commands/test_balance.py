@@ -46,7 +46,7 @@ def test_methods_are_compared_and_the_best_one_is_a_command_to_type(
     weights.parent.mkdir(parents=True, exist_ok=True)
     write_classifier(weights, source)
     text = Path("params.yaml").read_text()
-    text = text.replace("weights: none\n  dropout", f"weights: {weights}\n  dropout")
+    text = text.replace("  weights: none\n  pooling", f"  weights: {weights}\n  pooling")
     Path("params.yaml").write_text(text.replace("    epochs: 60", "    epochs: 3"))
     before = sums(Path("data"))
     compare_methods(seeds=2)
