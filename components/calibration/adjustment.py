@@ -5,15 +5,15 @@ tau * log prior from the logits, after training (Menon et al., 2021, eq. 9). Wit
 best for the balanced accuracy if the probabilities are honest. They are not quite, so tau is tuned
 on val.
 
-How: the balanced accuracy of val is measured for each tau of TAUS; of equal ones, the tau with the
-lowest negative log-likelihood (NLL) is best.
+How: for each tau of TAUS, the mean of accuracy and balanced accuracy of val is measured. A tau
+that costs more accuracy than it gains in balanced accuracy lowers this score. Of equal ones, the
+tau with the lowest negative log-likelihood (NLL) is best.
 
 The guard against a small val: with few images of a class, the best tau is mostly luck. So all taus
-are looked at whose balanced accuracy is at most one standard error below the best, which val cannot
-tell from the best, and the middle of them is taken. The standard error is that of the difference of
-the two taus on the same images. A large val leaves only the taus near the best one. A val that says
-nothing leaves all of TAUS, whose middle is 1, the tau of the theory. docs/decisions/imbalance.md
-compares this rule with others.
+are looked at whose score is at most one standard error below the best. They are those that val
+cannot tell from the best. If tau 0 is one of them, nothing is adjusted. Otherwise the middle of
+them is taken. The standard error is that of the difference of the two taus on the same images.
+docs/decisions/imbalance.md compares this rule with others.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,8 @@ from numpy.typing import NDArray
 from components.calibration.scores import DIGITS
 
 TAUS = np.round(np.arange(0, 2.01, 0.05), 2)
-EVEN = (
-    "all classes have the same share in the loss after sampling and weighting, so nothing is left "
-    "to adjust, and tau is 0"
-)
-NOT_SURE = "val is too small to tell tau from 0"
+EVEN = "all classes have the same share in the loss, after sampling and weighting"
+NOT_SURE = "val cannot tell that another tau is better than 0"
 
 Floats = NDArray[np.float64]
 
@@ -40,8 +37,8 @@ class Adjustment:
     """A fitted tau, and the balanced accuracy of val without it and with it.
 
     shift: for each class, the number that is added to its logits, -tau * log prior. before, after:
-    the balanced accuracy without and with it, 0 to 1. notes: sentences about cases in which val
-    does not determine tau.
+    the balanced accuracy without and with it, 0 to 1. notes: if tau is 0, a sentence that says why;
+    otherwise empty.
     """
 
     tau: float
@@ -76,10 +73,10 @@ class Adjustment:
 
     def in_words(self) -> str:
         """Return tau and its effect in one line."""
-        words = f"logit adjustment: tau {self.tau:g}"
-        if self.tau:
-            words += f", balanced accuracy of val {self.before:.3f} → {self.after:.3f}"
-        return "; ".join([words, *self.notes])
+        if not self.tau:
+            return f"logit adjustment: none, because {self.notes[0]}"
+        effect = f"balanced accuracy of val {self.before:.3f} → {self.after:.3f}"
+        return f"logit adjustment: tau {self.tau:g}, {effect}"
 
 
 def fit_adjustment(
@@ -104,47 +101,51 @@ def fit_adjustment(
     wide = logits.astype(np.float64)
     if np.ptp(log_priors) < 1e-6:
         right = (wide.argmax(axis=1) == labels)[:, np.newaxis]
-        [balanced] = _balanced(right, labels).tolist()
+        balanced = float(_recalls(right, labels).mean())
         return Adjustment(0.0, (0.0,) * len(log_priors), balanced, balanced, (EVEN,))
     shifted = [wide - tau * log_priors.astype(np.float64) for tau in TAUS]
     right = np.stack([values.argmax(axis=1) == labels for values in shifted], axis=1)
-    balanced = _balanced(right, labels)
+    balanced = _recalls(right, labels).mean(axis=1)
+    scores = _recalls(right, labels) @ _class_weights(labels)
     nll = [
         -log_softmax(values, axis=1)[np.arange(len(labels)), labels].mean() for values in shifted
     ]
-    best = int(np.lexsort((nll, -balanced.round(DIGITS)))[0])
-    within = balanced[best] - balanced <= _standard_errors(right, right[:, best], labels)
-    chosen = round(float(np.flatnonzero(within).mean()))
+    best = int(np.lexsort((nll, -scores.round(DIGITS)))[0])
+    within = scores[best] - scores <= _standard_errors(right, right[:, best], labels)
+    chosen = 0 if within[0] else round(float(np.flatnonzero(within).mean()))
     tau = float(TAUS[chosen])
     shift = tuple(round(-tau * float(prior), DIGITS) for prior in log_priors)
     notes = (NOT_SURE,) if within[0] else ()
     return Adjustment(tau, shift, float(balanced[0]), float(balanced[chosen]), notes)
 
 
-def _balanced(right: NDArray[np.bool_], labels: NDArray[np.integer]) -> Floats:
-    """Return the balanced accuracy for each tau, float [T]. right: bool [N, T]."""
-    classes = np.unique(labels)
-    recalls = [right[labels == label].mean(axis=0) for label in classes]
-    result: Floats = np.mean(recalls, axis=0)
-    return result
+def _recalls(right: NDArray[np.bool_], labels: NDArray[np.integer]) -> Floats:
+    """Return the recall of each class that val has, for each tau, float [T, C]. right: [N, T]."""
+    return np.stack([right[labels == label].mean(axis=0) for label in np.unique(labels)], axis=1)
+
+
+def _class_weights(labels: NDArray[np.integer]) -> Floats:
+    """Return the weight of each recall in the mean of accuracy and balanced accuracy, float [C]."""
+    counts = np.unique(labels, return_counts=True)[1]
+    weights: Floats = (counts / counts.sum() + 1 / len(counts)) / 2
+    return weights
 
 
 def _standard_errors(
     right: NDArray[np.bool_], best: NDArray[np.bool_], labels: NDArray[np.integer]
 ) -> Floats:
-    """Return the standard error of (balanced accuracy of the best tau - that of each tau).
+    """Return the standard error of (score of the best tau - score of each tau), float [T].
 
     In each class, two images are added, one for each of the two (Agresti and Min, 2005). So a class
     with one image does not count as known exactly. The best tau itself is 0 away from itself.
-    right: bool [N, T]. best: bool [N]. Returns float [T].
+    right: bool [N, T]. best: bool [N].
     """
-    classes = np.unique(labels)
     variance = np.zeros(right.shape[1])
-    for label in classes:
+    for label, weight in zip(np.unique(labels), _class_weights(labels), strict=True):
         rows = labels == label
         gained = best[rows][:, np.newaxis].astype(int) - right[rows]
         images = rows.sum() + 2
         spread = ((gained**2).sum(axis=0) + 2) / images - (gained.sum(axis=0) / images) ** 2
-        variance += spread / images
-    result: Floats = np.sqrt(variance) / len(classes)
+        variance += weight**2 * spread / images
+    result: Floats = np.sqrt(variance)
     return result

@@ -80,7 +80,7 @@ def calibrate(
     logits, labels = logits[finite], val.labels[finite]
     before = calibration(labels, softmax(logits))
     adjustment = None if log_priors is None else fit_adjustment(logits, labels, log_priors)
-    if adjustment is not None:
+    if adjustment is not None and adjustment.tau:
         logits = logits + adjustment.shift
         classifier = add_logit_adjustment(classifier, adjustment.shift)
     temperature, notes = fit_temperature(logits, labels)

@@ -112,8 +112,8 @@ TEXT = DIGITS.read_text()
         ),
         ("_beta: 0.999", "_beta: 1", r"effective_number_beta should be less than 1\. Received: 1"),
         (
-            "  logit_adjustment: none",
-            "  # logit_adjustment: none",
+            "  logit_adjustment: tuned",
+            "  # logit_adjustment: tuned",
             r"model\.logit_adjustment is missing; write `logit_adjustment: none` into the section",
         ),
         (

@@ -160,7 +160,7 @@ def _part(name: str, given: argparse.Namespace) -> Part:
         file = _existing("--fashion", given.fashion)
         if name == "imbalance":
             data = fashion("fashion_long_tailed", file, long_tailed=True)
-            part = Part(data, (1, 2, 3), ("compact_small",), [*treatments(), *changes], (), {})
+            part = Part(data, (1, 2, 3), ("compact_small",), [*treatments(), *given.set], (), {})
         else:
             data = fashion("fashion", file, long_tailed=False)
             part = Part(data, (1,), ("compact",), changes, (), {})

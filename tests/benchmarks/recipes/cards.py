@@ -37,7 +37,7 @@ COMPACT = {
 CHANGES = {"compact": COMPACT, "compact_small": {**COMPACT, "model.width": 0.5}}
 CARDS = ("before", *PRESETS, *CHANGES)
 # Each image once in an epoch, and the plain cross-entropy: what ways to balance are compared with.
-PLAIN = "balance.strategy=none train.loss=cross_entropy"
+PLAIN = "balance.strategy=none train.loss=cross_entropy model.logit_adjustment=none"
 # The sections that decide a result; the data are the same for all cards.
 DECIDING = ("prepare", "balance", "model", "train")
 
@@ -87,12 +87,15 @@ def digest(params: Params) -> str:
 
 
 def treatments() -> list[str]:
-    """Return a change for each strategy of `balance`, and for each loss; the first is PLAIN."""
+    """Return PLAIN, each strategy of `balance`, each loss, and the card as it is, an empty text."""
     strategies = get_args(Balance.model_fields["strategy"].annotation)
     losses = get_args(Train.model_fields["loss"].annotation)
-    changes = [f"balance.strategy={name} train.loss=cross_entropy" for name in strategies]
-    changes += [f"balance.strategy=none train.loss={name}" for name in losses]
-    return list(dict.fromkeys([PLAIN, *changes]))
+    pairs = [(name, "cross_entropy") for name in strategies] + [("none", name) for name in losses]
+    changes = [
+        f"balance.strategy={strategy} train.loss={loss} model.logit_adjustment=none"
+        for strategy, loss in pairs
+    ]
+    return list(dict.fromkeys([PLAIN, *changes, ""]))
 
 
 def _tree(card: str) -> dict[str, Any]:

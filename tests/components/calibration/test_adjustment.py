@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.calibration.adjustment import EVEN, NOT_SURE, TAUS, Adjustment, fit_adjustment
+from components.calibration.adjustment import EVEN, NOT_SURE, Adjustment, fit_adjustment
 from components.calibration.effect import Effect
 from components.calibration.temperature import calibrate, softmax
 from components.model.archive_checks import check_archive
@@ -23,20 +23,32 @@ def long_tailed(images: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray
     return scale * (2 * seen + PRIORS), labels
 
 
-def test_the_tau_of_an_ideal_classifier_is_the_scale_of_its_logits():
-    """With honest probabilities it is 1, and it corrects what the logits have of the priors."""
+def test_tau_is_in_proportion_to_the_scale_of_the_logits():
+    """Less than the tau of the balanced accuracy alone, which is the scale, and more than half."""
     for scale in (0.5, 1.0):
         adjustment = fit_adjustment(*long_tailed(20_000, scale), PRIORS)
-        assert adjustment.tau == pytest.approx(scale, abs=0.2)
-        assert adjustment.after > adjustment.before + 0.05
+        assert adjustment.tau == pytest.approx(0.6 * scale, abs=0.06)
+        assert adjustment.after > adjustment.before + 0.1
         assert adjustment.notes == ()
         assert adjustment.shift == pytest.approx(-adjustment.tau * PRIORS, abs=1e-6)
 
 
-def test_a_val_that_says_nothing_gives_the_middle_and_a_note():
+def test_a_val_that_says_nothing_adjusts_nothing_and_says_so():
     adjustment = fit_adjustment(np.array([[30.0, 0, 0], [0, 30.0, 0]]), np.array([0, 1]), PRIORS)
-    assert adjustment.tau == TAUS[len(TAUS) // 2] == 1
-    assert adjustment.notes == (NOT_SURE,)
+    assert (adjustment.tau, adjustment.notes) == (0.0, (NOT_SURE,))
+    assert adjustment.in_words() == f"logit adjustment: none, because {NOT_SURE}"
+
+
+def test_a_gain_of_rare_classes_that_costs_too_much_accuracy_adjusts_nothing():
+    """All rare images are found if the close common ones are lost: 200 are worth it, 1,200 not."""
+    common = np.tile([0.0, -5.0], (980, 1))
+    close, rare = np.tile([0.0, -1.0], (200, 1)), np.tile([0.0, -1.0], (20, 1))
+    labels = np.repeat([0, 0, 1], [980, 200, 20])
+    priors = np.log([0.98, 0.02])
+    lost = fit_adjustment(np.concatenate([common, close, rare]), labels, priors)
+    assert lost.tau > 0
+    few = np.concatenate([common[:100], np.tile(close, (6, 1)), rare])
+    assert fit_adjustment(few, np.repeat([0, 1], [1_300, 20]), priors).tau == 0
 
 
 def test_one_lucky_image_does_not_decide():
