@@ -45,7 +45,7 @@ def run_python(program, *arguments, keras_home):
 @pytest.mark.parametrize(
     ("backbone", "near"),
     [
-        ("resnet51", "the nearest names are resnet152, resnet101 and resnet50"),
+        ("resnet51", "the nearest names are resnet50, resnet152 and resnet101"),
         ("MobileNet-V2", "write mobilenet_v2"),
         ("", "choose one of the list"),
     ],
