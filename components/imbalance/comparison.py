@@ -133,7 +133,8 @@ def rare_classes(labels: NDArray[np.int64], names: Sequence[str]) -> list[int]:
 def corrected_interval(differences: Scores, test_share: float) -> Interval:
     """Return the mean of paired differences with the interval of Nadeau and Bengio (2003).
 
-    differences: float [seeds], at least two. test_share: images that measure / images that train.
+    differences: float [seeds] of scores from 0 to 1, so no end is beyond ±1; at least two seeds.
+    test_share: images that measure / images that train.
     With the usual t interval, the variance would be s² / seeds; here it is s² * (1 / seeds +
     test_share).
 
@@ -147,7 +148,7 @@ def corrected_interval(differences: Scores, test_share: float) -> Interval:
     spread = float(differences.std(ddof=1)) * (1 / seeds + test_share) ** 0.5
     half = spread * float(t.ppf((1 + CONFIDENCE) / 2, seeds - 1))
     mean = float(differences.mean())
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half))
 
 
 def _result(method: Method, scores: dict[Method, list[Scores]]) -> Result:

@@ -4,6 +4,7 @@ Each method is one switch in params.yaml. All other params stay as they are, but
 other methods are off.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -19,13 +20,22 @@ class Method:
         """Return the name of the method, such as `smote`."""
         return TUNED_NAME if self.key == TUNED_KEY else self.value
 
-    @property
-    def command(self) -> str:
-        """Return the command that trains with this method."""
-        return f"dvc exp run -S {self.key}={self.value}"
+    def command(self, present: Mapping[str, str]) -> str:
+        """Return the command that trains with this method, and without all others.
+
+        present: key → value of each switch of OFF in params.yaml.
+
+        >>> Method("train.loss", "focal").command({"balance.strategy": "smote"})
+        'dvc exp run -S train.loss=focal -S balance.strategy=none'
+        """
+        others = {key: off for key, off in OFF.items() if present.get(key, off) != off}
+        changes = {self.key: self.value} | {k: v for k, v in others.items() if k != self.key}
+        return "dvc exp run" + "".join(f" -S {key}={value}" for key, value in changes.items())
 
 
 TUNED_KEY, TUNED_NAME = "model.logit_adjustment", "tuned_logit_adjustment"
+# The switches of all methods → the values that turn them off.
+OFF = {"balance.strategy": "none", "train.loss": "cross_entropy", TUNED_KEY: "none"}
 NONE = Method("balance.strategy", "none")
 # `augment_minority` is missing: it differs from `oversample` only in the phase `finetune`.
 METHODS = (

@@ -11,10 +11,11 @@ TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
 TITLES = {"macro_f1": "macro F1", "rare_recall": "recall of rare classes", "accuracy": "accuracy"}
 
 
-def comparison_page(comparison: Comparison, counts: Mapping[str, int]) -> str:
+def comparison_page(comparison: Comparison, counts: Mapping[str, int], command: str) -> str:
     """Return the HTML of the page. The same arguments give the same text.
 
-    counts: class → the number of its images in train and val.
+    counts: class → the number of its images in train and val. command: trains with the chosen
+    method.
     """
     charts = [_chart(comparison, score) for score in SCORES]
     return render(
@@ -22,6 +23,7 @@ def comparison_page(comparison: Comparison, counts: Mapping[str, int]) -> str:
         comparison=comparison,
         charts=charts,
         counts=counts,
+        command=command,
         titles=TITLES,
         percent=f"{100 * CONFIDENCE:g} %",
     )

@@ -35,6 +35,14 @@ DIVERGED = 4.0  # the test ends if the loss is so many times the lowest loss
 WINDOW = 9.0  # updates over which the loss is averaged: the losses of single batches differ
 MARGIN = 10.0  # the factor between the rate with the lowest loss and the rate to train with
 
+# Overrides for a training without the phase `finetune`, and without what needs this phase.
+ONLY_HEAD = {
+    "train.finetune.epochs": 0,
+    "train.mixup": 0.0,
+    "train.cutmix": 0.0,
+    "train.average.soup": 0,
+}
+
 Name = Literal["head", "finetune"]
 
 
@@ -101,7 +109,7 @@ def find_rate(
         )
     load_keras(train.threads)
     if name == "finetune" and pretrained and train.head.epochs:
-        only_head = hyperparameters.with_overrides({"train.finetune.epochs": 0})
+        only_head = hyperparameters.with_overrides(ONLY_HEAD)
         classifier = train_classifier(only_head, data, weights, lambda row: None, cache).classifier
     else:
         classifier = start_classifier(hyperparameters, data, weights)

@@ -14,6 +14,7 @@ from components.model.compact import compact
 from components.model.imagenet_weights import check_content, fetch
 from components.model.pooling import add_pooling
 from components.params.model import Model
+from components.params.sentences import in_yaml, nearest
 
 COMPACT_MIN_SIZE = 8
 # Keras' applications add these poolings themselves. In a ConvNeXt, a normalisation follows; with
@@ -41,9 +42,10 @@ def check_backbone(model: Model, size: int) -> None:
         least = application.min_size
         _check_width(model)
     else:
-        choices = ", ".join(["compact", *APPLICATIONS])
+        near = nearest(model.backbone, ["compact", *APPLICATIONS], "choose one of the list")
         raise UserError(
-            f"{model.place}.backbone must be one of {choices}. Received: {model.backbone}"
+            f"{model.place}.backbone: there is no such backbone; {near}; `fovea backbones` lists "
+            f"all. Received: {in_yaml(model.backbone)}"
         )
     if size < least:
         raise UserError(

@@ -131,6 +131,8 @@ class FrozenBackbone:
             for view, rows in enumerate(missing)
             for start in range(0, len(rows), PREDICTION_BATCH)
         ]
+        if not parts:
+            return
         unwritten: Features = {}
         with ExitStack() as stack:
             batches: Iterator[NDArray[np.uint8]]

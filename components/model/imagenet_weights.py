@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,10 @@ def fetch(construct: Callable[..., Any], arguments: dict[str, Any], model: Model
     timeout_s = socket.getdefaulttimeout()
     socket.setdefaulttimeout(10)  # in seconds; without this line a download could wait forever
     try:
-        return construct(**arguments)
+        with warnings.catch_warnings():
+            # Keras says that it has weights for 224 px only, which fit images of other sizes, too.
+            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
+            return construct(**arguments)
     except Exception as error:
         if not isinstance(error, TimeoutError) and "URL fetch failure" not in str(error):
             raise

@@ -5,6 +5,7 @@ common changes. The names and arguments of the transforms are checked by
 components/training/transforms.py, because only albumentations knows them.
 """
 
+import math
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
@@ -41,10 +42,20 @@ class Augmentation(Section):
 
 
 def _check_entries(entries: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Raise ValueError if an entry is not a transform with its arguments."""
+    """Raise ValueError if an entry is no transform with its arguments, or has NaN or infinity."""
     for entry in entries:
         split_entry(entry)
+        _check_finite(entry)
     return entries
+
+
+def _check_finite(value: Any) -> None:
+    """Raise ValueError if a number in a value, however deep, is infinite or NaN."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"each number of the list must be finite. Received: {in_yaml(value)}")
+    if isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_finite(inner)
 
 
 def split_entry(entry: Any) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ components/training/blocks.py says what a block is. The numbers stand here, too,
 checked before Keras starts; a test compares them with the networks.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,8 +60,13 @@ def check_old_share(tree: Any) -> None:
         share = tree["train"]["finetune"]["unfreeze"]
     except (KeyError, TypeError):
         return
-    if isinstance(share, bool) or not isinstance(share, int | float):
+    if isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
         return
+    if share > 1:  # a number of blocks
+        raise ValueError(
+            "train.finetune.unfreeze should be none, all, or {last_blocks: 3}; write "
+            f"`unfreeze: {{last_blocks: {max(1, round(share))}}}`. Received: {share}"
+        )
     raise ValueError(
         "train.finetune.unfreeze is now none, all, or {last_blocks: 3} for the three blocks "
         f"nearest to the output; write `unfreeze: {_nearest(share, tree)}`. Received: {share}"

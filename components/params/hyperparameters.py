@@ -1,6 +1,6 @@
 """The sections `model` and `train` of params.yaml, whose values a search may change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError, model_validator
@@ -9,7 +9,7 @@ from components.errors import UserError
 from components.params.blocks import BLOCKS
 from components.params.model import Model
 from components.params.section import Section, require
-from components.params.sentences import broken_rules
+from components.params.sentences import broken_rules, in_yaml, known_keys, nearest
 from components.params.train import LastBlocks, Train
 
 # A rule below is about these hyperparameters together.
@@ -18,9 +18,12 @@ RULED_TOGETHER = (
     "model.backbone",
     "train.head.epochs",
     "train.finetune.epochs",
+    "train.finetune.unfreeze",
     "train.finetune.unfreeze.last_blocks",
+    "train.finetune.stages",
     "train.mixup",
     "train.cutmix",
+    "train.mix_until",
     "train.average.ema",
     "train.average.soup",
 )
@@ -49,7 +52,31 @@ class Hyperparameters(Section):
             f"Received: mixup {train.mixup}, cutmix {train.cutmix}"
         )
         mixes = train.mixup or train.cutmix
-        return require(self, bool(train.finetune.epochs or not mixes), rule)
+        require(self, bool(train.finetune.epochs or not mixes), rule)
+        rule = (
+            "train.mix_until: images would be mixed in no epoch; write a share above 0, such as "
+            "0.8, or set train.mixup and train.cutmix to 0.0. Received: 0.0"
+        )
+        return require(self, bool(train.mix_until or not mixes), rule)
+
+    @model_validator(mode="after")
+    def _check_soup(self) -> "Hyperparameters":
+        train = self.train
+        rule = (
+            "train.average.soup averages epochs of the phase `finetune`, which has no epochs; "
+            "write `soup: 0`, or raise train.finetune.epochs. "
+            f"Received: soup: {train.average.soup}"
+        )
+        return require(self, bool(train.finetune.epochs or not train.average.soup), rule)
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> "Hyperparameters":
+        finetune = self.train.finetune
+        rule = (
+            "train.finetune.stages: with `unfreeze: none`, no block is trained in any stage; write "
+            f"`stages: 1`, or another `unfreeze`. Received: {finetune.stages}"
+        )
+        return require(self, finetune.stages == 1 or finetune.unfreeze != "none", rule)
 
     @model_validator(mode="after")
     def _check_blocks(self) -> "Hyperparameters":
@@ -89,15 +116,30 @@ class Hyperparameters(Section):
             # returns a dict, which is empty.
             section = isinstance(node, dict) and isinstance(node.get(key, {}), dict)
             if not isinstance(node, dict) or (section and name not in WHOLE):
-                raise UserError(
-                    "only values of model and train can be searched; write a name such as "
-                    f"train.head.epochs. Received: {name}"
-                )
+                raise UserError(self._cannot_be_searched(name))
             node[key] = value
         try:
             return Hyperparameters.model_validate(tree)
         except ValidationError as error:
-            raise UserError("; ".join(broken_rules(error, tree))) from None
+            raise UserError("; ".join(broken_rules(error, tree, Hyperparameters))) from None
+
+    def _cannot_be_searched(self, name: str) -> str:
+        """Return why there is no value to replace that has the dotted name `name`."""
+        for form, key in (
+            (self.train.finetune.unfreeze, "train.finetune.unfreeze"),
+            (self.train.augmentation, "train.augmentation"),
+        ):
+            path = name.removeprefix(key).strip(".").split(".")[0]
+            keys = ["", *known_keys(Hyperparameters, key.split("."))]
+            if name.startswith(key) and path in keys:
+                return (
+                    f"{key} has another form in params.yaml, which has no such value; write it "
+                    f"there in the form that is searched. Received: {name}, "
+                    f"{key}: {in_yaml(form.model_dump() if isinstance(form, Section) else form)}"
+                )
+        names = list(_names(self.model_dump()))
+        near = nearest(name, names, "choose one of them, such as train.head.epochs")
+        return f"only values of model and train can be searched; {near}. Received: {name}"
 
     def value(self, name: str) -> Any:
         """Return the value that has the dotted name `name`, such as train.head.epochs."""
@@ -105,3 +147,12 @@ class Hyperparameters(Section):
         for part in name.split("."):
             node = getattr(node, part)
         return node
+
+
+def _names(tree: Any, above: str = "") -> Iterator[str]:
+    """Yield the dotted names of all values in a tree."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _names(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"

@@ -26,6 +26,15 @@ from components.params.split import Split
 from components.params.train import Train
 from components.params.validate import Validate
 
+# Values of `model` and `train` that a search cannot choose → why.
+NOT_SEARCHED = {
+    "train.seed": "a search over seeds finds only the seed that fits the split val by chance",
+    "train.threads": "all trials run with the same threads, because a process cannot change them",
+    "model.logit_adjustment": "no trial adjusts its logits, because this is done after training",
+    "model.views": "no trial averages views, because this is done after training",
+    "model.hidden": "a search tries single values, and model.hidden is a list",
+}
+
 
 class Params(Section):
     """All values of params.yaml: a section for each stage, and the section `model`.
@@ -63,17 +72,11 @@ class Params(Section):
         try:
             written = Hyperparameters(model=self.model, train=self.train)
         except ValidationError as error:
-            raise ValueError("; ".join(broken_rules(error, {}))) from None
+            raise ValueError("; ".join(broken_rules(error, {}, Hyperparameters))) from None
         space = self.search.space
-        if "train.seed" in space:
+        if name := next((name for name in NOT_SEARCHED if name in space), None):
             raise ValueError(
-                "search.space: a search over seeds finds only the seed that fits the split val by "
-                "chance; remove this key. Received: train.seed"
-            )
-        if "train.threads" in space:
-            raise ValueError(
-                "search.space: all trials run with the same threads, because a process cannot "
-                "change them; remove this key. Received: train.threads"
+                f"search.space: {NOT_SEARCHED[name]}; remove this key. Received: {name}"
             )
         if "train.augmentation" in space and (
             name := next((key for key in space if key.startswith("train.augmentation.")), None)
@@ -82,21 +85,29 @@ class Params(Section):
                 "search.space: a trial has a policy or ranges of changes, not both; remove this "
                 f"key, or train.augmentation. Received: {name}"
             )
-        if "model.logit_adjustment" in space:
-            raise ValueError(
-                "search.space: no trial adjusts its logits, because this is done after training; "
-                "remove this key. Received: model.logit_adjustment"
-            )
+        self._check_smote(written)
         # Each of the other rules is about one value, so these values are checked one by one.
         together = [name for name in RULED_TOGETHER if name in space]
         apart = [[name] for name in space if name not in RULED_TOGETHER]
         for names in [*apart, together] if together else apart:
             for values in product(*(extremes(space[name]) for name in names)):
                 try:
-                    written.with_overrides(dict(zip(names, values, strict=True)))
-                except UserError as error:
+                    tried = written.with_overrides(dict(zip(names, values, strict=True)))
+                    self._check_smote(tried)
+                except (UserError, ValueError) as error:
                     raise ValueError(f"search.space: {error}") from None
         return self
+
+    def _check_smote(self, tried: Hyperparameters) -> None:
+        """Raise ValueError if SMOTE would make no features, because no phase `head` needs any."""
+        epochs, weights = tried.train.head.epochs, tried.model.weights
+        if self.balance.strategy == "smote" and (not epochs or weights == "none"):
+            raise ValueError(
+                "balance.strategy: smote makes features for the phase `head`, which is left out; "
+                "write oversample, or give train.head.epochs and model.weights values with which "
+                f"there is this phase. Received: train.head.epochs: {epochs}, "
+                f"model.weights: {weights}"
+            )
 
     def models_to_try(self) -> list[Model]:
         """Return the section `model` of params.yaml, then its variants that a search may try.
@@ -146,7 +157,7 @@ def read_params(path: Path) -> Params:
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{path}: " + "; ".join(broken_rules(error, tree))) from None
+        raise UserError(f"{path}: " + "; ".join(broken_rules(error, tree, Params))) from None
 
 
 def with_tuples(node: Any) -> Any:

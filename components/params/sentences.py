@@ -1,10 +1,11 @@
 """A ValidationError of pydantic → sentences with the key, the rule and the received value."""
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 # The type of an error of pydantic → the rule. The texts of pydantic for these types
 # contain names of Python's types and of our classes, which are no words of params.yaml.
@@ -55,20 +56,46 @@ SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"
 OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
-def broken_rules(error: ValidationError, tree: Any) -> list[str]:
+def broken_rules(error: ValidationError, tree: Any, kind: type[BaseModel]) -> list[str]:
     """Return a sentence for each key of params.yaml that breaks a rule.
 
     If a key breaks several rules, its sentence is about the first of these rules. If a value can
     have one of several types, the sentence is about the type that the value comes closest to. For
     example, `labels` is `any` or a list of texts: for a list, the sentence is about its items.
     error: the error that pydantic raised when it checked params.yaml. tree: the checked values.
+    kind: the class of the values; its keys are offered instead of a key that is not known.
     """
     places: dict[str, dict[tuple[Any, ...], list[Any]]] = defaultdict(lambda: defaultdict(list))
     for item in error.errors():
         place = _place(item, tree)
         key = ".".join(part for part in place if isinstance(part, str))
         places[key][place].append(item)
-    return [_sentence(key, max(tried.items(), key=_depth)[1]) for key, tried in places.items()]
+    return [
+        _sentence(key, max(tried.items(), key=_depth)[1], known_keys(kind, key.split(".")[:-1]))
+        for key, tried in places.items()
+    ]
+
+
+def known_keys(kind: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """Return the keys of the section at a path below a section. Empty: there is no such section."""
+    kinds = [kind]
+    for part in path:
+        kinds = [
+            inner
+            for above in kinds
+            for name, field in above.model_fields.items()
+            if (field.alias or name) == part
+            for inner in _sections(field.annotation)
+        ]
+    return [field.alias or name for found in kinds for name, field in found.model_fields.items()]
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the classes of sections that a value can have, of which one is mostly the only one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections(inner)
 
 
 def _depth(tried: tuple[tuple[Any, ...], list[Any]]) -> int:
@@ -95,11 +122,16 @@ def _place(item: Any, tree: Any) -> tuple[Any, ...]:
     return tuple(place)
 
 
-def _sentence(key: str, items: list[Any]) -> str:
-    """Return the sentence for one place. items: the errors of all types that pydantic tried."""
+def _sentence(key: str, items: list[Any], known: Sequence[str]) -> str:
+    """Return the sentence for one place.
+
+    items: the errors of all types that pydantic tried. known: the keys of the section.
+    """
     item = items[0]
     if item["type"] == "extra_forbidden":
-        return f"{key} is not a known key. Received: {in_yaml(item['input'])}"
+        near = nearest(key.rpartition(".")[2], known)
+        offer = f"; {near}" if near else ""
+        return f"{key} is not a known key{offer}. Received: {in_yaml(item['input'])}"
     if item["type"] == "missing" and isinstance(item["loc"][-1], int):
         return f"{key} should have more values. Received: {in_yaml(item['input'])}"
     if item["type"] == "missing":
@@ -127,6 +159,8 @@ def _expected(item: Any) -> str:
     """Return the rule of one error of pydantic, in the words of params.yaml."""
     if item["type"] == "model_type" and item["ctx"]["class_name"] == "Choices":
         return f"be {SPACE_VALUES}"  # an entry of `search.space`
+    if item["type"] == "literal_error" and item["loc"][-2:] == ("unfreeze", "name"):
+        return "be none, all, or {last_blocks: 3}"
     if item["type"] == "too_long":
         return f"have at most {item['ctx']['max_length']} values"
     if item["type"] in EXPECTED:
@@ -168,3 +202,24 @@ def in_yaml(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return repr(value) if isinstance(value, str) else str(value)
+
+
+def nearest(name: str, known: Sequence[str], otherwise: str = "") -> str:
+    """Return words with the known names that are most like `name`, or `otherwise` if none is.
+
+    Capitals, `-` and `_` make no difference.
+
+    >>> nearest("MobileNetV2", ["mobilenet_v2", "vgg16"]), nearest("x", ["vgg16"], "see the list")
+    ('write mobilenet_v2', 'see the list')
+    """
+    folded = {_folded(each): each for each in known}
+    near = get_close_matches(_folded(name), folded, n=3, cutoff=0.6)
+    if not near:
+        return otherwise
+    near = near[:1] if near[0] == _folded(name) else near
+    *first, last = [folded[each] for each in near]
+    return f"the nearest names are {', '.join(first)} and {last}" if first else f"write {last}"
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")

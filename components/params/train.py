@@ -1,8 +1,8 @@
 """Section `train`: how the classifier is trained."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from components.params.augmentation import AnyAugmentation
 from components.params.section import Count, Positive, Rate, Section, Seed, Share, require
@@ -28,12 +28,23 @@ class LastBlocks(Section):
     last_blocks: Positive
 
 
+def _form(value: Any) -> str:
+    """Return the form of `unfreeze`, the tag of one of its types."""
+    return "number" if isinstance(value, dict | LastBlocks) else "name"
+
+
+Unfreeze = Annotated[
+    Annotated[Literal["none", "all"], Tag("name")] | Annotated[LastBlocks, Tag("number")],
+    Discriminator(_form),
+]
+
+
 class FineTune(Section):
     """The second phase: the head and blocks of the backbone are trained."""
 
     epochs: Count
     learning_rate: Rate
-    unfreeze: Literal["none", "all"] | LastBlocks = Field(
+    unfreeze: Unfreeze = Field(
         description="the blocks of the backbone that are trained: none, all, or {last_blocks: 3} "
         "for the three blocks nearest to the output"
     )

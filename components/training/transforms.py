@@ -6,7 +6,6 @@ nothing but the image. `check_augmentation` finds this out before an image of th
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
@@ -14,14 +13,22 @@ import numpy as np
 from pydantic import ValidationError
 
 from components.errors import UserError, one_line
-from components.params.augmentation import AnyAugmentation, Augmentation, split_entry
-from components.params.sentences import EXPECTED, in_yaml
+from components.params.augmentation import (
+    POLICY_NAMES,
+    AnyAugmentation,
+    Augmentation,
+    split_entry,
+)
+from components.params.sentences import EXPECTED, in_yaml, nearest
 from components.training.geometric_passes import NOTHING, SAME
 from components.training.policies import POLICIES
 
 COMPOSITIONS = ("OneOf", "SomeOf", "RandomOrder", "Sequential")
-# Classes of albumentations from which transforms are made.
-BASES = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D")
+# Classes of albumentations from which transforms are made. A `Lambda` needs a function of Python.
+BASES = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D", "Lambda")
+# What users look for in albumentations, but is a param of its own → what to write.
+PARAMS = {"mixup": "train.mixup: 0.2", "cutmix": "train.cutmix: 1.0"}
+WORDS = EXPECTED | {"missing": "be written"}  # type of an error of pydantic → the rule
 TRIES = 5  # for each transform, with other random numbers
 
 
@@ -67,10 +74,25 @@ def _build(entry: Any, place: str) -> Any:
         raise UserError(f"{place}: {error}") from None
     known = _transform_names()
     if name not in known:
-        near = _nearest(name, known, "its documentation lists all transforms")
-        raise UserError(f"{place}: albumentations has no such transform; {near}. Received: {name}")
+        raise UserError(
+            f"{place}: albumentations has no such transform; {_instead(name, known)}. "
+            f"Received: {name}"
+        )
     kind, place = getattr(A, name), f"{place}, {name}"
     return _construct(kind, _checked_arguments(kind, arguments, place), place)
+
+
+def _instead(name: str, known: Sequence[str]) -> str:
+    """Return what to write instead of a name that is not known."""
+    folded = name.lower()
+    if folded in POLICY_NAMES:
+        return (
+            "it is a policy, which cannot be a part of a list; write the name of the policy "
+            "instead of the list, or the transforms of the policy"
+        )
+    if folded in PARAMS:
+        return f"write `{PARAMS[folded]}`"
+    return nearest(name, known, "its documentation lists all transforms")
 
 
 def _checked_arguments(kind: Any, arguments: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -87,7 +109,7 @@ def _checked_arguments(kind: Any, arguments: Mapping[str, Any], place: str) -> d
         )
     for key in arguments:
         if key not in allowed:
-            near = _nearest(key, allowed, f"its arguments are {', '.join(allowed)}")
+            near = nearest(key, allowed, f"its arguments are {', '.join(allowed)}")
             raise UserError(f"{place}: there is no such argument; {near}. Received: {key}")
     if "size" in parameters and name != "RandomResizedCrop":
         raise UserError(
@@ -107,9 +129,29 @@ def _checked_arguments(kind: Any, arguments: Mapping[str, Any], place: str) -> d
                 f"{place}: `transforms` must be a list of transforms. Received: {in_yaml(inner)}"
             )
         checked["transforms"] = _build_all(inner, place)
+        _check_composition(name, arguments, checked["transforms"], place)
     if name == "RandomResizedCrop":
         checked["size"] = (1, 1)  # It has no influence: the pass `Crop` keeps the size.
     return checked
+
+
+def _check_composition(
+    name: str, arguments: Mapping[str, Any], inner: Sequence[Any], place: str
+) -> None:
+    """Raise UserError if a composition would choose none of its transforms, or too many."""
+    if name == "OneOf" and not any(transform.p for transform in inner):
+        raise UserError(
+            f"{place}: the probability `p` of each transform is its weight, so at least one must "
+            "be above 0. Received: p: 0"
+        )
+    if "n" not in arguments:
+        return
+    number, most = arguments["n"], len(inner)
+    if type(number) is not int or number < 1 or (number > most and not arguments.get("replace")):
+        raise UserError(
+            f"{place}: `n` must be an integer, at least 1, and without `replace: true` at most the "
+            f"number of transforms, {most}. Received: {in_yaml(number)}"
+        )
 
 
 def _construct(kind: Any, arguments: Mapping[str, Any], place: str) -> Any:
@@ -124,7 +166,8 @@ def _construct(kind: Any, arguments: Mapping[str, Any], place: str) -> Any:
         except Exception as error:
             cause = error.__cause__
             text = _broken_rule(cause) if isinstance(cause, ValidationError) else one_line(error)
-            written = {key: value for key, value in arguments.items() if key != "transforms"}
+            ours = ("transforms", "size")  # `size` is not the user's, see `_checked_arguments`.
+            written = {key: value for key, value in arguments.items() if key not in ours}
             raise UserError(f"{place}: {text.rstrip('.')}. Received: {in_yaml(written)}") from None
 
 
@@ -133,7 +176,7 @@ def _broken_rule(error: ValidationError) -> str:
     items = error.errors()
     key = items[0]["loc"][0] if items[0]["loc"] else ""
     texts = [
-        f"Input should {EXPECTED[item['type']]}" if item["type"] in EXPECTED else item["msg"]
+        f"Input should {WORDS[item['type']]}" if item["type"] in WORDS else item["msg"]
         for item in items
         if (item["loc"] or ("",))[0] == key
     ]
@@ -199,16 +242,6 @@ def _transform_names() -> list[str]:
         if isinstance(kind, type) and issubclass(kind, A.BasicTransform)
     ]
     return [name for name in (*single, *COMPOSITIONS) if name not in BASES]
-
-
-def _nearest(name: str, known: Sequence[str], otherwise: str) -> str:
-    """Return words with the names that are most like `name`, or `otherwise` if none is."""
-    folded = {each.lower(): each for each in known}
-    near = get_close_matches(name.lower(), folded, n=3, cutoff=0.6)
-    if not near:
-        return otherwise
-    *first, last = [folded[each] for each in near]
-    return f"the nearest names are {', '.join(first)} and {last}" if first else f"write {last}"
 
 
 def _from_ranges(augmentation: Augmentation) -> list[Any]:

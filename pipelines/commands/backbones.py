@@ -16,6 +16,7 @@ from components.errors import UserError
 from components.model.applications import APPLICATIONS
 from components.model.backbones import COMPACT_MIN_SIZE, build_backbone
 from components.params.model import UNUSED_HEAD, Model
+from components.params.sentences import nearest
 from components.progress import track
 from pipelines.commands.console import show_lines, show_table
 from pipelines.commands.layers import layers_of
@@ -35,8 +36,10 @@ def show_backbones(names: Sequence[str], *, measured: bool) -> None:
     """
     facts = pd.read_csv(FACTS)
     if unknown := [name for name in names if name not in set(facts["backbone"])]:
+        near = nearest(unknown[0], facts["backbone"].unique().tolist(), "choose one of the list")
         raise UserError(
-            f"there is no such backbone; `fovea backbones` lists all. Received: {unknown[0]}"
+            f"there is no such backbone; {near}; `fovea backbones` lists all. "
+            f"Received: {unknown[0]}"
         )
     rows = facts[facts["backbone"].isin(names)] if names else facts
     columns = ["backbone", ">width", ">from px", ">parameters", f">multiply-adds at {SIZE}"]
@@ -53,7 +56,10 @@ def show_backbones(names: Sequence[str], *, measured: bool) -> None:
         *(
             [_how_measured()]
             if measured
-            else ["fovea backbones --measure NAME … measures images/s"]
+            else [
+                "to measure images/s here:",
+                f"  fovea backbones --measure {' '.join(names) or 'mobilenet_v2 resnet50'}",
+            ]
         ),
     )
 

@@ -15,12 +15,13 @@ import pandas as pd
 
 from components.errors import UserError
 from components.imbalance.comparison import SCORES, Comparison, compare
+from components.imbalance.methods import TUNED_KEY
 from components.imbalance.page import TITLES, comparison_page
 from components.model.backend import load_keras
 from components.model.classifier import Classifier
 from components.model.features import FrozenBackbone
 from components.params.hyperparameters import Hyperparameters
-from components.params.reader import read_params
+from components.params.reader import Params, read_params
 from components.progress import track
 from components.registry.weights import resolve_weights
 from components.splits.sets import near_pairs, row_sets
@@ -64,10 +65,20 @@ def compare_methods(seeds: int) -> None:
     )
     counts = rows["label"].value_counts().to_dict()
     write_table(TABLE, _table(comparison))
-    write_text(PAGE, comparison_page(comparison, {n: counts[n] for n in data.class_names}))
-    _show(comparison)
+    command = comparison.chosen.method.command(_switches(params))
+    write_text(PAGE, comparison_page(comparison, {n: counts[n] for n in data.class_names}, command))
     log.info(f"{PAGE} has the charts, and {TABLE} the numbers")
     log.info(f"took {time.monotonic() - start:.0f} s")
+    _show(comparison, command)
+
+
+def _switches(params: Params) -> dict[str, str]:
+    """Return the value of params.yaml for each switch of a method."""
+    return {
+        "balance.strategy": params.balance.strategy,
+        "train.loss": params.train.loss,
+        TUNED_KEY: params.model.logit_adjustment,
+    }
 
 
 def _classifier(hyperparameters: Hyperparameters, data: Data) -> Classifier:
@@ -107,7 +118,7 @@ def _table(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows).round(6)
 
 
-def _show(comparison: Comparison) -> None:
+def _show(comparison: Comparison, command: str) -> None:
     columns = ["method", *(f">{TITLES[score]}" for score in SCORES)]
     first, *others = comparison.results
     table = [[first.method.name, *(f"{first.means[score]:.3f}" for score in SCORES)]]
@@ -119,7 +130,7 @@ def _show(comparison: Comparison) -> None:
     show_lines(f"rare: {', '.join(comparison.rare)}")
     chosen = comparison.chosen
     if chosen is first:
-        show_lines("no method is surely better than none in macro F1, so keep:")
+        show_lines("no method is surely better than none in macro F1; to train without one:")
     else:
         show_lines(f"{chosen.method.name} is surely better than none in macro F1, so try:")
-    show_lines(f"  {chosen.method.command}")
+    show_lines(f"  {command}")

@@ -87,5 +87,5 @@ def _check_register(card: str, name: str | None, floors: Mapping[str, float]) ->
     try:
         Register.model_validate(section)
     except ValidationError as error:
-        rules = broken_rules(error, section)
+        rules = broken_rules(error, section, Register)
         raise UserError("; ".join(f"register.{rule}" for rule in rules)) from None

@@ -175,8 +175,8 @@ def _block_names(layers: Sequence[Layer]) -> list[str]:
     """Return the name of the block of each layer.
 
     A layer without a name of its own, such as conv2d_12, belongs to the block of the next layer
-    that has one. Layers outside of blocks that follow each other are one block, which has the name
-    of the first of them that has one.
+    that has one. Layers outside of blocks that follow each other are one block. It has the name of
+    the first of them that has a name of its own and parameters.
     """
     names: list[str] = []
     following = ""
@@ -190,8 +190,9 @@ def _block_names(layers: Sequence[Layer]) -> list[str]:
         if name:
             start = row + 1
         else:
-            run = (layer.names[0] for layer in layers[start:] if not layer.numbered)
-            names[row] = next(run, layers[start].names[0])
+            end = next((at for at in range(row, len(names)) if names[at]), len(names))
+            run = [layer for layer in layers[start:end] if not layer.numbered] or layers[start:end]
+            names[row] = next((layer for layer in run if layer.parameters), run[0]).names[0]
     return names
 
 

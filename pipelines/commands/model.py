@@ -34,6 +34,8 @@ def show_model(*, every_layer: bool) -> None:
         show_lines(
             f"{ASSUMED} classes are assumed, because the stage `prepare` has not counted them yet"
         )
+    if not every_layer:
+        show_lines("to see every layer:", "  fovea model --layers")
 
 
 def _row(layer: Layer) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from components.params import yaml_text
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params, read_params, with_tuples
 from components.params.sentences import broken_rules
+from components.params.train import LastBlocks
 from tests.cards import DIGITS
 
 TEXT = DIGITS.read_text()
@@ -22,14 +23,18 @@ TEXT = DIGITS.read_text()
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seed: 1 ", "sead: 1 ", r"sead is not a known key\. Received: 1"),
+        ("seed: 1 ", "sead: 1 ", r"split\.sead is not a known key; write seed\. Received: 1"),
         ("seed: 1 ", "", r"seed is missing"),
         ("dropout: 0.2", "dropout: 2", r"model\.dropout should be less than 1\. Received: 2"),
         ("loss: cross_entropy", "loss: mse", r"train\.loss should be 'cross_entropy', .*'mse'"),
         ("batch_size: 32", "batch_size: 3.5", r"train\.batch_size should be a valid integer.*3\.5"),
         ("val: 0.15", "val: 0.9", r"val \+ test must be below 1"),
         ("labels: any", "labels: 3", r"validate\.label_known\.labels .*Received: 3"),
-        ("train.weight_decay:", "train.weight_dekay:", r"Received: train\.weight_dekay"),
+        (
+            "train.weight_decay:",
+            "train.weight_dekay:",
+            r"train\.weight_decay.*Received: train\.weight_dekay$",
+        ),
         (
             "model.dropout:",
             "prepare.size:",
@@ -129,7 +134,11 @@ TEXT = DIGITS.read_text()
         ),
         ("ema: 0.0", "ema: 1.0", r"train\.average\.ema should be less than 1\. Received: 1\.0"),
         ("soup: 0", "soup: 2.5", r"train\.average\.soup should be a valid integer"),
-        ("unfreeze: all", "unfreeze: most", r"train\.finetune\.unfreeze should be .*'all'.*'most'"),
+        (
+            "unfreeze: all",
+            "unfreeze: most",
+            r"train\.finetune\.unfreeze should be none, all, or .*'most'",
+        ),
         (
             "unfreeze: all",
             "unfreeze: 1.0",
@@ -150,7 +159,49 @@ TEXT = DIGITS.read_text()
         (
             "unfreeze: all",
             "unfreeze: {last_blocks: 0}",
-            r"unfreeze\.last_blocks should be greater than or equal to 1\. Received: 0$",
+            r"yaml: train\.finetune\.unfreeze\.last_blocks should be greater than or equal to 1\. "
+            r"Received: 0$",
+        ),
+        (
+            "unfreeze: all",
+            "unfreeze: 3",
+            r"or \{last_blocks: 3\}; write `unfreeze: \{last_blocks: 3\}`\. Received: 3$",
+        ),
+        (
+            "unfreeze: all",
+            "unfreeze: .inf",
+            r"yaml: train\.finetune\.unfreeze should be none, all, or .*Received: inf$",
+        ),
+        (
+            "    soup: 0",
+            "    soups: 0",
+            r"train\.average\.soups is not a known key; write soup\. R",
+        ),
+        (
+            "    rotate:",
+            "    rotates:",
+            r"augmentation\.rotates is not a known key; the nearest",
+        ),
+        (
+            "  strategy: none",
+            "  strategy: smote",
+            r"yaml: balance\.strategy: smote makes features for the phase `head`, which is left "
+            r"out; write oversample, .*Received: train\.head\.epochs: 60, model\.weights: none$",
+        ),
+        (
+            "    model.dropout:",
+            "    model.views: {choices: [plain, mirrored]}\n    model.dropout:",
+            r"search\.space: no trial averages views, .*Received: model\.views$",
+        ),
+        (
+            "    model.dropout:",
+            "    model.hidden: {choices: [64, 128]}\n    model.dropout:",
+            r"search\.space: a search tries single values, .*Received: model\.hidden$",
+        ),
+        (
+            "    model.dropout:",
+            "    train.finetune.unfreeze.last_blocks: {choices: [2, 3]}\n    model.dropout:",
+            r"search\.space: train\.finetune\.unfreeze has another form in params\.yaml, .*'all'$",
         ),
         (
             "schedule: cosine",
@@ -276,7 +327,7 @@ def test_no_message_has_the_words_of_the_library_that_checks_the_types(wrong):
         try:
             Params.model_validate(changed)
         except ValidationError as error:
-            rules = broken_rules(error, changed)
+            rules = broken_rules(error, changed, Params)
         else:
             continue
         words = re.compile(
@@ -471,6 +522,63 @@ def test_mixing_needs_epochs_in_which_images_are_mixed(params):
     assert written.with_overrides(head_only).train.mixup == 0
     with pytest.raises(UserError, match=r"mix images in the phase `finetune` only, .*cutmix 1\.0$"):
         written.with_overrides({**head_only, "train.cutmix": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"train.mixup": 0.2, "train.mix_until": 0.0},
+            r"^train\.mix_until: images would be mixed in no epoch; .*Received: 0\.0$",
+        ),
+        (
+            {"model.weights": "imagenet", "train.finetune.epochs": 0, "train.average.soup": 3},
+            r"^train\.average\.soup averages epochs of the phase `finetune`.*Received: soup: 3$",
+        ),
+        (
+            {"train.finetune.unfreeze": "none", "train.finetune.stages": 3},
+            r"^train\.finetune\.stages: with `unfreeze: none`, no block .*Received: 3$",
+        ),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(params, overrides, message):
+    written = Hyperparameters(model=params.model, train=params.train)
+    *others, _ = overrides
+    assert written.with_overrides({name: overrides[name] for name in others})
+    with pytest.raises(UserError, match=message):
+        written.with_overrides(overrides)
+
+
+def test_smote_is_accepted_if_every_trial_has_a_phase_for_it(tmp_path):
+    text = TEXT.replace("  strategy: none", "  strategy: smote")
+    text = text.replace("weights: none\n  pooling", "weights: imagenet\n  pooling")
+    (tmp_path / "params.yaml").write_text(text)
+    assert read_params(tmp_path / "params.yaml").balance.strategy == "smote"
+    space = "    train.head.epochs: {low: 0, high: 9, log: false}\n    model.dropout:"
+    (tmp_path / "params.yaml").write_text(text.replace("    model.dropout:", space))
+    with pytest.raises(UserError, match=r"search\.space: balance\.strategy: smote .*epochs: 0, "):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_a_search_of_a_form_that_params_yaml_does_not_have_is_one_sentence(params):
+    written = Hyperparameters(model=params.model, train=params.train)
+    light = written.with_overrides({"train.augmentation": "light"})
+    with pytest.raises(UserError, match=r"^train\.augmentation has another form .*: 'light'$"):
+        light.with_overrides({"train.augmentation.rotate": 3})
+    blocks = written.model_copy(
+        update={
+            "train": params.train.model_copy(
+                update={
+                    "finetune": params.train.finetune.model_copy(
+                        update={"unfreeze": LastBlocks(last_blocks=3)}
+                    )
+                }
+            )
+        }
+    )
+    with pytest.raises(UserError, match=r"^train\.finetune\.unfreeze .*\{last_blocks: 3\}$"):
+        blocks.with_overrides({"train.finetune.unfreeze": "all"})
+    assert blocks.with_overrides({"train.finetune.unfreeze.last_blocks": 2})
 
 
 @pytest.mark.parametrize("name", ["train.head", "train", "model.nothing", "train.loss.deeper"])

@@ -58,7 +58,7 @@ def test_too_few_images_of_a_class(folder):
     ("changes", "message"),
     [
         ({"prepare": {"size": 4}}, r"params.yaml: prepare.size should be .* Received: 4"),
-        ({"model": {"backbone": "resnet51"}}, r"model.backbone must be one of compact, .*resnet51"),
+        ({"model": {"backbone": "resnet51"}}, r"model.backbone: .* nearest names are .*resnet51"),
         (
             {"model": {"backbone": "xception", "width": 1.0}},
             r"xception needs images with a side of at least 71 pixels.*Received: 16",

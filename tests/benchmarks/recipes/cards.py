@@ -88,7 +88,9 @@ def digest(params: Params) -> str:
 
 def treatments() -> list[str]:
     """Return PLAIN, each strategy of `balance`, each loss, and the card as it is, an empty text."""
-    strategies = get_args(Balance.model_fields["strategy"].annotation)
+    every = get_args(Balance.model_fields["strategy"].annotation)
+    # `smote` needs a phase `head`, and a network that starts from random weights has none.
+    strategies = [name for name in every if name != "smote"]
     losses = get_args(Train.model_fields["loss"].annotation)
     pairs = [(name, "cross_entropy") for name in strategies] + [("none", name) for name in losses]
     changes = [

@@ -14,7 +14,7 @@ from components.imbalance.comparison import (
     corrected_interval,
     measure_scores,
 )
-from components.imbalance.methods import METHODS, NONE, Method
+from components.imbalance.methods import METHODS, NONE, OFF, TUNED_KEY, Method
 from components.imbalance.page import comparison_page
 from components.model.classifier import build_classifier
 from components.params.balance import Strategy
@@ -73,8 +73,20 @@ def test_every_strategy_and_loss_is_compared(params):
     assert values >= set(Strategy.__args__) - {"augment_minority"}
     losses = Train.model_fields["loss"].annotation.__args__
     assert values >= set(losses) - {"cross_entropy"}
-    assert METHODS[-1].command == "dvc exp run -S model.logit_adjustment=tuned"
-    assert METHODS[1].command == "dvc exp run -S balance.strategy=inverse_weights"
+
+
+def test_a_command_turns_off_the_switches_of_all_other_methods():
+    """All methods were compared with the other switches off, and two may not go together."""
+    assert METHODS[-1].command(OFF) == "dvc exp run -S model.logit_adjustment=tuned"
+    assert METHODS[1].command({}) == "dvc exp run -S balance.strategy=inverse_weights"
+    present = {"balance.strategy": "smote", "train.loss": "focal", TUNED_KEY: "tuned"}
+    assert Method("train.loss", "logit_adjusted").command(present) == (
+        "dvc exp run -S train.loss=logit_adjusted -S balance.strategy=none "
+        "-S model.logit_adjustment=none"
+    )
+    assert NONE.command({"train.loss": "focal"}) == (
+        "dvc exp run -S balance.strategy=none -S train.loss=cross_entropy"
+    )
 
 
 def test_methods_for_rare_classes_find_more_of_them(compared):
@@ -126,6 +138,11 @@ def test_the_interval_is_wider_than_that_of_independent_samples():
     assert (narrow.low, wide.low) == pytest.approx((0.02 - 0.00878, 0.02 - 0.01317), abs=1e-4)
 
 
+def test_no_end_of_an_interval_is_beyond_what_a_difference_can_be():
+    interval = corrected_interval(np.array([0.0, 0.4]), 0.25)
+    assert (interval.low, interval.high) == (-1.0, 1.0)
+
+
 def test_scores_are_those_of_scikit_learn():
     from sklearn.metrics import f1_score, recall_score
 
@@ -156,11 +173,13 @@ def test_copies_do_not_count_as_images_of_a_class(train, params, tiny_backbone):
 
 def test_the_page_names_the_choice_and_draws_every_method(compared):
     counts = dict(zip(NAMES, COUNTS, strict=True))
-    text = comparison_page(compared, counts)
+    command = compared.chosen.method.command(OFF)
+    text = comparison_page(compared, counts, command)
     outline = Outline(text)
     assert outline.open == []
     assert not {"script", "link", "iframe", "img"} & set(outline.tags)
     assert outline.tags.count("circle") == 3 * 2
-    assert compared.chosen.method.command in text
+    assert f"<code>{command}</code>" in text
+    assert "<h1>2 methods against" in text  # and none
     assert all(result.method.name in text for result in compared.results)
-    assert text == comparison_page(compared, counts)
+    assert text == comparison_page(compared, counts, command)

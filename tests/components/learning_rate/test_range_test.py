@@ -6,6 +6,8 @@ import pytest
 from components.errors import UserError
 from components.learning_rate.picture import decimal, draw_rates
 from components.learning_rate.range_test import HIGHEST, LOWEST, RateCurve, find_rate
+from components.model.classifier import build_classifier
+from components.model.model_file import write_classifier
 from tests.components.training.conftest import tiny_data, tiny_hyperparameters
 
 
@@ -44,6 +46,19 @@ def test_the_rate_rises_until_the_loss_does(hyperparameters, data, tmp_path) -> 
     assert curve.rates[-1] <= HIGHEST * 1.001
     assert np.isfinite(curve.losses).all()
     assert curve.smoothed.min() < 0.9 * curve.smoothed[0]  # 36 images of three colours
+
+
+def test_a_training_that_mixes_images_and_makes_a_soup_has_a_rate_too(
+    hyperparameters, data, tmp_path
+) -> None:
+    model, file = hyperparameters.model, tmp_path / "start.keras"
+    size = data.train.inputs.shape[1]
+    write_classifier(file, build_classifier(model, data.class_names, size, "squash"))
+    overrides = {"model.weights": "data/weights/start.keras", "train.average.soup": 2}
+    mixing = hyperparameters.with_overrides(overrides | {"train.mixup": 0.2, "train.cutmix": 1.0})
+    curve = find_rate(mixing, data, file, tmp_path, "finetune")
+    assert curve.rates[0] == LOWEST
+    assert np.isfinite(curve.losses).all()
 
 
 @pytest.mark.parametrize(

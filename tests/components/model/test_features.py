@@ -122,6 +122,17 @@ def test_no_images_have_no_features(seen: Seen, tmp_path: Path) -> None:
     assert frozen_features(classifier("a"), examples(), tmp_path).inputs.shape == (0, 1)
 
 
+def test_if_all_features_are_stored_no_progress_is_reported(
+    seen: Seen, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    frozen_features(classifier("a"), examples(1, 2), tmp_path)
+    assert "features of 2 images" in caplog.text
+    caplog.clear()
+    frozen_features(classifier("a"), examples(1, 2), tmp_path)
+    assert caplog.text == ""
+
+
 def test_train_and_val_are_served_by_one_reading_of_the_store(
     seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

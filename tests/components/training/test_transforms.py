@@ -27,7 +27,7 @@ def refusal(*entries: Any, size: int = 32) -> str:
         ),
         (
             {"gaussnoise": {}},
-            ": albumentations has no such transform; the nearest names are GaussNoise",
+            ": albumentations has no such transform; write GaussNoise. Received: gaussnoise",
         ),
         (
             {"Xyzzy": {}},
@@ -61,8 +61,30 @@ def refusal(*entries: Any, size: int = 32) -> str:
         ({"OneOf": {"p": 1}}, ", OneOf: `transforms` must be a list of transforms. Received: null"),
         (
             {"SomeOf": {"n": 3, "transforms": ({"NoOp": {}},)}},
-            ", SomeOf: `n` is greater than number of transforms",
+            ", SomeOf: `n` must be an integer, at least 1, and without `replace: true` at most the "
+            "number of transforms, 1. Received: 3",
         ),
+        (
+            {"RandomOrder": {"n": 0, "transforms": ({"NoOp": {}},)}},
+            ", RandomOrder: `n` must be an integer, at least 1",
+        ),
+        (
+            {"SomeOf": {"n": "two", "transforms": ({"NoOp": {}},)}},
+            ", SomeOf: `n` must be an integer, at least 1",
+        ),
+        (
+            {"OneOf": {"transforms": ({"NoOp": {"p": 0}},)}},
+            ", OneOf: the probability `p` of each transform is its weight, so at least one",
+        ),
+        (
+            {"RandomResizedCrop": {"scale": (1.0, 0.5)}},
+            ", RandomResizedCrop: `scale`: First value should be less than the second value, got "
+            "(1.0, 0.5) instead. Received: {scale: [1.0, 0.5]}",
+        ),
+        ({"TextImage": {}}, ", TextImage: `font_path` should be written. Received: {}"),
+        ("light", ": albumentations has no such transform; it is a policy, which cannot be a part"),
+        ("MixUp", ": albumentations has no such transform; write `train.mixup: 0.2`. Received"),
+        ({"Lambda": {}}, ": albumentations has no such transform; "),
         (
             {"OneOf": {"transforms": ({"NoOp": {}}, "no name: 3")}},
             ", OneOf, entry 2: albumentations has no such transform",

@@ -56,7 +56,9 @@ def test_methods_are_compared_and_the_best_one_is_a_command_to_type(
     assert table["method"].tolist() == ["none", "tuned_logit_adjustment"]
     assert table["macro_f1_difference"][0] == 0
     assert (table["macro_f1_low"] <= table["macro_f1_difference"]).all()
-    said = "".join(capfd.readouterr())
+    out, messages = capfd.readouterr()
+    assert out.splitlines()[-1].startswith("  dvc exp run -S ")
+    said = out + messages
     assert "heads trained: 4 of 4" in said
     assert "dvc exp run -S " in said
     assert f"{PAGE} has the charts, and {TABLE} the numbers" in said

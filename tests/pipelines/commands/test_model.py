@@ -63,6 +63,7 @@ def test_blocks_have_the_names_of_keras_and_equal_ones_are_joined():
     names = [block.names for block in blocks]
     assert ("block_1",) in names
     assert ("block_4", "block_5") in names
+    assert names[0] == ("Conv1",)  # The scaling before it has no parameters.
     assert [names[0] for names in names[-3:]] == ["block_16", "Conv_1", "head"]
     assert [block.shape for block in blocks[-2:]] == [(7, 7, 1280), (7,)]
     assert [block.field for block in blocks[-3:]] == [491, 491, None]
@@ -80,7 +81,8 @@ def test_the_table_fits_a_terminal_and_names_what_the_views_cost(here, capsys):
     file.write_text(with_value(file.read_text(), ["model", "views"], "five"))
     show_model(every_layer=False)
     printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines()[:-3])) <= 120
+    assert max(map(len, printed.splitlines()[:-5])) <= 120
+    assert printed.splitlines()[-2:] == ["to see every layer:", "  fovea model --layers"]
     assert "stage2_block1" in printed
     assert "the saved model does this 5 times for an image" in printed
     assert "2 classes are assumed" in printed
@@ -93,8 +95,11 @@ def test_backbones_are_listed_from_the_table_and_an_unknown_name_is_a_sentence(c
     printed = capsys.readouterr().out
     for name in ("compact", "efficientnet_b7", "convnext_large", "nasnet_mobile"):
         assert name in printed
-    with pytest.raises(UserError, match=r"no such backbone.*Received: resnet51"):
-        backbones.show_backbones(["resnet51"], measured=False)
+    assert printed.splitlines()[-1] == "  fovea backbones --measure mobilenet_v2 resnet50"
+    backbones.show_backbones(["compact", "vgg16"], measured=False)
+    assert capsys.readouterr().out.endswith("\n  fovea backbones --measure compact vgg16\n")
+    with pytest.raises(UserError, match=r"backbone; write mobilenet_v2; .*Received: mobilenetV2"):
+        backbones.show_backbones(["mobilenetV2"], measured=False)
 
 
 def test_the_speed_is_measured_on_demand(capsys, monkeypatch, tiny_backbone):
