@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.model.backend import load_keras, on_devices, set_seed
+from components.model.backend import load_keras, set_seed
 from components.model.classifier import Classifier, build_classifier
+from components.model.devices import on_devices
 from components.model.model_file import model_id, read_classifier
 from components.model.warm_start import warm_start_classifier
 from components.params.hyperparameters import Hyperparameters
