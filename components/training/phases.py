@@ -3,8 +3,8 @@
 The method is LP-FT, linear probing and then fine-tuning (Kumar et al., 2022). A classifier consists
 of a backbone, which computes features from the pixels, and a head, which computes the logits from
 the features. The first phase trains only the head. In this phase the backbone is frozen, so its
-weights do not change. The second phase trains the head and the last blocks of the backbone
-together.
+weights do not change. The second phase trains the head together with the blocks of the backbone
+that `train.finetune.unfreeze` names.
 """
 
 from collections.abc import Container, Iterator
@@ -14,10 +14,9 @@ from typing import Any
 
 from components.model.classifier import Classifier
 from components.model.features import FrozenBackbone
-from components.params.train import Train
+from components.params.train import Schedule, Train
 from components.training.augmentation import Policy, build_augmentation
 from components.training.blocks import freeze
-from components.training.schedules import Schedule
 from components.training.smote import with_synthetic
 from components.training.views import build_views
 from components.training_set.examples import Data, Examples

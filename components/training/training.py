@@ -1,8 +1,8 @@
 """Hyperparameters and data → a trained classifier and the metrics of all its epochs.
 
-Training has one or two phases: `head` trains only the last layer, and `finetune` also trains other
-layers. The classifier gets the weights of its best epoch, which can be an epoch of any phase, or a
-mean of the weights of several epochs, see soup.py.
+Training has one or two phases: `head` trains only the head, and `finetune` also trains blocks of
+the backbone. The classifier gets the weights of its best epoch, which can be an epoch of any phase,
+or a mean of the weights of several epochs, see soup.py.
 """
 
 import logging
@@ -84,9 +84,9 @@ def train_classifier(
         is `none` (random weights) or `imagenet` (ImageNet weights).
     on_epoch: a function that is called after each epoch with the row of the epoch. A row has the
         keys phase, epoch, loss, accuracy, the metrics of `measure`, learning_rate and rate_cuts
-        (how often the learning rate was divided by 10). It also has
-        images_per_s and waiting_share, see `PhaseReport.end_steps`; the history does not have
-        these two, because they depend on the machine. The function is also called for the epochs
+        (how often the learning rate was divided by 10). It also has images_per_s and waiting_share,
+        see `PhaseReport.end_steps`; the history does not have these two, because they depend on the
+        machine. The function is also called for the epochs
         before a stop, without these two, so that it gets all epochs. If the function raises an
         exception, training ends with this exception.
     cache: the folder for the features of frozen backbones.
@@ -115,7 +115,7 @@ def train_classifier(
         state = TrainingState(classifier.model, best, checkpoints, on_epoch, machines)
         # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
         # skipped, and the phase `finetune` also trains the layers of batch normalisation.
-        pretrained = hyperparameters.model.weights != "none"
+        pretrained = hyperparameters.model.pretrained
         with trained_in(train.precision, classifier):
             return _fit(classifier, data, train, pretrained, cache, state, devices)
 
