@@ -1,9 +1,12 @@
 """The learning rate range test on 36 images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from components.errors import UserError
+from components.learning_rate import range_test
 from components.learning_rate.picture import decimal, draw_rates
 from components.learning_rate.range_test import HIGHEST, LOWEST, RateCurve, find_rate
 from tests.components.training.conftest import tiny_data, tiny_hyperparameters
@@ -44,6 +47,18 @@ def test_the_rate_rises_until_the_loss_does(hyperparameters, data, tmp_path) -> 
     assert curve.rates[-1] <= HIGHEST * 1.001
     assert np.isfinite(curve.losses).all()
     assert curve.smoothed.min() < 0.9 * curve.smoothed[0]  # 36 images of three colours
+
+
+def test_the_weights_of_the_loss_count(hyperparameters, data, tmp_path, monkeypatch) -> None:
+    balance = replace(data.balance, class_balanced_weights=np.array([2, 1, 0.5], np.float32))
+
+    def stop(stream, workers):
+        raise StopIteration(stream.balance.class_weights.tolist())
+
+    monkeypatch.setattr(range_test, "Feed", stop)
+    focal = hyperparameters.with_overrides({"train.loss": "class_balanced_focal"})
+    with pytest.raises(StopIteration, match=r"\[2\.0, 1\.0, 0\.5\]"):
+        find_rate(focal, replace(data, balance=balance), None, tmp_path, "finetune")
 
 
 @pytest.mark.parametrize(
