@@ -18,13 +18,13 @@ from components.params.train import Train
 from components.registry.weights import resolve_weights
 from components.tracking.runs import Run, start_run
 from components.tracking.system_metrics import system_metrics
-from components.training.augmentation_picture import draw_augmentation
 from components.training.best_epoch import Row
 from components.training.checkpoints import Checkpoints
 from components.training.machines import joined, read_machines
 from components.training.training import train_classifier
 from components.training.training_state import OnEpoch
 from pipelines import artifacts
+from pipelines.augmentation_picture import draw_augmentation
 from pipelines.formats import read_tree, write_bytes, write_table, write_tree
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin

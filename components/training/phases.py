@@ -74,10 +74,12 @@ def phases(
     The caller must finish the training of a phase before it takes the next phase from the iterator.
     The reason is that the iterator changes which layers are frozen before it yields the phase
     `finetune`.
+
     classifier: the classifier to train. data: the images and labels. train: the section `train` of
-    params.yaml. pretrained: True if the backbone has trained weights, False if its weights are
-    random; then the phase `head` is left out. cache: the folder for the features of the frozen
-    backbone. finished: the names of phases that are left out, because they are over already.
+    params.yaml. pretrained: whether the backbone starts with trained weights. If not, the phase
+    `head` is left out, and the phase `finetune` also trains the layers of batch normalisation.
+    cache: the folder for the features of the frozen backbone. finished: the names of phases that
+    are left out, because they are over already.
     """
     head, finetune = train.head, train.finetune
     if pretrained and head.epochs and "head" not in finished:

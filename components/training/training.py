@@ -113,11 +113,8 @@ def train_classifier(
         classifier = start_classifier(hyperparameters, data, weights)
         best = BestEpoch(classifier.model, train.early_stopping)
         state = TrainingState(classifier.model, best, checkpoints, on_epoch, machines)
-        # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
-        # skipped, and the phase `finetune` also trains the layers of batch normalisation.
-        pretrained = hyperparameters.model.pretrained
         with trained_in(train.precision, classifier):
-            return _fit(classifier, data, train, pretrained, cache, state, devices)
+            return _fit(classifier, data, hyperparameters, cache, state, devices)
 
 
 def start_classifier(
@@ -140,12 +137,12 @@ def start_classifier(
 def _fit(
     classifier: Classifier,
     data: Data,
-    train: Train,
-    pretrained: bool,
+    hyperparameters: Hyperparameters,
     cache: Path,
     state: TrainingState,
     devices: int,
 ) -> Trained:
+    train, pretrained = hyperparameters.train, hyperparameters.model.pretrained
     if train.batch_size > data.balance.epoch_size:
         log.warning(
             f"a batch has more images than an epoch, which has {data.balance.epoch_size:,}, so it "
@@ -244,10 +241,7 @@ def _fit_phase(
     first, machines = state.epoch, state.machines
     failed: list[Row] = []
 
-    share = (machines.number, machines.count)
-    mixing = build_mixing(train, len(balance.targets), steps) if phase.policy else None
-    drawn = (train.batch_size, train.seed, phase.policy, phase.variants, share, mixing)
-    stream = Stream(phase.train, balance, *drawn)
+    stream = _build_stream(phase, balance, train, machines)
     refresh = partial(refresh_statistics, phase.model, stream, steps)
 
     def end_epoch(epoch: int, logs: dict[str, float]) -> None:
@@ -281,6 +275,21 @@ def _fit_phase(
     else:
         fit_from_feed(phase, stream, epochs, steps, end_epoch, report)
     return failed[0] if failed else None
+
+
+def _build_stream(phase: Phase, balance: Balance, train: Train, machines: Machines) -> Stream:
+    """Return the stream of the training batches of a phase, of which this machine takes a share."""
+    steps = steps_per_epoch(balance, train.batch_size)
+    return Stream(
+        phase.train,
+        balance,
+        train.batch_size,
+        train.seed,
+        phase.policy,
+        variants=phase.variants,
+        share=(machines.number, machines.count),
+        mixing=build_mixing(train, len(balance.targets), steps) if phase.policy else None,
+    )
 
 
 def _loss_words(row: Row, rate_cuts: int) -> str:
