@@ -1,14 +1,12 @@
 """prepared train and val splits, balance plan, hyperparameters → model, history, calibration.
 
-A picture of training images after their random changes is also written.
+A picture of training images and their random changes is also written.
 """
 
 import logging
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from components.calibration.averaged_views import VIEWS
@@ -20,17 +18,13 @@ from components.params.train import Train
 from components.registry.weights import resolve_weights
 from components.tracking.runs import Run, start_run
 from components.tracking.system_metrics import system_metrics
-from components.training.augmentation import build_augmentation
-from components.training.batches import Stream
 from components.training.best_epoch import Row
 from components.training.checkpoints import Checkpoints
 from components.training.machines import joined, read_machines
-from components.training.mixing import build_mixing
 from components.training.training import train_classifier
 from components.training.training_state import OnEpoch
-from components.training_set.examples import Data
-from components.training_set.picture import Tile, caption, draw_picture, example_rows
 from pipelines import artifacts
+from pipelines.augmentation_picture import draw_augmentation
 from pipelines.formats import read_tree, write_bytes, write_table, write_tree
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
@@ -39,21 +33,19 @@ from pipelines.workspace.training_key import shared_key, training_key
 
 log = logging.getLogger(__name__)
 
-EXAMPLES, DRAWS = 6, 6  # images in augmented.png, and how often each is changed
-
 
 def run(model: Model, train: Train) -> None:
     """Train a classifier, make its probabilities honest, and write it.
 
     The metrics of each epoch go to MLflow and history.csv. The speed of training, and how busy the
-    machine is, go only to MLflow, because they differ from run to run. The temperature, and what it
-    changes on val, go to MLflow and calibration.json.
+    machine is, go only to MLflow, because they differ from run to run. Logit adjustment and
+    temperature, and what they change on val, go to MLflow and calibration.json.
 
     If an earlier run of the stage was stopped and nothing has changed since then, training goes on
     after its last epoch.
 
-    On several machines, this is done on machine 0. The others only train. They write no
-    outs, no checkpoints and nothing to MLflow.
+    On several machines, this is done on machine 0. The others only train. They write no outs, no
+    checkpoints and nothing to MLflow.
     Raises UserError if an earlier stage has not run, if its files are damaged, if the weights to
     start from are missing, if MLflow does not answer, or if another machine is missing.
     """
@@ -67,7 +59,7 @@ def run(model: Model, train: Train) -> None:
 
         weights = resolve_weights(hyperparameters.model)
         data = read_training_data()
-        write_bytes(artifacts.AUGMENTED, _augmented(hyperparameters.train, data))
+        write_bytes(artifacts.AUGMENTED, draw_augmentation(hyperparameters.train, data))
         tracked.log_files(artifacts.AUGMENTED)
         features = artifacts.STATE / "features"
         facts = shared_key(hyperparameters, data, weights)
@@ -113,31 +105,6 @@ def _help(model: Model, train: Train) -> None:
         train_classifier(
             hyperparameters, data, weights, lambda row: None, features, unused, machines
         )
-
-
-def _augmented(train: Train, data: Data) -> bytes:
-    """Return a picture of training images as they are, and as the first batches change them.
-
-    Each of its rows has an image, and then its changed copies. If images are mixed, an image is
-    mixed with that of the next row.
-    """
-    rows = example_rows(data.train.labels, EXAMPLES)
-    classes = len(data.class_names)
-    mixing = build_mixing(train, classes, DRAWS)
-    # Without the weights of the classes, the shares are those of the pixels.
-    balance = replace(data.balance, class_weights=np.ones(classes, np.float32))
-    policy = build_augmentation(train.augmentation)
-    stream = Stream(data.train, balance, len(rows), train.seed, policy, mixing=mixing)
-    as_they_are = replace(stream, policy=None, mixing=None)
-    batches = [as_they_are.changed(rows, 0), *(stream.changed(rows, n) for n in range(DRAWS))]
-    columns = [
-        [
-            Tile(image, caption(label, data.class_names))
-            for image, label in zip(images, labels, strict=True)
-        ]
-        for images, labels, _ in batches
-    ]
-    return draw_picture(list(zip(*columns, strict=True)))
 
 
 def _hyperparameters(model: Model, train: Train) -> Hyperparameters:

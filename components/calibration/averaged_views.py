@@ -9,8 +9,8 @@ use them, and nobody has to know about them. All layers are Keras' own.
   of the prepared image are gone. So each crop of 7/8 of the side is enlarged to the size of the
   image (bilinear).
 
-The views of a batch are one larger batch, which passes the network once. A prediction takes about
-as many times as long as there are views.
+The views of a batch are one larger batch, which passes the network once. With five views, a
+prediction takes about five times as long.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A trained classifier, val → the same classifier, adjusted for rare classes if asked, and honest.
+"""Logits of val, labels → the temperature that makes the probabilities honest.
 
 The logits are divided by one number, the temperature, before the softmax (Guo et al., 2017). The
 predicted classes stay the same; only the probabilities change. The temperature is the one for which
@@ -26,18 +26,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.calibration.adjustment import fit_adjustment
-from components.calibration.effect import Effect
-from components.calibration.scores import calibration
-from components.errors import UserError
-from components.model.classifier import (
-    Classifier,
-    add_logit_adjustment,
-    add_temperature,
-    outputs,
-)
-from components.training_set.examples import Examples
-
 LOWEST, HIGHEST = 0.05, 20.0
 # The temperature has this number of decimals, so that the last bits of sums, in which processors
 # differ, do not reach the bytes of the model file.
@@ -57,38 +45,6 @@ class Fit(NamedTuple):
 
     temperature: float
     notes: tuple[str, ...] = ()
-
-
-def calibrate(
-    classifier: Classifier, val: Examples, log_priors: NDArray[np.float32] | None = None
-) -> tuple[Classifier, Effect]:
-    """Fit logit adjustment and temperature on val; return the classifier with them, and the effect.
-
-    classifier: a trained classifier. The classifier that is returned shares its layers. val: images
-    uint8 [N, size, size, 3] with labels. Images whose logits are not all finite numbers are left
-    out, and a note says how many. log_priors: float32 [C], see `fit_adjustment`; None for no logit
-    adjustment. The temperature is fitted on the adjusted logits. Raises UserError if no image is
-    left.
-    """
-    logits = outputs(classifier.logits_model, val.inputs).astype(np.float64)
-    finite = np.isfinite(logits).all(axis=1)
-    if not finite.any():
-        raise UserError(
-            "the temperature cannot be fitted, because no val image has finite logits; lower the "
-            f"learning rates in the section train. Received: {len(logits)} val images"
-        )
-    logits, labels = logits[finite], val.labels[finite]
-    before = calibration(labels, softmax(logits))
-    adjustment = None if log_priors is None else fit_adjustment(logits, labels, log_priors)
-    if adjustment is not None and adjustment.tau:
-        logits = logits + adjustment.shift
-        classifier = add_logit_adjustment(classifier, adjustment.shift)
-    temperature, notes = fit_temperature(logits, labels)
-    if left_out := int((~finite).sum()):
-        notes += (f"{left_out} val images without finite logits are left out",)
-    after = calibration(labels, softmax(logits / temperature))
-    effect = Effect(temperature, len(labels), before, after, notes, adjustment)
-    return add_temperature(classifier, temperature), effect
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Fit:

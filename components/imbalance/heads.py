@@ -2,15 +2,15 @@
 
 To compare methods, a head is trained some fifty times. `train_classifier` would build and compile
 its network each time, which takes longer than the training. Here the network is compiled once for
-each loss, and gets its first weights again before each training. The loss, the optimizer, the order
-of the images and the rule of the best epoch are those of the phase `head`.
+each loss (and for each training with `smote`, whose examples are new each time), and gets its first
+weights again before each training. The loss, the optimizer, the order of the images and the rule of
+the best epoch are those of the phase `head`.
 
 Every method gets as many updates of the weights as `none`. Otherwise a strategy that draws more
 images per epoch would be better for the longer training alone.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from components.training.measuring import measure_logits
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase
 from components.training.smote import with_synthetic
+from components.training.variables import assign, read_values
 from components.training_set.examples import Balance, Examples
 
 Rows = NDArray[np.intp]
@@ -44,7 +45,7 @@ class Heads:
         """
         self._head, self._pool, self._plan = classifier.head, pool, plan
         self._train, self._steps = train, steps
-        self._first = _values(self._head.variables)
+        self._first = read_values(self._head.variables)
         self._compiled: dict[str, tuple[Callable[[], None], Epoch, Loss]] = {}
 
     def fit(self, balance: Balance, loss: str, rows: Rows, val: Rows, seed: int) -> None:
@@ -102,25 +103,13 @@ class Heads:
         )
         optimizer = build_optimizer(phase, train, self._steps)
         optimizer.build(self._head.trainable_variables)
-        first = _values(optimizer.variables)
+        first = read_values(optimizer.variables)
 
         def reset() -> None:
-            _assign(self._head.variables, self._first)
-            _assign(optimizer.variables, first)
+            assign(self._head.variables, self._first)
+            assign(optimizer.variables, first)
 
         return reset, compile_epoch(self._head, optimizer, function, examples), function
 
     def _measure(self, val: Rows, loss: Loss) -> dict[str, float]:
         return measure_logits(self.logits(val), self._pool.labels[val], loss)
-
-
-def _values(variables: Any) -> list[NDArray[Any]]:
-    import keras
-
-    # A copy, because the memory of a variable may be overwritten by the next training.
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-
-
-def _assign(variables: Any, values: list[NDArray[Any]]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

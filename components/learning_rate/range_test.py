@@ -100,7 +100,7 @@ def find_rate(
     `train_classifier`.
     """
     train = hyperparameters.train
-    pretrained = hyperparameters.model.weights != "none"
+    pretrained = hyperparameters.model.pretrained
     if (name == "head" and not pretrained) or not getattr(train, name).epochs:
         why = "" if not getattr(train, name).epochs else ", because model.weights is none"
         raise UserError(
@@ -119,8 +119,8 @@ def find_rate(
 def _measure(
     classifier: Classifier, hyperparameters: Hyperparameters, data: Data, cache: Path, name: Name
 ) -> RateCurve:
-    train = hyperparameters.train
-    pretrained = hyperparameters.model.weights != "none"
+    train, pretrained = hyperparameters.train, hyperparameters.model.pretrained
+    data = replace(data, balance=data.balance.for_loss(train.loss))
     finished = ("head",) if name == "finetune" else ()
     phase = next(phases(classifier, data, train, pretrained, cache, finished))
     # All blocks are trained, as in the last stage.

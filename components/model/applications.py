@@ -21,7 +21,7 @@ class Application:
         range -1 to 1. `imagenet`: the mean of ImageNet is subtracted from the pixels, and the
         difference is divided by the standard deviation of ImageNet. `caffe`: the order of the
         channels is changed from RGB to BGR, and the mean of ImageNet is subtracted. `included`: the
-        network contains layers that scale the pixels, so this module adds no scaling.
+        network contains layers that scale the pixels, so no scaling is added.
     min_size: the minimum side of the images, in pixels.
     widths: the widths for which Keras has ImageNet weights. The width is a factor by which the
         number of channels in each layer is multiplied. With random weights other widths are also

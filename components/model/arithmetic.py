@@ -10,7 +10,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from components.model import backend
+from components.model import backend, devices
 
 CPU_FACTS = Path("/proc/cpuinfo")  # only Linux has this file
 # Features with which a processor computes on several numbers at once. Code for different features
@@ -54,7 +54,7 @@ def processor() -> list[str]:
     features = facts.get("flags") or facts.get("Features") or ""
     vector = sorted(word for word in features.split() if word.startswith(FEATURES))
     name = facts.get("model name") or platform.processor()
-    known = [platform.machine(), name, " ".join(vector), *backend.gpu_names()]
+    known = [platform.machine(), name, " ".join(vector), *devices.gpu_names()]
     return [fact for fact in known if fact]
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.model.backbones import build_backbone
-from components.model.backend import PREDICTION_BATCH, local_outputs, machine_count
+from components.model.backend import PREDICTION_BATCH
+from components.model.devices import local_outputs, machine_count
 from components.model.head import add_head, call_in_turn, head_layers
 from components.params.model import Model
 

@@ -39,9 +39,9 @@ class Hyperparameters(Section):
 
     @model_validator(mode="after")
     def _check_something_trains(self) -> "Hyperparameters":
-        fresh, head = self.model.weights == "none", self.train.head.epochs
+        head = self.train.head.epochs and self.model.pretrained
         rule = "nothing would be trained: raise train.finetune.epochs. Received: 0"
-        return require(self, bool(self.train.finetune.epochs or (head and not fresh)), rule)
+        return require(self, bool(self.train.finetune.epochs or head), rule)
 
     @model_validator(mode="after")
     def _check_mixing(self) -> "Hyperparameters":

@@ -125,3 +125,8 @@ class Model(Section):
         description="tuned: after training, tau * log prior is subtracted from the logits, so that "
         "rare classes are predicted more often (Menon et al., 2021); tau is fitted on val"
     )
+
+    @property
+    def pretrained(self) -> bool:
+        """Return whether the backbone starts with trained weights."""
+        return self.weights != "none"

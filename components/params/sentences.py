@@ -21,35 +21,32 @@ EXPECTED = {
     "string_too_short": "have at least one character",
     "string_pattern_mismatch": "use letters, digits, `.`, `_` and `-`, but start with no mark",
 }
-# Keys that an older params.yaml does not have → what to write.
+# Keys that an older params.yaml does not have → the value, in YAML, with which nothing changes.
 NEW_KEYS = {
-    "register.primary": "write `primary: accuracy` (or balanced_accuracy or macro_f1) into the "
-    "section `register`",
-    "train.threads": "write `threads: 4` into the section `train`",
-    "train.precision": "write `precision: float32` into the section `train`",
-    "train.accumulate": "write `accumulate: 1` into the section `train`",
-    "train.mixup": "write `mixup: 0.0` into the section `train`",
-    "train.cutmix": "write `cutmix: 0.0` into the section `train`",
-    "train.mix_until": "write `mix_until: 0.8` into the section `train`",
-    "model.pooling": "write `pooling: avg` into the section `model`",
-    "model.hidden": "write `hidden: []` into the section `model`",
-    "model.batch_norm": "write `batch_norm: false` into the section `model`",
-    "model.l1": "write `l1: 0.0` into the section `model`",
-    "model.l2": "write `l2: 0.0` into the section `model`",
-    "model.views": "write `views: plain` into the section `model`",
-    "balance.effective_number_beta": "write `effective_number_beta: 0.999` into the section "
-    "`balance`",
-    "model.logit_adjustment": "write `logit_adjustment: none` into the section `model`",
-    "train.head.views": "write `views: 0` into the section `head` of `train`",
-    "train.optimizer": "write `optimizer: adamw` into the section `train`",
-    "train.momentum": "write `momentum: 0.9` into the section `train`",
-    "train.clip_norm": "write `clip_norm: 0.0` into the section `train`",
-    "train.average": "write `average: {ema: 0.0, soup: 0}` into the section `train`",
-    "train.finetune.stages": "write `stages: 1` into the section `finetune` of `train`",
-    "train.finetune.layer_decay": "write `layer_decay: 1.0` into the section `finetune` of `train`",
-    "train.finetune.schedule": "write `schedule: cosine` into the section `finetune` of `train`",
-    "train.early_stopping.smoothing": "write `smoothing: 1` into the section `early_stopping` of "
-    "`train`",
+    "balance.effective_number_beta": "0.999",
+    "model.pooling": "avg",
+    "model.hidden": "[]",
+    "model.batch_norm": "false",
+    "model.l1": "0.0",
+    "model.l2": "0.0",
+    "model.views": "plain",
+    "model.logit_adjustment": "none",
+    "train.threads": "4",
+    "train.precision": "float32",
+    "train.accumulate": "1",
+    "train.optimizer": "adamw",
+    "train.momentum": "0.9",
+    "train.clip_norm": "0.0",
+    "train.average": "{ema: 0.0, soup: 0}",
+    "train.mixup": "0.0",
+    "train.cutmix": "0.0",
+    "train.mix_until": "0.8",
+    "train.head.views": "0",
+    "train.finetune.stages": "1",
+    "train.finetune.layer_decay": "1.0",
+    "train.finetune.schedule": "cosine",
+    "train.early_stopping.smoothing": "1",
+    "register.primary": "accuracy # or balanced_accuracy, macro_f1",
 }
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"
 # YAML 1.1 reads these texts as booleans; YAML 1.2, which DVC and Fovea read, does not.
@@ -135,14 +132,26 @@ def _sentence(key: str, items: list[Any], known: Sequence[str]) -> str:
     if item["type"] == "missing" and isinstance(item["loc"][-1], int):
         return f"{key} should have more values. Received: {in_yaml(item['input'])}"
     if item["type"] == "missing":
-        what = NEW_KEYS.get(key, "write it into params.yaml")
-        return f"{key} is missing; {what}, because there are no defaults"
+        return f"{key} is missing; write {_new_line(key)}, because there are no defaults"
     if item["type"] == "value_error" and not key:
         return str(item["ctx"]["error"])
     rule = _rule(items)
     received = "" if "Received:" in rule else f". Received: {in_yaml(item['input'])}"
     verb = "should " if rule.startswith(("be ", "have ")) else ""
     return f"{key or 'params'}{' ' if verb else ': '}{verb}{rule}{received}"
+
+
+def _new_line(key: str) -> str:
+    """Return what to write for a missing key, and where.
+
+    >>> _new_line("train.head.views")
+    '`views: 0` into the section `head` of `train`'
+    """
+    if key not in NEW_KEYS:
+        return "it into params.yaml"
+    *sections, name = key.split(".")
+    place = " of ".join(f"`{section}`" for section in reversed(sections))
+    return f"`{name}: {NEW_KEYS[key]}` into the section {place}"
 
 
 def _rule(items: list[Any]) -> str:

@@ -7,9 +7,11 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from components.params.augmentation import AnyAugmentation
 from components.params.section import Count, Positive, Rate, Section, Seed, Share, require
 
+Schedule = Literal["cosine", "one_cycle", "step", "plateau"]
+
 
 class Head(Section):
-    """The first phase: only the head, the last layer of the network, is trained.
+    """The first phase: only the head is trained.
 
     If `model.weights` is `none`, the backbone has random weights, so the phase is skipped.
     """
@@ -40,7 +42,7 @@ Unfreeze = Annotated[
 
 
 class FineTune(Section):
-    """The second phase: the head and blocks of the backbone are trained."""
+    """The second phase: the head and the blocks that `unfreeze` names are trained."""
 
     epochs: Count
     learning_rate: Rate
@@ -56,9 +58,7 @@ class FineTune(Section):
         description="factor by which the learning rate of a block is lower than that of the block "
         "after it"
     )
-    schedule: Literal["cosine", "one_cycle", "step", "plateau"] = Field(
-        description="how the learning rate changes in the phase"
-    )
+    schedule: Schedule = Field(description="how the learning rate changes in the phase")
     warmup: Share = Field(description="share of the steps in which the learning rate rises")
 
 

@@ -92,9 +92,9 @@ def compile_policy(transforms: Sequence[Any]) -> Policy:
     """
     passes: list[Pass] = []
     for transform in transforms:
-        for compiled in _compiled(transform):
+        for compiled in _compile(transform):
             if isinstance(compiled, Warp) and passes and isinstance(passes[-1], Warp):
-                merged = _merged(passes[-1], compiled)
+                merged = _merge(passes[-1], compiled)
                 if merged is not None:
                     passes[-1] = merged
                     continue
@@ -102,7 +102,7 @@ def compile_policy(transforms: Sequence[Any]) -> Policy:
     return Policy(tuple(passes))
 
 
-def _compiled(transform: Any, always: bool = False) -> Passes:
+def _compile(transform: Any, always: bool = False) -> Passes:
     """Return the passes that do what the transform does: `Single` if no other pass can do it.
 
     always: True if the transform changes every image, whatever its own probability, as the
@@ -136,7 +136,7 @@ def _composed(transform: Any) -> Pass | None:
 
     kind = type(transform)
     if kind is A.OneOf:
-        options = tuple(_compiled(inner, always=True) for inner in transform.transforms)
+        options = tuple(_compile(inner, always=True) for inner in transform.transforms)
         return OneOf(options, tuple(transform.transforms_ps))
     if kind in (A.SomeOf, A.RandomOrder):
         options = tuple(compile_policy([inner]).passes for inner in transform.transforms)
@@ -188,10 +188,10 @@ def _coloured(transform: Any) -> Pass | None:
     return None
 
 
-def _merged(first: Warp, second: Warp) -> Warp | None:
+def _merge(first: Warp, second: Warp) -> Warp | None:
     """Return one pass for two passes, or None if no single pass does the same.
 
-    A flip can be merged with all that follows, if that does not flip in the same direction.
+    A flip can be merged with the pass after it, if this does not flip in the same direction.
     """
     only_flips = Warp(first.horizontal, first.vertical)
     clash = (first.horizontal and second.horizontal) or (first.vertical and second.vertical)

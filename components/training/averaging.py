@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from components.model.classifier import leaf_layers
 from components.training.batches import Stream
+from components.training.variables import assign, read_values
 
 BATCHES = 16  # from which the statistics are computed again
 
@@ -34,15 +32,13 @@ def averaged(optimizer: Any, model: Any, refresh: Refresh) -> Iterator[None]:
     if not optimizer.averages:
         yield
         return
-    kept = [_number(variable) for variable in model.variables]
-    for variable, average in zip(model.trainable_variables, optimizer.averages, strict=True):
-        variable.assign(_number(average))
+    kept = read_values(model.variables)
+    assign(model.trainable_variables, read_values(optimizer.averages))
     refresh()
     try:
         yield
     finally:
-        for variable, value in zip(model.variables, kept, strict=True):
-            variable.assign(value)
+        assign(model.variables, kept)
 
 
 def refresh_statistics(model: Any, stream: Stream, steps: int) -> None:
@@ -66,9 +62,3 @@ def refresh_statistics(model: Any, stream: Stream, steps: int) -> None:
         model(stream.batch(number)[0], training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
-
-
-def _number(variable: Any) -> NDArray[Any]:
-    import keras
-
-    return np.array(keras.ops.convert_to_numpy(variable))

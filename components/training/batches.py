@@ -65,9 +65,9 @@ class Stream:
 
         The weight of an image is the factor by which its loss is multiplied.
         """
-        return self.changed(self.rows(index), index)
+        return self.batch_of(self.rows(index), index)
 
-    def changed(self, rows: NDArray[np.int64], index: int) -> Batch:
+    def batch_of(self, rows: NDArray[np.int64], index: int) -> Batch:
         """Return the share of batch `index` as it would be if these rows were in it, int64 [B]."""
         number, parts = self.share
         own = np.split(np.arange(len(rows)), parts)[number]

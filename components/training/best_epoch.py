@@ -29,9 +29,9 @@ class BestEpoch:
         a higher value is always better.
     row: all metrics of the best epoch.
     weights: the weights of the model after the best epoch.
-    waited: the number of epochs in the current phase since the last improvement on the epochs of
-        this phase. The phase `finetune` begins worse than the phase `head` has ended: if it had to
-        be better at once, its patience would be over before it is.
+    waited: the number of epochs since the best epoch of the current phase. Epochs of the phase
+        `head` do not count: the phase `finetune` often begins worse than `head` ended, and needs
+        some epochs to become better.
     phase_value: how good the best epoch of the current phase is.
     recent: the metric in the last `rule.smoothing` epochs of the current phase.
     """

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from components.errors import UserError, one_line
 from components.model.backend import VARIABLE as BACKEND
-from components.model.backend import join_jax, leave_jax
+from components.model.devices import join_jax, leave_jax
 from components.training.checkpoints import differences
 
 log = logging.getLogger(__name__)

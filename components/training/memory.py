@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from components.model.backend import gpu_names
 from components.model.classifier import leaf_layers
+from components.model.devices import gpu_names
 
 FLOAT = 4  # bytes
 # A step holds at least this share of the outputs of all layers: backends compute some in place.

@@ -3,8 +3,8 @@
 The method is LP-FT, linear probing and then fine-tuning (Kumar et al., 2022). A classifier consists
 of a backbone, which computes features from the pixels, and a head, which computes the logits from
 the features. The first phase trains only the head. In this phase the backbone is frozen, so its
-weights do not change. The second phase trains the head and the last blocks of the backbone
-together.
+weights do not change. The second phase trains the head together with the blocks of the backbone
+that `train.finetune.unfreeze` names.
 """
 
 from collections.abc import Container, Iterator
@@ -14,10 +14,9 @@ from typing import Any
 
 from components.model.classifier import Classifier
 from components.model.features import FrozenBackbone
-from components.params.train import Train
+from components.params.train import Schedule, Train
 from components.training.augmentation import Policy, build_augmentation
 from components.training.blocks import freeze
-from components.training.schedules import Schedule
 from components.training.smote import with_synthetic
 from components.training.views import build_views
 from components.training_set.examples import Data, Examples
@@ -75,10 +74,12 @@ def phases(
     The caller must finish the training of a phase before it takes the next phase from the iterator.
     The reason is that the iterator changes which layers are frozen before it yields the phase
     `finetune`.
+
     classifier: the classifier to train. data: the images and labels. train: the section `train` of
-    params.yaml. pretrained: True if the backbone has trained weights, False if its weights are
-    random; then the phase `head` is left out. cache: the folder for the features of the frozen
-    backbone. finished: the names of phases that are left out, because they are over already.
+    params.yaml. pretrained: whether the backbone starts with trained weights. If not, the phase
+    `head` is left out, and the phase `finetune` also trains the layers of batch normalisation.
+    cache: the folder for the features of the frozen backbone. finished: the names of phases that
+    are left out, because they are over already.
     """
     head, finetune = train.head, train.finetune
     if pretrained and head.epochs and "head" not in finished:

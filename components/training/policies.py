@@ -1,6 +1,6 @@
 """The named policies of `train.augmentation`, as lists of transforms of albumentations.
 
-docs/recipes.md shows what each does to images, and what it costs.
+docs/recipes-augmentation.md shows what each does to images, and what it costs.
 """
 
 from collections.abc import Mapping

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-Schedule = Literal["cosine", "one_cycle", "step", "plateau"]
+from components.params.train import Schedule
+
 START = 1 / 25  # of one_cycle: the share of the highest rate with which the phase begins
 END = START / 1e4  # of one_cycle: the share at the end
 DROP = 0.1  # the factor of each drop of `step` and `plateau`

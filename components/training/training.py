@@ -1,8 +1,8 @@
 """Hyperparameters and data → a trained classifier and the metrics of all its epochs.
 
-Training has one or two phases: `head` trains only the last layer, and `finetune` also trains other
-layers. The classifier gets the weights of its best epoch, which can be an epoch of any phase, or a
-mean of the weights of several epochs, see soup.py.
+Training has one or two phases: `head` trains only the head, and `finetune` also trains blocks of
+the backbone. The classifier gets the weights of its best epoch, which can be an epoch of any phase,
+or a mean of the weights of several epochs, see soup.py.
 """
 
 import logging
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.model.backend import load_keras, on_devices, set_seed
+from components.model.backend import load_keras, set_seed
 from components.model.classifier import Classifier, build_classifier
+from components.model.devices import on_devices
 from components.model.model_file import model_id, read_classifier
 from components.model.warm_start import warm_start_classifier
 from components.params.hyperparameters import Hyperparameters
@@ -83,9 +84,9 @@ def train_classifier(
         is `none` (random weights) or `imagenet` (ImageNet weights).
     on_epoch: a function that is called after each epoch with the row of the epoch. A row has the
         keys phase, epoch, loss, accuracy, the metrics of `measure`, learning_rate and rate_cuts
-        (how often the learning rate was divided by 10). It also has
-        images_per_s and waiting_share, see `PhaseReport.end_steps`; the history does not have
-        these two, because they depend on the machine. The function is also called for the epochs
+        (how often the learning rate was divided by 10). It also has images_per_s and waiting_share,
+        see `PhaseReport.end_steps`; the history does not have these two, because they depend on the
+        machine. The function is also called for the epochs
         before a stop, without these two, so that it gets all epochs. If the function raises an
         exception, training ends with this exception.
     cache: the folder for the features of frozen backbones.
@@ -112,11 +113,8 @@ def train_classifier(
         classifier = start_classifier(hyperparameters, data, weights)
         best = BestEpoch(classifier.model, train.early_stopping)
         state = TrainingState(classifier.model, best, checkpoints, on_epoch, machines)
-        # If the backbone has random weights, it is not pretrained. In this case the phase `head` is
-        # skipped, and the phase `finetune` also trains the layers of batch normalisation.
-        pretrained = hyperparameters.model.weights != "none"
         with trained_in(train.precision, classifier):
-            return _fit(classifier, data, train, pretrained, cache, state, devices)
+            return _fit(classifier, data, hyperparameters, cache, state, devices)
 
 
 def start_classifier(
@@ -139,12 +137,12 @@ def start_classifier(
 def _fit(
     classifier: Classifier,
     data: Data,
-    train: Train,
-    pretrained: bool,
+    hyperparameters: Hyperparameters,
     cache: Path,
     state: TrainingState,
     devices: int,
 ) -> Trained:
+    train, pretrained = hyperparameters.train, hyperparameters.model.pretrained
     if train.batch_size > data.balance.epoch_size:
         log.warning(
             f"a batch has more images than an epoch, which has {data.balance.epoch_size:,}, so it "
@@ -243,10 +241,7 @@ def _fit_phase(
     first, machines = state.epoch, state.machines
     failed: list[Row] = []
 
-    share = (machines.number, machines.count)
-    mixing = build_mixing(train, len(balance.targets), steps) if phase.policy else None
-    drawn = (train.batch_size, train.seed, phase.policy, phase.variants, share, mixing)
-    stream = Stream(phase.train, balance, *drawn)
+    stream = _build_stream(phase, balance, train, machines)
     refresh = partial(refresh_statistics, phase.model, stream, steps)
 
     def end_epoch(epoch: int, logs: dict[str, float]) -> None:
@@ -280,6 +275,21 @@ def _fit_phase(
     else:
         fit_from_feed(phase, stream, epochs, steps, end_epoch, report)
     return failed[0] if failed else None
+
+
+def _build_stream(phase: Phase, balance: Balance, train: Train, machines: Machines) -> Stream:
+    """Return the stream of the training batches of a phase, of which this machine takes a share."""
+    steps = steps_per_epoch(balance, train.batch_size)
+    return Stream(
+        phase.train,
+        balance,
+        train.batch_size,
+        train.seed,
+        phase.policy,
+        variants=phase.variants,
+        share=(machines.number, machines.count),
+        mixing=build_mixing(train, len(balance.targets), steps) if phase.policy else None,
+    )
 
 
 def _loss_words(row: Row, rate_cuts: int) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import NDArray
-
 from components.training.best_epoch import BestEpoch, Row, Weights
 from components.training.checkpoints import Checkpoint, Checkpoints, Variables
 from components.training.machines import ALONE, Machines
+from components.training.variables import assign, read_values
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ class TrainingState:
         """
         self._phase_variables = variables
         if self._last is not None:
-            _assign(variables, self._last.arrays["phase"])
+            assign(variables, self._last.arrays["phase"])
         elif self.checkpoints is not None:
             self._last = self._checkpoint()  # The first epoch can fail, too.
 
@@ -155,8 +154,8 @@ class TrainingState:
             "ingredients": len(self.ingredients),
         }
         arrays = {
-            "model": _numbers(self.model.variables),
-            "phase": _numbers(self._phase_variables),
+            "model": read_values(self.model.variables),
+            "phase": read_values(self._phase_variables),
             "best": self.best.weights,
             "soup": [array for weights in self.ingredients for array in weights],
         }
@@ -172,20 +171,8 @@ class TrainingState:
         soup, number = list(arrays["soup"]), facts["ingredients"]
         length = len(soup) // max(1, number)
         self.ingredients = [soup[part * length :][:length] for part in range(number)]
-        _assign(self.model.variables, arrays["model"])
+        assign(self.model.variables, arrays["model"])
 
 
 def _variables(model: Any) -> Variables:
     return [(variable.path, tuple(variable.shape)) for variable in model.variables]
-
-
-def _numbers(variables: Sequence[Any]) -> list[NDArray[Any]]:
-    """Return copies of the values of Keras variables."""
-    import keras
-
-    return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
-
-
-def _assign(variables: Sequence[Any], arrays: Sequence[NDArray[Any]]) -> None:
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)

@@ -112,7 +112,7 @@ class Data:
     balance: the plan for drawing and weighting the images of train. class_names: the names of the
     classes; label n means the class class_names[n]. size: the side of the images in pixels. resize:
     the method by which the images were resized (squash, crop or pad). content: a sha256 (hex) that
-    is different for different images; the names of files with stored features contain a hash of it.
+    is different for different images; a checkpoint of a training on other images is not used.
     sixteen_bit: how images of 16 bits were reduced to 8 bits, as in `Classifier`.
     """
 

@@ -47,7 +47,7 @@ def compare_methods(seeds: int) -> None:
     """
     start = time.monotonic()
     params = read_params(Path("params.yaml"))
-    if params.model.weights == "none":
+    if not params.model.pretrained:
         raise UserError(
             "the comparison needs a backbone that is trained already; write `weights: imagenet` or "
             "a model file into the section `model`, or compare full trainings with "

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import UserError
-from components.model.backend import DEVICES as SPREAD
 from components.model.backend import backend
+from components.model.devices import VARIABLE as SPREAD
 from components.params.ingest import Ingest
 from components.params.reader import Params, read_params
 from components.sources.dvc_cache import cache_folder, linked_object
@@ -44,14 +44,15 @@ Status = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 120
 GIB = 2**30
 COUNT_DEVICES = """
-from components.model.backend import load_keras, on_devices
+from components.model.backend import load_keras
+from components.model.devices import on_devices
 load_keras()
 with on_devices({batch_size}, {accumulate}) as count:
     print(count)
 """
 COUNT_GPUS = (
-    "from components.model.backend import gpu_names, load_keras; load_keras(); "
-    "print(len(gpu_names()))"
+    "from components.model.backend import load_keras; load_keras(); "
+    "from components.model.devices import gpu_names; print(len(gpu_names()))"
 )
 # The tag `git.commit` has one of these values if there is no repository or no commit.
 NO_COMMIT = ("none (not a git repository)", "none (no commit yet)")

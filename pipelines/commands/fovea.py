@@ -475,7 +475,7 @@ class PhaseName(StrEnum):
 @app.command(epilog="Example: fovea lr, or fovea lr --phase head")
 def lr(
     phase: Annotated[
-        PhaseName, typer.Option("--phase", help="finetune: the whole network; head: the new layer.")
+        PhaseName, typer.Option("--phase", help="finetune or head: the phase to test.")
     ] = PhaseName.FINETUNE,
 ) -> None:
     """Find a learning rate: train some batches while the rate rises, and draw the loss.

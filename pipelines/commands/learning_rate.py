@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.learning_rate.picture import decimal, draw_rates
 from components.learning_rate.range_test import Name, RateCurve, find_rate
-from components.model.backend import DEVICES
+from components.model import devices
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import read_params
 from components.registry.weights import resolve_weights
@@ -37,7 +37,7 @@ def find_learning_rate(name: Name) -> None:
         hyperparameters = hyperparameters.with_overrides(read_tree(artifacts.HYPERPARAMETERS))
     data = read_training_data()
     weights = resolve_weights(hyperparameters.model)
-    os.environ.pop(DEVICES, None)
+    os.environ.pop(devices.VARIABLE, None)
     curve = find_rate(hyperparameters, data, weights, artifacts.STATE / "features", name)
     present = hyperparameters.value(f"train.{name}.learning_rate")
     picture = artifacts.STATE / "learning_rate" / f"{name}.svg"

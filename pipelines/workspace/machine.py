@@ -9,16 +9,17 @@ import platform
 import sys
 from importlib import metadata
 
+from components.model import devices
 from components.model.arithmetic import VARIABLES, processor
 from components.model.backend import backend
-from components.training.feeding import worker_count
+from components.training import feeding, machines
 from pipelines.installed import PACKAGES, expected_versions
 
 # The tags that `machine` returns.
 KEYS = ("python", "packages", "backend", "threads", "workers", "processor")
 # Variables about devices and threads, beside those that choose how numbers are computed.
-DEVICES = (
-    *("FOVEA_WORKERS", "FOVEA_DEVICES", "FOVEA_MACHINES"),
+LIMITS = (
+    *(feeding.VARIABLE, devices.VARIABLE, machines.COUNT),
     *("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"),
 )
 
@@ -38,7 +39,7 @@ def machine() -> dict[str, str]:
         "packages": ", ".join(loaded_packages()),
         "backend": backend(),
         "threads": "; ".join(_threads()),
-        "workers": str(worker_count()),
+        "workers": str(feeding.worker_count()),
         "processor": "; ".join(processor()),
     }
 
@@ -57,5 +58,5 @@ def loaded_packages() -> list[str]:
 
 def _threads() -> list[str]:
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    limits = [f"{name}={os.environ[name]}" for name in (*DEVICES, *VARIABLES) if name in os.environ]
+    limits = [f"{name}={os.environ[name]}" for name in (*LIMITS, *VARIABLES) if name in os.environ]
     return [f"{usable} processors", *limits]

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from components.files import sha256
+from components.model import devices
 from components.model.arithmetic import VARIABLES
 from components.model.backend import load_keras
 from components.params.hyperparameters import Hyperparameters
 from components.tracking.runs import dotted
+from components.training import machines
 from components.training_set.examples import Data
 from pipelines.installed import PACKAGES, expected_versions
 from pipelines.workspace.machine import machine
@@ -37,11 +39,12 @@ CODE = (
     "components/training_set/examples.py",
     "components/training_set/picture.py",
     "components/training_set/pixels.py",
+    "pipelines/augmentation_picture.py",
     "pipelines/formats.py",
     "pipelines/train.py",
     "pipelines/training_data.py",
 )
-DEVICES = ("FOVEA_DEVICES", "FOVEA_MACHINES")  # These variables choose the devices.
+SPREAD = (devices.VARIABLE, machines.COUNT)  # over which devices and machines a training is spread
 # Tags of `machine`. The numbers of processors and of worker processes do not change a byte.
 MACHINE = ("python", "backend", "processor")
 
@@ -80,7 +83,7 @@ def shared_key(
         "start weights": sha256(weights) if weights else "none",
         **{str(file.relative_to(ROOT)): sha256(file) for file in _code()},
         **{f"package {name}": version for name, version in _versions()},
-        **{name: os.environ.get(name, "not set") for name in (*DEVICES, *VARIABLES)},
+        **{name: os.environ.get(name, "not set") for name in (*SPREAD, *VARIABLES)},
     }
 
 

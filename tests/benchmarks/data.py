@@ -24,6 +24,7 @@ from components.images.decoder import decode
 from components.images.png_writer import encode_png
 from components.parallel import in_threads
 from components.params.reader import Params, read_params
+from tests.benchmarks.timing import median_s
 from tests.cards import DIGITS
 
 ROOT = Path(__file__).parents[2]
@@ -202,16 +203,6 @@ def added(files: list[Path], folder: Path) -> None:
         target = folder / "data/raw" / file.parent.name / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.hardlink_to(file)
-
-
-def median_s(function: Callable[[], object], times: int) -> float:
-    """Return the median of so many runs, in seconds."""
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[times // 2]
 
 
 PARTS = {"speed": speed, "again": again, "copies": copies, "curve": curve}

@@ -3,14 +3,12 @@
 Both compute accuracy, balanced accuracy and macro F1 of as many resamples, in one process.
 """
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from components.evaluation.metrics import measure
 from components.params.reader import read_params
+from tests.benchmarks.timing import median_s
 from tests.cards import DIGITS
 
 RESAMPLES = 200
@@ -44,16 +42,6 @@ def with_scikit_learn(labels: np.ndarray, predicted: np.ndarray) -> None:
         accuracy_score(labels[drawn], predicted[drawn])
         balanced_accuracy_score(labels[drawn], predicted[drawn])
         f1_score(labels[drawn], predicted[drawn], average="macro", zero_division=0)
-
-
-def median_s(function: Callable[[], object]) -> float:
-    """Return the median of three runs, in seconds."""
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[1]
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ TEXT = DIGITS.read_text()
         (
             "  primary: accuracy # or",
             "  # or",
-            r"register\.primary is missing; write `primary: accuracy` \(or balanced_accuracy or",
+            r"register\.primary is missing; write `primary: accuracy # or balanced_accuracy, macro",
         ),
         (
             "  threads: 4 # processor threads of the network; on a CPU another number gives other "

@@ -11,7 +11,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from components.errors import UserError
 from components.params.reader import Params, read_params
+from components.params.sentences import NEW_KEYS
 from tests.cards import DIGITS, PHOTOS
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,44 @@ def test_a_card_is_valid_and_has_nothing_that_belongs_to_the_environment(path: P
     read_params(path)
     values = yaml.safe_dump(yaml.safe_load(path.read_text()))  # without the comments
     assert ENVIRONMENT.findall(values) == []
+
+
+def changelog_values() -> dict[str, Any]:
+    """Return dotted key → value of the block of YAML under "Add the new keys" in CHANGELOG.md."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    block = re.search(r"\*\*Add the new keys [^:]*:\n\n((?: {6}.*\n)+)", text)
+    assert block
+    return dict(flat(yaml.safe_load(block[1]), ""))
+
+
+def flat(tree: dict[str, Any], place: str) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        key = f"{place}{name}"
+        if isinstance(value, dict) and key not in NEW_KEYS:
+            yield from flat(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def test_the_changelog_has_the_lines_that_the_error_of_a_missing_key_names() -> None:
+    assert changelog_values() == {key: yaml.safe_load(text) for key, text in NEW_KEYS.items()}
+
+
+def test_a_card_of_before_is_valid_with_the_lines_of_the_changelog(tmp_path: Path) -> None:
+    tree, old = (yaml.safe_load(KEPT.read_text()) for _ in range(2))
+    for key, value in changelog_values().items():
+        *path, name = key.split(".")
+        section, before = tree, old
+        for part in path:
+            section, before = section[part], before[part]
+        del before[name]
+        section[name] = value
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(old))
+    with pytest.raises(UserError, match="effective_number_beta is missing"):
+        read_params(file)
+    file.write_text(yaml.safe_dump(tree))
+    read_params(file)
 
 
 def test_params_yaml_is_the_card_of_the_demo_byte_for_byte() -> None:

@@ -60,7 +60,7 @@ def card_params(card: str, changes: Mapping[str, Any]) -> Params:
     try:
         return Params.model_validate(with_tuples(tree))
     except ValidationError as error:
-        raise UserError(f"{card}: " + "; ".join(broken_rules(error, tree))) from None
+        raise UserError(f"{card}: " + "; ".join(broken_rules(error, tree, Params))) from None
 
 
 def parse_changes(text: str) -> dict[str, Any]:

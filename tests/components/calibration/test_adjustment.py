@@ -6,7 +6,8 @@ import pytest
 
 from components.calibration.adjustment import EVEN, NOT_SURE, Adjustment, fit_adjustment
 from components.calibration.effect import Effect
-from components.calibration.temperature import calibrate, softmax
+from components.calibration.outputs import calibrate
+from components.calibration.temperature import softmax
 from components.model.archive_checks import check_archive
 from components.model.classifier import build_classifier, outputs, predict
 from components.model.model_file import read_classifier, write_classifier

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from components.calibration.averaged_views import VIEWS, add_views, views_of
-from components.calibration.temperature import calibrate, softmax
+from components.calibration.outputs import calibrate
+from components.calibration.temperature import softmax
 from components.model.archive_checks import check_archive
 from components.model.classifier import (
     add_logit_adjustment,

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from components.calibration.effect import Effect
+from components.calibration.outputs import calibrate
 from components.calibration.temperature import (
     AT_AN_END,
     EQUAL,
     HIGHEST,
     LOWEST,
     NO_MISTAKE,
-    calibrate,
     fit_temperature,
     softmax,
 )
@@ -207,7 +207,7 @@ def test_a_warm_start_takes_the_logits_over_and_not_the_temperature(calibrated, 
 
 
 def with_logits(monkeypatch: pytest.MonkeyPatch, logits: np.ndarray) -> None:
-    monkeypatch.setattr("components.calibration.temperature.outputs", lambda *_: logits)
+    monkeypatch.setattr("components.calibration.outputs.outputs", lambda *_: logits)
 
 
 def test_images_without_finite_logits_are_left_out_and_counted(trained, val, monkeypatch):

@@ -1,9 +1,12 @@
 """The learning rate range test on 36 images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from components.errors import UserError
+from components.learning_rate import range_test
 from components.learning_rate.picture import decimal, draw_rates
 from components.learning_rate.range_test import HIGHEST, LOWEST, RateCurve, find_rate
 from components.model.classifier import build_classifier
@@ -59,6 +62,18 @@ def test_a_training_that_mixes_images_and_makes_a_soup_has_a_rate_too(
     curve = find_rate(mixing, data, file, tmp_path, "finetune")
     assert curve.rates[0] == LOWEST
     assert np.isfinite(curve.losses).all()
+
+
+def test_the_weights_of_the_loss_count(hyperparameters, data, tmp_path, monkeypatch) -> None:
+    balance = replace(data.balance, class_balanced_weights=np.array([2, 1, 0.5], np.float32))
+
+    def stop(stream, workers):
+        raise StopIteration(stream.balance.class_weights.tolist())
+
+    monkeypatch.setattr(range_test, "Feed", stop)
+    focal = hyperparameters.with_overrides({"train.loss": "class_balanced_focal"})
+    with pytest.raises(StopIteration, match=r"\[2\.0, 1\.0, 0\.5\]"):
+        find_rate(focal, replace(data, balance=balance), None, tmp_path, "finetune")
 
 
 @pytest.mark.parametrize(

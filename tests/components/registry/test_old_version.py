@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.calibration.temperature import calibrate, softmax
+from components.calibration.outputs import calibrate
+from components.calibration.temperature import softmax
 from components.files import sha256
 from components.model.classifier import outputs, predict
 from components.model.model_file import read_classifier

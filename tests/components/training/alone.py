@@ -60,8 +60,9 @@ def main(folder: Path, overrides: dict[str, Any]) -> None:
     _split_cpu(int(os.environ.get("CPU_DEVICES", "1")))
 
     from components.model import backbones
-    from components.model.backend import backend, gpu_names
+    from components.model.backend import backend
     from components.model.classifier import predict
+    from components.model.devices import gpu_names
     from components.model.model_file import read_classifier, write_classifier
     from components.params.reader import read_params
     from components.training.training import train_classifier

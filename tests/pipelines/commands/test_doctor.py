@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from components.errors import UserError
-from components.model import backend
+from components.model import backend, devices
 from components.tracking import connection
 from components.training import feeding
 from components.training.machines import ADDRESS, COUNT, LIMIT, NUMBER
@@ -316,7 +316,7 @@ def test_the_doctor_looks_at_every_variable_in_the_table_of_infra() -> None:
     text = (ROOT / "infra/README.md").read_text()
     named = set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE))
     proxies = {name.upper() for name in PROXIES}
-    training = {backend.VARIABLE, backend.DEVICES, feeding.VARIABLE}
+    training = {backend.VARIABLE, devices.VARIABLE, feeding.VARIABLE}
     machines = {COUNT, NUMBER, ADDRESS, LIMIT}
     others = {DEVICES, "MLFLOW_EXPERIMENT_NAME", "NO_PROXY"}
     assert {*FOLDERS, *SERVERS, *proxies, *training, *machines, *others} == named

@@ -40,5 +40,5 @@ def test_the_features_of_a_processor_are_those_that_change_how_it_rounds(
     file = tmp_path / "cpuinfo"
     file.write_text(facts)
     monkeypatch.setattr(arithmetic, "CPU_FACTS", file)
-    monkeypatch.setattr(arithmetic.backend, "gpu_names", lambda: ["H100"])
+    monkeypatch.setattr(arithmetic.devices, "gpu_names", lambda: ["H100"])
     assert machine.machine()["processor"].endswith("; Xeon; avx2 fma sse4_1; H100")
