@@ -134,8 +134,8 @@ def _standard_errors(
 ) -> Floats:
     """Return the standard error of (balanced accuracy of the best tau - that of each tau).
 
-    In each class, two images are added, one for each of the two (Agresti and Min, 2005). So a class
-    with one image does not count as known exactly. The best tau itself is 0 away from itself.
+    In each class, two images are added, one for each of the two (Bonett and Price, 2012). So a
+    class with one image does not count as known exactly. The best tau itself is 0 away from itself.
     right: bool [N, T]. best: bool [N]. Returns float [T].
     """
     classes = np.unique(labels)
