@@ -37,7 +37,7 @@ def test_the_rate_to_train_with_is_a_tenth_of_the_one_with_the_lowest_loss() -> 
     rates = np.geomspace(1e-6, 1, 61)
     losses = 1 + (np.log10(rates) + 2) ** 2 + np.random.default_rng(1).normal(0, 0.3, 61)
     curve = RateCurve("finetune", rates, losses)
-    assert 0.001 <= curve.suggestion <= 0.004  # the lowest loss is near 0.01
+    assert 0.001 <= curve.suggestion <= 0.003  # the lowest loss is near 0.01
     assert len(curve.smoothed) == 61
     picture = draw_rates(curve, 0.0003)
     assert picture == draw_rates(curve, 0.0003)
@@ -49,7 +49,7 @@ def test_if_the_loss_falls_at_no_rate_the_last_one_before_it_rises_counts() -> N
     rates = np.geomspace(1e-6, 1, 81)
     too_high = np.maximum(0, np.log10(rates / 5e-3))
     losses = 0.7 + too_high**2 + np.random.default_rng(3).normal(0, 0.1, 81)
-    assert 1e-4 <= RateCurve("finetune", rates, losses).suggestion <= 1e-3
+    assert 1e-4 <= RateCurve("finetune", rates, losses).suggestion <= 5e-4
 
 
 def test_the_rate_rises_until_the_loss_does(hyperparameters, data, tmp_path) -> None:
