@@ -79,6 +79,9 @@ def test_the_middle_of_all_taus_within_one_standard_error_is_taken_and_measured(
     assert 0 < within[0] < within[-1] < len(TAUS) - 1
     assert adjustment.tau == TAUS[round(within.mean())]
     assert adjustment.after == pytest.approx(balanced[round(within.mean())])
+    assert adjustment.notes == ()
+    # With 100 images, the taus from 0 to 1.7 are within one standard error.
+    assert fit_adjustment(*long_tailed(100), PRIORS).notes == (NOT_SURE,)
 
 
 def test_nothing_is_adjusted_where_sampling_has_evened_the_classes():
