@@ -136,8 +136,8 @@ def _standard_errors(
 ) -> Floats:
     """Return the standard error of (score of the best tau - score of each tau), float [T].
 
-    In each class, two images are added, one for each of the two (Agresti and Min, 2005). So a class
-    with one image does not count as known exactly. The best tau itself is 0 away from itself.
+    In each class, two images are added, one for each of the two (Bonett and Price, 2012). So a
+    class with one image does not count as known exactly. The best tau itself is 0 away from itself.
     right: bool [N, T]. best: bool [N].
     """
     variance = np.zeros(right.shape[1])

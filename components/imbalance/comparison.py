@@ -134,9 +134,8 @@ def corrected_interval(differences: Scores, test_share: float) -> Interval:
     """Return the mean of paired differences with the interval of Nadeau and Bengio (2003).
 
     differences: float [seeds] of scores from 0 to 1, so no end is beyond ±1; at least two seeds.
-    test_share: images that measure / images that train.
-    With the usual t interval, the variance would be s² / seeds; here it is s² * (1 / seeds +
-    test_share).
+    test_share: images that measure / all other images, which train or choose. With the usual t
+    interval, the variance would be s² / seeds; here it is s² * (1 / seeds + test_share).
 
     >>> interval = corrected_interval(np.array([0.01, 0.03]), 0.25)
     >>> round(interval.value, 3), interval.low < 0

@@ -9,7 +9,7 @@ from components.params.train import Schedule
 START = 1 / 25  # of one_cycle: the share of the highest rate with which the phase begins
 END = START / 1e4  # of one_cycle: the share at the end
 DROP = 0.1  # the factor of each drop of `step` and `plateau`
-DROPS = (1 / 2, 3 / 4)  # of `step`: the shares of the phase after which the rate drops
+DROPS = (1 / 2, 3 / 4)  # of `step`: the shares of the steps after the warm-up where it drops
 
 
 def build_schedule(name: Schedule, rate: float, warmup: int, total: int) -> Any:
@@ -18,8 +18,8 @@ def build_schedule(name: Schedule, rate: float, warmup: int, total: int) -> Any:
     In the warm-up, the rate rises from 0 to `rate` in a straight line. After it:
 
     - cosine: the rate falls to 0 along half a cosine (Loshchilov and Hutter, 2017).
-    - step: a tenth of the rate after half of the phase, a hundredth after three quarters (He et
-      al., 2016).
+    - step: a tenth of the rate after half of the steps that are left, a hundredth after three
+      quarters of them (He et al., 2016).
     - plateau: the rate stays. `build_optimizer` makes it fall when a metric no longer improves.
 
     one_cycle (Smith and Topin, 2018): in the warm-up, the rate rises from a 25th of `rate` along

@@ -112,5 +112,5 @@ def _targets(strategy: str, counts: Mapping[str, int]) -> dict[str, int]:
     if strategy == "square_root_sampling":
         # An epoch has as many images as without it (Kang et al., 2020, eq. 1 with q = 1/2).
         factor = sum(counts.values()) / sum(map(math.sqrt, counts.values()))
-        return {name: max(1, round(factor * math.sqrt(count))) for name, count in counts.items()}
+        return {name: round(factor * math.sqrt(count)) for name, count in counts.items()}
     return dict(counts)

@@ -180,7 +180,7 @@ TEXT = DIGITS.read_text()
         (
             "    rotate:",
             "    rotates:",
-            r"augmentation\.rotates is not a known key; the nearest",
+            r"augmentation\.rotates is not a known key; write rotate",
         ),
         (
             "  strategy: none",

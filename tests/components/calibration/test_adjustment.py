@@ -4,7 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from components.calibration.adjustment import EVEN, NOT_SURE, Adjustment, fit_adjustment
+from components.calibration.adjustment import (
+    EVEN,
+    NOT_SURE,
+    TAUS,
+    Adjustment,
+    _standard_errors,
+    fit_adjustment,
+)
 from components.calibration.effect import Effect
 from components.calibration.outputs import calibrate
 from components.calibration.temperature import softmax
@@ -58,6 +65,38 @@ def test_one_lucky_image_does_not_decide():
     lucky = np.array([[PRIORS[0] * 1.9 + 0.1, -9.0, PRIORS[2] * 1.9]])
     logits, labels = np.concatenate([logits[:-3], lucky]), np.concatenate([labels[:-3], [2]])
     assert fit_adjustment(logits, labels, PRIORS).tau < 1.7
+
+
+def test_the_standard_error_is_that_of_a_difference_of_paired_proportions():
+    """Bonett and Price, 2012: of 8 images, the best tau alone is right on 3, the other one on 1.
+
+    p = 4 / 10 and q = 2 / 10; the variance is (p + q - (p - q)²) / 10 = 0.056. The 2 images of the
+    other class are right with both: p = q = 1 / 4, and (p + q) / 4 = 0.125. In the mean of accuracy
+    and balanced accuracy, the recalls have the weights (0.8 + 0.5) / 2 and (0.2 + 0.5) / 2.
+    """
+    labels = np.array([0] * 8 + [1] * 2)
+    best = np.array([1, 1, 1, 0, 1, 1, 0, 0, 1, 1], bool)
+    other = np.array([0, 0, 0, 1, 1, 1, 0, 0, 1, 1], bool)
+    [error] = _standard_errors(other[:, np.newaxis], best, labels)
+    assert error == pytest.approx(np.sqrt(0.65**2 * 0.056 + 0.35**2 * 0.125))
+
+
+def test_the_middle_of_all_taus_within_one_standard_error_is_taken_and_measured():
+    logits, labels = long_tailed(1_000)
+    adjustment = fit_adjustment(logits, labels, PRIORS)
+    right = np.stack([(logits - tau * PRIORS).argmax(axis=1) == labels for tau in TAUS], axis=1)
+    recalls = [right[labels == label].mean(axis=0) for label in range(3)]
+    balanced = np.mean(recalls, axis=0)
+    scores = (right.mean(axis=0) + balanced) / 2
+    best = int(scores.argmax())
+    errors = _standard_errors(right, right[:, best], labels)
+    [within] = np.nonzero(scores >= scores[best] - errors)
+    assert 0 < within[0] < within[-1] < len(TAUS) - 1
+    assert adjustment.tau == TAUS[round(within.mean())]
+    assert adjustment.after == pytest.approx(balanced[round(within.mean())])
+    assert adjustment.notes == ()
+    # With 100 images, 0 is within one standard error of the best tau.
+    assert fit_adjustment(*long_tailed(100), PRIORS).notes == (NOT_SURE,)
 
 
 def test_nothing_is_adjusted_where_sampling_has_evened_the_classes():

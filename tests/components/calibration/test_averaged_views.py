@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from components.calibration.adjustment import fit_adjustment
 from components.calibration.averaged_views import VIEWS, add_views, views_of
-from components.calibration.outputs import calibrate
-from components.calibration.temperature import softmax
+from components.calibration.outputs import calibrate, fit_outputs
+from components.calibration.temperature import fit_temperature, softmax
 from components.model.archive_checks import check_archive
 from components.model.classifier import (
     add_logit_adjustment,
@@ -17,7 +18,9 @@ from components.model.classifier import (
 )
 from components.model.model_file import read_classifier, write_classifier
 from components.model.warm_start import warm_start_classifier
-from components.training_set.examples import Examples
+from components.params.hyperparameters import Hyperparameters
+from components.training_set.balance import plan
+from components.training_set.examples import Balance, Data, Examples
 
 NAMES = ("a", "b", "c")
 SIZE = 16
@@ -73,17 +76,33 @@ def test_the_file_averages_the_logits_of_views_adjusts_them_and_divides_them(
     assert views_of(read) == views
 
 
-def test_the_temperature_is_fitted_on_the_averaged_logits(trained):
-    labels = outputs(trained.logits_model, IMAGES).argmax(axis=1)
-    labels[::3] = (labels[::3] + 1) % 3
-    averaged = add_views(trained, "mirrored")
-    _, effect = calibrate(averaged, Examples(IMAGES, labels))
-    _, of_one = calibrate(trained, Examples(IMAGES, labels))
+def test_each_part_is_fitted_on_val_and_on_what_those_before_it_give(trained, params):
+    """The labels are those of adjusted logits, but for the 20 images that are least sure."""
+    balance = Balance.from_plan(plan("none", list("a" * 900 + "b" * 30 + "c" * 10), NAMES, 0.9))
+    log_priors = balance.for_loss("class_balanced_focal").log_priors
     single = [outputs(trained.logits_model, images) for images in made_by_hand("mirrored")]
-    from components.calibration.temperature import fit_temperature
+    mean = np.mean(single, axis=0)
+    ranked = np.argsort(mean - log_priors, axis=1)
+    labels = ranked[:, -1].copy()
+    hard = np.argsort(np.diff(np.sort(mean, axis=1))[:, -1])[:20]
+    labels[hard] = ranked[hard, -2]
+    val, train = Examples(IMAGES, labels), Examples(IMAGES, (labels + 1) % 3)
+    data = Data(train, val, balance, NAMES, SIZE, "squash", "70 images")
+    asked = Hyperparameters(model=params.model, train=params.train).with_overrides(
+        {
+            "model.views": "mirrored",
+            "model.logit_adjustment": "tuned",
+            "train.loss": "class_balanced_focal",
+        }
+    )
+    _, effect = fit_outputs(trained, asked, data)
 
-    fitted = fit_temperature(np.mean(single, axis=0), labels).temperature
+    adjustment = fit_adjustment(mean, labels, log_priors)
+    assert adjustment.tau > 0
+    assert effect.adjustment.shift == pytest.approx(adjustment.shift)
+    fitted = fit_temperature(mean + adjustment.shift, labels).temperature
     assert effect.temperature == pytest.approx(fitted, rel=1e-4)
+    _, of_one = calibrate(trained, val, log_priors)
     assert abs(effect.temperature - of_one.temperature) > 1e-3
 
 

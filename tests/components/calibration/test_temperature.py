@@ -164,6 +164,9 @@ def test_no_prediction_changes_and_val_becomes_more_honest(trained, calibrated, 
     before, after = predict(trained, val.inputs), predict(classifier, val.inputs)
     np.testing.assert_array_equal(after.argmax(axis=1), before.argmax(axis=1))
     assert effect.after.nll < effect.before.nll
+    logits = outputs(trained.logits_model, val.inputs).astype(np.float64)
+    for scores, temperature in ((effect.before, 1.0), (effect.after, effect.temperature)):
+        assert scores.nll == pytest.approx(nll(logits, val.labels, temperature), rel=1e-4)
     assert effect.after.ece < effect.before.ece
     assert (effect.val_images, effect.notes) == (90, ())
     flat = effect.to_flat()

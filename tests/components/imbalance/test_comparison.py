@@ -1,12 +1,15 @@
 """Methods against unequal classes: compared in pairs, on images that they have not seen."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 
+from components.calibration.adjustment import fit_adjustment
 from components.errors import UserError
 from components.evaluation.interval import Interval
-from components.imbalance import comparison
+from components.imbalance import comparison, heads
 from components.imbalance.comparison import (
     Comparison,
     Result,
@@ -14,12 +17,13 @@ from components.imbalance.comparison import (
     corrected_interval,
     measure_scores,
 )
+from components.imbalance.heads import Heads
 from components.imbalance.methods import METHODS, NONE, OFF, TUNED_KEY, Method
-from components.imbalance.page import comparison_page
+from components.imbalance.page import TITLES, _chart, comparison_page
 from components.model.classifier import build_classifier
 from components.params.balance import Strategy
 from components.params.train import Train
-from components.training_set.examples import Examples
+from components.training_set.examples import Balance, Examples
 from tests.components.pages.outline import Outline
 
 NAMES = ("many", "some", "few")
@@ -143,6 +147,17 @@ def test_no_end_of_an_interval_is_beyond_what_a_difference_can_be():
     assert (interval.low, interval.high) == (-1.0, 1.0)
 
 
+def test_a_method_is_compared_with_none_seed_by_seed():
+    """Of five folds one measures, and four train or choose, so their share is 1 / 4."""
+    none, method = np.full((3, 3), 0.5), np.full((3, 3), 0.5)
+    none[:, 0], method[:, 0] = (0.5, 0.7, 0.6), (0.6, 0.9, 0.6)
+    scores = {NONE: list(none), METHODS[4]: list(method)}
+    found = comparison._result(METHODS[4], scores)
+    assert found.means["macro_f1"] == pytest.approx(0.7)
+    assert found.differences["macro_f1"] == corrected_interval(method[:, 0] - none[:, 0], 1 / 4)
+    assert found.differences["accuracy"] == Interval(0.0, 0.0, 0.0)
+
+
 def test_scores_are_those_of_scikit_learn():
     from sklearn.metrics import f1_score, recall_score
 
@@ -171,6 +186,73 @@ def test_copies_do_not_count_as_images_of_a_class(train, params, tiny_backbone):
         compare(classifier, copies, sets, train, 0.999, 2, lambda items, total: items)
 
 
+class Recorder:
+    """Stands for the heads: it records what they are fitted on, and prefers the large classes."""
+
+    def __init__(self, labels) -> None:
+        noise = np.random.default_rng(5).normal(size=(sum(COUNTS), 3))
+        self.all_logits = noise + 4 * np.eye(3)[labels] + 2 * np.log(COUNTS)
+
+    def fit(self, *given) -> None:
+        _, _, self.train, self.val, self.seed = given
+
+    def logits(self, rows):
+        return self.all_logits[rows]
+
+
+def test_five_seeds_measure_every_image_once_and_choose_on_others(pool):
+    measured = []
+    for seed in range(5):
+        folds = comparison._folds(pool.labels, range(len(pool)), NAMES, seed)
+        heads, method = Recorder(pool.labels), METHODS[-1]
+        predicted, labels = comparison._predict(
+            method, heads, pool.labels, folds, NAMES, 0.999, seed
+        )
+        test = np.flatnonzero(folds == seed)
+        assert (len(test), heads.seed) == (160, seed)
+        assert sorted([*test, *heads.train, *heads.val]) == list(range(800))
+        assert len(heads.val) == 160
+        np.testing.assert_array_equal(labels, pool.labels[test])
+        priors = np.log(np.bincount(pool.labels[heads.train]) / 480)
+        fitted = fit_adjustment(heads.logits(heads.val), pool.labels[heads.val], priors)
+        assert fitted.tau > 0
+        expected = (heads.logits(test) + fitted.shift).argmax(axis=1)
+        np.testing.assert_array_equal(predicted, expected)
+        measured += test.tolist()
+    assert sorted(measured) == list(range(800))
+    assert (comparison._folds(pool.labels, range(800), NAMES, 5) != folds).any()
+
+
+def test_a_head_learns_from_its_rows_and_keeps_the_epoch_that_is_best_on_val(train, monkeypatch):
+    """The kernel of each epoch is given: the second one is right on val, the third on train."""
+    labels = np.arange(40) % 2
+    right = np.arange(40) % 4 < 2  # on these rows the kernel 1, 0, 0, 1 is right
+    features = np.eye(2, dtype=np.float32)[np.where(right, labels, 1 - labels)]
+    head = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
+    kernels = iter([np.zeros((2, 2)), -9 * np.eye(2), 9 * np.eye(2)])
+    seen = []
+
+    def compile_epoch(*_):
+        def epoch(rows, weights):
+            seen.append((rows, weights))
+            head.layers[0].kernel.assign(next(kernels))
+
+        return epoch
+
+    monkeypatch.setattr(heads, "compile_epoch", compile_epoch)
+    short = train.model_copy(update={"head": train.head.model_copy(update={"epochs": 3})})
+    counts, weights = np.array([10, 10]), np.array([0.5, 1.5], np.float32)
+    balance = Balance(counts, weights, np.log([0.5, 0.5]).astype(np.float32))
+    trained = Heads(SimpleNamespace(head=head), Examples(features, labels), balance, short, 4)
+    rows, val = np.flatnonzero(right), np.flatnonzero(~right)
+    trained.fit(balance, "cross_entropy", rows, val, 1)
+    np.testing.assert_array_equal(trained.logits(np.arange(40)), -9 * features)
+    assert len(seen) == 3
+    for drawn, factors in seen:
+        assert (len(drawn), set(drawn.flat) <= set(rows)) == (4, True)
+        np.testing.assert_array_equal(factors, weights[labels[drawn]])
+
+
 def test_the_page_names_the_choice_and_draws_every_method(compared):
     counts = dict(zip(NAMES, COUNTS, strict=True))
     command = compared.chosen.method.command(OFF)
@@ -179,6 +261,11 @@ def test_the_page_names_the_choice_and_draws_every_method(compared):
     assert outline.open == []
     assert not {"script", "link", "iframe", "img"} & set(outline.tags)
     assert outline.tags.count("circle") == 3 * 2
+    for score, title in TITLES.items():
+        chart = _chart(compared, score)
+        assert chart.title == f"{title}: difference to none"
+        value = compared.results[1].differences[score].value
+        assert (chart.rows[0].name, chart.rows[0].text) == ("oversample", f"{value:+.3f}")
     assert f"<code>{command}</code>" in text
     assert "<h1>2 methods against" in text  # and none
     assert all(result.method.name in text for result in compared.results)

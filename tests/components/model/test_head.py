@@ -77,6 +77,11 @@ def test_the_head_has_the_layers_that_were_asked_for_and_shares_them(params):
         *("hidden2_dropout", "hidden2", "hidden2_norm", "hidden2_relu"),
         *("dropout", "logits", "probabilities"),
     ]
+    layer = classifier.model.get_layer
+    dropouts = [layer(name).rate for name in ("hidden1_dropout", "hidden2_dropout", "dropout")]
+    assert dropouts == [params.model.dropout] * 3
+    assert layer("hidden1_norm").momentum == 0.9
+    assert not layer("hidden1").use_bias  # the normalisation has one
     features = outputs(classifier.backbone, IMAGES)
     logits = outputs(classifier.logits_model, IMAGES)
     np.testing.assert_allclose(outputs(classifier.head, features), logits, rtol=1e-5, atol=1e-6)
@@ -105,9 +110,12 @@ def warm(params, source, **update):
 
 def test_a_warm_start_takes_over_the_hidden_layers_and_the_classes_that_both_have(params):
     source = built(params, **RICH)
+    source.model.get_layer("logits").bias.assign([1.0, 2.0, 3.0])
+    source.backbone.trainable = False
     before = outputs(source.logits_model, IMAGES)
-    after = outputs(warm(params, source, **RICH, dropout=0.7).logits_model, IMAGES)
-    np.testing.assert_array_equal(after, before[:, [1, 0]])
+    started = warm(params, source, **RICH, dropout=0.7)
+    np.testing.assert_array_equal(outputs(started.logits_model, IMAGES), before[:, [1, 0]])
+    assert started.backbone.trainable_variables
 
 
 @pytest.mark.parametrize(
@@ -140,6 +148,16 @@ def test_a_warm_start_with_another_head_keeps_the_backbone_and_says_so(
 def test_a_warm_start_from_the_mean_to_the_generalised_mean_begins_with_exponent_3(params):
     started = warm(params, built(params), pooling="gem")
     assert started.backbone.get_layer("exponent").get_weights() == [[[3.0]]]
+
+
+def test_a_warm_start_at_another_size_takes_over_the_weights(params):
+    source = built(params)
+    larger = warm_start_classifier(params.model, ("b", "a"), 12, "squash", source, "id")
+    assert larger.size == 12
+    for weight, before in zip(
+        larger.backbone.get_weights(), source.backbone.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(weight, before)
 
 
 def test_five_views_of_a_tiny_image_are_one_sentence(params):

@@ -52,13 +52,14 @@ def test_order_and_changes_have_numbers_of_their_own_for_each_seed_and_batch(exa
         return generator
 
     policy, mixing = build_augmentation(changes(rotate=20)), Mixing(0.4, 1.0, 9, 2)
+    twice = Examples(np.tile(examples.inputs, (2, 1, 1, 1)), np.tile(LABELS, 2))
     monkeypatch.setattr(np.random, "default_rng", seeded)
     for seed in (7, 8):
-        stream = Stream(examples, balance(12, 4), 16, seed, policy, mixing=mixing)
+        stream = Stream(twice, balance(12, 4), 16, seed, policy, variants=2, mixing=mixing)
         for index in range(3):  # A batch is an epoch here.
             stream.batch(index)
-    assert len(used) == 18
-    assert len({state["state"] for state in used}) == 18
+    assert len(used) == 24
+    assert len({state["state"] for state in used}) == 24
 
 
 def test_oversampling_shows_every_image_equally_often():

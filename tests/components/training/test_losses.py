@@ -77,11 +77,27 @@ def test_every_loss_that_params_allows_is_one_finite_number_per_image(name, para
     assert np.isfinite(values(build_loss(train, priors))).all()
 
 
+PRIORS = np.log(np.array([0.7, 0.2, 0.1], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cross_entropy", cross_entropy(0.2)),
+        ("focal", focal(0.7, 0.2)),
+        ("class_balanced_focal", focal(0.7, 0.2)),
+        ("logit_adjusted", logit_adjusted(PRIORS, 1.5, 0.2)),
+    ],
+)
+def test_a_loss_is_built_with_its_values_of_params(name, expected, params):
+    update = {"loss": name, "focal_gamma": 0.7, "label_smoothing": 0.2, "logit_adjustment": 1.5}
+    loss = build_loss(params.train.model_copy(update=update), PRIORS)
+    np.testing.assert_array_equal(values(loss), values(expected))
+
+
 @pytest.mark.parametrize("name", ["cross_entropy", "focal", "logit_adjusted"])
 def test_the_loss_of_a_mixed_image_is_the_mean_of_those_of_its_classes(name, params):
-    loss = build_loss(
-        params.train.model_copy(update={"loss": name}), np.log([0.7, 0.2, 0.1]).astype(np.float32)
-    )
+    loss = build_loss(params.train.model_copy(update={"loss": name}), PRIORS)
     mixed = np.array([[0.3, 0.7, 0], [0, 1, 0], [0.5, 0.1, 0.4]], np.float32)
     per_class = np.stack([np.asarray(loss(np.full(3, label), LOGITS)) for label in range(3)], 1)
     expected = (mixed * per_class).sum(axis=1)

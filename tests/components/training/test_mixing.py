@@ -57,6 +57,11 @@ def test_cutmix_replaces_one_rectangle_anywhere() -> None:
             assert white[top : bottom + 1, left : right + 1].all()
         places += white
     assert places.min() > 30
+    # With a large alpha, lambda is 1 / 2; a rectangle that is inside of the image has this area.
+    _, shares = Mixing(0.0, 1e6, 9, 2).mix(
+        images, others, np.arange(500), 500, np.random.default_rng(1)
+    )
+    assert 1 - shares.min() == pytest.approx(0.5, abs=0.03)
 
 
 def test_each_batch_is_mixed_by_one_of_both() -> None:
@@ -64,6 +69,19 @@ def test_each_batch_is_mixed_by_one_of_both() -> None:
     both = stream(Mixing(0.4, 1.0, 200, 3))
     pasted = [set(np.unique(both.batch(index)[0])) <= {0, 80, 160} for index in range(100)]
     assert 35 < sum(pasted) < 65
+
+
+def test_each_of_both_has_its_own_alpha() -> None:
+    """With a large alpha lambda is 1 / 2, and with a small one nearly 0 or 1."""
+    images, others = np.zeros((200, 32, 32, 3), np.uint8), np.full((200, 32, 32, 3), 255, np.uint8)
+    pasted = 0
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        mixed, shares = Mixing(1e6, 0.001, 9, 2).mix(images, others, np.arange(200), 200, generator)
+        cut = set(np.unique(mixed)) <= {0, 255}
+        assert (abs(shares - 0.5) < 0.01).mean() == pytest.approx(0 if cut else 1, abs=0.05)
+        pasted += cut
+    assert 0 < pasted < 10
 
 
 def test_a_batch_depends_on_the_seed_and_its_index_alone() -> None:

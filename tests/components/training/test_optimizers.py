@@ -78,10 +78,11 @@ def test_in_each_stage_more_blocks_are_trained_and_the_others_keep_every_bit(
     assert np.all(upper != before[1])
     assert np.all(head != before[2])
     optimizer = trained(params, model, updates=0, stages=2)
-    optimizer.iterations.assign(5)
     gradients = [np.ones(variable.shape, np.float32) for variable in model.trainable_variables]
-    optimizer.apply(gradients, model.trainable_variables)
-    assert np.all(model.get_weights()[0] != before[0])
+    for step, moves in ((4, False), (5, True)):
+        optimizer.iterations.assign(step)
+        optimizer.apply(gradients, model.trainable_variables)
+        assert np.all((model.get_weights()[0] != before[0]) == moves)
 
 
 def sgd(weight: np.ndarray) -> np.ndarray:
@@ -165,6 +166,8 @@ def test_on_a_plateau_the_rate_is_divided_by_10_and_the_checkpoint_knows(params:
         rates.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
     assert rates == pytest.approx([RATE, RATE, RATE / 10, RATE / 10, RATE / 100, RATE / 100])
     assert any(variable is optimizer.rate_factor for variable in optimizer.variables)
+    lower_rate(optimizer, 1, patience=1)
+    assert float(keras.ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(RATE / 1000)
     other = trained(params, network(), updates=0, schedule="cosine")
     lower_rate(other, 4, patience=4)
     assert float(keras.ops.convert_to_numpy(other.learning_rate)) == pytest.approx(RATE)
@@ -182,6 +185,8 @@ def rates(params: Params, **changes) -> list[float]:
 def test_schedules_are_those_of_their_papers(params: Params) -> None:
     halves = [1.0] * 5 + [0.1] * 3 + [0.01] * 3
     assert rates(params, schedule="step") == pytest.approx(halves, rel=1e-4)
+    later = [0, 0.5, 1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]  # 8 steps follow the warm-up
+    assert rates(params, schedule="step", warmup=0.2)[:10] == pytest.approx(later, rel=1e-4)
     assert rates(params, schedule="plateau", warmup=0.2)[:4] == pytest.approx([0, 0.5, 1, 1])
     cycle = rates(params, schedule="one_cycle", warmup=0.4)
     assert cycle[0] == pytest.approx(1 / 25)

@@ -196,6 +196,51 @@ def test_randaugment_and_trivialaugment_draw_from_the_14_operations_of_the_paper
     assert random.options[0] == trivial.options[0] == ()  # the identity
 
 
+def test_the_operations_have_the_largest_changes_of_the_papers() -> None:
+    """RandAugment has 9 / 30 of them, up or down; TrivialAugment draws from the whole range."""
+
+    def changes(entries: Any) -> list[tuple[str, str, Any]]:
+        found = []
+        for entry in entries:
+            [(name, arguments)] = entry.items()
+            if name == "OneOf":
+                found += changes(arguments["transforms"])
+            for key, value in arguments.items():
+                if key in ("shear", "translate_percent"):
+                    found += [(name, f"{key} {axis}", part) for axis, part in value.items() if part]
+                elif isinstance(value, tuple) and name != "OneOf" and value not in ((1, 1), (0, 0)):
+                    found.append((name, key, value))
+        return found
+
+    [_, random], [_, trivial] = POLICIES["randaugment"], POLICIES["trivialaugment"]
+    both = (("Affine", "rotate", 9), ("Affine", "shear x", 5.01), ("Affine", "shear y", 5.01))
+    both += (("Affine", "translate_percent x", 0.136), ("Affine", "translate_percent y", 0.136))
+    factors = [("ColorJitter", key) for key in ("brightness", "contrast", "saturation")]
+    blur = {"Sharpen": (0.0208, 0.0208), "GaussianBlur": ((3, 3), (0.4, 0.4))}
+    assert changes(random["RandomOrder"]["transforms"]) == [
+        *((*change, (sign * most, sign * most)) for *change, most in both for sign in (-1, 1)),
+        *((*change, (factor, factor)) for change in factors for factor in (0.73, 1.27)),
+        ("Sharpen", "alpha", blur["Sharpen"]),  # 0.27 / 13
+        ("GaussianBlur", "blur_limit", blur["GaussianBlur"][0]),
+        ("GaussianBlur", "sigma_limit", blur["GaussianBlur"][1]),
+        ("Solarize", "threshold_range", (0.7, 0.7)),
+        ("Posterize", "num_bits", (7, 7)),
+    ]
+    assert changes(trivial["OneOf"]["transforms"]) == [
+        ("Affine", "rotate", (-135, 135)),
+        ("Affine", "shear x", (-44.7, 44.7)),
+        ("Affine", "shear y", (-44.7, 44.7)),
+        ("Affine", "translate_percent x", (-0.143, 0.143)),
+        ("Affine", "translate_percent y", (-0.143, 0.143)),
+        *((*change, (0.01, 1.99)) for change in factors),
+        ("Sharpen", "alpha", (0.0, 0.0762)),  # up to 0.99 / 13
+        ("GaussianBlur", "blur_limit", (3, 3)),
+        ("GaussianBlur", "sigma_limit", (0.2, 0.65)),
+        ("Solarize", "threshold_range", (0, 1)),
+        ("Posterize", "num_bits", (2, 8)),
+    ]
+
+
 def test_only_what_opencv_cannot_do_alone_is_left_to_albumentations() -> None:
     def singles(passes: Any) -> list[str]:
         names = []

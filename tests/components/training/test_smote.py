@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from imblearn.over_sampling import SMOTE
 
 from components.training.smote import with_synthetic
 from components.training_set.examples import Examples
@@ -54,6 +55,15 @@ def test_a_new_example_lies_on_the_line_between_two_images_of_its_class(features
             if a is not b
         )
         assert nearest < 1e-4
+
+
+def test_the_method_is_that_of_imbalanced_learn_with_the_5_nearest_images(features, more):
+    images = len(more) // 2
+    rows, labels = np.hstack([features.inputs[:41], features.inputs[41:]]), features.labels[:41]
+    method = SMOTE(sampling_strategy={1: 30}, k_neighbors=5, random_state=3)
+    expected = method.fit_resample(rows, labels)[0][41:]
+    made = np.hstack([more.inputs[:images], more.inputs[images:]])[41:]
+    np.testing.assert_array_equal(made[more.labels[41:images] == 1], expected)
 
 
 def test_the_seed_alone_decides(features, more):

@@ -1,6 +1,7 @@
 """Plans against unequal counts, in numbers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,8 @@ def test_sampling_draws_the_same_of_every_class(strategy: str, drawn: int) -> No
 def test_square_root_sampling_draws_as_many_images_but_more_of_small_classes() -> None:
     """√60 : √10 : √30 are 7.75 : 3.16 : 5.48, together 16.39."""
     assert plan("square_root_sampling")["targets"] == {"cat": 47, "cow": 19, "dog": 33}
+    tiny = plan_with("square_root_sampling", ["cat"] * 7 + ["cow"] * 2, ["cat", "cow"], BETA)
+    assert tiny["targets"] == {"cat": 6, "cow": 3}  # 5.86 and 3.14
 
 
 def test_the_class_balanced_loss_weighs_only_what_the_strategy_has_left() -> None:
@@ -85,6 +88,11 @@ def test_its_weights_travel_with_the_images_and_count_in_the_priors() -> None:
         Balance.from_plan(plan(name)) for name in ("none", "effective_number_weights")
     )
     assert none.for_loss("focal") is none
+    changed = replace(none, class_weights=np.array([2, 1, 1], np.float32))
+    np.testing.assert_allclose(
+        changed.for_loss("class_balanced_focal").class_weights,
+        none.class_balanced_weights * [2, 1, 1],
+    )
     changed = none.for_loss("class_balanced_focal")
     np.testing.assert_allclose(changed.class_weights, weighted.class_weights, rtol=1e-6)
     np.testing.assert_allclose(changed.log_priors, weighted.log_priors, rtol=1e-5)

@@ -1,5 +1,6 @@
 """`fovea model` and `fovea backbones`: their numbers are those of Keras, or counted by hand."""
 
+import re
 import shutil
 from contextlib import chdir
 from pathlib import Path
@@ -12,9 +13,12 @@ from components.model.backbones import build_backbone
 from components.model.backend import load_keras
 from components.model.classifier import build_classifier
 from components.params.model import UNUSED_HEAD, Model
+from components.params.reader import read_params
+from pipelines import artifacts
 from pipelines.commands import backbones
 from pipelines.commands.layers import blocks_of, layers_of, repeats_of
 from pipelines.commands.model import show_model
+from pipelines.formats import write_tree
 from pipelines.workspace.params_text import with_value
 from tests.cards import DIGITS
 
@@ -86,8 +90,17 @@ def test_the_table_fits_a_terminal_and_names_what_the_views_cost(here, capsys):
     assert "stage2_block1" in printed
     assert "the saved model does this 5 times for an image" in printed
     assert "2 classes are assumed" in printed
+    layers = layers_of(read_params(file).model, 16, 2)
+    parameters = sum(layer.parameters for layer in layers)
+    work = sum(layer.multiply_adds for layer in layers)
+    assert f"{parameters:,} parameters ({4 * parameters:,} bytes as float32), {work:,}" in printed
+    assert f"does this 5 times for an image: {5 * work:,} multiply-adds" in printed
+    write_tree(artifacts.STATISTICS, {"class_names": list("abcdefg")})
     show_model(every_layer=True)
-    assert "stage2_block1_conv1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "stage2_block1_conv1" in printed
+    assert "assumed" not in printed
+    assert re.search(r"logits[│ ]+7 ", printed)
 
 
 def test_backbones_are_listed_from_the_table_and_an_unknown_name_is_a_sentence(capsys):
@@ -95,6 +108,9 @@ def test_backbones_are_listed_from_the_table_and_an_unknown_name_is_a_sentence(c
     printed = capsys.readouterr().out
     for name in ("compact", "efficientnet_b7", "convnext_large", "nasnet_mobile"):
         assert name in printed
+    # 300 million multiply-adds, as in its paper (Sandler et al., 2018).
+    assert re.search(r"mobilenet_v2[│ ]+1[│ ]+32[│ ]+2\.26 M[│ ]+0\.30 G", printed)
+    assert re.search(r"xception[│ ]+1[│ ]+71 ", printed)
     assert printed.splitlines()[-1] == "  fovea backbones --measure mobilenet_v2 resnet50"
     backbones.show_backbones(["compact", "vgg16"], measured=False)
     assert capsys.readouterr().out.endswith("\n  fovea backbones --measure compact vgg16\n")
