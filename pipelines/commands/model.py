@@ -52,7 +52,7 @@ def _block(numbers: Sequence[int]) -> str:
     >>> _block([]), _block([3]), _block([6, 5, 4])
     ('', '3', '6–4')
     """
-    return "–".join(str(number) for number in numbers[:1] + numbers[1:][-1:])
+    return "–".join(map(str, dict.fromkeys([*numbers[:1], *numbers[-1:]])))
 
 
 def _sums(params: Params, layers: Sequence[Layer]) -> list[str]:

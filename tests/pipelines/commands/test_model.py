@@ -107,6 +107,7 @@ def test_blocks_are_numbered_as_last_blocks_counts_them(name):
     model = MOBILENET.model_copy(update={"backbone": name, "width": WIDTHS.get(name, 1.0)})
     size = 32 if name in WIDTHS else APPLICATIONS[name].min_size
     layers = layers_of(model, size, 7)
+    assert layers[0].numbers == (BLOCKS[name],)
     with keras.StatelessScope(initialize_variables=False):
         backbone = build_backbone(model, size)
         for number in (1, 2, BLOCKS[name] - 1, BLOCKS[name]):
