@@ -20,8 +20,9 @@ def draw_rates(curve: RateCurve, present: float) -> str:
         panel.set_title(f"learning rates of the phase {curve.phase}")
         panel.plot(curve.rates, curve.losses, ".", color="#9ca3af", ms=4, label="a batch")
         panel.plot(curve.rates, curve.smoothed, color="#2563eb", label="averaged")
+        which = "rate" if curve.falls else "highest rate"
         panel.axvline(
-            curve.suggestion, color="#16a34a", label=f"rate to train with: {decimal(curve)}"
+            curve.suggestion, color="#16a34a", label=f"{which} to train with: {decimal(curve)}"
         )
         panel.axvline(present, color="#111827", ls=":", label=f"in params.yaml: {present:g}")
         # Losses at rates that are far too high would leave no room for all others.
@@ -37,7 +38,7 @@ def decimal(curve: RateCurve) -> str:
     """Return the rate to train with as a decimal number, which every reader of YAML understands.
 
     >>> import numpy as np
-    >>> decimal(RateCurve("head", np.array([3e-4]), np.array([1.0])))
+    >>> decimal(RateCurve("head", np.array([3e-5]), np.array([1.0])))
     '0.00003'
     """
     return f"{curve.suggestion:.9f}".rstrip("0")

@@ -1,9 +1,16 @@
 """Hyperparameters and data → the loss at each learning rate, and a rate to train with.
 
 Method: the learning rate range test (Smith, 2017). A phase is trained for some batches, while the
-rate rises from far too low to far too high. At first the loss stays, then it falls, and at last it
-rises: the rate is too high. A tenth of the highest rate with the lowest loss is a good highest rate
-of a training. The network is thrown away.
+rate rises from far too low to far too high. The network is thrown away.
+
+A new network or a new head: at first the loss stays, then it falls, and at last it rises. When the
+rise shows, the rate is already far too high, because it first has to undo what the lower rates have
+gained. So a tenth of the highest rate with the lowest loss is a good rate (Gugger, 2018).
+
+A pretrained network with a trained head: often the loss stays, and then it rises, because so few
+batches cannot make it better. Then nothing hides the rise, so the last rate before it is the
+highest rate to train with (Smith, 2017), and the test cannot say more. With TrashNet at 112 pixels
+and three seeds this is 0.0002, 0.0005 and 0.0008; there 0.0003 to 0.001 are good rates.
 """
 
 import logging
@@ -35,7 +42,10 @@ LOWEST, HIGHEST = 1e-6, 1.0  # learning rates
 UPDATES = 80  # of the weights, from the lowest rate to the highest
 DIVERGED = 4.0  # the test ends if the averaged loss is so many times the lowest averaged loss
 WINDOW = 9.0  # batches over which the loss is averaged: the losses of single batches differ
-MARGIN = 10.0  # the factor between the rate with the lowest loss and the rate to train with
+MARGIN = 10.0  # if the loss falls: the rate with the lowest loss, divided by the rate to train with
+# The loss falls if its fall is larger than so many times its noise. The lowest of many averages is
+# often two times the noise below their mean, although nothing falls.
+FALL = 4.0
 
 # Overrides for a training without the phase `finetune`, and without what needs this phase.
 ONLY_HEAD = {
@@ -70,27 +80,49 @@ class RateCurve:
         return averages
 
     @property
+    def start(self) -> float:
+        """Return the loss before the first rate that changes it."""
+        return fmean(self.losses[: round(WINDOW)])
+
+    @property
+    def noise(self) -> float:
+        """Return the standard deviation of an averaged loss, by the distances of the single ones.
+
+        It is computed from their median, so a few losses at rates that are too high do not count.
+        """
+        distances = np.abs(self.losses - self.smoothed)
+        return 1.48 * float(np.median(distances)) / math.sqrt(WINDOW)
+
+    @property
+    def falls(self) -> bool:
+        """Return True if a rate lowers the averaged loss by more than its noise."""
+        return bool(self.start - self.smoothed.min() > FALL * self.noise)
+
+    @property
     def best(self) -> int:
         """Return the place of the highest rate whose loss is as low as the lowest, but for noise.
 
-        The noise is that of the averaged losses, by the median distance of the single ones. If the
-        loss falls at no rate, this is the last rate before it rises.
+        If the loss falls at no rate, this is the last rate before it rises: the highest whose loss
+        is as low as at the start, but for the noise of the difference of two averages.
         """
-        distances = np.abs(self.losses - self.smoothed)
-        noise = 1.48 * float(np.median(distances)) / math.sqrt(WINDOW)
-        return int(np.flatnonzero(self.smoothed <= self.smoothed.min() + 2 * noise)[-1])
+        lowest = float(self.smoothed.min())
+        as_low = lowest + 2 * self.noise
+        if not self.falls:
+            as_low = max(lowest, self.start + 2 * math.sqrt(2) * self.noise)
+        return int(np.flatnonzero(self.smoothed <= as_low)[-1])
 
     @property
     def suggestion(self) -> float:
         """Return the rate to train with, rounded to one digit.
 
-        The loss is lowest at 0.01, and up to 0.016 it differs from this less than by the noise:
+        The loss falls. It is lowest at 0.01, and up to 0.016 it differs from this less than by the
+        noise. So the rate is a tenth of 0.016:
 
         >>> rates = np.geomspace(1e-6, 1, 81)
         >>> RateCurve("head", rates, 1 + (np.log10(rates) + 2) ** 2).suggestion
         0.002
         """
-        return float(f"{self.rates[self.best] / MARGIN:.0e}")
+        return float(f"{self.rates[self.best] / (MARGIN if self.falls else 1):.0e}")
 
 
 def find_rate(

@@ -8,7 +8,10 @@ the first block are a block of their own, the stem.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from components.model.classifier import leaf_layers
 from components.params.train import LastBlocks
@@ -34,12 +37,34 @@ def blocks(backbone: Any) -> list[list[Any]]:
     name no blocks is one block, the stem.
     """
     layers = list(leaf_layers(backbone))
-    names = _by_ends(layers) if any(ENDS.fullmatch(layer.name) for layer in layers) else None
     found: dict[str, list[Any]] = {}
-    for layer, name in zip(layers, names or _by_names(layers), strict=True):
+    for layer, name in zip(layers, block_names([layer.name for layer in layers]), strict=True):
         if layer.weights:
             found.setdefault(name, []).append(layer)
     return list(found.values())
+
+
+def block_names(layers: Sequence[str]) -> list[str]:
+    """Return the name of the block of each layer, also of a layer without weights.
+
+    layers: the names of the layers of a backbone, from input to output.
+
+    >>> block_names(["conv", "block1_conv", "block1_relu", "block2_conv", "last_relu"])
+    ['stem', 'block1', 'block1', 'block2', 'block2']
+    >>> block_names(["conv2d", "mixed0", "conv2d_1", "mixed1", "last_relu"])
+    ['mixed0', 'mixed0', 'mixed1', 'mixed1', 'mixed1']
+    """
+    ends = [place for place, layer in enumerate(layers) if ENDS.fullmatch(layer)]
+    if ends:
+        # What is after the last end belongs to the block before it.
+        places = np.searchsorted(ends, range(len(layers))).clip(max=len(ends) - 1)
+        return [layers[ends[place]] for place in places]
+    names = [STEM]
+    for layer in layers:
+        match = NAMES.search(layer)
+        name = next(filter(None, match.groups())) if match else names[-1]
+        names.append(f"block_{name}" if name.isdigit() else name)
+    return names[1:]
 
 
 def freeze(
@@ -66,20 +91,3 @@ def freeze(
         for layers in reversed(every)
     )
     return tuple(block for block in variables if block)
-
-
-def _by_names(layers: list[Any]) -> list[str]:
-    names = [STEM]
-    for layer in layers:
-        match = NAMES.search(layer.name)
-        names.append(next(filter(None, match.groups())) if match else names[-1])
-    return names[1:]
-
-
-def _by_ends(layers: list[Any]) -> list[str]:
-    names, number = [], 0
-    for layer in layers:
-        names.append(str(number))
-        number += bool(ENDS.fullmatch(layer.name))
-    # What is after the last end belongs to the block before it.
-    return [name if int(name) < number else str(number - 1) for name in names]

@@ -13,7 +13,7 @@ from components.errors import UserError
 from components.params import yaml_text
 from components.params.register import Register
 from components.params.sentences import broken_rules
-from pipelines.commands.presets import PRESETS, with_preset
+from pipelines.commands.presets import with_preset
 from pipelines.workspace.params_text import with_value
 
 FOLDER = Path(__file__).parent / "cards"
@@ -21,6 +21,14 @@ FOLDER = Path(__file__).parent / "cards"
 # GPU, and 30 epochs. With the data set TrashNet and width 0.35, the macro F1 after 30 epochs is
 # about 0.01 higher than after 8 epochs.
 GPU_SIZES = {"model.width": 1.0, "train.batch_size": 128, "train.finetune.epochs": 30}
+# Comes before the paragraph of the preset, whose cost and score are those of the smaller sizes.
+GPU_TOP = (
+    "# The sizes of this card are for one GPU (`fovea init --gpu`). Their cost and score were\n"
+    "# not measured. The next paragraph and the comment of train.finetune.epochs are about the\n"
+    "# sizes without --gpu, on two cores without a GPU. With --gpu, the presets standard and\n"
+    "# best have the same values.\n"
+    "#\n"
+)
 
 
 def card_text(card: str, preset: str, name: str | None, floors: str, gpu: bool) -> str:
@@ -44,15 +52,15 @@ def card_text(card: str, preset: str, name: str | None, floors: str, gpu: bool) 
     text = (FOLDER / f"{card}.yaml").read_text(encoding="utf-8")
     given = parse_floors(floors)
     _check_register(text, name, given)
-    text = with_preset(text, preset)
     values: dict[str, str | float] = dict(GPU_SIZES) if gpu else {}
     values |= {f"register.floors.{key}": value for key, value in given.items()}
     if name is not None:
         values["register.name"] = name
     for key, value in values.items():
-        if key not in PRESETS[preset].values:
-            text = with_value(text, key.split("."), value)
-    return text
+        text = with_value(text, key.split("."), value)
+    text = with_preset(text, preset)
+    top = f"# Preset {preset}"
+    return text.replace(top, GPU_TOP + top, 1) if gpu else text
 
 
 def parse_floors(text: str) -> dict[str, float]:

@@ -315,7 +315,9 @@ def model(
 
     For each block of layers: the shape of its output, its parameters, its
     multiply-adds for one image, and its receptive field (the side of the square
-    of pixels that it sees). The network is built without weights.
+    of pixels that it sees). Blocks are counted from the output, so
+    `unfreeze: {last_blocks: n}` trains the blocks 1 to n, and the head. The
+    network is built without weights.
     """
     from pipelines.commands.model import show_model
 

@@ -11,25 +11,19 @@ inside of their blocks, which weights the maps (squeeze and excitation); it is n
 """
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from components.model.backend import load_keras
 from components.model.classifier import build_classifier
+from components.model.head import head_layers
 from components.params.model import Model
+from components.training.blocks import block_names
 
-# The names of the blocks of Keras' applications and of `compact`.
-BLOCK = re.compile(
-    r"stage_?\d+_block_?\d+|downsampling_block_\d+|conv\d+_block\d+|expanded_conv(?:_\d+)?"
-    r"|block_?\d+[a-z]?(?:_\d+)?(?=_|$)|mixed_?\w+|pool\d+|hidden\d+"
-)
-CELL = re.compile(r"(?:normal|reduction|adjust)\w*?_(stem_\d|reduce_\d+|\d+)$")  # of a NASNet
-HEAD = ("dropout", "logits", "probabilities")
-PAIR = re.compile(r"conv_(?:dw|pw|pad)_(\d+)")  # of a MobileNet
+HEAD = "head"
 
 
 @dataclass(frozen=True)
@@ -38,8 +32,9 @@ class Layer:
 
     names: the names of the layers, from input to output. shape: the shape of the output, without
     the axis of the images. parameters: the number of weights. multiply_adds: for one image.
-    field: the receptive field in pixels; None for the whole image. numbered: True if the layer has
-    no name of its own.
+    field: the receptive field in pixels; None for the whole image. block: the name of the block to
+    which the layers belong. numbers: the numbers of the blocks, counted from the output, as
+    `last_blocks` counts them; the head has none.
     """
 
     names: tuple[str, ...]
@@ -47,7 +42,8 @@ class Layer:
     parameters: int
     multiply_adds: int
     field: int | None
-    numbered: bool = False
+    block: str = HEAD
+    numbers: tuple[int, ...] = ()
 
 
 class Field(NamedTuple):
@@ -72,7 +68,8 @@ def layers_of(model: Model, size: int, num_classes: int) -> list[Layer]:
         with keras.StatelessScope(initialize_variables=False):
             names = [str(number) for number in range(num_classes)]
             classifier = build_classifier(described, names, size, "squash")
-            return list(_layers(classifier.model, [Field(1, 1)], {}))
+            layers = list(_layers(classifier.model, [Field(1, 1)], {}))
+            return _with_blocks(layers, head_layers(classifier.model)[0].name)
 
     # In a thread of its own: Keras keeps a list of weights without values for each thread, and
     # would create the weights of this list later.
@@ -117,7 +114,6 @@ def _layer(operation: Any, shape: tuple[int, ...], field: Field | None) -> Layer
         parameters=sum(math.prod(weight.shape) for weight in weights),
         multiply_adds=math.prod(shape[:-1]) * sum(kernels),
         field=field.side if field else None,
-        numbered=_is_numbered(operation),
     )
 
 
@@ -133,21 +129,42 @@ def _field(operation: Any, inputs: Iterable[Field | None]) -> Field | None:
     return Field(side, widest.distance * step[0])
 
 
+def _with_blocks(layers: Sequence[Layer], head: str) -> list[Layer]:
+    """Return the layers with the names and the numbers of their blocks.
+
+    head: the name of the first layer of the head. The last pooling counts as a part of the head, so
+    that the last block has the shape of its maps.
+    """
+    end = next(row for row, layer in enumerate(layers) if layer.names == (head,))
+    while layers[end - 1].field is None and not layers[end - 1].parameters:
+        end -= 1
+    body, rest = layers[:end], layers[end:]
+    names = block_names([layer.names[0] for layer in body])
+    # As for `last_blocks`, only a block with weights counts. If nothing before the first block has
+    # weights, it belongs to this block.
+    counted = [name for name, layer in zip(names, body, strict=True) if layer.parameters]
+    order = list(dict.fromkeys(counted))
+    names = [name if name in order else order[0] for name in names]
+    return [
+        replace(layer, block=name, numbers=(len(order) - order.index(name),))
+        for name, layer in zip(names, body, strict=True)
+    ] + list(rest)
+
+
 def blocks_of(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers with one entry for each block. The names of the layers say their block."""
+    """Return the layers with one entry for each block, and one for the head."""
     blocks: dict[str, list[Layer]] = {}
-    for layer, block in zip(layers, _block_names(layers), strict=True):
-        blocks.setdefault(block, []).append(layer)
+    for layer in layers:
+        blocks.setdefault(layer.block, []).append(layer)
     return [_join(name, parts) for name, parts in blocks.items()]
 
 
 def _join(name: str, parts: Sequence[Layer]) -> Layer:
-    return Layer(
+    return replace(
+        parts[-1],
         names=(name,),
-        shape=parts[-1].shape,
         parameters=sum(part.parameters for part in parts),
         multiply_adds=sum(part.multiply_adds for part in parts),
-        field=parts[-1].field,
     )
 
 
@@ -161,54 +178,15 @@ def repeats_of(blocks: Sequence[Layer]) -> list[Layer]:
         return block.shape, block.parameters, block.multiply_adds
 
     merged = []
-    for (shape, parameters, multiply_adds), group in groupby(blocks, size):
+    for _, group in groupby(blocks, size):
         equal = list(group)
-        names = tuple(name for block in equal for name in block.names)
-        count = len(equal)
         merged.append(
-            Layer(names, shape, count * parameters, count * multiply_adds, equal[-1].field)
+            replace(
+                equal[-1],
+                names=tuple(name for block in equal for name in block.names),
+                parameters=sum(block.parameters for block in equal),
+                multiply_adds=sum(block.multiply_adds for block in equal),
+                numbers=tuple(number for block in equal for number in block.numbers),
+            )
         )
     return merged
-
-
-def _block_names(layers: Sequence[Layer]) -> list[str]:
-    """Return the name of the block of each layer.
-
-    A layer without a name of its own, such as conv2d_12, belongs to the block of the next layer
-    that has one. Layers outside of blocks that follow each other are one block. It has the name of
-    the first of them that has a name of its own and parameters.
-    """
-    names: list[str] = []
-    following = ""
-    for layer in reversed(layers):
-        if not layer.numbered:
-            following = _block_name(layer.names[0])
-        names.append(following)
-    names.reverse()
-    start = 0  # of the layers outside of blocks that follow each other
-    for row, name in enumerate(names):
-        if name:
-            start = row + 1
-        else:
-            end = next((at for at in range(row, len(names)) if names[at]), len(names))
-            run = [layer for layer in layers[start:end] if not layer.numbered] or layers[start:end]
-            names[row] = next((layer for layer in run if layer.parameters), run[0]).names[0]
-    return names
-
-
-def _block_name(name: str) -> str:
-    """Return the block that the name of a layer names; empty if it names none."""
-    if name in HEAD:
-        return "head"
-    if pair := PAIR.search(name):
-        return f"block_{pair[1]}"
-    if cell := CELL.search(name):
-        return f"cell_{cell[1]}"
-    block = BLOCK.search(name)
-    return block[0] if block else ""
-
-
-def _is_numbered(operation: Any) -> bool:
-    """Return True if Keras made the name from the type of the layer, as batch_normalization_3."""
-    made = re.sub(r"_\d+$", "", operation.name).replace("_", "")
-    return bool(made == type(operation).__name__.lower())

@@ -48,11 +48,21 @@ def find_learning_rate(name: Name) -> None:
 
 
 def _show(curve: RateCurve, present: float) -> None:
-    smoothed, best = curve.smoothed, curve.best
+    rate, loss = curve.rates[curve.best], curve.smoothed[curve.best]
     show_lines(
         f"phase {curve.phase}: {len(curve.rates)} batches, the learning rate rises from "
-        f"{curve.rates[0]:.0e} to {curve.rates[-1]:.0e}",
-        f"the loss is {smoothed[0]:.3f} at the lowest rate, and lowest up to the rate "
-        f"{curve.rates[best]:.1e}: {smoothed[best]:.3f}",
-        f"a tenth of this rate is a good highest rate: {decimal(curve)} (params.yaml: {present:g})",
+        f"{curve.rates[0]:.0e} to {curve.rates[-1]:.0e}"
     )
+    known = f"{decimal(curve)} (params.yaml: {present:g})"
+    if curve.falls:
+        show_lines(
+            f"the loss is {curve.start:.3f} at the lowest rates, and lowest up to the rate "
+            f"{rate:.1e}: {loss:.3f}",
+            f"a tenth of this rate is a good highest rate: {known}",
+        )
+    else:
+        show_lines(
+            f"no rate lowers the loss ({curve.start:.3f}) by more than its noise, so this test "
+            f"cannot tell which rate is best; it shows only that the loss rises above {rate:.1e}",
+            f"train with this rate or a lower one: {known}",
+        )

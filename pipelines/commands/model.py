@@ -11,7 +11,7 @@ from pipelines.commands.console import show_lines, show_table
 from pipelines.commands.layers import Layer, blocks_of, layers_of, repeats_of
 from pipelines.formats import read_tree
 
-COLUMNS = ("layers", ">output", ">parameters", ">multiply-adds", ">receptive field")
+COLUMNS = (">block", "layers", ">output", ">parameters", ">multiply-adds", ">receptive field")
 ASSUMED = 2  # classes, before the stage `prepare` has counted them
 
 
@@ -43,7 +43,16 @@ def _row(layer: Layer) -> tuple[str, ...]:
     name = first if count == 1 else f"{first} … {layer.names[-1]} ({count} equal)"
     field = "image" if layer.field is None else f"{layer.field:,} px"
     numbers = (f"{layer.parameters:,}", f"{layer.multiply_adds:,}", field)
-    return name, " × ".join(map(str, layer.shape)), *numbers
+    return _block(layer.numbers), name, " × ".join(map(str, layer.shape)), *numbers
+
+
+def _block(numbers: Sequence[int]) -> str:
+    """Return the numbers of equal blocks as a text.
+
+    >>> _block([]), _block([3]), _block([6, 5, 4])
+    ('', '3', '6–4')
+    """
+    return "–".join(map(str, dict.fromkeys([*numbers[:1], *numbers[-1:]])))
 
 
 def _sums(params: Params, layers: Sequence[Layer]) -> list[str]:

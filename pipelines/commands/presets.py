@@ -46,7 +46,8 @@ PRESETS = {
 def with_preset(text: str, name: str) -> str:
     """Return the text of a card with the values of a preset, and with comments that name them.
 
-    text: the text of the card for photographs. name: one of PRESETS.
+    text: the text of the card for photographs, with the values of the preset `standard`. name: one
+    of PRESETS.
     """
     preset = PRESETS[name]
     for key, value in preset.values.items():
@@ -59,12 +60,17 @@ def with_preset(text: str, name: str) -> str:
 
 
 def _with_remark(text: str, standard: str, key: str) -> str:
-    """Add the value of `standard` to the end of the line of a changed value, in a comment."""
+    """Add the value of `standard` to the end of the line of a changed value, in a comment.
+
+    Nothing is added if the value is the same.
+    """
     node = yaml_text.compose(text)
     before = yaml_text.parse(standard, Path("params.yaml"))
     for part in key.split("."):
         node = next(inner for name, inner in node.value if name.value == part)
         before = before[part]
+    if yaml_text.scalar(before) == node.value:
+        return text
     lines = text.splitlines(keepends=True)
     line = lines[node.end_mark.line].rstrip("\n")
     sign = ";" if " #" in line else " #"

@@ -46,11 +46,26 @@ def test_the_rate_to_train_with_is_a_tenth_of_the_one_with_the_lowest_loss() -> 
     assert float(decimal(curve)) == curve.suggestion
 
 
-def test_if_the_loss_falls_at_no_rate_the_last_one_before_it_rises_counts() -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_if_the_loss_falls_at_no_rate_the_last_one_before_it_rises_counts(seed: int) -> None:
     rates = np.geomspace(1e-6, 1, 81)
-    too_high = np.maximum(0, np.log10(rates / 5e-3))
-    losses = 0.7 + too_high**2 + np.random.default_rng(3).normal(0, 0.1, 81)
-    assert 1e-4 <= RateCurve("finetune", rates, losses).suggestion <= 5e-4
+    too_high = np.maximum(0, np.log10(rates / 5e-4))
+    losses = 0.9 + too_high**2 + np.random.default_rng(seed).normal(0, 0.12, 81)
+    curve = RateCurve("finetune", rates, losses)
+    assert not curve.falls
+    assert 1e-4 <= curve.suggestion <= 3e-3
+    assert f"highest rate to train with: {decimal(curve)}" in draw_rates(curve, 0.0003)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_fall_of_twice_the_noise_of_a_batch_is_seen(seed: int) -> None:
+    rates = np.geomspace(1e-6, 1, 81)
+    fall = -0.24 * np.clip(np.log10(rates / 1e-4), 0, 1)
+    too_high = np.maximum(0, np.log10(rates / 2e-2))
+    losses = 0.9 + fall + too_high**2 + np.random.default_rng(seed).normal(0, 0.12, 81)
+    curve = RateCurve("finetune", rates, losses)
+    assert curve.falls
+    assert 3e-4 <= curve.suggestion <= 6e-3
 
 
 def test_the_rate_rises_until_the_loss_does(hyperparameters, data, tmp_path) -> None:

@@ -19,7 +19,7 @@ from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params, read_params
 from pipelines.artifacts import RAW
 from pipelines.commands import doctor
-from pipelines.commands.card import card_text
+from pipelines.commands.card import GPU_TOP, card_text
 from pipelines.commands.data_add import add_images
 from pipelines.commands.init import init
 from pipelines.commands.presets import PRESETS
@@ -306,9 +306,21 @@ def test_floors_and_sizes_for_a_gpu_reach_the_params(tmp_path: Path) -> None:
     assert (floors.accuracy, floors.balanced_accuracy, floors.recall) == (0.9, 0.8, 0.6)
     assert (tree.model.width, tree.train.batch_size) == (1.0, 128)
     assert tree.train.finetune.epochs > read_params(PHOTOS).train.finetune.epochs
-    # Only values have changed: every comment is where it was.
-    comments = [line.partition(" #")[2] for line in text.splitlines()]
+    # Only values have changed: every comment is where it was, after the lines about the GPU.
+    assert GPU_TOP + "# Preset standard" in text
+    comments = [line.partition(" #")[2] for line in text.replace(GPU_TOP, "").splitlines()]
     assert comments == [line.partition(" #")[2] for line in PHOTOS.read_text().splitlines()]
+
+
+def test_a_card_for_a_gpu_compares_itself_with_the_standard_card_for_a_gpu() -> None:
+    quick, standard, best = (
+        card_text("photos", preset, None, "", gpu=True) for preset in ("quick", "standard", "best")
+    )
+    for text in (quick, standard, best):
+        assert GPU_TOP in text
+    assert re.search(r"epochs: 3 # .*; preset standard: 30\n", quick)
+    below = [text[text.index("\ningest:") :] for text in (standard, best)]
+    assert below[0] == below[1]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -1,8 +1,13 @@
 """`fovea lr` in a workspace with prepared digits."""
 
+import re
+
+import numpy as np
 import pytest
 
 from components.errors import UserError
+from components.learning_rate.picture import decimal
+from components.learning_rate.range_test import RateCurve
 from pipelines import artifacts
 from pipelines.commands import learning_rate
 from pipelines.commands.learning_rate import find_learning_rate
@@ -20,6 +25,17 @@ def test_it_ends_in_the_line_to_type_and_changes_no_result(prepared, capsys):
     picture = artifacts.STATE / "learning_rate/finetune.svg"
     assert f"rate to train with: {rate}" in picture.read_text()
     assert sums(artifacts.PLAN.parents[1]) == before
+
+
+def test_a_loss_that_falls_at_no_rate_is_told_in_a_sentence(capsys):
+    rates = np.geomspace(1e-6, 1, 81)
+    losses = 0.9 + np.maximum(0, np.log10(rates / 5e-4)) ** 2
+    losses += np.random.default_rng(1).normal(0, 0.12, 81)
+    curve = RateCurve("finetune", rates, losses)
+    learning_rate._show(curve, 0.0003)
+    _, finding, advice = capsys.readouterr().out.splitlines()
+    assert re.match(r"no rate lowers the loss \(0\.\d+\) by more than its noise, so ", finding)
+    assert advice == f"train with this rate or a lower one: {decimal(curve)} (params.yaml: 0.0003)"
 
 
 def test_without_prepared_images_the_stage_is_named(prepared, tmp_path):

@@ -9,11 +9,15 @@ import pandas as pd
 import pytest
 
 from components.errors import UserError
+from components.model.applications import APPLICATIONS
 from components.model.backbones import build_backbone
 from components.model.backend import load_keras
-from components.model.classifier import build_classifier
+from components.model.classifier import build_classifier, leaf_layers
+from components.params.blocks import BLOCKS
 from components.params.model import UNUSED_HEAD, Model
 from components.params.reader import read_params
+from components.params.train import LastBlocks
+from components.training.blocks import freeze
 from pipelines import artifacts
 from pipelines.commands import backbones
 from pipelines.commands.layers import blocks_of, layers_of, repeats_of
@@ -23,6 +27,7 @@ from pipelines.workspace.params_text import with_value
 from tests.cards import DIGITS
 
 MOBILENET = Model(backbone="mobilenet_v2", width=0.35, weights="none", **UNUSED_HEAD)
+WIDTHS = {"compact": 0.35, "mobilenet_v2": 0.35}  # small networks of tests that are not slow
 
 
 def test_multiply_adds_of_compact_are_those_counted_by_hand(params):
@@ -64,13 +69,53 @@ def test_parameters_and_shapes_are_those_of_keras(params):
 
 def test_blocks_have_the_names_of_keras_and_equal_ones_are_joined():
     blocks = repeats_of(blocks_of(layers_of(MOBILENET, 224, 7)))
-    names = [block.names for block in blocks]
-    assert ("block_1",) in names
-    assert ("block_4", "block_5") in names
-    assert names[0] == ("Conv1",)  # The scaling before it has no parameters.
-    assert [names[0] for names in names[-3:]] == ["block_16", "Conv_1", "head"]
+    named = {block.names: block.numbers for block in blocks}
+    assert named[("block_1",)] == (16,)
+    assert named[("block_4", "block_5")] == (13, 12)
+    assert next(iter(named.items())) == (("stem",), (18,))
+    assert list(named.items())[-2:] == [(("block_16",), (1,)), (("head",), ())]
     assert [block.shape for block in blocks[-2:]] == [(7, 7, 1280), (7,)]
-    assert [block.field for block in blocks[-3:]] == [491, 491, None]
+    assert [block.field for block in blocks[-2:]] == [491, None]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "compact",
+        "mobilenet_v2",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in (
+                "mobilenet",
+                "mobilenet_v3_small",
+                "efficientnet_b0",
+                "convnext_tiny",
+                "resnet50",
+                "densenet121",
+                "vgg16",
+                "xception",
+                "inception_v3",
+                "inception_resnet_v2",
+                "nasnet_mobile",
+            )
+        ),
+    ],
+)
+def test_blocks_are_numbered_as_last_blocks_counts_them(name):
+    import keras
+
+    model = MOBILENET.model_copy(update={"backbone": name, "width": WIDTHS.get(name, 1.0)})
+    size = 32 if name in WIDTHS else APPLICATIONS[name].min_size
+    layers = layers_of(model, size, 7)
+    assert layers[0].numbers == (BLOCKS[name],)
+    with keras.StatelessScope(initialize_variables=False):
+        backbone = build_backbone(model, size)
+        for number in (1, 2, BLOCKS[name] - 1, BLOCKS[name]):
+            freeze(backbone, LastBlocks(last_blocks=number), hold_normalization=False)
+            weighted = [layer for layer in leaf_layers(backbone) if layer.weights]
+            last = [layer for layer in layers if layer.numbers and layer.numbers[0] <= number]
+            trained = [layer.count_params() for layer in weighted if layer.trainable]
+            assert trained == [layer.parameters for layer in last if layer.parameters]
 
 
 @pytest.fixture
@@ -87,7 +132,9 @@ def test_the_table_fits_a_terminal_and_names_what_the_views_cost(here, capsys):
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines()[:-5])) <= 120
     assert printed.splitlines()[-2:] == ["to see every layer:", "  fovea model --layers"]
-    assert "stage2_block1" in printed
+    assert re.search(r"6–5 │ stage1_block1 … stage1_block2 \(2 equal\)", printed)
+    assert re.search(r"4 │ stage2_block1 ", printed)
+    assert re.search(r"│ +│ head ", printed)
     assert "the saved model does this 5 times for an image" in printed
     assert "2 classes are assumed" in printed
     layers = layers_of(read_params(file).model, 16, 2)
@@ -98,7 +145,7 @@ def test_the_table_fits_a_terminal_and_names_what_the_views_cost(here, capsys):
     write_tree(artifacts.STATISTICS, {"class_names": list("abcdefg")})
     show_model(every_layer=True)
     printed = capsys.readouterr().out
-    assert "stage2_block1_conv1" in printed
+    assert re.search(r"4 │ stage2_block1_conv1 ", printed)
     assert "assumed" not in printed
     assert re.search(r"logits[│ ]+7 ", printed)
 
