@@ -57,7 +57,7 @@ CLASSES = frozenset(
         *("Activation", "ReLU", "Softmax", "Dropout", "LayerScale", "CustomScaleLayer"),
         *("Add", "Multiply", "Concatenate", "Reshape"),
         *("AveragePooling2D", "MaxPooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D"),
-        *("GlorotUniform", "VarianceScaling", "Zeros", "Ones", "Constant", "L1L2"),
+        *("GlorotUniform", "HeNormal", "VarianceScaling", "Zeros", "Ones", "Constant", "L1L2"),
         *("Cropping2D", "Resizing", "Mean"),  # views
         *("OnesLike", "Maximum", "Power", "Divide", "TrueDivide"),  # the pooling `gem`
     }
