@@ -15,7 +15,7 @@ FILES = ("test_optimizers.py", "test_averaging.py", "test_blocks.py", "test_resu
 def test_on_jax_the_same_holds(name: str) -> None:
     file = Path(__file__).with_name(name)
     picked = "recipe" if name == "test_resume.py" else "not network"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-m", "slow or not slow"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "slow or not slow"]
     done = subprocess.run(
         [*command, "-k", picked, str(file)],
         env={**os.environ, "KERAS_BACKEND": "jax"},
