@@ -105,8 +105,8 @@ def fit_adjustment(
         return Adjustment(0.0, (0.0,) * len(log_priors), balanced, balanced, (EVEN,))
     shifted = [wide - tau * log_priors.astype(np.float64) for tau in TAUS]
     right = np.stack([values.argmax(axis=1) == labels for values in shifted], axis=1)
-    balanced = _recalls(right, labels).mean(axis=1)
-    scores = _recalls(right, labels) @ _class_weights(labels)
+    recalls = _recalls(right, labels)
+    balanced, scores = recalls.mean(axis=1), recalls @ _class_weights(labels)
     nll = [
         -log_softmax(values, axis=1)[np.arange(len(labels)), labels].mean() for values in shifted
     ]

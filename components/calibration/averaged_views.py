@@ -1,7 +1,7 @@
 """A trained classifier → the same classifier, with logits that are the mean over views of an image.
 
-The views are made inside of the saved model, from the pixels that it gets. So all who load the file
-use them, and nobody has to know about them. All layers are Keras' own.
+The views are made inside of the saved model, from the pixels that it gets. So they are used
+wherever the file is loaded. All layers are Keras' own.
 
 - `mirrored`: the image and its mirror image, left and right exchanged.
 - `five`: the four corners and the centre, as Krizhevsky et al. (2012) did: they cut 224 of 256

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from components.calibration.adjustment import fit_adjustment
 from components.errors import UserError
 from components.evaluation.interval import Interval
-from components.evaluation.paired import macro_score
 from components.imbalance.heads import Heads, Rows
 from components.imbalance.methods import METHODS, NONE, TUNED_KEY, Method
 from components.model.classifier import Classifier
 from components.params.train import Train
 from components.training.batches import steps_per_epoch
+from components.training.measuring import macro_f1
 from components.training_set.balance import plan
 from components.training_set.examples import Balance, Examples
 from components.validation.folds import FOLDS, fold_numbers
@@ -106,7 +106,7 @@ def compare(
             folds = _folds(pool.labels, sets, names, seed)
             for method in METHODS:
                 predicted, labels = _predict(method, heads, pool.labels, folds, names, beta, seed)
-                scores[method].append(measure_scores(labels, predicted, len(names), rare))
+                scores[method].append(measure_scores(labels, predicted, rare))
                 yield
 
     for _ in track(trainings(), seeds * len(METHODS)):
@@ -202,14 +202,8 @@ def _folds(
     return folds
 
 
-def measure_scores(
-    labels: NDArray[np.int64], predicted: Rows, classes: int, rare: Sequence[int]
-) -> Scores:
+def measure_scores(labels: NDArray[np.int64], predicted: Rows, rare: Sequence[int]) -> Scores:
     """Return the SCORES of predictions, float [3]."""
-    hits, given, support = (
-        np.bincount(values, minlength=classes)
-        for values in (labels[labels == predicted], predicted, labels)
-    )
-    macro_f1 = macro_score("macro_f1", hits, given, support)
-    recall = np.mean(hits[list(rare)] / support[list(rare)])
-    return np.array([float(macro_f1), float(recall), float(np.mean(labels == predicted))])
+    recalls = [np.mean(predicted[labels == label] == label) for label in rare]
+    accuracy = np.mean(labels == predicted)
+    return np.array([macro_f1(labels, predicted), np.mean(recalls), accuracy])

@@ -165,7 +165,7 @@ def test_scores_are_those_of_scikit_learn():
 
     generator = np.random.default_rng(1)
     labels, predicted = generator.integers(0, 4, (2, 60))
-    macro_f1, rare_recall, accuracy = measure_scores(labels, predicted, 4, [1, 3])
+    macro_f1, rare_recall, accuracy = measure_scores(labels, predicted, [1, 3])
     assert macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
     recalls = recall_score(labels, predicted, average=None)
     assert rare_recall == pytest.approx(recalls[[1, 3]].mean())
