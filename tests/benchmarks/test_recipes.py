@@ -128,7 +128,8 @@ def test_few_photographs_of_each_class_are_chosen_by_seed_and_test_stays_whole()
 
 def test_the_interval_of_paired_differences_grows_with_what_the_splits_share() -> None:
     ours, others = [0.90, 0.86, 0.88], [0.85, 0.85, 0.85]
-    mean, _, high = difference(ours, others, overlap=0.0)
+    alone = difference(ours, others, overlap=0.0)
+    mean, high = alone.value, alone.high
     # Student's t for 2 degrees of freedom is 4.303; the deviation of .05, .01 and .03 is .02.
     assert mean == pytest.approx(0.03)
     assert high - mean == pytest.approx(4.303 * 0.02 / np.sqrt(3), rel=1e-3)

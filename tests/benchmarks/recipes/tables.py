@@ -1,25 +1,18 @@
 """Results → tables in Markdown: scores by seed, costs, and differences paired over the seeds."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from components.calibration.scores import BINS
+from components.evaluation.interval import Interval
+from components.imbalance.comparison import CONFIDENCE, corrected_interval
 from components.model.arithmetic import FEATURES
 from tests.benchmarks.recipes.cards import PLAIN
 from tests.benchmarks.recipes.results import Result
 
 PEERS = ("logistic", "keras")
-LEVEL = 0.95
-
-
-class Difference(NamedTuple):
-    """The mean of paired differences, and the ends of its interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def tables(results: Sequence[Result]) -> str:
@@ -40,7 +33,7 @@ def table(results: Sequence[Result]) -> str:
         lines += _line([recipe, change, *_scores(found, seeds)])
     pairs = list(_pairs(rows))
     if pairs:
-        lines += ["", f"Differences, paired over split seeds, with {LEVEL:.0%} intervals:", ""]
+        lines += ["", f"Differences, paired over split seeds, with {CONFIDENCE:.0%} intervals:", ""]
         lines += _line(["difference", "seeds", "macro F1", "accuracy", "CPU, times"])
         lines += _line(["---"] * 5)
     for name, ours, others in pairs:
@@ -56,7 +49,7 @@ def by_recipe(results: Iterable[Result]) -> dict[tuple[str, str], dict[int, Resu
     return rows
 
 
-def difference(ours: Sequence[float], others: Sequence[float], overlap: float) -> Difference:
+def difference(ours: Sequence[float], others: Sequence[float], overlap: float) -> Interval:
     """Return the mean paired difference and its interval, by the corrected resampled t-test.
 
     overlap: test images / train images if each seed draws another test split, otherwise 0. The
@@ -65,18 +58,14 @@ def difference(ours: Sequence[float], others: Sequence[float], overlap: float) -
 
     Two seeds, differences 0.02 and 0.04: the mean is 0.03, its standard error 0.01, and t is 12.7.
 
-    >>> [round(value, 3) for value in difference([0.92, 0.84], [0.9, 0.8], 0.0)]
+    >>> found = difference([0.92, 0.84], [0.9, 0.8], 0.0)
+    >>> [round(value, 3) for value in (found.value, found.low, found.high)]
     [0.03, -0.097, 0.157]
     """
-    from scipy.stats import t
-
     values = np.subtract(ours, others)
-    mean, count = float(values.mean()), len(values)
-    if count < 2:
-        return Difference(mean, float("nan"), float("nan"))
-    error = values.std(ddof=1) * np.sqrt(1 / count + overlap)
-    half = float(t.ppf((1 + LEVEL) / 2, count - 1) * error)
-    return Difference(mean, mean - half, mean + half)
+    if len(values) < 2:
+        return Interval(float(values.mean()), None, None)
+    return corrected_interval(values, overlap)
 
 
 def pooled_ece(results: Iterable[Result]) -> float:
@@ -175,9 +164,9 @@ def _compared(ours: dict[int, Result], others: dict[int, Result]) -> Iterator[st
     pairs: list[tuple[Result, Result]] = list(found.values())
     for metric in ("macro_f1", "accuracy"):
         values: Any = zip(*((one[metric], other[metric]) for one, other in pairs), strict=True)
-        mean, low, high = difference(*values, overlap=pairs[0][0]["overlap"])
-        interval = f" ({low:+.3f} to {high:+.3f})" if len(pairs) > 1 else ""
-        yield f"{mean:+.3f}{interval}"
+        gain = difference(*values, overlap=pairs[0][0]["overlap"])
+        interval = f" ({gain.low:+.3f} to {gain.high:+.3f})" if len(pairs) > 1 else ""
+        yield f"{gain.value:+.3f}{interval}"
     times = [one["cpu_s"] / max(other["cpu_s"], 0.1) for one, other in pairs]
     yield f"{np.mean(times):.2f}"
 
