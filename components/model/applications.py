@@ -34,6 +34,8 @@ class Application:
     imagenet: a dict from (width, side) to the sha256 of the ImageNet weights, as the function
         `content_sha256` computes it. The field is None if Keras knows a hash of the weight file,
         because then Keras checks the file.
+    cached_as: the name of the weight file in Keras' cache. It is empty if the address of the file
+        ends in the same name.
     """
 
     constructor: str
@@ -43,6 +45,7 @@ class Application:
     min_width: float = 0.0
     sizes: tuple[int, ...] = ()
     imagenet: Mapping[tuple[float, int], str] | None = None
+    cached_as: str = ""
 
 
 APPLICATIONS = {
@@ -102,7 +105,7 @@ APPLICATIONS = {
     "resnet152_v2": Application("ResNet152V2", "signed"),
     "vgg16": Application("VGG16", "caffe"),
     "vgg19": Application("VGG19", "caffe"),
-    "nasnet_mobile": Application("NASNetMobile", "signed"),
+    "nasnet_mobile": Application("NASNetMobile", "signed", cached_as="nasnet_mobile_no_top.h5"),
     "xception": Application("Xception", "signed", min_size=71),
     "inception_v3": Application("InceptionV3", "signed", min_size=75),
     "inception_resnet_v2": Application("InceptionResNetV2", "signed", min_size=75),

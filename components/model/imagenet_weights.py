@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from components.errors import UserError
-from components.model.applications import Application
+from components.model.applications import APPLICATIONS, Application
 from components.params.model import Model
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def fetch(construct: Callable[..., Any], arguments: dict[str, Any], model: Model
             raise
         looked_for = _keras_folder()
         if address := re.search(r"https?://\S+/([^/\s:]+)", str(error)):
-            looked_for /= address[1]
+            looked_for /= APPLICATIONS[model.backbone].cached_as or address[1]
         raise UserError(
             f"the ImageNet weights of {construct.__name__} are not in Keras' cache and cannot be "
             f"downloaded; put their file into the cache, or write `{model.without_weights}` in the "

@@ -11,7 +11,9 @@ from components.model.applications import APPLICATIONS
 from components.model.backend import load_keras
 from components.model.classifier import build_classifier, predict
 from components.model.model_file import read_classifier, write_classifier
+from components.params.blocks import BLOCKS
 from components.params.hyperparameters import Hyperparameters
+from components.training.blocks import blocks
 from components.training.training import train_classifier
 from components.training_set.examples import Balance, Data, Examples
 from pipelines.commands.backbones import facts_of
@@ -43,8 +45,19 @@ def parts(backbone, params):
             "train.batch_size": 4,
             "train.head.epochs": 1,
             "train.finetune.epochs": 1,
+            # Gradients of a large network take long to compile; one network of a family is enough.
+            "train.finetune.unfreeze": "all" if backbone in FAMILIES else {"last_blocks": 1},
         }
     ), data
+
+
+def check_facts(backbone, network, parameters):
+    """Assert that the lists of backbones and of blocks have the numbers of Keras' network."""
+    assert network.count_params() == parameters
+    found = blocks(network)
+    assert len(found) == BLOCKS[backbone]
+    weighted = [layer for block in found for layer in block if layer.weights]
+    assert sum(map(len, found)) == len(weighted)
 
 
 @pytest.mark.slow
@@ -61,8 +74,10 @@ def test_it_takes_a_step_in_both_phases_and_its_file_gives_the_same_output(
         with keras.StatelessScope(initialize_variables=False):
             built = build_classifier(hyperparameters.model, NAMES, data.size, "squash")
         assert built.model.output_shape == (None, 2)
+        check_facts(backbone, built.backbone, parameters)
         return
     fresh = build_classifier(hyperparameters.model, NAMES, data.size, "squash")
+    check_facts(backbone, fresh.backbone, parameters)
     start = tmp_path / "start.keras"
     write_classifier(start, fresh)
     warm = hyperparameters.with_overrides({"model.weights": "data/weights/start.keras"})
@@ -78,12 +93,20 @@ def test_it_takes_a_step_in_both_phases_and_its_file_gives_the_same_output(
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", sorted(FAMILIES))
 def test_one_of_each_family_does_so_on_jax(backbone):
-    """A process has one backend, so the test above runs in another process."""
+    """A process has one backend, so the test above runs in another process.
+
+    XLA compiles without optimisation, which takes less time than these few steps gain by it.
+    """
     test = test_it_takes_a_step_in_both_phases_and_its_file_gives_the_same_output.__name__
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "slow",
          f"{__file__}::{test}[{backbone}]"],
-        env={**os.environ, "KERAS_BACKEND": "jax", "FOVEA_TEST_FAMILY": "1"},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "FOVEA_TEST_FAMILY": "1",
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        },
         capture_output=True,
         text=True,
     )  # fmt: skip
