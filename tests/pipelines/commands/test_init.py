@@ -305,22 +305,18 @@ def test_floors_and_sizes_for_a_gpu_reach_the_params(tmp_path: Path) -> None:
     floors = tree.register_.floors
     assert (floors.accuracy, floors.balanced_accuracy, floors.recall) == (0.9, 0.8, 0.6)
     assert (tree.model.width, tree.train.batch_size) == (1.0, 128)
-    assert tree.train.finetune.epochs > read_params(PHOTOS).train.finetune.epochs
     # Only values have changed: every comment is where it was, after the lines about the GPU.
     assert GPU_TOP + "# Preset standard" in text
     comments = [line.partition(" #")[2] for line in text.replace(GPU_TOP, "").splitlines()]
     assert comments == [line.partition(" #")[2] for line in PHOTOS.read_text().splitlines()]
 
 
-def test_a_card_for_a_gpu_compares_itself_with_the_standard_card_for_a_gpu() -> None:
-    quick, standard, best = (
-        card_text("photos", preset, None, "", gpu=True) for preset in ("quick", "standard", "best")
-    )
-    for text in (quick, standard, best):
+def test_a_card_for_a_gpu_has_the_values_of_its_preset() -> None:
+    for preset, found in PRESETS.items():
+        text = card_text("photos", preset, None, "", gpu=True)
         assert GPU_TOP in text
-    assert re.search(r"epochs: 3 # .*; preset standard: 30\n", quick)
-    below = [text[text.index("\ningest:") :] for text in (standard, best)]
-    assert below[0] == below[1]
+        changed = re.findall(r"; preset standard: |# preset standard: ", text)
+        assert len(changed) == len(found.values)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -345,15 +341,14 @@ def test_a_preset_is_the_card_with_a_few_values_and_says_which(preset: str, tmp_
     assert same == standard
 
 
-def test_presets_take_longer_from_quick_to_best_also_on_a_gpu(tmp_path: Path) -> None:
+def test_presets_take_longer_from_quick_to_best(tmp_path: Path) -> None:
     for gpu in (False, True):
         epochs = []
         for preset in PRESETS:
             path = tmp_path / f"{preset}.yaml"
             path.write_text(card_text("photos", preset, None, "", gpu))
             epochs.append(read_params(path).train.finetune.epochs)
-        assert epochs == sorted(epochs)
-        assert epochs[0] < epochs[1]
+        assert epochs == sorted(set(epochs))
 
 
 def test_the_command_knows_the_presets() -> None:
