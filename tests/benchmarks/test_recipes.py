@@ -1,5 +1,6 @@
 """The benchmark of recipes: what is measured once stays, and the tables say what was measured."""
 
+import re
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipelines import artifacts
 from tests.benchmarks.recipes import __main__ as recipes
 from tests.benchmarks.recipes.cards import PLAIN, card_params, digest, treatments
 from tests.benchmarks.recipes.fits import read_test
+from tests.benchmarks.recipes.picture import draw
 from tests.benchmarks.recipes.results import Results
 from tests.benchmarks.recipes.sets import (
     _few_rows,
@@ -152,3 +154,15 @@ def test_a_table_has_scores_by_seed_pooled_ece_and_differences() -> None:
     assert "| best − logistic | 2 | +0.150" in text
     assert "Commit 0123456789ab with uncommitted changes; load 1.5 to 1.5." in text
     assert "Processor: x86_64, a fast one." in text
+
+
+def test_the_picture_has_each_recipe_and_each_difference_but_no_failed_training() -> None:
+    lines = [result(1, "before", 0.8), result(2, "before", 0.82), result(1, "standard", 0.85)]
+    failed = {**result(2, "best", 0.0), "failed": "the loss is not a number"}
+    alone = result(3, "quick", 0.7)  # has no seed in common, so nothing to be compared with
+    picture = draw([*lines, failed, alone])
+    assert picture == draw([*lines, failed, alone])
+    written = re.findall(r"<!-- (.*?) -->", picture)
+    names = {"before", "standard", "quick", "standard \N{MINUS SIGN} before"}
+    assert names <= set(written)
+    assert not {name for name in written if "best" in name or "quick \N{MINUS SIGN}" in name}

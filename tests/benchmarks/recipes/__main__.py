@@ -4,7 +4,7 @@
 - `few`: the same photographs with 96 pixels on the longer side, 30 of each class for train and val
 - `imbalance`: a long-tailed Fashion-MNIST (--fashion), each loss and each strategy of balance
 - `fashion`: the whole Fashion-MNIST
-- `tables`: only print the tables of --results
+- `tables`: only print the tables of --results, and draw its pictures
 
 A result is a line in --results, which is written at once. What is there is not computed again, so a
 run may be stopped and goes on later. Start a new file for other code. --set tries the cards with
@@ -32,6 +32,7 @@ from pipelines.workspace.environment import quiet_vendors
 from pipelines.workspace.messages import QUIET, show_messages
 from tests.benchmarks.recipes.cards import CARDS, card_params, digest, parse_changes, treatments
 from tests.benchmarks.recipes.fits import Fit, fit_keras, fit_logistic, fit_ours, read_test
+from tests.benchmarks.recipes.picture import draw
 from tests.benchmarks.recipes.results import Result, Results, circumstances, scores
 from tests.benchmarks.recipes.sets import DataSet, fashion, photographs, prepared
 from tests.benchmarks.recipes.synthetic import QUICK, write_clothes, write_photographs
@@ -64,7 +65,7 @@ class Part:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the parts asked for, and print the tables of all results."""
+    """Run the parts asked for, print the tables of all results, and draw them."""
     given = _parse(arguments)
     quiet_vendors()
     show_messages(level=QUIET)
@@ -80,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     print(tables(results.lines))
+    for name in dict.fromkeys(line["data"] for line in results.lines):
+        picture = given.results.with_suffix(f".{name}.svg")
+        picture.write_text(draw([line for line in results.lines if line["data"] == name]))
+        print(f"picture: {picture}")
 
 
 def run(part: Part, work: Path, results: Results) -> None:

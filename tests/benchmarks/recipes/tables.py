@@ -31,13 +31,13 @@ def table(results: Sequence[Result]) -> str:
     lines += _line(["---"] * (len(head) + 3))
     for (recipe, change), found in rows.items():
         lines += _line([recipe, change, *_scores(found, seeds)])
-    pairs = list(_pairs(rows))
+    pairs = list(compared(rows))
     if pairs:
         lines += ["", f"Differences, paired over split seeds, with {CONFIDENCE:.0%} intervals:", ""]
         lines += _line(["difference", "seeds", "macro F1", "accuracy", "CPU, times"])
         lines += _line(["---"] * 5)
     for name, ours, others in pairs:
-        lines += _line([name, *_compared(ours, others)])
+        lines += _line([name, *_cells(ours, others)])
     return "\n".join(lines)
 
 
@@ -127,10 +127,13 @@ def _scores(found: dict[int, Result], seeds: Sequence[int]) -> Iterator[str]:
     yield f"{np.mean([line['wall_s'] for line in fits]):.0f}"
 
 
-def _pairs(
+def compared(
     rows: dict[tuple[str, str], dict[int, Result]],
 ) -> Iterator[tuple[str, dict[int, Result], dict[int, Result]]]:
-    """Yield what is compared: a changed card with the card, and a card with `before` and peers."""
+    """Yield a name and the results of both sides, by seed, of all differences of the table.
+
+    A changed card is compared with the card, and a card with `before` and with the peers.
+    """
     bases = _bases(rows)
     for recipe, change in rows:
         base = bases[recipe]
@@ -151,7 +154,7 @@ def _bases(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
     return bases
 
 
-def _compared(ours: dict[int, Result], others: dict[int, Result]) -> Iterator[str]:
+def _cells(ours: dict[int, Result], others: dict[int, Result]) -> Iterator[str]:
     found = {
         seed: (ours[seed], others[seed])
         for seed in sorted(ours.keys() & others.keys())

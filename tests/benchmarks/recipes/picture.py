@@ -1,0 +1,86 @@
+"""Results of one data set → an SVG picture: what each recipe costs and reaches.
+
+On the left, a disc is the mean of a recipe over its seeds, and the small dots are its seeds. On the
+right are the differences in macro F1 to the first recipe or change, paired over the seeds, with
+their intervals.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.recipes.results import Result
+from tests.benchmarks.recipes.tables import by_recipe, compared, difference
+
+OURS, PEER = "#2563eb", "#9ca3af"
+
+
+def draw(results: Sequence[Result]) -> str:
+    """Draw the results of one data set and return the text of the SVG picture.
+
+    Equal arguments give equal text. Failed trainings are left out.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    rows = by_recipe(line for line in results if "failed" not in line)
+    pairs = [pair for pair in compared(rows) if pair[1].keys() & pair[2].keys()]
+    height = max(3.6, 1.2 + 0.3 * len(pairs))
+    with mpl.rc_context({"svg.hashsalt": "fovea", "font.size": 9}):
+        figure = Figure(figsize=(10.4 if pairs else 5.2, height), layout="constrained")
+        panels = figure.subplots(1, 2 if pairs else 1, squeeze=False)[0]
+        figure.suptitle(results[0]["data"])
+        _draw_costs(panels[0], rows)
+        if pairs:
+            _draw_differences(panels[1], pairs)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def short(change: str) -> str:
+    """Return a change without the sections of its keys.
+
+    >>> short("train.finetune.epochs=1 balance.strategy=smote − before")
+    'epochs=1 strategy=smote − before'
+    """
+    return re.sub(r"(?:[a-z_]+\.)+(?=[a-z_]+=)", "", change)
+
+
+def _draw_costs(panel: Any, rows: dict[tuple[str, str], dict[int, Result]]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    every = [max(line["cpu_s"], 0.1) for found in rows.values() for line in found.values()]
+    panel.set(xscale="log", xlim=(min(every) / 1.5, max(every) * 3))  # the names need some room
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter("{x:,g}")
+    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.set(xlabel="processor seconds of a training", ylabel="macro F1 on test")
+    for (recipe, change), found in rows.items():
+        costs = [max(line["cpu_s"], 0.1) for line in found.values()]
+        scores = [line["macro_f1"] for line in found.values()]
+        colour = OURS if next(iter(found.values()))["kind"] == "ours" else PEER
+        panel.plot(costs, scores, ".", color=colour, ms=4, alpha=0.5)
+        centre = (float(np.exp(np.mean(np.log(costs)))), float(np.mean(scores)))
+        panel.plot(*centre, "o", color=colour, ms=8)
+        panel.annotate(short(change or recipe), centre, (6, 5), textcoords="offset points")
+
+
+def _draw_differences(
+    panel: Any, pairs: Sequence[tuple[str, dict[int, Result], dict[int, Result]]]
+) -> None:
+    """Draw a row for each difference; without an interval if there is only one seed."""
+    panel.set(xlabel="difference in macro F1")
+    panel.axvline(0, color="#111827", lw=0.8)
+    for row, (_, ours, others) in enumerate(pairs):
+        seeds = sorted(ours.keys() & others.keys())
+        values = [[side[seed]["macro_f1"] for seed in seeds] for side in (ours, others)]
+        gain = difference(*values, overlap=ours[seeds[0]]["overlap"])
+        if gain.low is not None and gain.high is not None:
+            panel.plot([gain.low, gain.high], [row, row], color=OURS)
+        panel.plot(gain.value, row, "o", color=OURS)
+    panel.set_yticks(range(len(pairs)), [short(name) for name, *_ in pairs])
+    panel.invert_yaxis()
