@@ -144,7 +144,7 @@ def _application(model: Model, application: Application, size: int) -> Any:
     construct = getattr(keras.applications, application.constructor)
     if not arguments["weights"]:
         return construct(**arguments)
-    network = fetch(construct, arguments, model)
+    network = fetch(construct, arguments, model, application)
     if application.imagenet is not None:
         check_content(network, model, application, size)
     return network

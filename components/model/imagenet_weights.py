@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from components.errors import UserError
-from components.model.applications import APPLICATIONS, Application
+from components.model.applications import Application
 from components.params.model import Model
 
 log = logging.getLogger(__name__)
@@ -64,11 +64,13 @@ def _keras_folder() -> Path:
     return Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
 
 
-def fetch(construct: Callable[..., Any], arguments: dict[str, Any], model: Model) -> Any:
+def fetch(
+    construct: Callable[..., Any], arguments: dict[str, Any], model: Model, application: Application
+) -> Any:
     """Build the application with ImageNet weights, from Keras' cache or by a download.
 
     construct: the function of keras.applications. arguments: its keyword arguments. model: the
-    section of params.yaml that the error message names.
+    section of params.yaml that the error message names. application: the line of `APPLICATIONS`.
     Raises UserError if the weights are not in the cache and cannot be downloaded.
     """
     import socket
@@ -85,7 +87,7 @@ def fetch(construct: Callable[..., Any], arguments: dict[str, Any], model: Model
             raise
         looked_for = _keras_folder()
         if address := re.search(r"https?://\S+/([^/\s:]+)", str(error)):
-            looked_for /= APPLICATIONS[model.backbone].cached_as or address[1]
+            looked_for /= application.cached_as or address[1]
         raise UserError(
             f"the ImageNet weights of {construct.__name__} are not in Keras' cache and cannot be "
             f"downloaded; put their file into the cache, or write `{model.without_weights}` in the "

@@ -7,13 +7,13 @@ their intervals.
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tests.benchmarks.recipes.results import Result
-from tests.benchmarks.recipes.tables import by_recipe, compared, difference
+from tests.benchmarks.recipes.tables import by_recipe, compared, gain_in, paired
 
 OURS, PEER = "#2563eb", "#9ca3af"
 
@@ -27,7 +27,8 @@ def draw(results: Sequence[Result]) -> str:
     from matplotlib.figure import Figure
 
     rows = by_recipe(line for line in results if "failed" not in line)
-    pairs = [pair for pair in compared(rows) if pair[1].keys() & pair[2].keys()]
+    every = {name: paired(ours, others) for name, ours, others in compared(rows)}
+    pairs = {name: found for name, found in every.items() if found}
     height = max(3.6, 1.2 + 0.3 * len(pairs))
     with mpl.rc_context({"svg.hashsalt": "fovea", "font.size": 9}):
         figure = Figure(figsize=(10.4 if pairs else 5.2, height), layout="constrained")
@@ -69,18 +70,14 @@ def _draw_costs(panel: Any, rows: dict[tuple[str, str], dict[int, Result]]) -> N
         panel.annotate(short(change or recipe), centre, (6, 5), textcoords="offset points")
 
 
-def _draw_differences(
-    panel: Any, pairs: Sequence[tuple[str, dict[int, Result], dict[int, Result]]]
-) -> None:
+def _draw_differences(panel: Any, pairs: Mapping[str, Sequence[tuple[Result, Result]]]) -> None:
     """Draw a row for each difference; without an interval if there is only one seed."""
     panel.set(xlabel="difference in macro F1")
     panel.axvline(0, color="#111827", lw=0.8)
-    for row, (_, ours, others) in enumerate(pairs):
-        seeds = sorted(ours.keys() & others.keys())
-        values = [[side[seed]["macro_f1"] for seed in seeds] for side in (ours, others)]
-        gain = difference(*values, overlap=ours[seeds[0]]["overlap"])
+    for row, found in enumerate(pairs.values()):
+        gain = gain_in("macro_f1", found)
         if gain.low is not None and gain.high is not None:
             panel.plot([gain.low, gain.high], [row, row], color=OURS)
         panel.plot(gain.value, row, "o", color=OURS)
-    panel.set_yticks(range(len(pairs)), [short(name) for name, *_ in pairs])
+    panel.set_yticks(range(len(pairs)), list(map(short, pairs)))
     panel.invert_yaxis()

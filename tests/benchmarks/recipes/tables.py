@@ -37,7 +37,7 @@ def table(results: Sequence[Result]) -> str:
         lines += _line(["difference", "seeds", "macro F1", "accuracy", "CPU, times"])
         lines += _line(["---"] * 5)
     for name, ours, others in pairs:
-        lines += _line([name, *_cells(ours, others)])
+        lines += _line([name, *_cells(paired(ours, others))])
     return "\n".join(lines)
 
 
@@ -154,20 +154,28 @@ def _bases(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
     return bases
 
 
-def _cells(ours: dict[int, Result], others: dict[int, Result]) -> Iterator[str]:
-    found = {
-        seed: (ours[seed], others[seed])
+def paired(ours: dict[int, Result], others: dict[int, Result]) -> list[tuple[Result, Result]]:
+    """Return the results of both sides for each seed for which both trained without a failure."""
+    return [
+        (ours[seed], others[seed])
         for seed in sorted(ours.keys() & others.keys())
         if "failed" not in ours[seed] and "failed" not in others[seed]
-    }
-    yield str(len(found))
-    if not found:
+    ]
+
+
+def gain_in(metric: str, pairs: Sequence[tuple[Result, Result]]) -> Interval:
+    """Return the mean paired difference of a metric, and its interval. pairs: at least one."""
+    values: Any = zip(*((one[metric], other[metric]) for one, other in pairs), strict=True)
+    return difference(*values, overlap=pairs[0][0]["overlap"])
+
+
+def _cells(pairs: Sequence[tuple[Result, Result]]) -> Iterator[str]:
+    yield str(len(pairs))
+    if not pairs:
         yield from [""] * 3
         return
-    pairs: list[tuple[Result, Result]] = list(found.values())
     for metric in ("macro_f1", "accuracy"):
-        values: Any = zip(*((one[metric], other[metric]) for one, other in pairs), strict=True)
-        gain = difference(*values, overlap=pairs[0][0]["overlap"])
+        gain = gain_in(metric, pairs)
         interval = f" ({gain.low:+.3f} to {gain.high:+.3f})" if len(pairs) > 1 else ""
         yield f"{gain.value:+.3f}{interval}"
     times = [one["cpu_s"] / max(other["cpu_s"], 0.1) for one, other in pairs]
