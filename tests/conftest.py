@@ -26,9 +26,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # First, because pytest-xdist reads the groups in a hook of the same name.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out to two workers by file. The files with the longest tests start first, so
-    that at the end no worker runs long alone. (pytest-xdist would start with the file that has the
-    most tests; --no-loadscope-reorder forbids it.)
+    """Share the tests out to two workers by file, or by the group that a test names. The files with
+    the longest tests start first, so that at the end no worker runs long alone. (pytest-xdist would
+    start with the file that has the most tests; --no-loadscope-reorder forbids it.)
     """
     longest_first = ("tests/end_to_end", "tests/pipelines", "tests/components")
 
@@ -38,7 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=place)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(autouse=True)

@@ -54,6 +54,7 @@ def fit_from_feed(
 
     The arguments are those of `fit_in_memory`; the optimizer is that of the compiled model.
     """
+    _create_metrics(phase.model, stream)
     # Without random changes, a batch is computed faster than a worker process could send it.
     with Feed(stream, worker_count() if phase.policy else 0, steps * epochs.start) as batches:
         phase.model.fit(
@@ -65,6 +66,21 @@ def fit_from_feed(
             callbacks=[_callback(report, batches, end_epoch)],
             verbose=0,
         )
+
+
+def _create_metrics(model: Any, stream: Stream) -> None:
+    """On TensorFlow, let Keras create the variables of its metrics before it compiles a step.
+
+    TensorFlow compiles a step twice if compiling it creates variables. JAX does not.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    outputs = np.zeros((1, model.output_shape[-1]), np.float32)
+    labels = outputs if stream.mixing else np.zeros(1, np.int64)
+    model.compute_metrics(None, labels, outputs)
+    model.reset_metrics()
 
 
 def _callback(report: PhaseReport, source: Feed, end_epoch: EndEpoch) -> Any:

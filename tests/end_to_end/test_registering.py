@@ -107,7 +107,8 @@ def test_an_experiment_registers_nothing_until_it_is_applied_and_registered(
     assert [name, "train"] in tracked(circle)
 
     run(circle, f"dvc exp apply {name}")
-    check_unregistered(circle)
+    if not option:  # what each command then says does not depend on where the experiment ran
+        check_unregistered(circle)
     check_registered(circle, before[-1][0] + 1)
     explained = run(circle, "fovea explain challenger")
     assert re.search(rf"experiment \(DVC\)\s+{name}\s", explained)

@@ -20,11 +20,11 @@ from pipelines.formats import write_tree
 
 ROOT = Path(__file__).parents[2]
 FRESH = {"model.width": 0.25, "train.finetune.epochs": 1}
-# The phase `head`, too, and enough epochs to be killed in the middle.
+# The phase `head`, too. The machine is killed in its second epoch.
 WARM = FRESH | {
     "model.weights": "data/weights/first.keras",
     "train.head.epochs": 3,
-    "train.finetune.epochs": 8,
+    "train.finetune.epochs": 3,
     "train.early_stopping.patience": 20,
 }
 
@@ -101,7 +101,8 @@ def test_two_machines_train_the_model_of_one_even_if_the_first_is_killed(
 
     models = (read_classifier(path).model.get_weights() for path in (artifacts.MODEL, alone[0]))
     for two, one in zip(*models, strict=True):
-        np.testing.assert_allclose(two, one, atol=1e-4)
+        # The sums have another order, and each step makes the differences larger.
+        np.testing.assert_allclose(two, one, atol=1e-3)
     histories = [pd.read_csv(path) for path in (artifacts.HISTORY, alone[1])]
     pd.testing.assert_frame_equal(*histories, rtol=1e-3)
-    assert histories[0]["phase"].tolist() == 3 * ["head"] + 8 * ["finetune"]
+    assert histories[0]["phase"].tolist() == 3 * ["head"] + 3 * ["finetune"]

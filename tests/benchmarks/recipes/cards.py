@@ -30,11 +30,14 @@ COMPACT = {
     "prepare.size": 28,
     "model.width": 1.0,
     "train.batch_size": 128,
-    "train.finetune.epochs": 12,
+    "train.finetune.epochs": 24,
     "train.augmentation.horizontal_flip": 0.5,
     "train.augmentation.rotate": 0,
 }
-CHANGES = {"compact": COMPACT, "compact_small": {**COMPACT, "model.width": 0.5}}
+CHANGES = {
+    "compact": {**COMPACT, "model.views": "mirrored"},
+    "compact_small": {**COMPACT, "model.width": 0.5, "train.finetune.epochs": 12},
+}
 CARDS = ("before", *PRESETS, *CHANGES)
 # Each image once in an epoch, and the plain cross-entropy: what ways to balance are compared with.
 PLAIN = "balance.strategy=none train.loss=cross_entropy model.logit_adjustment=none"

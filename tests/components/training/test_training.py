@@ -15,6 +15,7 @@ from components.model.model_file import model_id, read_classifier, write_classif
 from components.params.train import LastBlocks
 from components.training import limits, training
 from components.training.blocks import freeze
+from components.training.losses import build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
 from components.training.training import train_classifier
@@ -424,3 +425,22 @@ def test_what_several_devices_cannot_do_is_refused(
                 limits.check_several(train, devices, machines)
         else:
             limits.check_several(train, devices, machines)
+
+
+def test_tensorflow_compiles_the_step_of_fine_tuning_once(hyperparameters, train_here, monkeypatch):
+    import tensorflow as tf
+
+    compiled = []
+
+    def counted(*arguments):
+        loss = build_loss(*arguments)
+
+        def count(labels, logits):
+            compiled.extend([loss] if tf.inside_function() else [])
+            return loss(labels, logits)
+
+        return count
+
+    monkeypatch.setattr(training, "build_loss", counted)
+    train_here(hyperparameters.with_overrides({"train.finetune.epochs": 1}))
+    assert len(compiled) == 1

@@ -25,6 +25,7 @@ from pipelines.commands.model import show_model
 from pipelines.formats import write_tree
 from pipelines.workspace.params_text import with_value
 from tests.cards import DIGITS
+from tests.families import FAMILIES
 
 MOBILENET = Model(backbone="mobilenet_v2", width=0.35, weights="none", **UNUSED_HEAD)
 WIDTHS = {"compact": 0.35, "mobilenet_v2": 0.35}  # small networks of tests that are not slow
@@ -80,26 +81,7 @@ def test_blocks_have_the_names_of_keras_and_equal_ones_are_joined():
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "compact",
-        "mobilenet_v2",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in (
-                "mobilenet",
-                "mobilenet_v3_small",
-                "efficientnet_b0",
-                "convnext_tiny",
-                "resnet50",
-                "densenet121",
-                "vgg16",
-                "xception",
-                "inception_v3",
-                "inception_resnet_v2",
-                "nasnet_mobile",
-            )
-        ),
-    ],
+    [pytest.param(name, marks=() if name in WIDTHS else pytest.mark.slow) for name in FAMILIES],
 )
 def test_blocks_are_numbered_as_last_blocks_counts_them(name):
     import keras
@@ -179,8 +161,10 @@ def test_the_table_has_every_backbone_and_width():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "width"), list(backbones.listed()))
-def test_the_table_has_the_numbers_of_keras(name, width):
+@pytest.mark.parametrize(
+    ("name", "width"), [(name, width) for name, width in backbones.listed() if width != 1]
+)
+def test_the_table_has_the_numbers_of_keras_for_other_widths(name, width):
     import keras
 
     load_keras()

@@ -22,6 +22,8 @@ def test_only_imported_packages_that_can_change_a_model_are_named(
 
 
 def test_threads_and_processor_are_short_and_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in arithmetic.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     monkeypatch.setenv("TF_VAR_password", "secret")  # Terraform has the same prefix.

@@ -1,0 +1,7 @@
+"""One backbone of each family. The others of a family have the same layers, more or wider ones."""
+
+FAMILIES = (
+    *("compact", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"),
+    *("efficientnet_v2_b0", "convnext_tiny", "densenet121", "resnet50", "resnet50_v2", "vgg16"),
+    *("nasnet_mobile", "xception", "inception_v3", "inception_resnet_v2"),
+)
