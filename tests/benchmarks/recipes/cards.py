@@ -35,7 +35,7 @@ COMPACT = {
     "train.augmentation.rotate": 0,
 }
 CHANGES = {
-    "compact": {**COMPACT, "model.views": "mirrored"},
+    "compact": {**COMPACT, "model.views": "mirrored", "train.early_stopping.patience": 24},
     "compact_small": {**COMPACT, "model.width": 0.5, "train.finetune.epochs": 12},
 }
 CARDS = ("before", *PRESETS, *CHANGES)
