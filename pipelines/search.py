@@ -19,7 +19,7 @@ from components.model.arithmetic import arithmetic
 from components.model.backend import load_keras
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
-from components.params.search import Search, extremes
+from components.params.search import Choices, Search
 from components.params.train import Train
 from components.registry.weights import resolve_weights
 from components.search.plots import draw_trials
@@ -139,7 +139,7 @@ def study_id(written: Hyperparameters, search: Search) -> str:
     files = [artifacts.STATISTICS, artifacts.PLAN, *sorted(here.parent.glob("*.py"))]
     files += sorted((here.parents[1] / "components").rglob("*.py"))
     choices = search.space.get("model.weights")
-    chosen = extremes(choices) if choices else ()
+    chosen = choices.choices if isinstance(choices, Choices) else ()
     for weights in dict.fromkeys([written.model.weights, *map(str, chosen)]):
         if file := resolve_weights(written.model.model_copy(update={"weights": weights})):
             files.append(file)
@@ -149,9 +149,12 @@ def study_id(written: Hyperparameters, search: Search) -> str:
 
 
 def _trial_table(trials: list[Trial], search: Search) -> pd.DataFrame:
+    """Return a row for each trial. A hyperparameter that a trial did not choose has no value."""
     rows = [
         {"trial": trial.number, "state": trial.state, search.maximize: trial.value}
         | trial.overrides
         for trial in trials
     ]
-    return pd.DataFrame(rows, columns=["trial", "state", search.maximize, *search.space])
+    columns = ["trial", "state", search.maximize, *search.space]
+    # With the dtype object, a column of integers of which one is missing has no floats.
+    return pd.DataFrame(rows, columns=columns, dtype=object)

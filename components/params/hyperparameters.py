@@ -12,20 +12,14 @@ from components.params.section import Section, require
 from components.params.sentences import broken_rules, in_yaml, known_keys, nearest
 from components.params.train import LastBlocks, Train
 
-# A rule below is about these hyperparameters together.
+# For each rule about several hyperparameters: those of them that a search may choose.
 RULED_TOGETHER = (
-    "model.weights",
-    "model.backbone",
-    "train.head.epochs",
-    "train.finetune.epochs",
-    "train.finetune.unfreeze",
-    "train.finetune.unfreeze.last_blocks",
-    "train.finetune.stages",
-    "train.mixup",
-    "train.cutmix",
-    "train.mix_until",
-    "train.average.ema",
-    "train.average.soup",
+    ("model.weights", "train.head.epochs", "train.finetune.epochs"),
+    ("train.finetune.epochs", "train.mixup", "train.cutmix", "train.mix_until"),
+    ("train.finetune.epochs", "train.average.soup"),
+    ("train.average.ema", "train.average.soup"),
+    ("train.finetune.unfreeze", "train.finetune.stages"),
+    ("model.backbone", "train.finetune.unfreeze", "train.finetune.unfreeze.last_blocks"),
 )
 # A search may choose among named policies, also if params.yaml has the ranges of the changes.
 WHOLE = ("train.augmentation",)
@@ -107,21 +101,29 @@ class Hyperparameters(Section):
         """
         tree = self.model_dump()
         for name, value in overrides.items():
-            *path, key = name.split(".")
-            node: Any = tree
-            for part in path:
-                node = node.get(part) if isinstance(node, dict) else None
-            # Three cases are refused: the section is unknown, the key is unknown, or the key is the
-            # name of a section. The value of a section is a dict. For an unknown key, `get` also
-            # returns a dict, which is empty.
-            section = isinstance(node, dict) and isinstance(node.get(key, {}), dict)
-            if not isinstance(node, dict) or (section and name not in WHOLE):
-                raise UserError(self._cannot_be_searched(name))
-            node[key] = value
+            self._section_of(name, tree)[name.rpartition(".")[2]] = value
         try:
             return Hyperparameters.model_validate(tree)
         except ValidationError as error:
             raise UserError("; ".join(broken_rules(error, tree, Hyperparameters))) from None
+
+    def check_name(self, name: str) -> None:
+        """Raise UserError if a dotted name is unknown or is the name of a section."""
+        self._section_of(name, self.model_dump())
+
+    def _section_of(self, name: str, tree: dict[str, Any]) -> dict[str, Any]:
+        """Return the section of a tree of hyperparameters that has the dotted name `name`."""
+        *path, key = name.split(".")
+        node: Any = tree
+        for part in path:
+            node = node.get(part) if isinstance(node, dict) else None
+        # Three cases are refused: the section is unknown, the key is unknown, or the key is the
+        # name of a section. The value of a section is a dict. For an unknown key, `get` also
+        # returns a dict, which is empty.
+        section = isinstance(node, dict) and isinstance(node.get(key, {}), dict)
+        if not isinstance(node, dict) or (section and name not in WHOLE):
+            raise UserError(self._cannot_be_searched(name))
+        return node
 
     def _cannot_be_searched(self, name: str) -> str:
         """Return why there is no value to replace that has the dotted name `name`."""

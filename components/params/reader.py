@@ -3,7 +3,6 @@
 There are no default values. So the file must contain every value.
 """
 
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from components.params import yaml_text
 from components.params.balance import Balance
 from components.params.blocks import check_old_share
 from components.params.evaluate import Evaluate
-from components.params.hyperparameters import RULED_TOGETHER, Hyperparameters
+from components.params.hyperparameters import Hyperparameters
 from components.params.ingest import Ingest
 from components.params.model import OF_THE_HEAD, Model
 from components.params.prepare import Prepare
 from components.params.register import Register
-from components.params.search import Search, extremes
+from components.params.search import Search
+from components.params.search_checks import check_search, trials_to_check, with_conditions
 from components.params.section import Section
 from components.params.sentences import broken_rules, in_yaml
 from components.params.split import Split
@@ -86,16 +86,7 @@ class Params(Section):
                 f"key, or train.augmentation. Received: {name}"
             )
         self._check_smote(written)
-        # Each of the other rules is about one value, so these values are checked one by one.
-        together = [name for name in RULED_TOGETHER if name in space]
-        apart = [[name] for name in space if name not in RULED_TOGETHER]
-        for names in [*apart, together] if together else apart:
-            for values in product(*(extremes(space[name]) for name in names)):
-                try:
-                    tried = written.with_overrides(dict(zip(names, values, strict=True)))
-                    self._check_smote(tried)
-                except (UserError, ValueError) as error:
-                    raise ValueError(f"search.space: {error}") from None
+        check_search(self.search, written, self._check_smote)
         return self
 
     def _check_smote(self, tried: Hyperparameters) -> None:
@@ -109,23 +100,28 @@ class Params(Section):
                 f"model.weights: {weights}"
             )
 
-    def models_to_try(self) -> list[Model]:
+    def models_to_try(self, searched: str = "") -> list[Model]:
         """Return the section `model` of params.yaml, then its variants that a search may try.
 
         The caller checks the backbones and the weights of these models. The head has no influence
-        on this check, so all models have the head in params.yaml. For a range of widths, only the
-        models with the lowest and the highest width are returned. So the caller also checks whether
-        a backbone accepts all widths in between.
+        on this check, so all models have the head in params.yaml. For a range of widths without a
+        step, only the models with the lowest and the highest width are returned. So the caller also
+        checks whether a backbone accepts all widths in between.
+
+        searched: a name, such as `model.width`; then only the variants of trials that choose it are
+        returned.
         """
         space = self.search.space if self.search.trials else {}
         head = {f"model.{name}" for name in OF_THE_HEAD}
         names = [name for name in space if name.startswith("model.") and name not in head]
         written = Hyperparameters(model=self.model, train=self.train)
-        searched = [
-            written.with_overrides(dict(zip(names, values, strict=True))).model
-            for values in product(*(extremes(space[name]) for name in names))
-        ]
-        return [self.model, *searched] if names else [self.model]
+        models = [] if searched else [self.model]
+        for trial in trials_to_check(space, written, with_conditions(names, space)):
+            if not searched or searched in trial:
+                chosen = {name: trial[name] for name in names if name in trial}
+                update = {name.removeprefix("model."): value for name, value in chosen.items()}
+                models.append(Model.model_validate(self.model.model_dump() | update))
+        return list(dict.fromkeys(models))
 
     def section(self, name: str) -> Any:
         """Return the section or value that params.yaml has under the key `name`."""

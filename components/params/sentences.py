@@ -46,6 +46,7 @@ NEW_KEYS = {
     "train.finetune.layer_decay": "1.0",
     "train.finetune.schedule": "cosine",
     "train.early_stopping.smoothing": "1",
+    "search.start": "[]",
     "register.primary": "accuracy # or balanced_accuracy, macro_f1",
 }
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"

@@ -47,10 +47,9 @@ def _check_width_range(params: Params) -> None:
     and 1.0, but not for 0.61.
     """
     values = params.search.space.get("model.width")
-    if not isinstance(values, Range):
+    if not isinstance(values, Range) or values.step:
         return
-    _, *searched = params.models_to_try()
-    for model in searched:
+    for model in params.models_to_try(searched="model.width"):
         if widths := listed_widths(model):
             inside = [width for width in widths if values.low <= width <= values.high]
             why = " with ImageNet weights" if model.weights == "imagenet" else ""
@@ -58,5 +57,5 @@ def _check_width_range(params: Params) -> None:
                 f"search.space.model.width must be choices, because {model.backbone}{why} has only "
                 f"the widths {', '.join(map(str, widths))}; write "
                 f"`model.width: {{choices: {in_yaml(inside or widths)}}}`. "
-                f"Received: {in_yaml(values.model_dump())}"
+                f"Received: {in_yaml(values.model_dump(exclude_defaults=True))}"
             )

@@ -3,7 +3,7 @@
 The value of a trial is the value of the metric that the search maximizes. The picture has several
 panels. The y axis of all panels is the value of a trial. The x axis of the first panel is the
 number of the trial. Each of the other panels belongs to one hyperparameter of the search space, and
-its x axis is the value of this hyperparameter.
+its x axis is the value of this hyperparameter. It shows the trials that chose such a value.
 """
 
 import io
@@ -54,11 +54,13 @@ def _draw_history(panel: Any, trials: Sequence[Trial], maximize: str) -> None:
         if trial.state == "complete" and trial.value is not None:
             best.append((trial.number, max([trial.value, *(value for _, value in best[-1:])])))
     panel.step(*zip(*best, strict=True), where="post", color="#9ca3af", label="best so far")
-    _scatter(panel, trials, [trial.number for trial in trials])
+    _scatter(panel, trials, [trial.number for trial in trials], best_trial(list(trials)))
     panel.legend(fontsize=7)
 
 
 def _draw_values(panel: Any, trials: Sequence[Trial], name: str, values: SpaceValues) -> None:
+    chosen = best_trial(list(trials))
+    trials = [trial for trial in trials if name in trial.overrides]
     positions = [trial.overrides[name] for trial in trials]
     panel.set(title=name)
     if not isinstance(values, Range):
@@ -66,10 +68,10 @@ def _draw_values(panel: Any, trials: Sequence[Trial], name: str, values: SpaceVa
     elif values.log:
         panel.set_xscale("log")
     panel.tick_params(axis="x", which="both", labelrotation=30)
-    _scatter(panel, trials, positions)
+    _scatter(panel, trials, positions, chosen)
 
 
-def _scatter(panel: Any, trials: Sequence[Trial], positions: Sequence[Any]) -> None:
+def _scatter(panel: Any, trials: Sequence[Trial], positions: Sequence[Any], chosen: Trial) -> None:
     for state, colour in COLOURS.items():
         shown = [
             (position, trial.value)
@@ -78,6 +80,7 @@ def _scatter(panel: Any, trials: Sequence[Trial], positions: Sequence[Any]) -> N
         ]
         if shown:
             panel.scatter(*zip(*shown, strict=True), s=22, color=colour, label=state)
-    chosen = best_trial(list(trials))
     ring = {"s": 90, "facecolors": "none", "edgecolors": "#111827", "label": "chosen"}
-    panel.scatter([positions[chosen.number]], [chosen.value], **ring)
+    for position, trial in zip(positions, trials, strict=True):
+        if trial == chosen:
+            panel.scatter([position], [chosen.value], **ring)

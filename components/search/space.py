@@ -8,17 +8,25 @@ sections of params.yaml.
 Example of overrides: {"model.dropout": 0.3, "train.weight_decay": 0.001}.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from components.params.hyperparameters import Hyperparameters
-from components.params.search import Choices, SpaceValues
+from components.params.search import (
+    Choices,
+    Search,
+    Space,
+    SpaceValues,
+    finite_values,
+    is_chosen,
+    is_inside,
+    suggestion_order,
+)
 
 Overrides = dict[str, Any]
 
 
-def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparameters) -> Overrides:
-    """Let Optuna choose a value for every name of the search space.
+def suggest(trial: Any, space: Space, written: Hyperparameters) -> Overrides:
+    """Let Optuna choose a value for every name of the search space whose condition holds.
 
     trial: an optuna.Trial. space: the search space, a dict from the name of a hyperparameter to the
     values to try: either a list of choices, or a range. written: the hyperparameters in
@@ -29,32 +37,45 @@ def suggest(trial: Any, space: Mapping[str, SpaceValues], written: Hyperparamete
     `{low: 0, high: 1, log: false}` can give 0.3.
     """
     overrides: Overrides = {}
-    for name, values in space.items():
-        if isinstance(values, Choices):
-            overrides[name] = trial.suggest_categorical(name, values.choices)
-        elif isinstance(written.value(name), float):
-            overrides[name] = trial.suggest_float(name, values.low, values.high, log=values.log)
-        else:
-            low, high = int(values.low), int(values.high)
-            overrides[name] = trial.suggest_int(name, low, high, log=values.log)
+    for name in suggestion_order(space):
+        if is_chosen(space[name], overrides):
+            overrides[name] = _suggest_value(trial, name, space[name], written.value(name))
     return overrides
 
 
-def values_as_written(
-    space: Mapping[str, SpaceValues], written: Hyperparameters
-) -> Overrides | None:
-    """Return the values in params.yaml of all hyperparameters in the search space.
-
-    Returns None if at least one of these values is outside of its range or is not in its list of
-    choices.
-
-    space: the search space. written: the hyperparameters in params.yaml.
-    """
-    point = {name: written.value(name) for name in space}
-    return point if all(_is_inside(point[name], values) for name, values in space.items()) else None
-
-
-def _is_inside(value: Any, values: SpaceValues) -> bool:
+def _suggest_value(trial: Any, name: str, values: SpaceValues, written: object) -> Any:
     if isinstance(values, Choices):
-        return value in values.choices
-    return bool(values.low <= value <= values.high)
+        return trial.suggest_categorical(name, values.choices)
+    low, high, step = values.low, values.high, values.step or None
+    if not isinstance(written, float):
+        return trial.suggest_int(name, low, high, step=step or 1, log=values.log)
+    value = float(trial.suggest_float(name, low, high, step=step, log=values.log))
+    # Optuna adds floats, so 0.1 and two steps of 0.1 are 0.30000000000000004.
+    grid = finite_values(values, written)
+    return min(grid, key=lambda number: abs(number - value)) if grid else value
+
+
+def start_points(search: Search, written: Hyperparameters) -> list[Overrides]:
+    """Return what the first trials try: the values in params.yaml, then the points of `start`.
+
+    The values in params.yaml are left out if one of them is not in the search space. A point that
+    is equal to an earlier one is left out, too.
+
+    search: the section `search` of params.yaml. written: the hyperparameters in params.yaml.
+    """
+    points: list[Overrides] = []
+    for point in (_values_as_written(search.space, written), *search.start):
+        if point is not None and point not in points:
+            points.append(point)
+    return points
+
+
+def _values_as_written(space: Space, written: Hyperparameters) -> Overrides | None:
+    """Return the values in params.yaml of all hyperparameters whose condition holds with them."""
+    point: Overrides = {}
+    for name in suggestion_order(space):
+        if is_chosen(space[name], point):
+            point[name] = written.value(name)
+            if not is_inside(point[name], space[name], point[name]):
+                return None
+    return point

@@ -22,7 +22,7 @@ from typing import Any
 from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Search
-from components.search.space import Overrides, suggest, values_as_written
+from components.search.space import Overrides, start_points, suggest
 from components.training.limits import TrainingFailedError
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ class Trial:
     state: `complete`, `pruned` (stopped early) or `failed`.
     value: the value that the objective returned. If the trial is pruned, it is the value after the
         trial's last epoch. If the trial failed, it is None.
-    overrides: the trial's hyperparameters, a dict from names (such as `model.dropout`) to values.
+    overrides: the trial's hyperparameters, a dict from names (such as `model.dropout`) to values,
+        without those whose condition `when` does not hold.
     """
 
     number: int
@@ -69,9 +70,10 @@ def run_study(
     counted and returned.
 
     search: the section `search` of params.yaml. written: the hyperparameters in params.yaml. If
-    they are in the search space, trial 0 uses them. objective: the objective, see below. storage:
-    the path of the sqlite file; the file is created if it is missing. Optuna chooses the
-    hyperparameters of trial n with the seed `written.train.seed + n`.
+    they are in the search space, trial 0 uses them. The trials after it use the points of
+    `search.start`. objective: the objective, see below. storage: the path of the sqlite file; the
+    file is created if it is missing. Optuna chooses the hyperparameters of all later trials; those
+    of trial n with the seed `written.train.seed + n`.
 
     The objective is called as objective(number, overrides, on_value). It trains a classifier and
     returns the value to maximize. During training it calls on_value(epoch, value) after an epoch.
@@ -87,13 +89,13 @@ def run_study(
 
     study = _open_study(search, storage)
     _close_abandoned_trials(study)
-    as_written = values_as_written(search.space, written)
+    points = start_points(search, written)
     while (number := len(_finished_trials(study))) < search.trials:
         study.sampler = _sampler(search, written.train.seed + number)
         # If the values in params.yaml are in the search space, trial 0 uses them. So the user can
         # see which trials are better than the values in params.yaml.
-        if number == 0 and as_written and not study.get_trials(states=(TrialState.WAITING,)):
-            study.enqueue_trial(as_written)
+        if number < len(points) and not study.get_trials(states=(TrialState.WAITING,)):
+            study.enqueue_trial(points[number])
         study.optimize(
             lambda trial, number=number: _run_trial(trial, number, search, written, objective),
             n_trials=1,
@@ -164,8 +166,10 @@ def _run_trial(
         if trial.should_prune():
             raise Pruned
 
+    overrides = suggest(trial, search.space, written)
+    trial.set_user_attr("overrides", overrides)
     try:
-        return objective(number, suggest(trial, search.space, written), on_value)
+        return objective(number, overrides, on_value)
     except Pruned:
         raise optuna.TrialPruned from None
     except FAILURES as error:
@@ -200,7 +204,7 @@ def _finished_trials(study: Any) -> list[Trial]:
     ]
     states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
     return [
-        Trial(number, states[trial.state.name], trial.value, dict(trial.params))
+        Trial(number, states[trial.state.name], trial.value, trial.user_attrs["overrides"])
         for number, trial in enumerate(trials)
     ]
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from components.params.reader import Params, read_params
 from components.registry.versions import register_version
 from components.tracking.runs import start_run
+from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 
 
@@ -29,3 +32,22 @@ def registered(workspace: Path) -> Callable[..., int]:
         return register_version("digits", file, run, np.zeros((1, 4, 4, 3), np.uint8), 2, tags)
 
     return register
+
+
+@pytest.fixture
+def read_search(tmp_path: Path) -> Callable[..., Params]:
+    """Return a function that reads the card of the demo with a space in YAML and other values."""
+
+    def read(space: str, start: str = "[]", **changes: object) -> Params:
+        tree = yaml.safe_load(DIGITS.read_text())
+        tree["search"] |= {"space": yaml.safe_load(space), "start": yaml.safe_load(start)}
+        for key, value in changes.items():
+            *path, name = key.split("__")
+            section = tree
+            for part in path:
+                section = section[part]
+            section[name] = value
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+        return read_params(tmp_path / "params.yaml")
+
+    return read

@@ -56,14 +56,15 @@ TEXT = DIGITS.read_text()
         ("low: 0.0005, high: 0.01, log: true", "low: 0, high: 1, log: false", r"greater than 0"),
         (
             "    model.dropout:",
-            "    train.head.epochs: {choices: [0, 9]}\n    model.weights: {choices: [imagenet]}\n"
+            "    train.head.epochs: {choices: [0, 9]}\n"
+            "    model.weights: {choices: [none, imagenet]}\n"
             "    train.finetune.epochs: {low: 0, high: 9, log: false}\n    model.dropout:",
             r"search\.space: nothing would be trained: raise train\.finetune\.epochs",
         ),
         (
             "    model.dropout:",
             "    train.batch_size: {low: 8.0, high: 64, log: true}\n    model.dropout:",
-            r"train\.batch_size should be a valid integer; write 8\. ",
+            r"space\.train\.batch_size\.low should be a valid integer, .*write 8\. Received: 8\.0$",
         ),
         (
             "    model.dropout:",
@@ -100,8 +101,8 @@ TEXT = DIGITS.read_text()
         ),
         (
             "    model.dropout:",
-            "    train.augmentation: {choices: [light]}\n    train.augmentation.rotate: "
-            "{choices: [9]}\n    model.dropout:",
+            "    train.augmentation: {choices: [light, medium]}\n    train.augmentation.rotate: "
+            "{choices: [9, 10]}\n    model.dropout:",
             r"a trial has a policy or ranges .*Received: train\.augmentation\.rotate$",
         ),
         (
@@ -358,7 +359,8 @@ def test_a_number_with_an_exponent_is_a_number(rate, tmp_path):
 def test_rules_about_several_values_are_checked_for_values_that_are_tried_together(tmp_path):
     old = "    model.dropout:"
     more = (
-        "    model.weights: {choices: [imagenet]}\n    train.finetune.epochs: {choices: [0, 9]}\n"
+        "    model.weights: {choices: [imagenet, data/weights/a.keras]}\n"
+        "    train.finetune.epochs: {choices: [0, 9]}\n"
     )
     (tmp_path / "params.yaml").write_text(TEXT.replace(old, more + old))
     assert read_params(tmp_path / "params.yaml").search.space["train.finetune.epochs"]
@@ -440,8 +442,8 @@ def test_weights_that_may_move_are_answered_with_the_way_to_write_them(
 ):
     old, new = {
         "model.weights": ("weights: none", f"weights: {weights}"),
-        "search.space": ("    model.dropout:", f"    model.weights: {{ choices: ['{weights}'] }}\n"
-                         "    model.dropout:"),
+        "search.space": ("    model.dropout:", "    model.weights: { choices: [none, "
+                         f"'{weights}'] }}\n    model.dropout:"),
         "validate.label_errors.weights": ("weights: imagenet\n", f"weights: '{weights}'\n"),
     }[key]  # fmt: skip
     assert old in TEXT

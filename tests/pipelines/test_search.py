@@ -16,13 +16,24 @@ from pipelines.formats import read_tree, write_tree
 from tests.components.origins import ORIGIN
 from tests.pipelines.versioned import flip
 
+BATCHES = "train.accumulate"
 RATE = "train.finetune.learning_rate"
 
 
 @pytest.fixture
 def three_trials(params):
-    space = {RATE: Range(low=0.001, high=0.1, log=True), "model.dropout": Choices(choices=(0.0,))}
-    update = {"trials": 3, "epochs": 1, "startup_trials": 2, "space": space}
+    """Three points of `start`; only the second chooses `train.accumulate`."""
+    space = {
+        BATCHES: Range(low=1, high=3, log=False, when={"model.dropout": (0.1,)}),
+        RATE: Range(low=0.001, high=0.1, log=True),
+        "model.dropout": Choices(choices=(0.0, 0.1)),
+    }
+    start = (
+        {RATE: 0.01, "model.dropout": 0.0},
+        {RATE: 0.01, "model.dropout": 0.1, BATCHES: 2},
+        {RATE: 0.02, "model.dropout": 0.0},
+    )
+    update = {"trials": 3, "epochs": 1, "startup_trials": 2, "space": space, "start": start}
     return params.search.model_copy(update=update)
 
 
@@ -51,11 +62,20 @@ def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):
     assert table["trial"].tolist() == [0, 1, 2]
     best = table.loc[table["val_balanced_accuracy"].idxmax()]
     chosen = read_tree(artifacts.HYPERPARAMETERS)
-    assert chosen == {RATE: pytest.approx(best[RATE]), "model.dropout": 0.0}
+    assert chosen == best[list(chosen)].to_dict()
+    assert (BATCHES in chosen) == (best["trial"] == 1)
+    lines = artifacts.TRIALS.read_text().splitlines()
+    assert [line.split(",")[3:] for line in lines] == [
+        [BATCHES, RATE, "model.dropout"],
+        ["", "0.01", "0.0"],
+        ["2", "0.01", "0.1"],
+        ["", "0.02", "0.0"],
+    ]
     parent, *trials = runs()
     assert [run.data.tags["mlflow.parentRunId"] for run in trials] == [parent.info.run_id] * 3
     assert {run.info.status for run in [parent, *trials]} == {"FINISHED"}
     assert float(trials[0].data.params[RATE]) in table[RATE].tolist()
+    assert [run.data.params[BATCHES] for run in trials] == ["1", "2", "1"]
     busy = "system/cpu_utilization_percentage"
     assert busy in parent.data.metrics
     assert not any(busy in run.data.metrics for run in trials)

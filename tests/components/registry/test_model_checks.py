@@ -82,3 +82,26 @@ def test_the_weights_for_label_errors_are_checked_and_their_keys_are_named(
     new = "backbone: mobilenet_v2\n    width: 0.35\n    weights: data/weights/a.keras"
     with pytest.raises(UserError, match=r"that validate\.label_errors\.weights names is missing"):
         check_models(card((old, new)))
+
+
+def test_a_range_of_widths_may_be_for_the_backbones_that_take_all_widths(card):
+    """The width of ResNet50 is that of params.yaml."""
+    written = ("width: 0.5 ", "width: 1.0 "), ("size: 16 ", "size: 96 ")
+    space = (
+        "    model.backbone: {choices: [compact, resnet50]}\n"
+        "    model.width: {low: 0.35, high: 1.0, log: false, when: {model.backbone: [%s]}}\n"
+        "    model.dropout:"
+    )
+    check_models(card(*written, ("    model.dropout:", space % "compact")))
+    with pytest.raises(UserError, match=r"width must be choices, because resnet50 has only the"):
+        check_models(card(*written, ("    model.dropout:", space % "resnet50")))
+
+
+def test_every_width_of_a_range_with_a_step_is_checked(card):
+    entry = "    model.width: {low: 0.25, high: 1.0, log: false, step: 0.25}\n    model.dropout:"
+    params = card(("    model.dropout:", entry))
+    assert [model.width for model in params.models_to_try()] == [0.5, 0.25, 0.75, 1.0]
+    check_models(params)
+    written = ("backbone: compact", "backbone: resnet50"), ("width: 0.5 ", "width: 1.0 ")
+    with pytest.raises(UserError, match=r"resnet50.*Received: 0\.25$"):
+        check_models(card(*written, ("size: 16 ", "size: 96 "), ("    model.dropout:", entry)))

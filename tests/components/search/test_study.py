@@ -1,8 +1,10 @@
 """The study: an objective that is a formula, so that only the search is tried."""
 
 import math
+import re
 from pathlib import Path
 
+import optuna
 import pytest
 
 from components.errors import UserError
@@ -185,3 +187,107 @@ def test_equal_trials_draw_equal_pictures(search, written, tmp_path):
 
 def test_no_trials_draw_a_picture_that_says_so():
     assert "search.trials: 0" in draw_trials([], "val_accuracy", {})
+
+
+CONDITIONAL = {
+    RATE: Range(low=0.0001, high=0.1, log=True, when={"train.optimizer": ("adamw", "lion")}),
+    "train.momentum": Range(
+        low=0.1, high=0.9, log=False, step=0.1, when={"train.optimizer": ("sgd",)}
+    ),
+    "train.optimizer": Choices(choices=("adamw", "sgd", "lion")),
+    "train.accumulate": Range(
+        low=1, high=9, log=False, step=4, when={"train.momentum": (0.3, 0.7)}
+    ),
+}
+GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@pytest.fixture
+def conditional(search):
+    return search.model_copy(update={"trials": 30, "space": CONDITIONAL})
+
+
+def momentum(number, overrides, on_value):
+    """Best for `sgd` with a momentum of 0.7."""
+    return -abs(overrides.get("train.momentum", -5) - 0.7)
+
+
+def test_a_trial_chooses_only_what_the_conditions_allow(conditional, written, tmp_path):
+    trials = run_study(conditional, written, momentum, tmp_path / "s.db")
+    sets = {tuple(trial.overrides) for trial in trials}
+    assert sets == {
+        ("train.optimizer", RATE),
+        ("train.optimizer", "train.momentum"),
+        ("train.optimizer", "train.momentum", "train.accumulate"),
+    }
+    for trial in trials:
+        chosen = trial.overrides
+        assert (RATE in chosen) == (chosen["train.optimizer"] != "sgd")
+        assert ("train.accumulate" in chosen) == (chosen.get("train.momentum") in (0.3, 0.7))
+    assert {trial.overrides.get("train.accumulate") for trial in trials} <= {None, 1, 5, 9}
+    # Exact numbers, not 0.30000000000000004: otherwise no condition would hold with them.
+    assert {trial.overrides.get("train.momentum") for trial in trials} <= {None, *GRID}
+    assert best_trial(trials).overrides["train.momentum"] == 0.7
+    # Optuna knows of the steps, so the lowest and the highest value are as likely as the others.
+    stored = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 's.db'}")
+    [distribution] = {
+        trial.distributions["train.momentum"]
+        for trial in stored.trials
+        if "train.momentum" in trial.distributions
+    }
+    assert distribution == optuna.distributions.FloatDistribution(0.1, 0.9, step=0.1)
+
+
+def test_the_lines_of_the_space_may_change_places(conditional, written, tmp_path):
+    trials = run_study(conditional, written, momentum, tmp_path / "one.db")
+    turned = conditional.model_copy(update={"space": dict(reversed(CONDITIONAL.items()))})
+    assert run_study(turned, written, momentum, tmp_path / "two.db") == trials
+
+
+def test_an_interrupted_search_with_conditions_ends_as_an_undisturbed_one(
+    conditional, written, tmp_path
+):
+    def interrupted(number, overrides, on_value):
+        if number in (1, 12):
+            raise KeyboardInterrupt
+        return momentum(number, overrides, on_value)
+
+    points = ({"train.optimizer": "sgd", "train.momentum": 0.2},)
+    search = conditional.model_copy(update={"trials": 15, "start": points})
+    with pytest.raises(KeyboardInterrupt):
+        run_study(search, written, interrupted, tmp_path / "one.db")
+    resumed = run_study(search, written, momentum, tmp_path / "one.db")
+    assert resumed == run_study(search, written, momentum, tmp_path / "two.db")
+    assert resumed[1].overrides == points[0]
+
+
+def test_the_first_trials_try_params_yaml_and_then_the_points_of_start(
+    conditional, written, tmp_path
+):
+    points = (
+        {"train.optimizer": "sgd", "train.momentum": 0.3, "train.accumulate": 9},
+        {"train.optimizer": "adamw", RATE: written.train.finetune.learning_rate},
+        {"train.optimizer": "lion", RATE: 0.002},
+    )
+    search = conditional.model_copy(update={"trials": 4, "start": points})
+    first, *others = run_study(search, written, momentum, tmp_path / "s.db")
+    assert first.overrides == points[1]  # as in params.yaml, so it is not tried once more
+    assert [trial.overrides for trial in others[:2]] == [points[0], points[2]]
+    assert others[2].overrides not in points
+
+    outside = written.with_overrides({"train.optimizer": "rmsprop"})
+    trials = run_study(search, outside, momentum, tmp_path / "outside.db")
+    assert [trial.overrides for trial in trials[:3]] == list(points)
+
+
+def test_a_panel_shows_the_trials_that_chose_its_hyperparameter(conditional, written):
+    values = [({RATE: 0.01}, 0.4), ({"train.momentum": 0.5}, 0.6), ({RATE: 0.02}, 0.5)]
+    trials = [Trial(n, "complete", value, chosen) for n, (chosen, value) in enumerate(values)]
+    space = {name: CONDITIONAL[name] for name in (RATE, "train.momentum")}
+    both = draw_trials(trials, "val_accuracy", space)
+    none = draw_trials(trials, "val_accuracy", {})
+    # Each trial has a point in the panel of its hyperparameter, and the best has a ring.
+    for mark, more in ((r"<use [^>]*fill: #2563eb", 3), (r"<path [^>]*stroke: #111827", 1)):
+        assert len(re.findall(mark, both)) - len(re.findall(mark, none)) == more
+    unused = {"train.accumulate": CONDITIONAL["train.accumulate"]}
+    assert "train.accumulate" in draw_trials(trials, "val_accuracy", unused)
