@@ -6,6 +6,7 @@ depends on the machine: the operating system runs four threads on one core, too,
 """
 
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -78,16 +79,29 @@ def threads() -> int:
     return _threads
 
 
-def set_seed(seed: int) -> None:
-    """Set the seed of all random numbers of Keras, NumPy and Python.
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Set the seed of all random numbers of Keras, NumPy and Python, for the networks built inside.
+
+    Keras draws the seeds of layers from Python's global generator. So could every thread of this
+    process: the thread that sends records does, while it waits for an MLflow that does not answer.
+    Here Keras has a generator of its own, which gives it the same numbers, so that equal seeds give
+    equal weights whatever other threads do.
 
     Keras also sets the seed of TensorFlow if TensorFlow is installed, so it imports TensorFlow here
     even if the backend is JAX. The messages of this start are dropped, too.
     """
     import keras
+    from keras.src.random import seed_generator
 
     with _hold_native_stderr():
         keras.utils.set_random_seed(seed)
+    everyones = seed_generator.python_random
+    seed_generator.python_random = random.Random(seed)
+    try:
+        yield
+    finally:
+        seed_generator.python_random = everyones
 
 
 def _start_tensorflow(threads: int) -> None:

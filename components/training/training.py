@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.model.backend import load_keras, set_seed
+from components.model.backend import load_keras, seeded
 from components.model.classifier import Classifier, build_classifier
 from components.model.devices import on_devices
 from components.model.model_file import model_id, read_classifier
@@ -124,13 +124,13 @@ def start_classifier(
 
     `load_keras` must have been called before.
     """
-    set_seed(hyperparameters.train.seed)
     model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
-    if weights:
-        source = read_classifier(weights)
-        classifier = warm_start_classifier(model, *images, source, model_id(weights))
-    else:
-        classifier = build_classifier(model, *images)
+    with seeded(hyperparameters.train.seed):
+        if weights:
+            source = read_classifier(weights)
+            classifier = warm_start_classifier(model, *images, source, model_id(weights))
+        else:
+            classifier = build_classifier(model, *images)
     return replace(classifier, sixteen_bit=data.sixteen_bit)
 
 

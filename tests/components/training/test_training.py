@@ -1,5 +1,6 @@
 """Training on 36 images: reproducible, best epoch kept, phases as promised."""
 
+import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from components.training.blocks import freeze
 from components.training.losses import build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
-from components.training.training import train_classifier
+from components.training.training import start_classifier, train_classifier
 from tests.components.training.conftest import without_speed
 
 
@@ -63,6 +64,19 @@ def learned(hyperparameters, data, tmp_path_factory):
 def test_the_same_seed_gives_the_same_bytes(hyperparameters, train_here, first, tmp_path):
     write_classifier(tmp_path / "second.keras", train_here(hyperparameters).classifier)
     assert (tmp_path / "second.keras").read_bytes() == first.file.read_bytes()
+
+
+def test_random_numbers_of_other_threads_change_no_weight(hyperparameters, data, monkeypatch):
+    undisturbed = start_classifier(hyperparameters, data, None).model.get_weights()
+
+    def disturbed(*arguments):
+        random.random()  # as the waits between two requests to an MLflow that does not answer
+        return build_classifier(*arguments)
+
+    monkeypatch.setattr(training, "build_classifier", disturbed)
+    weights = start_classifier(hyperparameters, data, None).model.get_weights()
+    for ours, theirs in zip(weights, undisturbed, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_rule_for_16_bits_is_part_of_the_classifier(first, data):
