@@ -1,0 +1,324 @@
+"""The results of earlier trials → the hyperparameters of trial n, equal for any number of workers.
+
+Guarantee: the hyperparameters of trial n are a function of the search space, the seed, n, and the
+results of the trials 0 to n - DELAY. They do not depend on which other trials are finished, on the
+order in which trials finished, on clocks, or on the process that computes them. So one worker and
+DELAY workers run the same trials.
+
+Example with DELAY = 8. Trial 10 is chosen from the results of the trials 0, 1 and 2. With one
+worker, the trials 3 to 9 are finished, too, but they are not looked at. With 8 workers, the trials
+3 to 9 may still be running, and trial 10 can start.
+
+Optuna chooses: for each trial a new Optuna study is built in memory from the allowed results, and
+a new sampler with the seed `seed + n` is asked once.
+"""
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from components.errors import UserError
+from components.search.space import Overrides
+
+# Trial n is chosen from the results of the trials up to n - DELAY, so up to DELAY trials can run at
+# the same time. Changing it changes the trials of every search.
+DELAY = 8
+# A grid with more points is a mistake: no search tries them all.
+GRID_LIMIT = 100_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """The hyperparameters of one trial.
+
+    overrides: a dict from names (such as `model.dropout`) to values, what the trial trains with.
+    distributions: a dict from the same names to Optuna's distributions, the values that could have
+        been chosen. It is empty for a point outside of the search space. Such a trial counts and
+        can win, but no sampler learns from it, because Optuna knows no points outside.
+    """
+
+    overrides: Overrides
+    distributions: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the hyperparameters of all trials are chosen.
+
+    define: the search space, a function. It is called with an object that has the methods
+        `suggest_float`, `suggest_int` and `suggest_categorical` of an optuna.Trial. It returns the
+        suggested values, a dict from the same names. What it asks for may depend on values that it
+        received before, for example `beta` only if the optimizer is adam.
+    fixed: the first trials, in this order: the params as written, then the start points.
+    sampler: `tpe`, the tree-structured Parzen estimator (Bergstra et al., 2011), multivariate
+        (Falkner et al., 2018) if there is one objective; `nsga2`, a genetic algorithm for several
+        objectives (Deb et al., 2002); `random`; or `grid`, all combinations in a shuffled order.
+    seed: trial n is drawn with seed + n. A grid is shuffled with `seed`.
+    startup_trials: tpe draws at random until it sees so many results, so the first
+        startup_trials + DELAY - 1 trials are random. For nsga2 it is the size of a population.
+    directions: `maximize` or `minimize` for each objective.
+    """
+
+    define: Callable[[Any], Overrides]
+    fixed: tuple[Overrides, ...]
+    sampler: Literal["tpe", "random", "nsga2", "grid"]
+    seed: int
+    startup_trials: int
+    directions: tuple[str, ...] = ("maximize",)
+
+
+def needed_trials(number: int) -> range:
+    """Return the numbers of the trials that must be finished before trial `number` is chosen.
+
+    >>> needed_trials(10)
+    range(0, 3)
+    >>> needed_trials(7)
+    range(0, 0)
+    """
+    return range(max(0, number - DELAY + 1))
+
+
+def sample(sampling: Sampling, number: int, finished: Sequence[Any]) -> Point | None:
+    """Return the hyperparameters of trial `number`, or None if a grid has no further point.
+
+    finished: finished trials (optuna.trial.FrozenTrial), in any order. All of
+        `needed_trials(number)` must be among them; others are not looked at.
+
+    Raises ValueError if a needed trial is missing or is not finished, and UserError if the sampler
+    is `grid` and the search space has a range without steps or too many points.
+    """
+    if number < len(sampling.fixed):
+        return point_of(sampling, sampling.fixed[number])
+    if sampling.sampler == "grid":
+        points = grid(sampling)
+        index = number - len(sampling.fixed)
+        return points[index] if index < len(points) else None
+    study = _build_study(sampling, number, finished)
+    trial = study.ask()
+    overrides = sampling.define(trial)
+    return Point(overrides, dict(trial.distributions))
+
+
+def point_of(sampling: Sampling, overrides: Overrides) -> Point:
+    """Return a point with given overrides, with its distributions if the search space contains it.
+
+    The overrides may have names that the search space does not ask for under these values (the
+    beta of an optimizer that is not chosen). They stay in the overrides.
+    """
+    import optuna
+
+    trial = _Chooser(lambda name, distribution: overrides[name])
+    try:
+        sampling.define(trial)
+        optuna.trial.create_trial(
+            state=optuna.trial.TrialState.FAIL,
+            params=trial.params,
+            distributions=trial.distributions,
+        )
+    except (KeyError, ValueError):  # A name is missing, or a value is outside of its range.
+        return Point(overrides)
+    return Point(overrides, trial.distributions)
+
+
+def grid(sampling: Sampling) -> list[Point]:
+    """Return all points of the search space in an order that depends on `sampling.seed` only.
+
+    The order is shuffled, so that a budget below the size of the grid does not leave out all values
+    but the first ones of a hyperparameter. Raises UserError if a range has no steps, or if there
+    are more points than GRID_LIMIT.
+    """
+    import numpy as np
+
+    points = list(itertools.islice(_grid_points(sampling.define), GRID_LIMIT + 1))
+    if len(points) > GRID_LIMIT:
+        raise UserError(
+            "search.sampler: the space has too many points for a grid; use tpe or random, or fewer "
+            f"choices. Received: grid, and more than {GRID_LIMIT:,} points"
+        )
+    order = np.random.default_rng(sampling.seed).permutation(len(points))
+    return [points[i] for i in order]
+
+
+def _grid_points(define: Callable[[Any], Overrides]) -> Iterator[Point]:
+    """Yield the points of a space, also of one in which a choice depends on another choice.
+
+    The indexes of the chosen values are read like the digits of a counter. The last choice counts
+    up first. If it has no further value, it is cut off, and the one before it counts up:
+
+        [adam, beta .9] → [adam, beta .99] → [sgd]
+    """
+    counter: list[int] = []
+    while True:
+        sizes: list[int] = []
+
+        def choose(name: str, distribution: Any, sizes: list[int] = sizes) -> Any:
+            candidates = _candidates(name, distribution)
+            place = len(sizes)
+            sizes.append(len(candidates))
+            if place == len(counter):
+                counter.append(0)
+            return candidates[counter[place]]
+
+        trial = _Chooser(choose)
+        yield Point(define(trial), trial.distributions)
+        while counter and counter[-1] + 1 == sizes[len(counter) - 1]:
+            counter.pop()
+        if not counter:
+            return
+        counter[-1] += 1
+
+
+def _candidates(name: str, distribution: Any) -> Sequence[Any]:
+    import optuna
+
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return distribution.choices
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if step is None:
+        raise UserError(
+            f"search.space.{name}: a grid needs choices or a step, because a range of floats has "
+            f"no end of values; add one, or use another sampler. Received: {low} to {high}"
+        )
+    # Optuna has lowered `high` to low + a whole number of steps.
+    values = [low + i * step for i in range(round((high - low) / step) + 1)]
+    # In floats, 0.1 + 2 * 0.1 is above 0.3.
+    return [min(value, high) for value in values]
+
+
+class _Chooser:
+    """The three methods of an optuna.Trial that a search space calls; `choose` gives the values."""
+
+    def __init__(self, choose: Callable[[str, Any], Any]) -> None:
+        self._choose = choose
+        self.params: dict[str, Any] = {}
+        self.distributions: dict[str, Any] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        import optuna
+
+        return self._suggest(name, optuna.distributions.CategoricalDistribution(choices))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> Any:
+        import optuna
+
+        return self._suggest(name, optuna.distributions.FloatDistribution(low, high, log, step))
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> Any:
+        import optuna
+
+        return self._suggest(name, optuna.distributions.IntDistribution(low, high, log, step))
+
+    def _suggest(self, name: str, distribution: Any) -> Any:
+        if name not in self.params:
+            self.distributions[name] = distribution
+            self.params[name] = self._choose(name, distribution)
+        return self.params[name]
+
+
+def _build_study(sampling: Sampling, number: int, finished: Sequence[Any]) -> Any:
+    """Return an Optuna study in memory that has the allowed trials, and the sampler for `number`.
+
+    The allowed trials are added in the order of their numbers, because samplers look at the order:
+    TPE gives later trials a higher weight.
+    """
+    import optuna
+
+    by_number = {trial.number: trial for trial in finished if trial.state.is_finished()}
+    missing = [needed for needed in needed_trials(number) if needed not in by_number]
+    if missing:
+        raise ValueError(f"trial {number} needs the results of the trials {missing}")
+    trials = [_as_seen(by_number[needed], sampling) for needed in needed_trials(number)]
+    if sampling.sampler == "nsga2":
+        _set_generations(trials, _population(sampling))
+    # A point outside of the search space has no distributions. Nsga2 would find no hyperparameter
+    # that all its trials have.
+    trials = [trial for trial in trials if trial.distributions]
+    if sampling.sampler == "random":
+        trials = []  # It looks at no result.
+    # `create_study` writes to the log that there is a new study.
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        sampler = _sampler(sampling, (sampling.seed + number) % 2**32)
+        study = optuna.create_study(directions=sampling.directions, sampler=sampler)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    study.add_trials(trials)
+    return study
+
+
+def _sampler(sampling: Sampling, seed: int) -> Any:
+    import optuna
+
+    if sampling.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if sampling.sampler == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=_population(sampling))
+    with warnings.catch_warnings():
+        # Optuna calls `group` experimental. Without it, a hyperparameter that only some trials have
+        # is not sampled together with the others. (In a space without conditions it changes
+        # nothing.) With several objectives Optuna's TPE samples each hyperparameter alone.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=sampling.startup_trials,
+            group=len(sampling.directions) == 1,
+            # A constant liar looks at the trials that are running. This study has none.
+            constant_liar=False,
+        )
+
+
+def _as_seen(trial: Any, sampling: Sampling) -> Any:
+    """Return the trial as the sampler sees it: without attributes and times.
+
+    A failed trial is seen as a pruned one without an epoch. TPE ranks it below all others, so it
+    avoids its neighbourhood, for example rates at which the loss becomes NaN. A trial in the state
+    FAIL would be invisible to it.
+    """
+    import optuna
+
+    states = optuna.trial.TrialState
+    failed = trial.state == states.FAIL
+    # Optuna's TPE cannot rank the values of epochs if there are several objectives.
+    curve = trial.intermediate_values if len(sampling.directions) == 1 and not failed else {}
+    return optuna.trial.create_trial(
+        state=states.PRUNED if failed else trial.state,
+        values=trial.values if trial.state == states.COMPLETE else None,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values=dict(curve),
+    )
+
+
+def _population(sampling: Sampling) -> int:
+    return max(2, sampling.startup_trials)
+
+
+def _set_generations(trials: Sequence[Any], population: int) -> None:
+    """Write into each trial to which generation of NSGA-II it belongs, as Optuna's sampler does.
+
+    Optuna counts the complete trials of the newest generation when it chooses a trial. If there are
+    `population` of them, the trial starts the next generation. Trial m saw the trials up to
+    m - DELAY, so exactly these are counted for it.
+    """
+    import optuna
+
+    complete = optuna.trial.TrialState.COMPLETE
+    generations: list[int] = []
+    newest, count, seen = 0, 0, 0
+    for number, trial in enumerate(trials):
+        for earlier in needed_trials(number)[seen:]:
+            seen += 1
+            if trials[earlier].state != complete or not trials[earlier].distributions:
+                continue
+            if generations[earlier] > newest:
+                newest, count = generations[earlier], 0
+            count += generations[earlier] == newest
+        generations.append(newest + (count >= population))
+        trial.system_attrs = {"NSGAIISampler:generation": generations[-1]}
