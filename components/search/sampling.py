@@ -13,34 +13,19 @@ Optuna chooses: for each trial a new Optuna study is built in memory from the al
 a new sampler with the seed `seed + n` is asked once.
 """
 
-import itertools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
-from components.errors import UserError
+from components.search.grid import shuffled_grid
+from components.search.points import Define, Point, fixed_point
 from components.search.space import Overrides
 
 # Trial n is chosen from the results of the trials up to n - DELAY, so up to DELAY trials can run at
 # the same time. Changing it changes the trials of every search.
 DELAY = 8
-# A grid with more points is a mistake: no search tries them all.
-GRID_LIMIT = 100_000
-
-
-@dataclass(frozen=True)
-class Point:
-    """The hyperparameters of one trial.
-
-    overrides: a dict from names (such as `model.dropout`) to values, what the trial trains with.
-    distributions: a dict from the same names to Optuna's distributions, the values that could have
-        been chosen. It is empty for a point outside of the search space. Such a trial counts and
-        can win, but no sampler learns from it, because Optuna knows no points outside.
-    """
-
-    overrides: Overrides
-    distributions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,12 +46,17 @@ class Sampling:
     directions: `maximize` or `minimize` for each objective.
     """
 
-    define: Callable[[Any], Overrides]
+    define: Define
     fixed: tuple[Overrides, ...]
     sampler: Literal["tpe", "random", "nsga2", "grid"]
     seed: int
     startup_trials: int
-    directions: tuple[str, ...] = ("maximize",)
+    directions: tuple[Literal["maximize", "minimize"], ...] = ("maximize",)
+
+    @cached_property
+    def grid(self) -> list[Point]:
+        """All points of the search space, in the order in which `grid` tries them."""
+        return shuffled_grid(self.define, self.seed)
 
 
 def needed_trials(number: int) -> range:
@@ -90,135 +80,14 @@ def sample(sampling: Sampling, number: int, finished: Sequence[Any]) -> Point | 
     is `grid` and the search space has a range without steps or too many points.
     """
     if number < len(sampling.fixed):
-        return point_of(sampling, sampling.fixed[number])
+        return fixed_point(sampling.define, sampling.fixed[number])
     if sampling.sampler == "grid":
-        points = grid(sampling)
         index = number - len(sampling.fixed)
-        return points[index] if index < len(points) else None
+        return sampling.grid[index] if index < len(sampling.grid) else None
     study = _build_study(sampling, number, finished)
     trial = study.ask()
     overrides = sampling.define(trial)
     return Point(overrides, dict(trial.distributions))
-
-
-def point_of(sampling: Sampling, overrides: Overrides) -> Point:
-    """Return a point with given overrides, with its distributions if the search space contains it.
-
-    The overrides may have names that the search space does not ask for under these values (the
-    beta of an optimizer that is not chosen). They stay in the overrides.
-    """
-    import optuna
-
-    trial = _Chooser(lambda name, distribution: overrides[name])
-    try:
-        sampling.define(trial)
-        optuna.trial.create_trial(
-            state=optuna.trial.TrialState.FAIL,
-            params=trial.params,
-            distributions=trial.distributions,
-        )
-    except (KeyError, ValueError):  # A name is missing, or a value is outside of its range.
-        return Point(overrides)
-    return Point(overrides, trial.distributions)
-
-
-def grid(sampling: Sampling) -> list[Point]:
-    """Return all points of the search space in an order that depends on `sampling.seed` only.
-
-    The order is shuffled, so that a budget below the size of the grid does not leave out all values
-    but the first ones of a hyperparameter. Raises UserError if a range has no steps, or if there
-    are more points than GRID_LIMIT.
-    """
-    import numpy as np
-
-    points = list(itertools.islice(_grid_points(sampling.define), GRID_LIMIT + 1))
-    if len(points) > GRID_LIMIT:
-        raise UserError(
-            "search.sampler: the space has too many points for a grid; use tpe or random, or fewer "
-            f"choices. Received: grid, and more than {GRID_LIMIT:,} points"
-        )
-    order = np.random.default_rng(sampling.seed).permutation(len(points))
-    return [points[i] for i in order]
-
-
-def _grid_points(define: Callable[[Any], Overrides]) -> Iterator[Point]:
-    """Yield the points of a space, also of one in which a choice depends on another choice.
-
-    The indexes of the chosen values are read like the digits of a counter. The last choice counts
-    up first. If it has no further value, it is cut off, and the one before it counts up:
-
-        [adam, beta .9] → [adam, beta .99] → [sgd]
-    """
-    counter: list[int] = []
-    while True:
-        sizes: list[int] = []
-
-        def choose(name: str, distribution: Any, sizes: list[int] = sizes) -> Any:
-            candidates = _candidates(name, distribution)
-            place = len(sizes)
-            sizes.append(len(candidates))
-            if place == len(counter):
-                counter.append(0)
-            return candidates[counter[place]]
-
-        trial = _Chooser(choose)
-        yield Point(define(trial), trial.distributions)
-        while counter and counter[-1] + 1 == sizes[len(counter) - 1]:
-            counter.pop()
-        if not counter:
-            return
-        counter[-1] += 1
-
-
-def _candidates(name: str, distribution: Any) -> Sequence[Any]:
-    import optuna
-
-    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-        return distribution.choices
-    low, high, step = distribution.low, distribution.high, distribution.step
-    if step is None:
-        raise UserError(
-            f"search.space.{name}: a grid needs choices or a step, because a range of floats has "
-            f"no end of values; add one, or use another sampler. Received: {low} to {high}"
-        )
-    # Optuna has lowered `high` to low + a whole number of steps.
-    values = [low + i * step for i in range(round((high - low) / step) + 1)]
-    # In floats, 0.1 + 2 * 0.1 is above 0.3.
-    return [min(value, high) for value in values]
-
-
-class _Chooser:
-    """The three methods of an optuna.Trial that a search space calls; `choose` gives the values."""
-
-    def __init__(self, choose: Callable[[str, Any], Any]) -> None:
-        self._choose = choose
-        self.params: dict[str, Any] = {}
-        self.distributions: dict[str, Any] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        import optuna
-
-        return self._suggest(name, optuna.distributions.CategoricalDistribution(choices))
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> Any:
-        import optuna
-
-        return self._suggest(name, optuna.distributions.FloatDistribution(low, high, log, step))
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> Any:
-        import optuna
-
-        return self._suggest(name, optuna.distributions.IntDistribution(low, high, log, step))
-
-    def _suggest(self, name: str, distribution: Any) -> Any:
-        if name not in self.params:
-            self.distributions[name] = distribution
-            self.params[name] = self._choose(name, distribution)
-        return self.params[name]
 
 
 def _build_study(sampling: Sampling, number: int, finished: Sequence[Any]) -> Any:

@@ -15,7 +15,8 @@ from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Choices, Range
 from components.search import sampling as module
-from components.search.sampling import DELAY, Sampling, grid, needed_trials, point_of, sample
+from components.search.points import Point, fixed_point
+from components.search.sampling import DELAY, Sampling, needed_trials, sample
 from components.search.space import suggest
 
 PLANS = [
@@ -136,7 +137,7 @@ def test_a_trial_depends_on_the_results_up_to_n_minus_delay_and_on_no_later_one(
     def changed(numbers):
         inverted = list(finished)
         for number in numbers:
-            trial = finish(number, point_of(sampling, finished[number].params), sampling)
+            trial = finish(number, fixed_point(sampling.define, finished[number].params), sampling)
             if trial.state == TrialState.COMPLETE:
                 trial.values = [-9.0 * value for value in trial.values]
             inverted[number] = trial
@@ -146,7 +147,8 @@ def test_a_trial_depends_on_the_results_up_to_n_minus_delay_and_on_no_later_one(
     assert sample(sampling, 30, changed(range(30 - DELAY + 1))) != expected
     if sampler == "tpe":  # One trial need not change the parents of nsga2.
         worst, best = (
-            finish(0, point_of(sampling, finished[30 - DELAY].params), sampling) for _ in range(2)
+            finish(0, fixed_point(sampling.define, finished[30 - DELAY].params), sampling)
+            for _ in range(2)
         )
         worst.number = best.number = 30 - DELAY
         worst.values, best.values = [-1e6, 1e6][:objectives], [1e6, -1e6][:objectives]
@@ -175,23 +177,20 @@ def test_a_trial_does_not_depend_on_attributes_and_times():
     assert sample(sampling, 20, finished) == expected
 
 
-@pytest.mark.parametrize(("sampler", "objectives"), PLANS)
-def test_another_process_with_another_order_of_sets_chooses_the_same(sampler, objectives):
-    program = (
-        "from tests.components.search import test_sampling as t;"
-        f"s = t.plan({sampler!r}, objectives={objectives}); print(t.search(s, 20, 1))"
-    )
-    printed = {
-        subprocess.run(
+def searches():
+    """Return the first trials of all samplers."""
+    return [search(plan(sampler, objectives=n), 20, workers=1) for sampler, n in PLANS]
+
+
+def test_another_process_with_another_order_of_sets_chooses_the_same():
+    program = "from tests.components.search import test_sampling as t; print(t.searches())"
+    for seed in ("1", "2"):
+        printed = subprocess.check_output(
             [sys.executable, "-c", program],
             env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
             text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert printed == {f"{search(plan(sampler, objectives=objectives), 20, 1)}\n"}
+        )
+        assert printed == f"{searches()}\n"
 
 
 def test_eight_workers_start_at_once_and_a_missing_result_is_an_error():
@@ -228,7 +227,7 @@ def test_params_outside_of_the_space_are_tried_and_nothing_is_learned_from_them(
     outside, sampler, objectives
 ):
     sampling = plan(sampler, objectives=objectives, fixed=(outside,))
-    assert sample(sampling, 0, []) == module.Point(outside)
+    assert sample(sampling, 0, []) == Point(outside)
     finished = serial(sampling, 30 if sampler != "grid" else 20)
     expected = sample(sampling, len(finished), finished)
     finished[0].values = [-1e9, 1e9][:objectives]
@@ -296,7 +295,9 @@ def test_a_trial_of_nsga2_belongs_to_the_generation_of_what_it_saw():
     trials = module._build_study(sampling, 30, serial(sampling, 30)).trials
     # Of the first trials, 3 and 5 are not complete. So four are complete from trial 4 on, and trial
     # 4 + DELAY is the first that sees them.
-    first = [t.number for t in trials if t.system_attrs["NSGAIISampler:generation"] == 1][0]
+    first = next(
+        trial.number for trial in trials if trial.system_attrs["NSGAIISampler:generation"] == 1
+    )
     assert first == 4 + DELAY
 
 
@@ -319,7 +320,7 @@ def test_tpe_without_delay_is_optunas_own(monkeypatch):
 
 
 def test_a_grid_has_each_point_once_also_if_one_choice_depends_on_another():
-    points = [point.overrides for point in grid(plan("grid"))]
+    points = [point.overrides for point in plan("grid").grid]
     adam = [(layers, beta) for layers in (1, 2, 3, 4) for beta in (0.5, 0.6, 0.7, 0.8, 0.9)]
     found = [(p["layers"], round(p["beta"], 9)) for p in points if p["optimizer"] == "adam"]
     assert sorted(found) == adam
@@ -331,24 +332,24 @@ def test_a_grid_has_each_point_once_also_if_one_choice_depends_on_another():
 def test_a_grid_is_shuffled_by_the_seed_and_ends():
     sampling = plan("grid")
     points = [sample(sampling, number, []) for number in range(26)]
-    assert points[2:] == grid(sampling)
-    assert grid(sampling) != grid(replace(sampling, seed=6))
+    assert points[2:] == sampling.grid
+    assert sampling.grid != replace(sampling, seed=6).grid
     assert sample(sampling, 26, []) is None
 
 
 def test_a_grid_without_an_end_is_refused():
     with pytest.raises(UserError, match=r"search.space.rate: a grid needs choices or a step"):
-        grid(plan("grid", smooth))
+        sample(plan("grid", smooth), 2, [])
 
     def huge(trial):
         return {name: trial.suggest_int(name, 1, 100) for name in ("a", "b", "c")}
 
-    with pytest.raises(UserError, match="more than 100,000 points"):
-        grid(plan("grid", huge))
+    with pytest.raises(UserError, match="more than 10,000 points"):
+        sample(plan("grid", huge), 2, [])
 
 
 def test_a_space_without_choices_is_a_grid_of_one_point():
-    assert [point.overrides for point in grid(plan("grid", lambda trial: {}))] == [{}]
+    assert [point.overrides for point in plan("grid", lambda trial: {}).grid] == [{}]
 
 
 def test_the_search_space_of_params_yaml_is_sampled(params):
