@@ -59,22 +59,34 @@ class Sampling:
         return shuffled_grid(self.define, self.seed)
 
 
-def needed_trials(number: int) -> range:
-    """Return the numbers of the trials that must be finished before trial `number` is chosen.
+def seen_trials(number: int) -> range:
+    """Return the numbers of the trials whose results may decide about trial `number`.
 
-    >>> needed_trials(10)
+    >>> seen_trials(10)
     range(0, 3)
-    >>> needed_trials(7)
+    >>> seen_trials(7)
     range(0, 0)
     """
     return range(max(0, number - DELAY + 1))
+
+
+def needed_trials(sampling: Sampling, number: int) -> range:
+    """Return the numbers of the trials that must be finished before trial `number` is chosen.
+
+    These are `seen_trials`, but none if results decide nothing: for a fixed trial, for the samplers
+    `random` and `grid`, and while there are so few results that the sampler draws at random. So
+    these trials never wait for each other.
+    """
+    seen = seen_trials(number)
+    at_random = sampling.sampler in ("random", "grid") or len(seen) < _startup_trials(sampling)
+    return range(0) if number < len(sampling.fixed) or at_random else seen
 
 
 def sample(sampling: Sampling, number: int, finished: Sequence[Any]) -> Point | None:
     """Return the hyperparameters of trial `number`, or None if a grid has no further point.
 
     finished: finished trials (optuna.trial.FrozenTrial), in any order. All of
-        `needed_trials(number)` must be among them; others are not looked at.
+        `needed_trials(sampling, number)` must be among them; others are not looked at.
 
     Raises ValueError if a needed trial is missing or is not finished, and UserError if the sampler
     is `grid` and the search space has a range without steps or too many points.
@@ -99,17 +111,16 @@ def _build_study(sampling: Sampling, number: int, finished: Sequence[Any]) -> An
     import optuna
 
     by_number = {trial.number: trial for trial in finished if trial.state.is_finished()}
-    missing = [needed for needed in needed_trials(number) if needed not in by_number]
+    numbers = needed_trials(sampling, number)
+    missing = [needed for needed in numbers if needed not in by_number]
     if missing:
         raise ValueError(f"trial {number} needs the results of the trials {missing}")
-    trials = [_as_seen(by_number[needed], sampling) for needed in needed_trials(number)]
+    trials = [_as_seen(by_number[needed], sampling) for needed in numbers]
     if sampling.sampler == "nsga2":
-        _set_generations(trials, _population(sampling))
+        _set_generations(trials, _startup_trials(sampling))
     # A point outside of the search space has no distributions. Nsga2 would find no hyperparameter
     # that all its trials have.
     trials = [trial for trial in trials if trial.distributions]
-    if sampling.sampler == "random":
-        trials = []  # It looks at no result.
     # `create_study` writes to the log that there is a new study.
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -128,7 +139,7 @@ def _sampler(sampling: Sampling, seed: int) -> Any:
     if sampling.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     if sampling.sampler == "nsga2":
-        return optuna.samplers.NSGAIISampler(seed=seed, population_size=_population(sampling))
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=_startup_trials(sampling))
     with warnings.catch_warnings():
         # Optuna calls `group` experimental. Without it, a hyperparameter that only some trials have
         # is not sampled together with the others. (In a space without conditions it changes
@@ -165,8 +176,11 @@ def _as_seen(trial: Any, sampling: Sampling) -> Any:
     )
 
 
-def _population(sampling: Sampling) -> int:
-    return max(2, sampling.startup_trials)
+def _startup_trials(sampling: Sampling) -> int:
+    """Return how many results a sampler needs. A population of nsga2 has at least two trials."""
+    return (
+        max(2, sampling.startup_trials) if sampling.sampler == "nsga2" else sampling.startup_trials
+    )
 
 
 def _set_generations(trials: Sequence[Any], population: int) -> None:
@@ -182,7 +196,7 @@ def _set_generations(trials: Sequence[Any], population: int) -> None:
     generations: list[int] = []
     newest, count, seen = 0, 0, 0
     for number, trial in enumerate(trials):
-        for earlier in needed_trials(number)[seen:]:
+        for earlier in seen_trials(number)[seen:]:
             seen += 1
             if trials[earlier].state != complete or not trials[earlier].distributions:
                 continue

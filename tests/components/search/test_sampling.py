@@ -82,7 +82,7 @@ def search(sampling, trials, workers, seed=0):
     clock = 0.0
     while len(points) < trials or running:
         done = {trial.number for trial in finished}
-        ready = done.issuperset(needed_trials(len(points)))
+        ready = done.issuperset(needed_trials(sampling, len(points)))
         if len(points) < trials and len(running) < workers and ready:
             point = sample(sampling, len(points), finished)
             if point is None:
@@ -193,16 +193,24 @@ def test_another_process_with_another_order_of_sets_chooses_the_same():
         assert printed == f"{searches()}\n"
 
 
-def test_eight_workers_start_at_once_and_a_missing_result_is_an_error():
+def test_a_missing_result_is_an_error():
     sampling = plan("tpe")
-    first = [sample(sampling, number, []) for number in range(DELAY)]
-    assert len(first) == 8
-    with pytest.raises(ValueError, match=r"trial 8 needs the results of the trials \[0\]"):
-        sample(sampling, DELAY, [finish(1, first[1], sampling)])
-    running = finish(0, first[0], sampling)
-    running.state = TrialState.RUNNING
-    with pytest.raises(ValueError, match="trial 8 needs"):
-        sample(sampling, DELAY, [running])
+    finished = serial(sampling, 12)
+    assert needed_trials(sampling, 12) == range(5)
+    with pytest.raises(ValueError, match=r"trial 12 needs the results of the trials \[0, 4\]"):
+        sample(sampling, 12, finished[1:4])
+    finished[4].state = TrialState.RUNNING
+    with pytest.raises(ValueError, match=r"trial 12 needs the results of the trials \[4\]"):
+        sample(sampling, 12, finished)
+
+
+@pytest.mark.parametrize(("sampler", "objectives"), PLANS)
+def test_a_trial_whose_sampler_looks_at_no_result_waits_for_none(sampler, objectives):
+    sampling = plan(sampler, objectives=objectives)
+    finished = serial(sampling, 20)
+    free = [n for n in range(20) if not needed_trials(sampling, n)]
+    assert free == list(range(20 if sampler in ("random", "grid") else 3 + DELAY))
+    assert all(sample(sampling, n, []) == sample(sampling, n, finished) for n in free)
 
 
 def test_trial_0_is_what_params_yaml_says_and_the_start_points_follow():

@@ -9,9 +9,10 @@ import pytest
 from optuna.trial import TrialState
 
 from components.errors import UserError
-from components.search.claims import LostTrialError
+from components.search.claims import BEAT, LostTrialError
 from components.search.database import create_study
 from components.search.points import Point
+from components.search.rows import set_trial_attribute
 from components.search.trials import TrialStore
 from components.search.watch import Watch
 
@@ -290,21 +291,40 @@ def test_the_worker_is_stopped_before_its_trial_is_taken(store, clock):
     assert seen == [("w", "R")]
 
 
-def test_threads_that_claim_at_once_get_different_trials(store):
-    points(store, 12)
+def test_threads_that_claim_at_once_get_different_trials_and_none_gets_nothing(store):
+    points(store, 40)
     claims, start = [], threading.Barrier(4)
 
     def work(name):
         start.wait()
-        while claim := store.claim(name):
-            claims.append(claim)
+        for _ in range(10):
+            claims.append(store.claim(name))
 
     threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(claim.number for claim in claims) == list(range(12))
+    assert sorted(claim.number for claim in claims) == list(range(40))
+
+
+def test_a_trial_is_not_taken_while_its_worker_is_writing(store):
+    points(store, 1)
+    claim = store.claim("w")
+    inside = threading.Event()
+
+    def slow_renewal(session, trial):
+        set_trial_attribute(session, trial, BEAT, claim.beat + 1)
+        session.flush()
+        inside.set()
+        time.sleep(1.0)
+
+    worker = threading.Thread(target=lambda: store._change_own(claim, slow_renewal))
+    worker.start()
+    assert inside.wait(30)
+    assert not store.give_back(claim, "silent")
+    worker.join()
+    assert states(store) == "R"
 
 
 def test_a_study_is_created_once_and_keeps_its_objectives(study):
