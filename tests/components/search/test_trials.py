@@ -365,13 +365,13 @@ def test_a_locked_sqlite_file_is_waited_for(tmp_path, monkeypatch):
     store = TrialStore(url, "s", patience_s=20)
     points(store, 1)
     paused = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
-    paused.execute("BEGIN IMMEDIATE")
+    paused.execute("BEGIN EXCLUSIVE")
     assert store.running() == []  # Readers do not wait.
     timer = threading.Timer(1.0, lambda: paused.execute("ROLLBACK"))
     timer.start()
     assert store.claim("w").number == 0
     timer.join()
-    paused.execute("BEGIN IMMEDIATE")
+    paused.execute("BEGIN EXCLUSIVE")
     store._database.patience_s = 0.5
     start = time.monotonic()
     with pytest.raises(UserError, match=r"cannot be used.*Received: database is locked"):
