@@ -174,10 +174,7 @@ def _options(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": LOCK_S}}
     rules = f"-c idle_in_transaction_session_timeout={PAUSED_MS} -c lock_timeout={LOCK_S}s"
-    return {
-        "pool_pre_ping": True,  # After a restart of the server all old connections are dead.
-        "connect_args": {"connect_timeout": CONNECT_S, "options": rules},
-    }
+    return {"connect_args": {"connect_timeout": CONNECT_S, "options": rules}}
 
 
 def _begin_immediate(engine: Any) -> None:
