@@ -14,8 +14,9 @@ Guarantees, for processes that are killed or paused at any moment:
 3. Fencing: a worker that lost its trial writes nothing into it, however late it comes back.
 4. A trial counts once in the study, however often it is tried. It fails after its second death.
 
-How: each change is one transaction, which locks the row of the trial and then reads its attempt,
-the number of times that the trial was given to a worker. A claim has the number of its attempt. If
+How: each change is one transaction. A claim locks the study, so that there is one claim at a time.
+Every other change locks the row of the trial and then reads its attempt, the number of times that
+the trial was given to a worker. A claim has the number of its attempt. If
 the numbers differ, the transaction writes nothing and LostTrialError is raised. Example:
 
     worker A claims trial 5                                        attempt 1
@@ -119,6 +120,7 @@ class TrialStore:
         """
 
         def take(session: Any, again: bool) -> Claim | None:
+            # Only a claim changes a waiting trial, and there is only one claim at a time.
             lock_study(session, self._study_id)
             if again:  # The connection may have been lost after the trial had been given to us.
                 for claim in self._running(session):
@@ -126,7 +128,7 @@ class TrialStore:
                         return claim
             if study_attribute(session, self._study_id, ENDED):
                 return None
-            trial = trials_in(session, self._study_id, "WAITING").with_for_update().first()
+            trial = trials_in(session, self._study_id, "WAITING").first()
             if trial is None:
                 return None
             attempt = trial_attribute(session, trial, ATTEMPT) + 1
