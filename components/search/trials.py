@@ -16,8 +16,8 @@ Guarantees, for processes that are killed or paused at any moment:
 
 How: each change is one transaction. A claim locks the study, so that there is one claim at a time.
 Every other change locks the row of the trial and then reads its attempt, the number of times that
-the trial was given to a worker. A claim has the number of its attempt. If
-the numbers differ, the transaction writes nothing and LostTrialError is raised. Example:
+the trial was given to a worker. A claim has the number of its attempt. If the numbers differ, the
+transaction writes nothing and LostTrialError is raised. Example:
 
     worker A claims trial 5                                        attempt 1
     A is paused; the coordinator gives trial 5 back (see watch)

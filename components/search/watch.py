@@ -1,9 +1,10 @@
 """Running trials → those whose worker died or was paused wait again, or fail.
 
-The coordinator of a search keeps one `Watch` and calls `look` every few seconds. A worker renews its
-claim every few seconds (`components.search.heartbeat`). A renewal only raises a number, `Claim.beat`;
-no time is stored. The watch measures, with the monotonic clock of the coordinator, for how long the
-number has not changed. So a machine with a wrong clock, or a clock that is set, kills no trial.
+The coordinator of a search keeps one `Watch` and calls `look` every few seconds. A worker renews
+its claim every few seconds (`components.search.heartbeat`). A renewal only raises a number,
+`Claim.beat`; no time is stored. The watch measures, with the monotonic clock of the coordinator,
+for how long the number has not changed. So a machine with a wrong clock, or a clock that is set,
+kills no trial.
 
 This also works if the whole machine of a worker is gone: nothing of it has to say so.
 """
