@@ -89,6 +89,7 @@ HARMLESS = {
     "rich": "prints to the terminal",
     "ruamel-yaml": "reads params.yaml; the values come from params.yaml",
     "ruamel-yaml-clib": "the parser in C of ruamel-yaml",
+    "sqlalchemy": "stores the trials of a search, and reads what it stored",
     "threadpoolctl": "limits the number of threads",
     "typer": "reads the command line",
 }
