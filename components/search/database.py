@@ -31,7 +31,7 @@ LOCK_S, CONNECT_S = 20, 10
 # A worker that is paused inside a transaction would block all others. PostgreSQL ends its
 # transaction after this time. (sqlite cannot: there, the coordinator has to kill the worker.)
 PAUSED_MS = 10_000
-ADVICE = "start the database, or correct the address, and run the same command again"
+ADVICE = "start it, correct its address, or end what locks it, and run the same command again"
 
 
 def create_study(url: str, study: str, directions: Sequence[str]) -> None:

@@ -15,9 +15,11 @@ from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Choices, Range
 from components.search import sampling as module
+from components.search.database import create_study
 from components.search.points import Point, fixed_point
 from components.search.sampling import DELAY, Sampling, needed_trials, sample
 from components.search.space import suggest
+from components.search.trials import TrialStore
 
 PLANS = [
     ("tpe", 1),
@@ -123,6 +125,30 @@ def test_the_finishing_order_changes_nothing(sampler, objectives):
     for seed in range(5):
         random.Random(seed).shuffle(finished)
         assert sample(sampling, 30, finished) == expected
+
+
+@pytest.mark.parametrize(("sampler", "objectives"), [("tpe", 1), ("tpe", 2), ("nsga2", 2)])
+def test_results_that_were_stored_in_a_table_give_the_same_trials(tmp_path, sampler, objectives):
+    sampling = plan(sampler, objectives=objectives)
+    url = f"sqlite:///{tmp_path}/study.db"
+    create_study(url, "s", sampling.directions)
+    store = TrialStore(url, "s")
+    for number in range(25):
+        point = sample(sampling, number, store.trials())
+        store.add(number, point)
+        claim = store.claim("w")
+        trial = finish(number, point, sampling)
+        for step, value in trial.intermediate_values.items():
+            store.report(claim, step, value)
+        if trial.state == TrialState.COMPLETE:
+            store.complete(claim, trial.values)
+        elif trial.state == TrialState.PRUNED:
+            store.prune(claim)
+        else:
+            store.fail(claim, "no memory")
+    stored = [trial.user_attrs["overrides"] for trial in store.trials()]
+    assert stored == search(sampling, 25, workers=1)
+    store.close()
 
 
 @pytest.mark.parametrize(("sampler", "objectives"), [("tpe", 1), ("tpe", 2), ("nsga2", 2)])
