@@ -149,8 +149,6 @@ def _sampler(sampling: Sampling, seed: int) -> Any:
             seed=seed,
             n_startup_trials=sampling.startup_trials,
             group=len(sampling.directions) == 1,
-            # A constant liar looks at the trials that are running. This study has none.
-            constant_liar=False,
         )
 
 

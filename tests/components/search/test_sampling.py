@@ -106,11 +106,14 @@ def serial(sampling, trials):
     return finished
 
 
-@pytest.mark.parametrize(("sampler", "objectives"), PLANS)
-@pytest.mark.parametrize("define", [conditional, smooth])
+@pytest.mark.parametrize(
+    ("sampler", "objectives", "define"),
+    [
+        *[(*names, conditional) for names in PLANS],
+        *[(*names, smooth) for names in PLANS if names[0] != "grid"],  # It has no steps.
+    ],
+)
 def test_one_and_eight_workers_run_the_same_trials(sampler, objectives, define):
-    if sampler == "grid" and define is smooth:
-        pytest.skip("a range of floats without steps has no grid")
     sampling = plan(sampler, define, objectives)
     expected = search(sampling, 40, workers=1)
     for seed, workers in enumerate((2, 4, 8, 8)):
@@ -335,19 +338,30 @@ def test_a_trial_of_nsga2_belongs_to_the_generation_of_what_it_saw():
     assert first == 4 + DELAY
 
 
-def test_tpe_without_delay_is_optunas_own(monkeypatch):
+def test_a_point_outside_of_the_space_is_in_no_population_of_nsga2():
+    sampling = plan("nsga2", smooth, objectives=2, fixed=({"rate": 9.0},))
+    trials = module._build_study(sampling, 30, serial(sampling, 30)).trials
+    # The trials 1, 2, 4 and 6 are complete and inside.
+    generations = [trial.system_attrs["NSGAIISampler:generation"] for trial in trials]
+    assert generations.index(1) == 6 + DELAY - 1  # The study has no trial 0.
+
+
+@pytest.mark.parametrize("define", [conditional, smooth])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_tpe_without_delay_is_optunas_own(monkeypatch, define):
     monkeypatch.setattr(module, "DELAY", 1)
-    sampling = plan("tpe", smooth, fixed=())
+    sampling = plan("tpe", define, fixed=())
     study = optuna.create_study(direction="maximize")
     finished = []
-    for number in range(20):
+    for number in range(30):
+        # `group`: beta, which only some trials have, is sampled together with the others.
         study.sampler = optuna.samplers.TPESampler(
-            seed=5 + number, n_startup_trials=4, constant_liar=False
+            seed=5 + number, n_startup_trials=4, multivariate=True, group=True
         )
         trial = study.ask()
-        expected = smooth(trial)
+        expected = define(trial)
         point = sample(sampling, number, finished)
-        assert point.overrides == pytest.approx(expected)
+        assert point.overrides == expected
         finished.append(finish(0, point, sampling))
         finished[-1].number = number
         study.tell(trial, finished[-1].value)
