@@ -141,9 +141,8 @@ def _sampler(sampling: Sampling, seed: int) -> Any:
     if sampling.sampler == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed, population_size=_startup_trials(sampling))
     with warnings.catch_warnings():
-        # Optuna calls `group` experimental. Without it, a hyperparameter that only some trials have
-        # is not sampled together with the others. (In a space without conditions it changes
-        # nothing.) With several objectives Optuna's TPE samples each hyperparameter alone.
+        # Optuna calls `group` experimental. With it, hyperparameters that only some trials have are
+        # sampled together, too. (With several objectives, Optuna's TPE samples each one alone.)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(
             seed=seed,

@@ -346,7 +346,15 @@ def test_a_point_outside_of_the_space_is_in_no_population_of_nsga2():
     assert generations.index(1) == 6 + DELAY - 1  # The study has no trial 0.
 
 
-@pytest.mark.parametrize("define", [conditional, smooth])
+def paired(trial):
+    """Two values with one condition: TPE samples them together."""
+    values = conditional(trial)
+    if values["optimizer"] == "adam":
+        values["epsilon"] = trial.suggest_float("epsilon", 1e-8, 1e-2, log=True)
+    return values
+
+
+@pytest.mark.parametrize("define", [paired, smooth])
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_tpe_without_delay_is_optunas_own(monkeypatch, define):
     monkeypatch.setattr(module, "DELAY", 1)
@@ -354,7 +362,6 @@ def test_tpe_without_delay_is_optunas_own(monkeypatch, define):
     study = optuna.create_study(direction="maximize")
     finished = []
     for number in range(30):
-        # `group`: beta, which only some trials have, is sampled together with the others.
         study.sampler = optuna.samplers.TPESampler(
             seed=5 + number, n_startup_trials=4, multivariate=True, group=True
         )
