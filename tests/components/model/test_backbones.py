@@ -14,7 +14,7 @@ from components.model.applications import APPLICATIONS
 from components.model.backbones import build_backbone, check_backbone, scale_pixels
 from components.model.backend import load_keras
 from components.params.prepare import Prepare
-from tests.families import FAMILIES
+from tests.families import TRIED
 
 FILE = "mobilenet_2_5_224_tf_no_top.h5"
 BUILD = """
@@ -169,8 +169,8 @@ def test_wider_means_more_channels(params):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name in APPLICATIONS])
-def test_each_family_asks_for_imagenet_weights_that_keras_knows(name, params, monkeypatch):
+@pytest.mark.parametrize("name", [name for name in TRIED if name in APPLICATIONS])
+def test_backbones_ask_for_imagenet_weights_that_keras_knows(name, params, monkeypatch):
     load_keras()
     import keras
     from keras.src.utils import file_utils

@@ -23,16 +23,13 @@ from components.training.blocks import blocks
 from components.training.training import train_classifier
 from components.training_set.examples import Balance, Data, Examples
 from pipelines.commands.backbones import FACTS, facts_of
-from tests.families import FAMILIES
+from tests.families import EVERY, FAMILIES, TRIED
 
 NAMES = ("a", "b")
 LARGE = 100_000_000  # bytes of weights; a step of a larger network takes minutes
 ON_JAX = os.environ.get("KERAS_BACKEND") == "jax"
-ALL = os.environ.get("FOVEA_BACKBONES") == "all"
 # Both tests of a backbone run in one process, and those of other backbones beside them.
-EVERY = [
-    pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("compact", *APPLICATIONS)
-]
+EACH = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in EVERY]
 EACH_FAMILY = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in FAMILIES]
 
 
@@ -71,7 +68,7 @@ def check_facts(backbone, network, parameters):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", EVERY)
+@pytest.mark.parametrize("backbone", EACH)
 def test_it_takes_a_step_in_both_phases_and_its_file_gives_the_same_output(
     backbone, params, tmp_path, monkeypatch
 ):
@@ -82,7 +79,7 @@ def test_it_takes_a_step_in_both_phases_and_its_file_gives_the_same_output(
     parameters, multiply_adds = facts_of(backbone, 1.0)
     row = pd.read_csv(FACTS).set_index(["backbone", "width"]).loc[(backbone, 1.0)]
     assert tuple(row) == (parameters, multiply_adds)
-    trained = (backbone in FAMILIES or ALL) and 4 * parameters <= LARGE
+    trained = backbone in TRIED and 4 * parameters <= LARGE
     if not trained and not ON_JAX:
         import keras
 
