@@ -14,6 +14,7 @@ ImageNet's weights come from KERAS_HOME. --quick runs a part on a few small pict
 
 import argparse
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +68,7 @@ class Part:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the parts asked for, print the tables of all results, and draw them."""
     given = _parse(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise `fit` of Keras writes errors
     quiet_vendors()
     show_messages(level=QUIET)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new network each time

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.recipes.cards import PLAIN
 from tests.benchmarks.recipes.results import Result
 from tests.benchmarks.recipes.tables import by_recipe, compared, gain_in, paired
 
 OURS, PEER = "#2563eb", "#9ca3af"
+LINE_SHARE = 4.5  # the height of a line of text, in percent of the height of the panel
 
 
 def draw(results: Sequence[Result]) -> str:
@@ -42,24 +44,31 @@ def draw(results: Sequence[Result]) -> str:
     return text.getvalue()
 
 
-def short(change: str) -> str:
-    """Return a change without the sections of its keys.
+def short(name: str) -> str:
+    """Return changes without the sections of their keys, and without what PLAIN has, too.
 
     >>> short("train.finetune.epochs=1 balance.strategy=smote − before")
     'epochs=1 strategy=smote − before'
+    >>> short("balance.strategy=smote train.loss=cross_entropy model.logit_adjustment=none")
+    'strategy=smote'
+    >>> short(PLAIN)
+    'plain'
     """
-    return re.sub(r"(?:[a-z_]+\.)+(?=[a-z_]+=)", "", change)
+    changes = name.replace(PLAIN, "plain").split(" ")
+    kept = " ".join(change for change in changes if change not in PLAIN.split())
+    return re.sub(r"(?:[a-z_]+\.)+(?=[a-z_]+=)", "", kept)
 
 
 def _draw_costs(panel: Any, rows: dict[tuple[str, str], dict[int, Result]]) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     every = [max(line["cpu_s"], 0.1) for found in rows.values() for line in found.values()]
-    panel.set(xscale="log", xlim=(min(every) / 1.5, max(every) * 3))  # the names need some room
+    panel.set(xscale="log", xlim=(min(every) / 1.5, max(every) * 6))  # the names need some room
     panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter("{x:,g}")
     panel.xaxis.set_minor_formatter(NullFormatter())
     panel.set(xlabel="processor seconds of a training", ylabel="macro F1 on test")
+    names: dict[str, tuple[float, float]] = {}
     for (recipe, change), found in rows.items():
         costs = [max(line["cpu_s"], 0.1) for line in found.values()]
         scores = [line["macro_f1"] for line in found.values()]
@@ -67,7 +76,25 @@ def _draw_costs(panel: Any, rows: dict[tuple[str, str], dict[int, Result]]) -> N
         panel.plot(costs, scores, ".", color=colour, ms=4, alpha=0.5)
         centre = (float(np.exp(np.mean(np.log(costs)))), float(np.mean(scores)))
         panel.plot(*centre, "o", color=colour, ms=8)
-        panel.annotate(short(change or recipe), centre, (6, 5), textcoords="offset points")
+        names[short(change or recipe)] = centre
+    _write_names(panel, names)
+
+
+def _write_names(panel: Any, names: Mapping[str, tuple[float, float]]) -> None:
+    """Write each name to the right of its disc, so high that no two names lie on each other."""
+    low, high = panel.get_ylim()
+    line = (high - low) / 100 * LINE_SHARE
+    free = low
+    for name, (cost, score) in sorted(names.items(), key=lambda item: item[1][1]):
+        free = max(score, free)
+        panel.annotate(
+            name,
+            (cost, score),
+            xytext=(cost * 1.25, free),
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": PEER, "lw": 0.6},
+        )
+        free += line
 
 
 def _draw_differences(panel: Any, pairs: Mapping[str, Sequence[tuple[Result, Result]]]) -> None:
