@@ -99,7 +99,10 @@ def _write_names(panel: Any, names: Mapping[str, tuple[float, float]]) -> None:
 
 def _draw_differences(panel: Any, pairs: Mapping[str, Sequence[tuple[Result, Result]]]) -> None:
     """Draw a row for each difference; without an interval if there is only one seed."""
+    from matplotlib.ticker import MaxNLocator
+
     panel.set(xlabel="difference in macro F1")
+    panel.xaxis.set_major_locator(MaxNLocator(5))  # more numbers would touch each other
     panel.axvline(0, color="#111827", lw=0.8)
     for row, found in enumerate(pairs.values()):
         gain = gain_in("macro_f1", found)
