@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,11 +51,9 @@ def progress_bar(share: Callable[[], float], words: Callable[[], str]) -> Iterat
     share: a function that returns how much is done, 0 to 1. words: a function that returns the
     text. A thread calls both again and again, so they must be fast.
     """
-    console = _terminal()
-    if console is None:
+    if _terminal() is None:
         yield False
         return
-    from rich.live import Live
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -65,6 +63,22 @@ def progress_bar(share: Callable[[], float], words: Callable[[], str]) -> Iterat
         lines.add_row(ProgressBar(1.0, share(), width=BAR_WIDTH))
         lines.add_row(Text(words()))
         return lines
+
+    with live_view(draw) as shown:
+        yield shown
+
+
+@contextmanager
+def live_view(draw: "Callable[[], RenderableType]") -> Iterator[bool]:
+    """Show a picture of text while the block runs. Yield whether it is shown.
+
+    draw: a function that returns what Rich can print. For the rest, see `progress_bar`.
+    """
+    console = _terminal()
+    if console is None:
+        yield False
+        return
+    from rich.live import Live
 
     # If standard output is a file, its messages must stay there.
     with Live(

@@ -46,7 +46,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "numpy": "all arithmetic, random numbers",
         "opencv-python-headless": "augmented pixels",
         "optree": "the order in which Keras flattens structures",
-        "optuna": "which hyperparameters are tried, and their importances",
         "pandas": "tables: sorting, grouping, types",
         "pyarrow": "how tables are read",
         "pyyaml": "hyperparameters.yaml",
@@ -55,6 +54,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "simsimd": "sums inside albucore",
         "stringzilla": "lookup tables inside albucore",
         "tensorflow": "all arithmetic of the network",
+    },
+    # search
+    "search": {
+        "cmaes": "which hyperparameters the sampler CMA-ES tries",
+        "jinja2": "the page of the search",
+        "markupsafe": "how text is escaped in the page",
+        "optuna": "which hyperparameters are tried, and their importances",
+        "plotly": "the page of the search",
     },
     # evaluate, register, validate (it computes features of images to find wrong labels)
     "evaluation": {
@@ -81,6 +88,7 @@ GROUPS: dict[str, dict[str, str]] = {
 HARMLESS = {
     "configobj": "reads DVC's config files",
     "mlflow": "records runs, in a store that is not an out of a stage",
+    "fsspec": "copies files to the workers of a search, which check their sha256",
     "packaging": "compares versions",
     "platformdirs": "finds the folders of caches and config files",
     "prefect": "starts the stages, and does not change the files that they write",
@@ -89,6 +97,7 @@ HARMLESS = {
     "rich": "prints to the terminal",
     "ruamel-yaml": "reads params.yaml; the values come from params.yaml",
     "ruamel-yaml-clib": "the parser in C of ruamel-yaml",
+    "sqlalchemy": "stores the trials of a search, and reads what it stored",
     "threadpoolctl": "limits the number of threads",
     "typer": "reads the command line",
 }

@@ -32,6 +32,7 @@ COUNTS = Path("data/balance/counts.csv")
 HYPERPARAMETERS = Path("data/search/hyperparameters.yaml")
 TRIALS = Path("data/search/trials.csv")
 STUDY_PLOT = Path("data/search/study.svg")
+STUDY_PAGE = Path("data/search/study.html")
 
 MODEL = Path("data/train/model.keras")
 HISTORY = Path("data/train/history.csv")

@@ -27,7 +27,7 @@ GROUPS = {
     "split": ("data",),
     "prepare": ("data",),
     "balance": ("data",),
-    "search": ("training",),
+    "search": ("search", "training"),
     "train": ("training",),
     "evaluate": ("evaluation",),
     "register": ("data", "evaluation"),

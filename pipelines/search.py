@@ -1,160 +1,314 @@
-"""prepared train and val splits, balance plan → best hyperparameters and trials of a study.
+"""prepared train and val splits, balance plan → best hyperparameters and trials of a search.
 
-A study is a search with Optuna. A trial is one training with one choice of the hyperparameters. It
-only reports metrics, and its model is not kept. So it gets no temperature, unlike the model of the
-stage `train`.
+A search has three parts. All trials are trained as far as their first rung. The best of them go on
+to their last epoch. The best of these are confirmed: they and trial 0, the values in params.yaml,
+are trained on several folds, and the confirmed values decide. Trials only report metrics, and their
+models are not kept. So they get no temperature, unlike the model of the stage `train`.
+
+The state of a search is in a database in .fovea/search. A search that was stopped goes on, under
+the same run in MLflow, if nothing has changed that decides its trials.
 """
 
 import hashlib
 import json
 import logging
-from functools import cache
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
-from components.errors import HyperparameterError
-from components.files import sha256
-from components.model.arithmetic import arithmetic
-from components.model.backend import load_keras
+from components.errors import UserError
+from components.files import write_whole
+from components.params.balance import Balance
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
 from components.params.search import Choices, Search
 from components.params.train import Train
 from components.registry.weights import resolve_weights
+from components.search.choice import NO_SEARCH, Outcome, choose_trial
+from components.search.coordinator import Coordinator, Course
+from components.search.executor import LocalWorkers
+from components.search.folds import val_to_train
+from components.search.importances import importance_sentence, measure_importances
+from components.search.live import LiveReport
+from components.search.overview import note_outcome, read_speed
+from components.search.page import search_page
 from components.search.plots import draw_trials
-from components.search.space import Overrides
-from components.search.study import Objective, OnValue, Pruned, Trial, best_trial, run_study
-from components.tracking.runs import Run, start_run
+from components.search.rungs import Rungs
+from components.search.trial import Trial
+from components.search.workload import parts
+from components.tracking.runs import Run, add_finished_run, continue_run, runs_below, start_run
 from components.tracking.system_metrics import system_metrics
-from components.training.best_epoch import Row
-from components.training.limits import TrainingFailedError
-from components.training.training import train_classifier
+from components.training.checkpoints import differences
 from pipelines import artifacts
 from pipelines.formats import write_table, write_text, write_tree
+from pipelines.search_start import choose_workers
+from pipelines.search_worker import folds
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
+from pipelines.workspace.searches import (
+    FOLDER,
+    LAST,
+    PLAN,
+    has_database,
+    last_search,
+    running,
+    study_url,
+)
+from pipelines.workspace.training_key import package_versions, shared_key
 
 log = logging.getLogger(__name__)
 
+TRIAL = "search_trial"  # the tag of a trial's run in MLflow
+RUN = "mlflow_run"  # the attribute of the study: the run of the search in MLflow
+KEPT = 3  # folders of searches; the oldest is deleted first
 
-def run(model: Model, train: Train, search: Search) -> None:
-    """Run the study that params.yaml describes, and write its results.
 
-    With `search.trials: 0` no study runs, and training uses the values in params.yaml.
+def run(model: Model, train: Train, search: Search, balance: Balance) -> None:
+    """Run the search that params.yaml describes, and write its results.
+
+    With `search.trials: 0` there is no search, and training uses the values in params.yaml.
     With more trials, UserError is raised if an earlier stage has not run, if weights are missing,
     if MLflow does not answer, or if no trial is completed.
     """
     written = Hyperparameters(model=model, train=train)
-    trials: list[Trial] = []
-    overrides: Overrides = {}
     if search.trials:
-        trials = _run_tracked_study(written, search)
-        overrides = best_trial(trials).overrides
+        outcome = _search(written, search, balance)
     else:
+        outcome = NO_SEARCH
         log.info("no search, because search.trials is 0; training uses the values in params.yaml")
+    importances = measure_importances(
+        outcome.trials, search.quality, search.space, written.train.seed
+    )
+    sentences = list(outcome.sentences)
+    if outcome.trials:
+        sentences.append(importance_sentence(importances))
+    for sentence in sentences:
+        log.info(sentence)
+    write_tree(artifacts.HYPERPARAMETERS, outcome.overrides)
+    write_table(artifacts.TRIALS, trial_table(outcome.trials, search))
+    write_text(
+        artifacts.STUDY_PLOT,
+        draw_trials(outcome.trials, search.directions, search.space, outcome.number),
+    )
+    page = search_page(
+        outcome.trials,
+        search.directions,
+        search.space,
+        outcome.number if outcome.trials else None,
+        sentences,
+        importances,
+        outcome.means,
+    )
+    write_text(artifacts.STUDY_PAGE, page)
 
-    write_tree(artifacts.HYPERPARAMETERS, overrides)
-    write_table(artifacts.TRIALS, _trial_table(trials, search))
-    write_text(artifacts.STUDY_PLOT, draw_trials(trials, search.maximize, search.space))
+
+@dataclass(frozen=True)
+class Study:
+    """A search on the disk. key: everything that decides its trials, by name."""
+
+    key: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """Return a hash of the key."""
+        text = json.dumps(self.key, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the search."""
+        return FOLDER / self.name
+
+    @property
+    def url(self) -> str:
+        """Return the address of the database."""
+        return study_url(self.folder)
+
+    def begin(self, search: Search, written: Hyperparameters, balance: Balance) -> None:
+        """Write what the workers read, say if another search is left behind, and tidy up."""
+        if not self.folder.is_dir():
+            self._say_what_differs()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        plan = {
+            "study": self.name,
+            "search": search.model_dump(mode="json", exclude_unset=True),
+            "written": written.model_dump(mode="json"),
+            "balance": balance.model_dump(mode="json"),
+        }
+        for path, tree in (
+            (self.folder / PLAN, plan),
+            (self.folder / "key.json", self.key),
+        ):
+            with write_whole(path) as part:
+                part.write_text(json.dumps(tree, indent=2, sort_keys=True), encoding="utf-8")
+        with write_whole(FOLDER / LAST) as part:
+            part.write_text(self.name, encoding="utf-8")
+        others = [path for path in FOLDER.iterdir() if path.is_dir() and path != self.folder]
+        others.sort(key=lambda path: path.stat().st_mtime_ns)
+        for old in others[: max(0, len(others) - (KEPT - 1))]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _say_what_differs(self) -> None:
+        try:
+            name = (FOLDER / LAST).read_text(encoding="utf-8")
+            before = json.loads((FOLDER / name / "key.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        log.info(
+            "a new search begins, because this differs from the last one: "
+            f"{', '.join(differences(before, self.key))}"
+        )
 
 
-def _run_tracked_study(written: Hyperparameters, search: Search) -> list[Trial]:
-    """Run or continue the study, and return its trials.
+def _search(written: Hyperparameters, search: Search, balance: Balance) -> Outcome:
+    """Run or continue the search."""
+    guess_s = _guess(written)
+    study = Study(study_key(written, search))
+    study.begin(search, written, balance)
+    workers = choose_workers(os.environ, written, search, study.folder)
+    directions = [search.directions[name] for name in search.objectives]
+    rungs = Rungs.create(study.url, study.name, directions)
+    try:
+        with running(study.folder), _tracked(rungs, study, written, search) as parent:
+            known = runs_below(parent, TRIAL)
 
-    In MLflow the study is a parent run, and each trial is a child run of it.
-    """
-    study = study_id(written, search)
-    # If a study is interrupted and continued, it has several parent runs with the same `study_id`.
-    with start_run("search", origin(), {"stage": "search", "study_id": study}) as parent:
+            def on_trial(trial: Trial, course: Course) -> None:
+                if str(trial.number) not in known:
+                    _record(parent, written, search, trial, course)
+
+            with system_metrics(parent), workers:
+                report = LiveReport(
+                    parts(search, written), workers.count, search.quality, search.minutes, guess_s
+                )
+                coordinator = Coordinator(rungs, search, written, workers, on_trial, report.update)
+                if isinstance(workers, LocalWorkers):
+                    _release_all(rungs)
+                with report.shown():
+                    coordinator.find()
+                    trials = coordinator.confirm(search.confirm.folds)
+                coordinator.settle()
+                coordinator.end("it is finished")
+            ratio = _val_to_train(trials, written, search, balance)
+            best, early = coordinator.best(), coordinator.early_end
+            outcome = choose_trial(trials, best, search, ratio, early)
+            note_outcome(rungs, outcome.number, outcome.sentences)
+            parent.log_metrics({"trials": len(trials), **outcome.metrics})
+            parent.set_tags({"best_trial": str(outcome.number)})
+    finally:
+        rungs.close()
+    return outcome
+
+
+def _guess(written: Hyperparameters) -> float | None:
+    """Return how many seconds an epoch took in the last search, if it was one of this model."""
+    with suppress(UserError):  # A damaged search is no reason not to begin another one.
+        saved = last_search()
+        if saved and saved.written.model == written.model and has_database(saved):
+            return read_speed(saved.url, saved.study, saved.search, saved.written)
+    return None
+
+
+def _val_to_train(
+    trials: list[Trial], written: Hyperparameters, search: Search, balance: Balance
+) -> float:
+    """Return how many val images there are for each train image on the folds; 0 without folds."""
+    if not any(trial.confirmed for trial in trials):
+        return 0.0
+    return val_to_train(folds(read_training_data(), search, written.train.seed, balance))
+
+
+@contextmanager
+def _tracked(rungs: Rungs, study: Study, written: Hyperparameters, search: Search) -> Iterator[Run]:
+    """Yield the run of the search in MLflow, that of its earlier part if there is one."""
+    known = rungs.first.noted(RUN)
+    if known and Run(known).exists():
+        with continue_run(known) as parent:
+            yield parent
+        return
+    tags = {"stage": "search", "study_id": study.name}
+    with start_run("search", origin(), tags) as parent:
+        rungs.first.note(RUN, parent.id)
         parent.log_params({"train.seed": written.train.seed, "search": search.model_dump()})
-        objective = build_objective(written, search, parent)
-        storage = artifacts.STATE / "search" / f"{study}.db"
-        with system_metrics(parent):
-            trials = run_study(search, written, objective, storage)
-        best = best_trial(trials)
-        parent.log_metrics({search.maximize: best.value or 0.0})
-        parent.set_tags({"best_trial": str(best.number)})
-    return trials
+        yield parent
 
 
-def build_objective(written: Hyperparameters, search: Search, parent: Run) -> Objective:
-    """Return the objective of the study: a function that trains one classifier for each trial.
+def _record(
+    parent: Run, written: Hyperparameters, search: Search, trial: Trial, course: Course
+) -> None:
+    """Write a trial that goes no further as a run below the run of the search."""
+    # The curve of the quality has its own name in MLflow, which shows the last point of a curve.
+    values = {f"best_{name}": value for name, value in trial.values.items()}
+    confirmed = {f"confirmed_{n}": value for n, value in enumerate(trial.confirmed)}
+    tags = {
+        "stage": "search",
+        TRIAL: str(trial.number),
+        "state": trial.state,
+        "worker": course.worker,
+        "attempts": str(course.attempts),
+        **({"note": trial.note} if trial.note else {}),
+    }
+    add_finished_run(
+        f"trial {trial.number}",
+        origin(),
+        tags,
+        parent,
+        params=written.with_overrides(trial.overrides).model_dump(),
+        curves={search.quality: course.curve},
+        metrics={**values, **confirmed, "seconds": course.seconds, "epochs": trial.epochs},
+        times_ms=(_unix_ms(course.began), _unix_ms(course.ended)),
+        status="FAILED" if trial.state == "failed" else "FINISHED",
+    )
 
-    Fine-tuning takes at most `search.epochs` epochs. The objective returns the value of the metric
-    `search.maximize` in the best epoch. It raises Pruned if Optuna stops the trial early, and
-    TrainingFailedError if training is not possible with the values that the search has chosen.
 
-    written: the hyperparameters in params.yaml. A trial replaces some of their values.
-    parent: the MLflow run of the study. Each trial is a child run of this run.
+def _unix_ms(time: datetime) -> int:
+    """Return a local time as MLflow has it."""
+    return int(1000 * time.timestamp())
+
+
+def _release_all(rungs: Rungs) -> None:
+    """Give back the trials of local workers of an earlier process, which have ended with it.
+
+    Workers on other machines may still live, so the coordinator watches them instead.
+    """
+    for store in rungs.stores():
+        for claim in store.running():
+            store.release(claim)
+
+
+def study_key(written: Hyperparameters, search: Search) -> dict[str, str]:
+    """Return name → value of everything that decides the trials.
+
+    This is what decides the result of a training, and the search space and the sampler. The number
+    of trials is left out, so that a user can add trials to a search.
     """
     data = read_training_data()
-
-    @cache  # If the weights are a registered version, they are downloaded only once.
-    def resolve(weights: str) -> Path | None:
-        return resolve_weights(written.model.model_copy(update={"weights": weights}))
-
-    def objective(number: int, overrides: Overrides, on_value: OnValue) -> float:
-        hyperparameters = written.with_overrides(overrides)
-        epochs = min(search.epochs, hyperparameters.train.finetune.epochs)
-        hyperparameters = hyperparameters.with_overrides({"train.finetune.epochs": epochs})
-        with start_run(f"trial {number}", origin(), {"stage": "search"}, parent) as tracked:
-            tracked.log_params(hyperparameters.model_dump())
-
-            def on_epoch(row: Row) -> None:
-                tracked.log_metrics({search.maximize: row[search.maximize]}, step=row["epoch"])
-                if row["phase"] == "finetune":
-                    on_value(row["epoch"], row[search.maximize])
-
-            weights = resolve(hyperparameters.model.weights)
-            features = artifacts.STATE / "features"
-            try:
-                trained = train_classifier(hyperparameters, data, weights, on_epoch, features)
-                return float(trained.best[search.maximize])
-            except Pruned as early:
-                # Pruned is raised after the `with` block, so that MLflow shows the run as finished,
-                # not as failed.
-                tracked.set_tags({"pruned": "yes"})
-                cut_short = early
-            except HyperparameterError as error:
-                if overrides.keys().isdisjoint(error.names):
-                    raise  # No trial would succeed.
-                raise TrainingFailedError(str(error)) from None
-        raise cut_short
-
-    return objective
+    key = shared_key(written, data, resolve_weights(written.model))
+    key |= package_versions("search")
+    budget = {"trials", "minutes", "finalists", "keep", "confirm", "within"}
+    rules = search.model_dump(mode="json", exclude=budget)
+    key |= {f"search.{name}": json.dumps(value, sort_keys=True) for name, value in rules.items()}
+    values = search.space.get("model.weights")
+    for weights in values.choices if isinstance(values, Choices) else ():
+        file = resolve_weights(written.model.model_copy(update={"weights": weights}))
+        key[f"weights {weights}"] = hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
+    return key
 
 
-def study_id(written: Hyperparameters, search: Search) -> str:
-    """Return a hash (32 hex digits) of everything that decides the scores of the trials.
-
-    This is the data, params, code and weights, and the conditions of the arithmetic. An interrupted
-    study continues only if this hash is the same as before. The number of trials is not hashed, so
-    that a user can add trials to a study.
-    """
-    load_keras(written.train.threads)
-    rules = {**search.model_dump(exclude={"trials"}), **written.model_dump(), **arithmetic()}
-    digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode())
-    here = Path(__file__)
-    files = [artifacts.STATISTICS, artifacts.PLAN, *sorted(here.parent.glob("*.py"))]
-    files += sorted((here.parents[1] / "components").rglob("*.py"))
-    choices = search.space.get("model.weights")
-    chosen = choices.choices if isinstance(choices, Choices) else ()
-    for weights in dict.fromkeys([written.model.weights, *map(str, chosen)]):
-        if file := resolve_weights(written.model.model_copy(update={"weights": weights})):
-            files.append(file)
-    for file in files:
-        digest.update(sha256(file).encode())
-    return digest.hexdigest()[:32]
-
-
-def _trial_table(trials: list[Trial], search: Search) -> pd.DataFrame:
+def trial_table(trials: Sequence[Trial], search: Search) -> pd.DataFrame:
     """Return a row for each trial. A hyperparameter that a trial did not choose has no value."""
     rows = [
-        {"trial": trial.number, "state": trial.state, search.maximize: trial.value}
+        {"trial": trial.number, "state": trial.state, "epochs": trial.epochs}
+        | dict(trial.values)
+        | ({"confirmed": sum(trial.confirmed) / len(trial.confirmed)} if trial.confirmed else {})
         | trial.overrides
         for trial in trials
     ]
-    columns = ["trial", "state", search.maximize, *search.space]
+    columns = ["trial", "state", "epochs", *search.objectives, "confirmed", *search.space]
     # With the dtype object, a column of integers of which one is missing has no floats.
     return pd.DataFrame(rows, columns=columns, dtype=object)

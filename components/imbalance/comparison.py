@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from components.calibration.adjustment import fit_adjustment
 from components.errors import UserError
-from components.evaluation.interval import Interval
+from components.evaluation.interval import Interval, corrected_interval
 from components.imbalance.heads import Heads, Rows
 from components.imbalance.methods import METHODS, NONE, TUNED_KEY, Method
 from components.model.classifier import Classifier
@@ -30,7 +30,7 @@ from components.training.batches import steps_per_epoch
 from components.training.measuring import macro_f1
 from components.training_set.balance import plan
 from components.training_set.examples import Balance, Examples
-from components.validation.folds import FOLDS, fold_numbers
+from components.validation.folds import FOLDS, random_folds
 
 CONFIDENCE = 0.95
 SCORES = ("macro_f1", "rare_recall", "accuracy")
@@ -88,7 +88,7 @@ def compare(
     """Train and measure a head with every method and seed.
 
     classifier: the classifier whose head is trained. pool: features float32 [N, D] of the images of
-    train and val, with labels. sets: [N], the set of copies of each image, see `fold_numbers`.
+    train and val, with labels. sets: [N], the set of copies of each image, see `random_folds`.
     train: the section `train` of params.yaml. beta: `balance.effective_number_beta`. seeds: the
     number of seeds, at least 2. track: shows the progress; it gets the trainings and their number.
 
@@ -130,29 +130,12 @@ def rare_classes(labels: NDArray[np.int64], names: Sequence[str]) -> list[int]:
     return rare or [int(counts.argmin())]
 
 
-def corrected_interval(differences: Scores, test_share: float) -> Interval:
-    """Return the mean of paired differences with the interval of Nadeau and Bengio (2003).
-
-    differences: float [seeds] of scores from 0 to 1, so no end is beyond ±1; at least two seeds.
-    test_share: images that measure / all other images, which train or choose. With the usual t
-    interval, the variance would be s² / seeds; here it is s² * (1 / seeds + test_share).
-
-    >>> interval = corrected_interval(np.array([0.01, 0.03]), 0.25)
-    >>> round(interval.value, 3), interval.low < 0
-    (0.02, True)
-    """
-    from scipy.stats import t
-
-    seeds = len(differences)
-    spread = float(differences.std(ddof=1)) * (1 / seeds + test_share) ** 0.5
-    half = spread * float(t.ppf((1 + CONFIDENCE) / 2, seeds - 1))
-    mean = float(differences.mean())
-    return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half))
-
-
 def _result(method: Method, scores: dict[Method, list[Scores]]) -> Result:
     ours, base = np.array(scores[method]), np.array(scores[NONE])
-    differences = [corrected_interval(column, 1 / (FOLDS - 1)) for column in (ours - base).T]
+    differences = [
+        corrected_interval(column, 1 / (FOLDS - 1), CONFIDENCE, limits=(-1.0, 1.0))
+        for column in (ours - base).T
+    ]
     means = dict(zip(SCORES, ours.mean(axis=0).tolist(), strict=True))
     return Result(method, means, dict(zip(SCORES, differences, strict=True)))
 
@@ -189,9 +172,8 @@ def _plan(strategy: str, labels: NDArray[np.int64], names: Sequence[str], beta: 
 def _folds(
     labels: NDArray[np.int64], sets: Sequence[int], names: Sequence[str], seed: int
 ) -> NDArray[np.intp]:
-    """Return the fold of each image. `fold_numbers` sorts the sets, so they get random numbers."""
-    order = np.random.default_rng(seed // FOLDS).permutation(max(sets) + 1)
-    folds = fold_numbers(labels, order[np.asarray(sets)].tolist())
+    """Return the fold of each image."""
+    folds = random_folds(labels, sets, FOLDS, seed // FOLDS)
     for index, name in enumerate(names):
         present = len(np.unique(folds[labels == index]))
         if present < FOLDS:

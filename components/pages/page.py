@@ -2,7 +2,8 @@
 
 The template of every report extends `frame.html.jinja`, and `frame.html.jinja` includes
 `style.css`. So all reports have the same style. The style has a light and a dark variant, and rules
-for printing. The pages have no scripts.
+for printing. The content security policy of the frame lets no script run. A template that has
+scripts replaces the block `policy`.
 """
 
 import base64

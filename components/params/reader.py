@@ -18,7 +18,7 @@ from components.params.ingest import Ingest
 from components.params.model import OF_THE_HEAD, Model
 from components.params.prepare import Prepare
 from components.params.register import Register
-from components.params.search import Search
+from components.params.search import Search, check_old_keys
 from components.params.search_checks import check_search, trials_to_check, with_conditions
 from components.params.section import Section
 from components.params.sentences import broken_rules, in_yaml
@@ -65,6 +65,7 @@ class Params(Section):
                 f"same. Received: {written}"
             )
         check_old_share(tree)
+        check_old_keys(tree)
         return tree
 
     @model_validator(mode="after")

@@ -103,24 +103,76 @@ SpaceValues = Annotated[
 Space = Mapping[str, SpaceValues]
 
 
+Quality = Literal["val_macro_f1", "val_balanced_accuracy", "val_accuracy", "val_loss"]
+Cost = Literal["multiply_adds", "bytes", "latency_ms"]
+# A first rung that trains only the head, and one that trains as the stage `train` does.
+HEAD, ALL = "head", "all"
+
+
+def _form_of_rung(value: Any) -> str:
+    """Return the form of `search.first_rung`, the tag of one of its types."""
+    return "name" if isinstance(value, str) else "number"
+
+
+FirstRung = Annotated[
+    Annotated[Literal["head", "all"], Tag("name")] | Annotated[Positive, Tag("number")],
+    Discriminator(_form_of_rung),
+]
+
+
+class Confirm(Section):
+    """How the best trials are confirmed, so that no trial wins by luck."""
+
+    trials: Count = Field(
+        description="number of the best trials that are trained again, beside the values in "
+        "params.yaml; 0: the best trial is taken at its word"
+    )
+    folds: Annotated[int, Field(ge=2, le=20)] = Field(
+        description="number of trainings of each of them; every time with other images in val"
+    )
+
+
 class Search(Section):
     """The Optuna study that chooses hyperparameters before training.
 
-    The first trial uses the values in params.yaml if these values are in the search space. The
-    trials after it use the points of `start`.
+    Trial 0 uses the values in params.yaml. The trials after it use the points of `start`.
     """
 
     trials: Count = Field(
         description="number of trials; 0: no search, all values are from params.yaml"
     )
-    maximize: Literal["val_accuracy", "val_balanced_accuracy"]
-    epochs: Positive = Field(
-        description="maximum number of epochs of a trial in the phase `finetune`"
+    minutes: Annotated[float, Field(ge=0)] = Field(
+        description="no trial starts after this time; 0.0: no limit. With a limit, a faster "
+        "machine may find other values"
     )
+    objectives: tuple[Quality | Cost, ...] = Field(
+        min_length=1,
+        description="the metric of val that becomes as good as possible, then the costs that "
+        "become as small as possible, if any: multiply_adds, bytes, latency_ms",
+    )
+    within: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        description="cost of `objectives` → its maximum; the best trial within all is chosen"
+    )
+    sampler: Literal["tpe", "cmaes", "nsga2", "random", "grid"]
     startup_trials: Positive = Field(
-        description="number of trials at the start, with random values; Optuna's method TPE "
-        "chooses the values of all later trials, and later trials with low scores stop early"
+        description="number of trials with random values before the sampler learns from results"
     )
+    first_rung: FirstRung = Field(
+        description="what every trial trains: head (only the phase `head`), a number of epochs of "
+        "the phase `finetune`, or all (as the stage `train`)"
+    )
+    finalists: Count = Field(
+        description="number of the best trials of the first rung that go on to their last epoch"
+    )
+    keep: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        description="share of the finalists that goes on after each round; the shorter the rounds, "
+        "the smaller it is: with 0.5, the last round has all epochs, the one before it half of them"
+    )
+    pruner: Literal["none", "median"] = Field(
+        description="median: a trial stops if it is below the median of earlier trials at the same "
+        "epoch; only if first_rung is `all`"
+    )
+    confirm: Confirm
     start: tuple[dict[str, Value], ...] = Field(
         description="points of the space that the first trials try, after the values in "
         "params.yaml; a point is a dotted name → a value, for each hyperparameter of the space"
@@ -128,6 +180,104 @@ class Search(Section):
     space: dict[str, SpaceValues] = Field(
         description="dotted name of a hyperparameter → the values to try"
     )
+
+    @property
+    def quality(self) -> str:
+        """Return the metric of val that becomes as good as possible."""
+        return self.objectives[0]
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """Return what becomes as small as possible."""
+        return self.objectives[1:]
+
+    @property
+    def directions(self) -> dict[str, Literal["maximize", "minimize"]]:
+        """Return `maximize` or `minimize` for each objective."""
+        small = {"val_loss", *self.costs}
+        return {name: "minimize" if name in small else "maximize" for name in self.objectives}
+
+    @property
+    def eta(self) -> int:
+        """Return by how much the number of finalists is divided after each round."""
+        return round(1 / self.keep)
+
+    @model_validator(mode="after")
+    def _check_objectives(self) -> "Search":
+        rule = (
+            "search.objectives: the first one is a metric of val, and all others are costs, each "
+            f"written once. Received: {', '.join(self.objectives)}"
+        )
+        first, *rest = (name.startswith("val_") for name in self.objectives)
+        once = len(set(self.objectives)) == len(self.objectives)
+        require(self, first and not any(rest) and once, rule)
+        foreign = [name for name in self.within if name not in self.costs]
+        rule = (
+            "search.within: a maximum needs a cost of search.objectives; add it there, or remove "
+            f"it here. Received: {', '.join(foreign)}"
+        )
+        return require(self, not foreign, rule)
+
+    @model_validator(mode="after")
+    def _check_sampler(self) -> "Search":
+        several = len(self.objectives) > 1
+        rule = (
+            f"search.sampler: {self.sampler} needs "
+            f"{'one objective' if several else 'several objectives'}; use tpe, or change "
+            f"search.objectives. Received: {self.sampler}, {', '.join(self.objectives)}"
+        )
+        require(self, self.sampler != ("cmaes" if several else "nsga2"), rule)
+        unsuited = [
+            name
+            for name, values in self.space.items()
+            if isinstance(values, Choices) or values.when
+        ]
+        rule = (
+            "search.sampler: cmaes chooses numbers of ranges without conditions; use tpe, or write "
+            f"a range. Received: {', '.join(unsuited)}"
+        )
+        return require(self, self.sampler != "cmaes" or not unsuited, rule)
+
+    @model_validator(mode="after")
+    def _check_rungs(self) -> "Search":
+        rule = (
+            "search.finalists: with `first_rung: all`, every trial has come to its end already; "
+            f"write `finalists: 0`, or another first_rung. Received: {self.finalists}"
+        )
+        require(self, self.first_rung != ALL or not self.finalists, rule)
+        rule = (
+            "search.pruner: a pruner stops trials that train to their end; write `pruner: none`, "
+            f"or `first_rung: all`. Received: {self.pruner}, first_rung: {self.first_rung}"
+        )
+        require(self, self.first_rung == ALL or self.pruner == "none", rule)
+        rule = (
+            "search.pruner: trials with several objectives are never stopped; write "
+            f"`pruner: none`. Received: {self.pruner}, {', '.join(self.objectives)}"
+        )
+        return require(self, self.pruner == "none" or len(self.objectives) == 1, rule)
+
+
+def check_old_keys(tree: Any) -> None:
+    """Raise ValueError if `search` has a key of older files; the sentence has the new form.
+
+    tree: the content of params.yaml.
+    """
+    search = tree.get("search") if isinstance(tree, dict) else None
+    if not isinstance(search, dict):
+        return
+    if "maximize" in search:
+        metric = search["maximize"]
+        raise ValueError(
+            f"`search.maximize` is now `search.objectives`: write `objectives: [{metric}]` instead "
+            f"of `maximize: {metric}`. Received: maximize: {metric}"
+        )
+    if "epochs" in search:
+        epochs = search["epochs"]
+        raise ValueError(
+            "`search.epochs` is now `search.first_rung`: remove the line, and write "
+            "`first_rung: all`, or a number of epochs after which only the best trials go on. "
+            f"Received: epochs: {epochs}"
+        )
 
 
 def suggestion_order(space: Space) -> list[str]:

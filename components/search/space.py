@@ -58,24 +58,21 @@ def _suggest_value(trial: Any, name: str, values: SpaceValues, written: object) 
 def start_points(search: Search, written: Hyperparameters) -> list[Overrides]:
     """Return what the first trials try: the values in params.yaml, then the points of `start`.
 
-    The values in params.yaml are left out if one of them is not in the search space. A point that
-    is equal to an earlier one is left out, too.
+    The values in params.yaml are always the first point, also if the search space does not contain
+    them; then it has no overrides. A point that is equal to an earlier one is left out.
 
     search: the section `search` of params.yaml. written: the hyperparameters in params.yaml.
     """
-    points: list[Overrides] = []
-    for point in (_values_as_written(search.space, written), *search.start):
-        if point is not None and point not in points:
-            points.append(point)
-    return points
+    points = [_values_as_written(search.space, written)]
+    return points + [point for point in search.start if point not in points]
 
 
-def _values_as_written(space: Space, written: Hyperparameters) -> Overrides | None:
+def _values_as_written(space: Space, written: Hyperparameters) -> Overrides:
     """Return the values in params.yaml of all hyperparameters whose condition holds with them."""
     point: Overrides = {}
     for name in suggestion_order(space):
         if is_chosen(space[name], point):
             point[name] = written.value(name)
             if not is_inside(point[name], space[name], point[name]):
-                return None
+                return {}
     return point

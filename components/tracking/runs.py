@@ -229,11 +229,99 @@ def start_run(
         try:
             yield run
         except BaseException as error:
-            status = "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
+            status = _status_of(error)
             raise
         finally:
             journal.add("end", status=status)
             sender.wake()
+
+
+def _status_of(error: BaseException) -> str:
+    return "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
+
+
+@contextmanager
+def continue_run(run_id: str) -> Iterator[Run]:
+    """Yield an existing run, which counts as running until the end of the `with` statement.
+
+    Raises UserError within 15 s if MLflow does not answer, or if the run was deleted.
+    """
+    tags = {MACHINE: machine(), PROCESS: f"{os.getpid()} {started(os.getpid())}"}
+
+    def restart() -> None:
+        _end_dead_runs()
+        client().update_run(run_id, status="RUNNING")
+
+    try:
+        within_limit(restart)
+    except Exception as error:
+        raise error if isinstance(error, UserError) else unusable(error) from error
+    with _sending() as sender:
+        journal = sender.open("known", run_id=run_id)
+        journal.run_id = run_id  # Runs below this one need it before the record is delivered.
+        sender.start()
+        run = OpenRun(journal, sender)
+        run.set_tags(tags)
+        status = "FINISHED"
+        try:
+            yield run
+        except BaseException as error:
+            status = _status_of(error)
+            raise
+        finally:
+            journal.add("end", status=status)
+            sender.wake()
+
+
+def add_finished_run(
+    name: str,
+    origin: Origin,
+    tags: Mapping[str, str],
+    parent: Run,
+    *,
+    params: Mapping[str, object],
+    curves: Mapping[str, Mapping[int, float]],
+    metrics: Mapping[str, float],
+    times_ms: tuple[int, int],
+    status: str,
+) -> None:
+    """Create a run below `parent` for work that is over, and end it.
+
+    curves: metric → epoch → value. metrics: values without an epoch. times_ms: when the work began
+    and ended, Unix time in milliseconds. status: FINISHED or FAILED. The other arguments are those
+    of `start_run`.
+    """
+    with _sending(parent) as sender:
+        began, ended = times_ms
+        all_tags = _tags(name, origin, tags, parent)
+        journal = sender.open("run", name=name, tags=all_tags, time_ms=began)
+        run = OpenRun(journal, sender)
+        run.log_params(params)
+        for metric, curve in curves.items():
+            for epoch, value in curve.items():
+                run.log_metrics({metric: value}, step=epoch)
+        run.log_metrics(metrics)
+        journal.add("end", status=status, end_ms=ended)
+        sender.wake()
+
+
+def runs_below(parent: Run, tag: str) -> dict[str, str]:
+    """Return the value of a tag → the status, of all runs of MLflow below a run that have the tag.
+
+    A run of which a killed process has written only a part has the status KILLED. It is deleted
+    here and not returned, so that it can be written again.
+    """
+    deliver_waiting()
+    found = client().search_runs(
+        [experiment_id()], filter_string=f"tags.`mlflow.parentRunId` = '{parent.id}'"
+    )
+    complete = {}
+    for run in found:
+        if run.info.status == "KILLED":
+            client().delete_run(run.info.run_id)
+        elif tag in run.data.tags:
+            complete[run.data.tags[tag]] = run.info.status
+    return complete
 
 
 @contextmanager

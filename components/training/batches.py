@@ -97,7 +97,7 @@ class Stream:
         self, rows: NDArray[np.int64], positions: NDArray[np.int64], index: int
     ) -> NDArray[Any]:
         """Return the inputs at these positions of a batch, changed as among the whole batch."""
-        inputs = np.asarray(self.examples.inputs)[rows[positions]]
+        inputs = np.asarray(self.examples.inputs[rows[positions]])
         if self.policy is None:
             return inputs
         generator = np.random.default_rng([self.seed, CHANGES, index])

@@ -70,6 +70,7 @@ def train_classifier(
     cache: Path,
     checkpoints: Checkpoints | None = None,
     machines: Machines = ALONE,
+    until: int | None = None,
 ) -> Trained:
     """Build a classifier and train it. On a CPU equal arguments give equal weights.
 
@@ -93,6 +94,9 @@ def train_classifier(
     checkpoints: the checkpoints of this training, or None.
     machines: the machines that train together, see `joined`. Each must call this function with
         equal arguments, and gets equal weights. Only machine 0 reads and writes checkpoints.
+    until: stop after this number of epochs of the phase `finetune`, with a checkpoint from which a
+        later call with a larger number, or None, goes on. The learning rate is that of a training
+        with all epochs. None: train all epochs.
 
     Raises TrainingFailedError if a loss is not a finite number, if the memory of the device is too
     small, or if the features of all views are too large. Raises UserError if the file `weights`
@@ -114,7 +118,7 @@ def train_classifier(
         best = BestEpoch(classifier.model, train.early_stopping)
         state = TrainingState(classifier.model, best, checkpoints, on_epoch, machines)
         with trained_in(train.precision, classifier):
-            return _fit(classifier, data, hyperparameters, cache, state, devices)
+            return _fit(classifier, data, hyperparameters, cache, state, devices, until)
 
 
 def start_classifier(
@@ -141,6 +145,7 @@ def _fit(
     cache: Path,
     state: TrainingState,
     devices: int,
+    until: int | None,
 ) -> Trained:
     train, pretrained = hyperparameters.train, hyperparameters.model.pretrained
     if train.batch_size > data.balance.epoch_size:
@@ -155,13 +160,14 @@ def _fit(
         check_views(train, len(data.train), classifier.backbone.output_shape[-1])
     with report_lack_of_memory(train, state):
         for phase in phases(classifier, data, train, pretrained, cache, finished):
-            _run_phase(phase, data.balance, train, state, devices)
+            end = phase.epochs if until is None or phase.name == "head" else until
+            _run_phase(phase, data.balance, train, state, devices, min(end, phase.epochs))
             best.restore()
         log.info(
             f"the best of {len(state.history)} epochs is epoch {best.row['epoch']} of the phase "
             f"`{best.row['phase']}`; the model gets the weights of this epoch"
         )
-        if state.ingredients:
+        if state.ingredients and state.ended:
             _make_soup(classifier, data, train, state)
     return Trained(classifier, tuple(state.history), best.row)
 
@@ -184,14 +190,16 @@ def _make_soup(classifier: Classifier, data: Data, train: Train, state: Training
 
 
 def _run_phase(
-    phase: Phase, balance: Balance, train: Train, state: TrainingState, devices: int
+    phase: Phase, balance: Balance, train: Train, state: TrainingState, devices: int, end: int
 ) -> None:
-    """Train until the phase is over, with a lower learning rate if a loss is not finite."""
+    """Train until epoch `end` of the phase, with a lower learning rate if a loss is not finite."""
     state.begin(phase.name)
+    if state.epoch >= end:
+        return
     require_memory(phase.model, train.batch_size // state.machines.count)
     report = _phase_report(phase, balance, train, state)
     with report.shown():
-        while failed := _fit_phase(phase, balance, train, state, devices, report):
+        while failed := _fit_phase(phase, balance, train, state, devices, end, report):
             advice = _loss_words(failed, state.rate_cuts)
             if not state.back_off():
                 raise TrainingFailedError(
@@ -225,9 +233,10 @@ def _fit_phase(
     train: Train,
     state: TrainingState,
     devices: int,
+    end: int,
     report: PhaseReport,
 ) -> Row | None:
-    """Train from the state to the end of the phase. Return an epoch whose loss is not finite."""
+    """Train from the state until epoch `end`. Return an epoch whose loss is not finite."""
     import keras
 
     loss = build_loss(train, balance.log_priors)
@@ -267,9 +276,9 @@ def _fit_phase(
         if phase.name == "finetune":
             state.keep_ingredient(train.average.soup)
         report.end_epoch(row, over)
-        state.end_epoch(row, over, speed)
+        state.end_epoch(row, over, speed, pause=row["epoch"] == end)
 
-    epochs = range(first, phase.epochs)
+    epochs = range(first, end)
     if phase.in_memory and devices == 1:
         fit_in_memory(phase, stream, optimizer, loss, epochs, steps, end_epoch, report)
     else:

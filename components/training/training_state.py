@@ -105,19 +105,22 @@ class TrainingState:
         if most:
             self.ingredients = [*self.ingredients, self.model.get_weights()][-most:]
 
-    def end_epoch(self, row: Row, ended: bool, speed: Mapping[str, float]) -> None:
+    def end_epoch(
+        self, row: Row, ended: bool, speed: Mapping[str, float], pause: bool = False
+    ) -> None:
         """Add an epoch to the history, write a checkpoint, and report the epoch.
 
         No checkpoint is written if the last one is younger than INTERVAL_S and the phase goes on.
         ended: True if the phase is over with this epoch. speed: what `on_epoch` gets, too, but
-        not the history, which must not depend on the machine.
+        not the history, which must not depend on the machine. pause: True if no other epoch
+        follows now; the phase may go on later.
         Raises UserError if the checkpoint cannot be written.
         """
         self.history.append(row)
         self.epoch, self.ended = row["epoch"], ended
         if self.checkpoints is not None:
             self._last = self._checkpoint()
-            if ended or time.monotonic() - self._written_s >= INTERVAL_S:
+            if ended or pause or time.monotonic() - self._written_s >= INTERVAL_S:
                 self._write()
                 self._written_s = time.monotonic()
         self.on_epoch({**row, **speed})

@@ -113,7 +113,7 @@ class ViewStream:
         view, rows = self.parts[index]
         numbers = [self._numbers(view, name) for name in self.names[index]]
         filled = np.arange(PREDICTION_BATCH) % len(rows)
-        images = np.asarray(self.examples.inputs)[rows[filled]]
+        images = np.asarray(self.examples.inputs[rows[filled]])
         changed = self.policy.change_by(images, np.stack(numbers)[filled])
         labels = self.examples.labels[rows[filled]]
         return changed, labels, np.ones(PREDICTION_BATCH, np.float32)

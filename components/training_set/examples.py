@@ -1,11 +1,11 @@
 """The types of the training data: the examples of a split, and the balance plan of the classes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from mmap import mmap
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 class Examples:
     """N examples of one split. They can be sent to a process.
 
-    inputs: the inputs of the classifier, [N, …]: uint8 images or float32 features. labels: int64
-    [N], the class of each example as its position in the class names.
+    inputs: the inputs of the classifier, [N, …]: uint8 images or float32 features. Images may be a
+    memory map or ChosenInputs, so choose rows before anything else. labels: int64 [N], the class of
+    each example as its position in the class names.
     """
 
     inputs: NDArray[Any]
@@ -29,6 +30,8 @@ class Examples:
     @cached_property
     def digests(self) -> list[bytes]:
         """Return a hash of each input; equal inputs have equal hashes."""
+        if isinstance(self.inputs, ChosenInputs):
+            return self.inputs.digests()
         shape = str(self.inputs.shape[1:]).encode()
         images = map(np.ascontiguousarray, self.inputs)
         return [
@@ -39,8 +42,7 @@ class Examples:
         """Return what is sent to another process: of a memory map, only where it is on the disk."""
         inputs: Any = self.inputs
         # The base of a whole memory map is the file; the base of a part of it is the memory map.
-        base: object = self.inputs.base
-        if isinstance(inputs, np.memmap) and isinstance(base, mmap):
+        if isinstance(inputs, np.memmap) and isinstance(cast(object, inputs.base), mmap):
             order: Literal["C", "F"] = "C" if inputs.flags.c_contiguous else "F"
             inputs = (inputs.filename, inputs.dtype, "r", inputs.offset, inputs.shape, order)
         return {"inputs": inputs, "labels": self.labels}
@@ -50,6 +52,66 @@ class Examples:
         if isinstance(state["inputs"], tuple):
             state = {**state, "inputs": np.memmap(*state["inputs"])}
         vars(self).update(state)
+
+
+@dataclass(frozen=True)
+class ChosenInputs:
+    """Some rows of the inputs of one or more examples. It takes the place of their array.
+
+    No input is copied or read before it is used: `chosen[index]` reads the inputs of an index, as
+    NumPy does, for an index of the first axis. The digests are those of the parts, so each input is
+    hashed only once, in however many choices it is.
+
+    parts: the examples. rows: int64 [N], positions in the parts, which follow on each other.
+    """
+
+    parts: tuple[Examples, ...]
+    rows: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return [N, …]."""
+        return (len(self.rows), *self.parts[0].inputs.shape[1:])
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Return the inputs at a position, a slice or an array of positions."""
+        rows = self.rows[index]
+        first = self.parts[0].inputs
+        inputs = np.empty((*np.shape(rows), *first.shape[1:]), first.dtype)
+        start = 0
+        for part in self.parts:
+            inside = (rows >= start) & (rows < start + len(part))
+            inputs[inside] = part.inputs[rows[inside] - start]
+            start += len(part)
+        return inputs
+
+    def __array__(self, *_: Any, **__: Any) -> NDArray[Any]:
+        """Raise TypeError: all inputs together may be larger than the memory."""
+        raise TypeError("choose the rows first: np.asarray(inputs[rows])")
+
+    def digests(self) -> list[bytes]:
+        """Return a hash of each input."""
+        digests = [digest for part in self.parts for digest in part.digests]
+        return [digests[row] for row in self.rows]
+
+
+def choose_rows(parts: Sequence[Examples], rows: NDArray[np.int64]) -> Examples:
+    """Return examples with some rows of others, without a copy of their inputs.
+
+    rows: int64 [N], positions in the parts, which follow on each other.
+
+    >>> cats, dogs = Examples(np.eye(2), np.zeros(2, int)), Examples(np.ones((1, 2)), np.ones(1))
+    >>> chosen = choose_rows([cats, dogs], np.array([2, 1]))
+    >>> chosen.inputs[:].tolist(), chosen.labels.tolist()
+    ([[1.0, 1.0], [0.0, 1.0]], [1.0, 0.0])
+    """
+    labels = np.concatenate([part.labels for part in parts])[rows]
+    # It has all that training uses of an array.
+    return Examples(cast(NDArray[Any], ChosenInputs(tuple(parts), rows)), labels)
 
 
 @dataclass(frozen=True)

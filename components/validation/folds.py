@@ -1,7 +1,7 @@
 """Labels and sets of copies → folds, and cross-validated probabilities of the labels.
 
-Each row is an image. The images in a set are copies of each other. A fold is one of the FOLDS parts
-into which the rows are divided.
+Each row is an image. The images in a set are copies of each other. A fold is one of the parts into
+which the rows are divided, in most cases FOLDS of them.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,17 @@ FOLDS = 5
 Labels = NDArray[np.intp]
 
 
-def fold_numbers(labels: Labels, sets: Sequence[Any]) -> Labels:
-    """Return int [N]: the fold of each row, 0 to FOLDS - 1.
+def fold_numbers(labels: Labels, sets: Sequence[Any], folds: int = FOLDS) -> Labels:
+    """Return int [N]: the fold of each row, 0 to folds - 1.
 
     labels: int [N], the label of each row. sets: [N], the name or number of the set of each row.
+    folds: the number of folds.
 
     All rows of a set are in one fold, so that no image is predicted by a classifier that was fitted
     on a copy of the image. If the rows of a set have several labels, the label of the first row is
     used for the set. The sets of each label are sorted, and then get the folds 0, 1, 2, … in turn.
-    So if a label has FOLDS sets or more, the label is in every fold. The folds of scikit-learn do
-    not guarantee this: see docs/decisions/shortcuts-by-naive-bayes.md.
+    So if a label has at least as many sets as there are folds, the label is in every fold. The
+    folds of scikit-learn do not guarantee this: see docs/decisions/shortcuts-by-naive-bayes.md.
 
     Example: five images have one label, and the first two images are copies.
 
@@ -34,9 +35,22 @@ def fold_numbers(labels: Labels, sets: Sequence[Any]) -> Labels:
     """
     rows = pd.DataFrame({"set": sets, "label": labels}).drop_duplicates("set")
     rows = rows.sort_values(["label", "set"])
-    fold = pd.Series((rows.groupby("label").cumcount() % FOLDS).to_numpy(), index=rows["set"])
+    fold = pd.Series((rows.groupby("label").cumcount() % folds).to_numpy(), index=rows["set"])
     numbers: Labels = pd.Series(sets).map(fold).to_numpy(np.intp)
     return numbers
+
+
+def random_folds(
+    labels: Labels, sets: Sequence[int], folds: int, seed: int | Sequence[int]
+) -> Labels:
+    """Return int [N]: the fold of each row, as `fold_numbers`, but drawn at random.
+
+    sets: [N], the number of the set of each row, 0 or more. folds: the number of folds. seed: of
+    the random numbers.
+    """
+    # `fold_numbers` sorts the sets, so they get other numbers.
+    order = np.random.default_rng(seed).permutation(max(sets) + 1)
+    return fold_numbers(labels, order[np.asarray(sets)].tolist(), folds)
 
 
 def cross_probabilities(

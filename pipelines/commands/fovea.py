@@ -42,6 +42,12 @@ data = typer.Typer(
 )
 app.add_typer(data, name="data")
 
+study = typer.Typer(
+    epilog="Example: fovea study, or fovea study stop",
+    invoke_without_command=True,
+)
+app.add_typer(study, name="study")
+
 VersionArgument = Annotated[
     str | None,
     typer.Argument(metavar="VERSION", help="A number or an alias. Default: the challenger."),
@@ -542,6 +548,38 @@ def reproduce(
     raise typer.Exit(make_again(_model_name(), version, options))
 
 
+@study.callback()
+def show(context: typer.Context) -> None:
+    """Show the search of hyperparameters of this workspace: what it found, or does now.
+
+    A search runs in the stage `search`, so `dvc repro` starts it, if
+    `search.trials` in params.yaml is above 0. This command shows the newest
+    search, also while it runs: its state, its rungs (what all trials train, then
+    the rounds of the best ones, then the confirmation on folds), the best trials
+    with their hyperparameters and confirmed values, what runs now on which
+    worker, and what failed and why. It changes nothing. `fovea ui` serves pages
+    with pictures of the same search.
+    """
+    if context.invoked_subcommand is None:
+        from pipelines.commands.study import show_study
+
+        show_study()
+
+
+@study.command(epilog="Example: fovea study stop")
+def stop() -> None:
+    """End the running search in good order, with the best trial so far.
+
+    No further trial starts. The trials that run are finished, so this may take
+    as long as one of them. The rounds and the confirmation that have not begun
+    are left out, and the report says so. If the same search is run again, by
+    `dvc repro --single-item --force search`, it goes on where it was stopped.
+    """
+    from pipelines.commands.study import stop_study
+
+    stop_study()
+
+
 @app.command(epilog="Example: fovea ui --port 5001")
 def ui(
     port: Annotated[
@@ -551,10 +589,12 @@ def ui(
         ),
     ] = 5000,
 ) -> None:
-    """Serve MLflow's page on 127.0.0.1 until Ctrl-C.
+    """Serve MLflow's page, and Optuna's page of a search, on 127.0.0.1 until Ctrl-C.
 
     If MLFLOW_TRACKING_URI is not an sqlite file, only the address of MLflow is
-    printed.
+    printed. If there is a search in this workspace, Optuna Dashboard shows its
+    trials on the next port, also while it runs. On Optuna's page you can also
+    delete the search: it has no other copy.
     """
     from pipelines.commands.ui import serve
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from components.calibration.averaged_views import VIEWS
 from components.params.model import Model
 from components.params.reader import Params, read_params
+from components.search.layers import Layer
 from pipelines import artifacts
 from pipelines.commands.console import show_lines, show_table
-from pipelines.commands.layers import Layer, blocks_of, layers_of, repeats_of
+from pipelines.commands.layers import blocks_of, layers_of, repeats_of
 from pipelines.formats import read_tree
 
 COLUMNS = (">block", "layers", ">output", ">parameters", ">multiply-adds", ">receptive field")

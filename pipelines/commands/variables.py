@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from components.deadline import call_within
 from components.errors import UserError, one_line
 from components.tracking.connection import without_password
+from pipelines.workspace import search_variables
 from pipelines.workspace.addresses import LIMIT_S, check_server
 from pipelines.workspace.environment import (
     PROXIES,
@@ -54,12 +55,25 @@ def other_variables(environment: Mapping[str, str] = os.environ) -> str:
     _check_devices(environment.get(DEVICES) or "")
     worker_count(environment)
     read_machines(environment)
+    _check_search(environment)
     for name in PROXIES:
         for variable in (name, name.upper()):
             _check_proxy(variable, environment.get(variable) or "")
     return (
         "folders, devices, workers, machines and proxies of the environment variables can be used"
     )
+
+
+def _check_search(environment: Mapping[str, str]) -> None:
+    """Raise UserError if a search could not start its workers, as far as the variables say it."""
+    from components.search.executor import local_count
+
+    if search_variables.read_executor(environment) == "local":
+        local_count(environment, 1)
+        return
+    search_variables.read_storage(environment)
+    search_variables.read_store(environment)
+    search_variables.read_worker_count(environment)
 
 
 def _check_folder(variable: str, folder: Path) -> None:

@@ -41,6 +41,7 @@ CLOCK_S = 2.0
 BUSY = "is being blocked by"
 BUSY_TRIES = 5
 REMIND_S = 300.0
+EXCLUSIVE, SHARED = fcntl.LOCK_EX, fcntl.LOCK_SH
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def hold(root: Path, command: str, say: Callable[[str], None] = log.info) -> Ite
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
     def other_holder() -> str | None:
-        return None if _try_lock(descriptor, fcntl.LOCK_EX) else _read_holder(descriptor)
+        return None if try_lock(descriptor, EXCLUSIVE) else _read_holder(descriptor)
 
     try:
         _wait(other_holder, say)
@@ -85,7 +86,7 @@ def holder(root: Path) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        return None if _try_lock(descriptor, fcntl.LOCK_SH) else _read_holder(descriptor)
+        return None if try_lock(descriptor, SHARED) else _read_holder(descriptor)
     finally:
         os.close(descriptor)
 
@@ -163,7 +164,7 @@ def remove_dead_rwlock(root: Path) -> bool:
     if dead_rwlock(root) is None:
         return False
     with (root / DVC_LOCKS / "rwlock.lock").open("a") as guard:
-        if not _try_lock(guard.fileno(), fcntl.LOCK_EX):
+        if not try_lock(guard.fileno(), EXCLUSIVE):
             return False
         dead = dead_rwlock(root)
         if dead is not None:
@@ -188,7 +189,12 @@ def _wait(who: Callable[[], str | None], say: Callable[[str], None]) -> None:
         time.sleep(POLL_S)
 
 
-def _try_lock(descriptor: int, kind: int) -> bool:
+def try_lock(descriptor: int, kind: int) -> bool:
+    """Lock an open file, without waiting. Return whether it worked.
+
+    descriptor: the number of the open file; the lock ends when the file is closed. kind: EXCLUSIVE,
+    or SHARED, which only fails while another process has an EXCLUSIVE lock.
+    """
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

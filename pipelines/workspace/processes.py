@@ -50,12 +50,13 @@ def run(
     environment: Mapping[str, str],
     say: Callable[[str], None] = log.info,
     keep_open: Sequence[int] = (),
+    folder: Path = Path(),
 ) -> str:
     """Run `command` in a new process group. Call `say` with each line as soon as it is complete.
 
     Empty lines are left out. Returns the last line, or an empty text if there is none.
     environment: the environment variables of the command.
-    keep_open: file descriptors that the command inherits.
+    keep_open: file descriptors that the command inherits. folder: where the command runs.
     When the first process of the command has ended, the other processes of the group are ended.
     Raises CommandFailedError if the exit status is not 0. If an exception stops this function, for
     example after Ctrl-C, the group gets SIGINT, then SIGTERM, then SIGKILL.
@@ -68,6 +69,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
+        cwd=folder,
         pass_fds=keep_open,
         start_new_session=True,
     )

@@ -37,10 +37,11 @@ REQUIREMENTS = Path("requirements.lock")
 PACKAGES_BYTES = 4 * 2**30  # of .venv; the packages with which Fovea was locked need 3.8 GiB
 STORE = "sqlite:///mlflow.db"  # relative to the folder in which the stages run
 LONGEST_REASON = 600  # characters
-# Variables that could lead the stages of the folder to the workspace, to its MLflow, to Prefect or
-# to other code.
+# Variables that could lead the stages of the folder to the workspace, to its MLflow, to Prefect, to
+# the finished study of a search, or to other code.
 LEFT_OUT = re.compile(
     r"_?MLFLOW_.*|PREFECT_.*|DVC_(EXP|STUDIO)_.*|DVC_(ROOT|STAGE)|FOVEA_FLOW_RUN_ID|"
+    r"FOVEA_(SEARCH_EXECUTOR|STUDY_STORAGE|SHARED_STORE)|"
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|COMMON_DIR|PREFIX)|PYTHON(HOME|PATH|SAFEPATH)"
 )
 

@@ -82,7 +82,7 @@ def shared_key(
         "rule for 16 bits": str(data.sixteen_bit),
         "start weights": sha256(weights) if weights else "none",
         **{str(file.relative_to(ROOT)): sha256(file) for file in _code()},
-        **{f"package {name}": version for name, version in _versions()},
+        **package_versions("training"),
         **{name: os.environ.get(name, "not set") for name in (*SPREAD, *VARIABLES)},
     }
 
@@ -92,10 +92,10 @@ def _code() -> Iterator[Path]:
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    """Yield name and installed version of each package that can change a model."""
-    for name in expected_versions((PACKAGES / "training.txt").read_text(encoding="utf-8")):
-        yield name, metadata.version(name)
+def package_versions(group: str) -> dict[str, str]:
+    """Return the installed version of each package of a group, see infra/cut_packages.py."""
+    listed = (PACKAGES / f"{group}.txt").read_text(encoding="utf-8")
+    return {f"package {name}": metadata.version(name) for name in expected_versions(listed)}
 
 
 def _hash(*arrays: np.ndarray[Any, Any]) -> str:

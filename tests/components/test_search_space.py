@@ -231,7 +231,7 @@ def test_true_is_not_the_number_1():
 
 
 def test_the_example_of_the_documentation_is_a_valid_search(read_search):
-    text = (DIGITS.parents[3] / "docs/recipes-search.md").read_text()
+    text = (DIGITS.parents[3] / "docs/search.md").read_text()
     example = yaml.safe_load(re.search(r"^    search:\n(     .*\n)+", text, re.MULTILINE)[0])
     search = read_search("{}", search=example["search"]).search
     assert (search.trials, len(search.start), len(search.space)) == (20, 1, 5)

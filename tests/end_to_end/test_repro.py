@@ -53,7 +53,7 @@ def test_the_model_is_registered_as_challenger_with_its_lineage(first_generation
         pytest.param(
             "components/evaluation/metrics.py", ["evaluate", "register"], marks=pytest.mark.slow
         ),
-        ("components/training_set/balance.py", ["balance"]),
+        ("components/training_set/balance.py", ["balance", "search"]),
     ],
 )
 def test_a_changed_line_runs_its_dependants_and_nothing_else(file, stages, continued):

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import chdir
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -27,6 +28,18 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def deployment(prefect_api: str) -> UUID:
+    """The deployment `search-worker`, as `prefect deploy` makes it, and no flow runs of it."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="gpu", type="process"), overwrite=True)
+        flow = client.create_flow_from_name("search-worker")
+        return client.create_deployment(flow, "search-worker", work_pool_name="gpu")
 
 
 @pytest.fixture

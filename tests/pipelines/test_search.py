@@ -1,19 +1,22 @@
-"""The stage `search`: none, a few trials under one parent, and going on after a crash."""
+"""The stage `search`: none, trials of real worker processes under one run, and going on."""
 
-from types import SimpleNamespace
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from components.errors import HyperparameterError, UserError
+from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
-from components.params.search import Choices, Range
+from components.params.search import Choices, Confirm, Range
+from components.search.rungs import Rungs
 from components.tracking.connection import client
-from components.tracking.runs import start_run
-from components.training.limits import TrainingFailedError
+from components.tracking.runs import Run
 from pipelines import artifacts, search, train
 from pipelines.formats import read_tree, write_tree
-from tests.components.origins import ORIGIN
 from tests.pipelines.versioned import flip
 
 BATCHES = "train.accumulate"
@@ -21,20 +24,35 @@ RATE = "train.finetune.learning_rate"
 
 
 @pytest.fixture
-def three_trials(params):
-    """Three points of `start`; only the second chooses `train.accumulate`."""
+def one_worker(monkeypatch):
+    monkeypatch.setenv("FOVEA_SEARCH_WORKERS", "1")
+
+
+@pytest.fixture
+def three_trials(params, one_worker):
+    """The params as written, and two points of `start`; only the last chooses `accumulate`."""
     space = {
         BATCHES: Range(low=1, high=3, log=False, when={"model.dropout": (0.1,)}),
         RATE: Range(low=0.001, high=0.1, log=True),
         "model.dropout": Choices(choices=(0.0, 0.1)),
     }
-    start = (
-        {RATE: 0.01, "model.dropout": 0.0},
-        {RATE: 0.01, "model.dropout": 0.1, BATCHES: 2},
-        {RATE: 0.02, "model.dropout": 0.0},
-    )
-    update = {"trials": 3, "epochs": 1, "startup_trials": 2, "space": space, "start": start}
-    return params.search.model_copy(update=update)
+    start = ({RATE: 0.01, "model.dropout": 0.0}, {RATE: 0.01, "model.dropout": 0.1, BATCHES: 2})
+    update = {
+        "trials": 3,
+        "first_rung": 1,
+        "finalists": 0,
+        "startup_trials": 2,
+        "confirm": Confirm(trials=0, folds=2),
+        "space": space,
+        "start": start,
+    }
+    # As from params.yaml, so that the workers get the same values.
+    tree = params.search.model_copy(update=update).model_dump(mode="json", exclude_unset=True)
+    return type(params.search).model_validate(tree, strict=False)
+
+
+def run_search(prepared, section, params):
+    search.run(prepared.model, prepared.train, section, params.balance)
 
 
 def runs() -> list:
@@ -42,113 +60,141 @@ def runs() -> list:
     return client().search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
 
 
+def study() -> Rungs:
+    name = (search.FOLDER / "last").read_text()
+    return Rungs(f"sqlite:///{search.FOLDER / name / 'study.db'}", name)
+
+
 def test_no_trials_leave_params_as_written(prepared, params):
-    search.run(prepared.model, prepared.train, params.search)
+    run_search(prepared, params.search, params)
     assert read_tree(artifacts.HYPERPARAMETERS) == {}
     assert pd.read_csv(artifacts.TRIALS).empty
     assert artifacts.STUDY_PLOT.read_text().startswith("<?xml")
+    assert "search.trials" in artifacts.STUDY_PAGE.read_text()
 
 
-def test_damaged_pixels_are_not_searched_on(prepared, three_trials):
+def test_damaged_pixels_are_not_searched_on(prepared, three_trials, params):
     flip(artifacts.images("train"))
     with pytest.raises(UserError, match=r"train\.images\.npy is not the file"):
-        search.run(prepared.model, prepared.train, three_trials)
+        run_search(prepared, three_trials, params)
 
 
-def test_every_trial_is_a_run_under_one_parent(prepared, three_trials):
-    search.run(prepared.model, prepared.train, three_trials)
+def test_every_trial_is_a_run_under_one_run_and_a_second_search_trains_nothing(
+    prepared, three_trials, params
+):
+    run_search(prepared, three_trials, params)
 
     table = pd.read_csv(artifacts.TRIALS)
     assert table["trial"].tolist() == [0, 1, 2]
-    best = table.loc[table["val_balanced_accuracy"].idxmax()]
+    best = table.loc[table["val_macro_f1"].idxmax()]
     chosen = read_tree(artifacts.HYPERPARAMETERS)
-    assert chosen == best[list(chosen)].to_dict()
-    assert (BATCHES in chosen) == (best["trial"] == 1)
+    assert all(chosen[name] == best[name] for name in chosen)
     lines = artifacts.TRIALS.read_text().splitlines()
-    assert [line.split(",")[3:] for line in lines] == [
-        [BATCHES, RATE, "model.dropout"],
-        ["", "0.01", "0.0"],
-        ["2", "0.01", "0.1"],
-        ["", "0.02", "0.0"],
-    ]
-    parent, *trials = runs()
-    assert [run.data.tags["mlflow.parentRunId"] for run in trials] == [parent.info.run_id] * 3
-    assert {run.info.status for run in [parent, *trials]} == {"FINISHED"}
-    assert float(trials[0].data.params[RATE]) in table[RATE].tolist()
-    assert [run.data.params[BATCHES] for run in trials] == ["1", "2", "1"]
+    names, _, *points = [line.split(",")[5:] for line in lines]
+    assert names == [BATCHES, RATE, "model.dropout"]
+    assert points == [["", "0.01", "0.0"], ["2", "0.01", "0.1"]]
+    parents = [run for run in runs() if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs() if "mlflow.parentRunId" in run.data.tags]
+    assert len(parents) == 1
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
+    assert {run.info.status for run in runs()} == {"FINISHED"}
+    by_number = {int(run.data.tags["search_trial"]): run for run in children}
+    assert sorted(by_number) == [0, 1, 2]
+    assert [by_number[n].data.params[BATCHES] for n in range(3)] == ["1", "1", "2"]
+    for number, run in by_number.items():
+        value = table["val_macro_f1"][number]
+        assert run.data.metrics["best_val_macro_f1"] == value
+        assert run.data.metrics["seconds"] > 0
+        assert run.info.end_time > run.info.start_time
     busy = "system/cpu_utilization_percentage"
-    assert busy in parent.data.metrics
-    assert not any(busy in run.data.metrics for run in trials)
+    assert busy in parents[0].data.metrics
+    assert not any(busy in run.data.metrics for run in children)
+
+    written, page = artifacts.TRIALS.read_bytes(), artifacts.STUDY_PAGE.read_bytes()
+    rows = study()
+    before = rows.first.trials()
+    rows.close()
+    run_search(prepared, three_trials, params)
+    assert artifacts.TRIALS.read_bytes() == written
+    assert artifacts.STUDY_PAGE.read_bytes() == page
+    assert len(runs()) == 4
+    rows = study()
+    assert rows.first.trials() == before
+    rows.close()
 
 
 @pytest.mark.slow
-def test_train_takes_what_the_search_found(prepared, three_trials):
-    search.run(prepared.model, prepared.train, three_trials)
+def test_finalists_go_on_and_are_confirmed_and_train_takes_what_was_found(
+    prepared, three_trials, params
+):
+    update = {"finalists": 2, "confirm": Confirm(trials=1, folds=2)}
+    run_search(prepared, three_trials.model_copy(update=update), params)
+    table = pd.read_csv(artifacts.TRIALS).set_index("trial")
+    epochs = prepared.train.finetune.epochs
+    assert sorted(table["epochs"])[1:] == [-(-epochs // 2), epochs]
+    assert table["confirmed"].notna().sum() in (1, 2)
+    assert pd.notna(table["confirmed"][0])
     train.run(prepared.model, prepared.train)
     chosen = read_tree(artifacts.HYPERPARAMETERS)
-    run = runs()[-1]
+    run = next(run for run in reversed(runs()) if run.data.tags["stage"] == "train")
     assert float(run.data.params[RATE]) == chosen[RATE]
 
 
-def test_a_second_search_on_the_same_inputs_trains_nothing(
-    prepared,
-    three_trials,
-    monkeypatch,
-):
-    one_trial = three_trials.model_copy(update={"trials": 1})
-    search.run(prepared.model, prepared.train, one_trial)
-    first = artifacts.TRIALS.read_bytes()
+@pytest.mark.slow
+def test_a_search_that_was_killed_goes_on_under_the_same_run(prepared, three_trials, params):
+    """The stage is killed with all its workers, in the middle of a trial."""
+    section = three_trials.model_dump(mode="json", exclude_unset=True)
+    parts = [prepared.model, prepared.train, params.balance]
+    trees = [part.model_dump(mode="json") for part in parts]
+    Path("parts.json").write_text(json.dumps([section, *trees]))
+    program = (
+        "import json; from pathlib import Path; from pipelines import search;"
+        "from components.params.search import Search; from components.params.model import Model;"
+        "from components.params.train import Train; from components.params.balance import Balance;"
+        "s, m, t, b = json.loads(Path('parts.json').read_text());"
+        "search.run(*(kind.model_validate(tree, strict=False) for kind, tree in"
+        " ((Model, m), (Train, t), (Search, s), (Balance, b))))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    deadline = time.monotonic() + 120
+    while not (search.FOLDER / "last").exists() or not finished():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    run_search(prepared, three_trials, params)
+    rows = study()
+    assert [row.state.name for row in rows.first.trials()] == ["COMPLETE"] * 3
+    assert Run(rows.first.noted("mlflow_run")).exists()
+    rows.close()
+    parents = [run for run in runs() if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs() if "mlflow.parentRunId" in run.data.tags]
+    assert len(parents) == 1
+    assert parents[0].info.status == "FINISHED"
+    assert sorted(int(run.data.tags["search_trial"]) for run in children) == [0, 1, 2]
 
-    def never(*arguments):
-        raise AssertionError("trained again")
 
-    monkeypatch.setattr(search, "train_classifier", never)
-    search.run(prepared.model, prepared.train, one_trial)
-    assert artifacts.TRIALS.read_bytes() == first
+def finished() -> int:
+    """Return how many trials of the newest search are finished."""
+    try:
+        rows = study()
+    except UserError:  # It is being created.
+        return 0
+    try:
+        return sum(row.state.is_finished() for row in rows.first.trials())
+    finally:
+        rows.close()
 
 
-def test_other_data_begin_another_study(prepared, three_trials):
+def test_what_decides_a_trial_begins_another_search_and_more_trials_do_not(prepared, three_trials):
     written = Hyperparameters(model=prepared.model, train=prepared.train)
-    before = search.study_id(written, three_trials)
+    before = search.study_key(written, three_trials)
+    more = three_trials.model_copy(update={"trials": 30, "finalists": 2})
+    assert search.study_key(written, more) == before
+    assert search.study_key(written, three_trials.model_copy(update={"first_rung": 2})) != before
+    other = written.with_overrides({"train.weight_decay": 0.25})
+    assert search.study_key(other, three_trials) != before
     plan = read_tree(artifacts.PLAN)
     write_tree(artifacts.PLAN, {**plan, "strategy": "oversample"})
-    assert search.study_id(written, three_trials) != before
-    more = three_trials.model_copy(update={"trials": 30})
-    assert search.study_id(written, more) == search.study_id(written, three_trials)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "error"),
-    [({"train.batch_size": 4096}, TrainingFailedError), ({}, HyperparameterError)],
-)
-def test_a_batch_without_room_fails_its_trial_and_ends_a_search_in_which_all_batches_are_equal(
-    overrides, error, prepared, three_trials, monkeypatch
-):
-    def no_room(*arguments):
-        raise HyperparameterError("no room for a batch", "train.batch_size")
-
-    monkeypatch.setattr(search, "train_classifier", no_room)
-    with start_run("search", ORIGIN, tags={}) as parent:
-        objective = search.build_objective(prepared, three_trials, parent)
-        with pytest.raises(error, match=r"^no room for a batch$"):
-            objective(0, overrides, lambda epoch, value: None)
-
-
-def test_other_arithmetic_begins_another_study(prepared, three_trials, monkeypatch):
-    """So no study has trials of two backends, of two processors or of two versions of a package."""
-    written = Hyperparameters(model=prepared.model, train=prepared.train)
-    before = search.study_id(written, three_trials)
-    monkeypatch.setattr(search, "arithmetic", lambda: {"jax": "0.1"})
-    assert search.study_id(written, three_trials) != before
-
-
-def test_weights_are_looked_up_once_however_trials_differ(prepared, three_trials, monkeypatch):
-    asked = []
-    monkeypatch.setattr(search, "resolve_weights", lambda model: asked.append(model.weights))
-    best = SimpleNamespace(best={three_trials.maximize: 0.5})
-    monkeypatch.setattr(search, "train_classifier", lambda *arguments: best)
-    with start_run("search", ORIGIN, tags={}) as parent:
-        objective = search.build_objective(prepared, three_trials, parent)
-        for number, dropout in enumerate((0.0, 0.2, 0.4)):
-            objective(number, {"model.dropout": dropout}, lambda epoch, value: None)
-    assert asked == ["none"]
+    assert search.study_key(written, three_trials) != before

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from components.calibration.scores import BINS
-from components.evaluation.interval import Interval
-from components.imbalance.comparison import CONFIDENCE, corrected_interval
+from components.evaluation.interval import Interval, corrected_interval
+from components.imbalance.comparison import CONFIDENCE
 from components.model.arithmetic import FEATURES
 from tests.benchmarks.recipes.cards import PLAIN
 from tests.benchmarks.recipes.results import Result
@@ -65,7 +65,7 @@ def difference(ours: Sequence[float], others: Sequence[float], overlap: float) -
     values = np.subtract(ours, others)
     if len(values) < 2:
         return Interval(float(values.mean()), None, None)
-    return corrected_interval(values, overlap)
+    return corrected_interval(values, overlap, CONFIDENCE, limits=(-1.0, 1.0))
 
 
 def pooled_ece(results: Iterable[Result]) -> float:

@@ -8,13 +8,12 @@ import pytest
 
 from components.calibration.adjustment import fit_adjustment
 from components.errors import UserError
-from components.evaluation.interval import Interval
+from components.evaluation.interval import Interval, corrected_interval
 from components.imbalance import comparison, heads
 from components.imbalance.comparison import (
     Comparison,
     Result,
     compare,
-    corrected_interval,
     measure_scores,
 )
 from components.imbalance.heads import Heads
@@ -137,18 +136,6 @@ def test_the_best_of_those_that_are_surely_better_is_chosen():
     assert Comparison((none, lucky), (), 9, 5).chosen == none
 
 
-def test_the_interval_is_wider_than_that_of_independent_samples():
-    differences = np.array([0.01, 0.02, 0.03, 0.02, 0.02])
-    narrow, wide = (corrected_interval(differences, share) for share in (0.0, 0.25))
-    # By hand: s = 0.00707, t(4) = 2.776; s * √(1/5) * t = 0.00878, s * √(1/5 + 1/4) * t = 0.01317
-    assert (narrow.low, wide.low) == pytest.approx((0.02 - 0.00878, 0.02 - 0.01317), abs=1e-4)
-
-
-def test_no_end_of_an_interval_is_beyond_what_a_difference_can_be():
-    interval = corrected_interval(np.array([0.0, 0.4]), 0.25)
-    assert (interval.low, interval.high) == (-1.0, 1.0)
-
-
 def test_a_method_is_compared_with_none_seed_by_seed():
     """Of five folds one measures, and four train or choose, so their share is 1 / 4."""
     none, method = np.full((3, 3), 0.5), np.full((3, 3), 0.5)
@@ -156,7 +143,9 @@ def test_a_method_is_compared_with_none_seed_by_seed():
     scores = {NONE: list(none), METHODS[4]: list(method)}
     found = comparison._result(METHODS[4], scores)
     assert found.means["macro_f1"] == pytest.approx(0.7)
-    assert found.differences["macro_f1"] == corrected_interval(method[:, 0] - none[:, 0], 1 / 4)
+    differences = method[:, 0] - none[:, 0]
+    expected = corrected_interval(differences, 1 / 4, 0.95, limits=(-1.0, 1.0))
+    assert found.differences["macro_f1"] == expected
     assert found.differences["accuracy"] == Interval(0.0, 0.0, 0.0)
 
 

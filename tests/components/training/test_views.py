@@ -9,7 +9,7 @@ from components.params.augmentation import Augmentation
 from components.training import augmentation, views
 from components.training.augmentation import build_augmentation
 from components.training.views import Views, build_views
-from components.training_set.examples import Examples
+from components.training_set.examples import Examples, choose_rows
 
 EVERYTHING = Augmentation(**dict.fromkeys(Augmentation.model_fields, 0.3))
 POLICY = build_augmentation(EVERYTHING)
@@ -54,6 +54,18 @@ def test_views_are_the_same_for_any_number_of_workers(
     monkeypatch.setattr(views, "BATCHES", 1)
     monkeypatch.setenv("FOVEA_WORKERS", "2")
     np.testing.assert_array_equal(view(images), first)
+
+
+def test_views_of_chosen_images_are_those_of_their_copies(
+    images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = Examples(images, np.zeros(len(images), np.int64))
+    order = np.random.default_rng(2).permutation(2 * len(images))
+    chosen = choose_rows([examples, examples], order)
+    monkeypatch.setattr(views, "BATCHES", 1)
+    monkeypatch.setenv("FOVEA_WORKERS", "1")
+    with Views(POLICY, 7, 1).batches(chosen, [(1, np.arange(64))]) as batches:
+        np.testing.assert_array_equal(next(batches), view(images)[order[:64] % 70])
 
 
 def test_changes_that_change_nothing_make_no_views_and_a_warning(

@@ -19,9 +19,10 @@ from components.training.machines import ADDRESS, COUNT, LIMIT, NUMBER
 from pipelines.commands import doctor
 from pipelines.commands.doctor import Check, examine
 from pipelines.commands.variables import DEVICES, FOLDERS, other_variables, prefect_server
-from pipelines.workspace import locks
+from pipelines.workspace import locks, shared_store
 from pipelines.workspace.addresses import SERVERS
 from pipelines.workspace.environment import PROXIES
+from pipelines.workspace.search_variables import EXECUTOR, STORAGE, WORKERS
 from tests.cards import DIGITS
 from tests.pipelines.versioned import dvc
 
@@ -291,6 +292,8 @@ def test_an_mlflow_server_that_is_not_there_is_named(
         ("CUDA_VISIBLE_DEVICES", "first", "must be numbers of GPUs such as 0,1"),
         ("FOVEA_MACHINES", "2", "only Keras' backend JAX trains on several machines"),
         ("FOVEA_WORKERS", "two", "FOVEA_WORKERS must be the number of worker processes"),
+        ("FOVEA_SEARCH_EXECUTOR", "slurm", "write local or prefect"),
+        ("FOVEA_SEARCH_WORKERS", "two", "FOVEA_SEARCH_WORKERS must be the number of workers"),
         ("https_proxy", "127.0.0.1:9", "no proxy answers at https_proxy"),
         ("ALL_PROXY", "http://ann:secret@127.0.0.1:9", "no proxy answers at ALL_PROXY"),
     ],
@@ -306,6 +309,11 @@ def test_a_variable_of_the_environment_that_cannot_be_used_is_named(
     assert re.search(rf"Received: ({variable}=)?{received}$", str(caught.value))
 
 
+def test_a_search_on_other_machines_without_a_database_is_named() -> None:
+    with pytest.raises(UserError, match="FOVEA_STUDY_STORAGE: missing"):
+        other_variables({"FOVEA_SEARCH_EXECUTOR": "prefect"})
+
+
 @pytest.mark.parametrize("devices", ["", "-1", "0", "0, 1", "GPU-8932f937-d72c,MIG-GPU-8932/1/2"])
 def test_every_form_of_cuda_visible_devices_is_accepted(devices: str, tmp_path: Path) -> None:
     homes = {"PREFECT_HOME": str(tmp_path / "new/one"), "KERAS_HOME": str(tmp_path)}
@@ -319,7 +327,8 @@ def test_the_doctor_looks_at_every_variable_in_the_table_of_infra() -> None:
     training = {backend.VARIABLE, devices.VARIABLE, feeding.VARIABLE}
     machines = {COUNT, NUMBER, ADDRESS, LIMIT}
     others = {DEVICES, "MLFLOW_EXPERIMENT_NAME", "NO_PROXY"}
-    assert {*FOLDERS, *SERVERS, *proxies, *training, *machines, *others} == named
+    search = {EXECUTOR, WORKERS, STORAGE, shared_store.VARIABLE}
+    assert {*FOLDERS, *SERVERS, *proxies, *training, *machines, *search, *others} == named
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ COMMANDS = [
     "history",
     "explain",
     "reproduce",
+    "study",
     "ui",
     "summary",
     "completion",
@@ -166,7 +167,7 @@ def test_every_command_has_an_example_in_its_help(fovea: Command, command: str) 
 
 
 def test_the_short_h_asks_for_help_everywhere(fovea: Command) -> None:
-    for command in ((), ("data",), ("data", "add")):
+    for command in ((), ("data",), ("data", "add"), ("study",), ("study", "stop")):
         status, out, _ = fovea(*command, "-h")
         assert (status, out) == (0, fovea(*command, "--help")[1])
         assert f"Usage: {' '.join(('fovea', *command))} " in out

@@ -1,19 +1,24 @@
 """`fovea ui`: its port, its server, and the end of both. The whole page is an end-to-end test."""
 
+import json
 import os
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.errors import UserError
 from pipelines.commands import ui
+from tests.pipelines.commands.searches import begun_search
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def test_a_port_in_use_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page_is_ready_when_its_server_answers(health: str) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        ui._wait_until_it_answers(health, process)
+        ui._wait_until_it_answers(health, process, "MLflow's server", ui.LOG)
         process.kill()
 
 
@@ -70,11 +75,11 @@ def test_a_server_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatc
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
         with pytest.raises(UserError, match=sentence):
-            ui._wait_until_it_answers(page, ended)
+            ui._wait_until_it_answers(page, ended, "MLflow's server", ui.LOG)
     monkeypatch.setattr(ui, "START_LIMIT_S", 0.5)
     with subprocess.Popen(["sleep", "60"]) as silent:
         with pytest.raises(UserError, match=sentence):
-            ui._wait_until_it_answers(page, silent)
+            ui._wait_until_it_answers(page, silent, "MLflow's server", ui.LOG)
         silent.kill()
 
 
@@ -89,9 +94,76 @@ def test_the_server_listens_on_this_machine_only_and_ends_with_the_page(stand_in
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_the_address_of_a_server_is_only_printed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def processes_of(group: int) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "pgid=,pid="], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if line.split()[0] == str(group)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_trials_of_a_search_have_a_page_which_loads_nothing_from_elsewhere(
+    how: signal.Signals, tmp_path: Path
 ) -> None:
+    begun_search(tmp_path, trials=2)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # so MLflow's page is not served
+    }
+    command = [sys.executable, "-m", "pipelines.commands.fovea", "ui", "--port", "5310"]
+    shown = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert shown.stdout is not None
+    assert shown.stdout.readline() == "MLflow's page: http://127.0.0.1:9\n"
+    page = shown.stdout.readline().split()[2]
+    assert page.startswith("http://127.0.0.1:53")
+    with urllib.request.urlopen(page, timeout=10) as answer:
+        rules = answer.headers["Content-Security-Policy"].split(";")
+    assert {"default-src 'self'", "connect-src 'self'", "frame-src 'self'"} <= set(rules)
+    with urllib.request.urlopen(page.replace("/dashboard", "/api/studies"), timeout=10) as answer:
+        assert [study["study_name"] for study in json.load(answer)["study_summaries"]] == ["s"]
+    [server] = psutil.Process(shown.pid).children()
+    assert {link.laddr.ip for link in server.net_connections() if not link.raddr} == {"127.0.0.1"}
+    assert not any("study.db" in word for word in server.cmdline())
+    shown.send_signal(how)
+    assert shown.wait(timeout=15) == 0
+    shown.stdout.close()
+    assert processes_of(server.pid) == []
+    assert list((tmp_path / ".fovea").glob("*.toml")) == []
+
+
+def test_a_damaged_search_hides_no_page_of_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun_search(tmp_path, trials=2)
+    monkeypatch.chdir(tmp_path)
+    assert ui._database() == "sqlite:///.fovea/search/s/study.db"
+    (tmp_path / ".fovea/search/s/search.json").write_text("{")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    ui.serve(5000, None)
+    printed = capsys.readouterr().out
+    assert "no page of the search: .fovea/search/s/search.json: it is damaged" in printed
+    assert "MLflow's page: http://127.0.0.1:9" in printed
+
+
+def test_a_server_that_ends_by_itself_is_an_error() -> None:
+    with (
+        subprocess.Popen(["sleep", "60"]) as lives,
+        subprocess.Popen(["true"]) as ends,
+        pytest.raises(UserError, match=r"^Optuna Dashboard ended by itself; .* Received: b$"),
+    ):
+        try:
+            ui._wait_until_one_ends(
+                [(lives, "MLflow", ui.LOG, "a"), (ends, "Optuna Dashboard", ui.LOG, "b")]
+            )
+        finally:
+            lives.kill()
+
+
+def test_the_address_of_a_server_is_only_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@127.0.0.1:9")
     ui.serve(5000, None)
     printed = capsys.readouterr().out

@@ -1,0 +1,234 @@
+"""The address of a database → transactions on the tables of an Optuna study.
+
+Every change of a trial is one transaction of ours on Optuna's tables, because Optuna's own methods
+are one transaction each: two of them ("is this still my trial?" and "write") cannot be made atomic.
+The tables are those of Optuna's pinned version, and Optuna reads them.
+
+- sqlite: a transaction starts with BEGIN IMMEDIATE, so only one process writes at a time. (Without
+  it, two processes could both read before one of them writes.) The journal is a write-ahead log, so
+  that readers never wait for a writer.
+- PostgreSQL: rows are locked by SELECT … FOR UPDATE.
+
+The operating system or the server ends the transaction of a killed process; nothing of it stays.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from components.errors import UserError, one_line
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# How many seconds a process waits for a database that is away or locked by another process.
+PATIENCE_S = 120.0
+# How many seconds one try waits for a lock, or for a connection.
+LOCK_S, CONNECT_S = 20, 10
+# A worker that is paused inside a transaction would block all others. PostgreSQL ends its
+# transaction after this time. (sqlite cannot: there, the coordinator has to kill the worker.)
+PAUSED_MS = 10_000
+ADVICE = "start it, correct its address, or end what locks it, and run the same command again"
+
+
+def create_study(url: str, study: str, directions: Sequence[str]) -> None:
+    """Create the tables and the study if they do not exist.
+
+    url: SQLAlchemy's address of the database. directions: `maximize` or `minimize` for each
+    objective. Raises UserError if the database cannot be used, or if its study of this name has
+    other directions.
+    """
+    import optuna
+
+    with _without_words():
+        storage = _open(url, create=True)
+        try:
+            if url.startswith("sqlite"):
+                with storage.engine.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            with _user_errors():
+                created: Any = optuna.create_study(
+                    storage=storage,
+                    study_name=study,
+                    directions=list(directions),  # type: ignore[arg-type]
+                    load_if_exists=True,
+                )
+            before = [direction.name.lower() for direction in created.directions]
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+    if before != list(directions):
+        raise UserError(
+            "search: the study has other objectives; use another name or database. "
+            f"Received: study {study}, {before} and {list(directions)}"
+        )
+
+
+class Database:
+    """Transactions on the database of a study, which `create_study` has created.
+
+    study_id: Optuna's key of the study. storage: Optuna's RDBStorage, and study: its Study, to read
+    trials. A finished trial is read once and then remembered.
+    patience_s: how many seconds a transaction waits for a database that is away or locked.
+    """
+
+    def __init__(self, url: str, study: str, patience_s: float = PATIENCE_S) -> None:
+        import optuna
+        import sqlalchemy.orm
+
+        self.patience_s = patience_s
+        self.storage = _open(url, create=False)
+        self._engine = sqlalchemy.create_engine(url, **_options(url))
+        if url.startswith("sqlite"):
+            _begin_immediate(self._engine)
+        self._sessions = sqlalchemy.orm.sessionmaker(self._engine)
+        # A transaction that only reads does not wait until another process has written.
+        self._readers = sqlalchemy.orm.sessionmaker(self.storage.engine)
+        try:
+            with _user_errors():
+                self.study: Any = optuna.load_study(study_name=study, storage=self.storage)
+                self.study_id: int = self.storage.get_study_id_from_name(study)
+        except KeyError:
+            self.close()
+            raise UserError(
+                "FOVEA_STUDY_STORAGE: the database has no such study; start `search` before its "
+                f"workers, with the same address. Received: study {study}"
+            ) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+        self._engine.dispose()
+
+    def change(self, work: Callable[[Any, bool], T]) -> T:
+        """Call work(session, again) in one transaction, commit it, and return its result.
+
+        If `work` raises an error, nothing is written. If the database is away or locked, `work` is
+        called again, up to `patience_s`; then UserError is raised. `again` says that it is called
+        again. The connection may have been lost after the commit, so a later call may find that an
+        earlier one has done the work.
+        """
+
+        def transaction(again: bool) -> T:
+            with self._sessions.begin() as session:
+                return work(session, again)
+
+        return self.retry(transaction)
+
+    def read(self, work: Callable[[Any], T]) -> T:
+        """Return work(session), which only reads. It waits for the database like `change`."""
+
+        def transaction(again: bool) -> T:
+            with self._readers() as session:
+                return work(session)
+
+        return self.retry(transaction)
+
+    def retry(self, call: Callable[[bool], T]) -> T:
+        """Return call(again), which only reads or is a transaction; see `change`."""
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+
+        deadline = time.monotonic() + self.patience_s
+        again = False
+        while True:
+            try:
+                return call(again)
+            except (InterfaceError, OperationalError, StorageInternalError) as error:
+                if time.monotonic() > deadline:
+                    raise _unusable(error) from None
+                if not again:
+                    log.warning(f"the database of the study does not answer: {_cause(error)}")
+                again = True
+                time.sleep(min(1.0, self.patience_s / 10))
+            except DatabaseError as error:
+                if type(error) is DatabaseError:  # sqlite says so of a damaged file
+                    raise _unusable(error) from None
+                raise
+
+
+def _open(url: str, create: bool) -> Any:
+    import optuna
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        with _user_errors():
+            return optuna.storages.RDBStorage(
+                url, engine_kwargs=_options(url), skip_table_creation=not create
+            )
+    except (ArgumentError, NoSuchModuleError) as error:
+        # The address may have a password, so it is not shown.
+        raise UserError(
+            "FOVEA_STUDY_STORAGE: no address of a database; write one such as "
+            f"postgresql+psycopg://user@host/database. Received: {one_line(error)}"
+        ) from None
+    except ImportError:
+        raise UserError(
+            "FOVEA_STUDY_STORAGE: the driver of this database is not installed; install it, for "
+            "PostgreSQL `pip install 'psycopg[binary]'`. Received: an address that starts with "
+            f"{url.split(':')[0]}"
+        ) from None
+
+
+def _options(url: str) -> dict[str, Any]:
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": LOCK_S}}
+    rules = f"-c idle_in_transaction_session_timeout={PAUSED_MS} -c lock_timeout={LOCK_S}s"
+    return {"connect_args": {"connect_timeout": CONNECT_S, "options": rules}}
+
+
+def _begin_immediate(engine: Any) -> None:
+    """Let every transaction of the engine lock the sqlite file before it reads."""
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # Python's sqlite3 module starts no transaction.
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import DatabaseError, InterfaceError
+
+    try:
+        yield
+    except (DatabaseError, InterfaceError, StorageInternalError) as error:
+        raise _unusable(error) from None
+
+
+def _unusable(error: Exception) -> UserError:
+    return UserError(
+        f"FOVEA_STUDY_STORAGE: the database of the study cannot be used; {ADVICE}. "
+        f"What is finished stays in it. Received: {_cause(error)}"
+    )
+
+
+def _cause(error: Exception) -> str:
+    """Return the message of the driver. SQLAlchemy adds the statement, Optuna hides the message."""
+    cause = error.__cause__ if error.__cause__ is not None else error
+    return one_line(getattr(cause, "orig", None) or cause)
+
+
+@contextmanager
+def _without_words() -> Iterator[None]:
+    """Optuna writes to its log that there is a new study."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,176 @@
+"""A number of workers → processes on this machine that run trials, and are started again.
+
+What a pool promises: as long as it is used in a `with` statement, its workers run; a worker that
+ended or was killed is replaced; after the statement none of them is left.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from components.errors import UserError
+from components.worker_processes import cores
+
+log = logging.getLogger(__name__)
+
+STOP_S = 20.0  # how long a worker may take to give its trial back
+# If so many workers, one after the other, end with an error within QUICK_S, none will ever work.
+MOST_ERRORS, QUICK_S = 5, 60.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker that has ended before its time. worker: its name. cause: why, for people."""
+
+    worker: str
+    cause: str
+
+
+class LocalWorkers:
+    """Worker processes on this machine, in a `with` statement.
+
+    count: how many run at the same time. command: a function from the name of a worker to its
+    command line. devices: the GPUs, of which worker i gets number i modulo their number; without
+    any, each worker gets its share of the cores. log_folder: where what they print is written.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        command: Callable[[str], Sequence[str]],
+        devices: Sequence[str],
+        log_folder: Path,
+    ) -> None:
+        self.count, self._command, self._devices, self._logs = count, command, devices, log_folder
+        self._processes: dict[int, tuple[str, subprocess.Popen[bytes]]] = {}
+        self._started = 0
+        self._errors = 0
+        self._begun: dict[int, float] = {}
+
+    def __enter__(self) -> "LocalWorkers":
+        """Start nothing: `tend` starts the workers."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End all workers: first with SIGTERM, so that they give their trials back."""
+        alive = [process for _, process in self._processes.values() if process.poll() is None]
+        for process in alive:
+            process.send_signal(signal.SIGCONT)  # A paused process does not get SIGTERM.
+            process.terminate()
+        deadline = time.monotonic() + STOP_S
+        for process in alive:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def tend(self, wanted: int) -> list[Ended]:
+        """Replace the workers that have ended, up to `wanted`, and return those that were killed.
+
+        Raises UserError if workers end with an error again and again.
+        """
+        ended = []
+        for place, (worker, process) in list(self._processes.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self._processes[place]
+            if code:
+                ended.append(Ended(worker, self._cause(worker, code)))
+            quick = code > 0 and time.monotonic() - self._begun[place] < QUICK_S
+            self._errors = self._errors + 1 if quick else 0
+        if self._errors > MOST_ERRORS:
+            raise UserError(
+                f"the workers of the search end again and again. Received: {ended[-1].cause}"
+            )
+        for place in range(min(wanted, self.count)):
+            if place not in self._processes:
+                self._start(place)
+        return ended
+
+    def kill(self, worker: str) -> None:
+        """Kill a worker that hangs or is paused."""
+        for name, process in self._processes.values():
+            if name == worker:
+                process.kill()
+                process.wait()
+
+    def _start(self, place: int) -> None:
+        name = f"{os.uname().nodename}:{os.getpid()}:{self._started}"
+        self._started += 1
+        environment = dict(os.environ)
+        if self._devices:
+            environment["CUDA_VISIBLE_DEVICES"] = self._devices[place % len(self._devices)]
+        with (self._logs / f"worker-{place}.log").open("ab") as output:
+            process = subprocess.Popen(
+                self._command(name),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C in the terminal is for the search alone.
+            )
+        if not self._devices and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(process.pid, self._share(place))
+        self._processes[place], self._begun[place] = (name, process), time.monotonic()
+
+    def _share(self, place: int) -> set[int]:
+        """Return the cores of a worker: all of them, cut into equal parts."""
+        mine = sorted(os.sched_getaffinity(0))
+        parts = min(self.count, len(mine))
+        return set(mine[place % parts :: parts])
+
+    def _cause(self, worker: str, code: int) -> str:
+        if code == -signal.SIGKILL:
+            return "the system killed it, most likely because memory ran out"
+        if code < 0:
+            return f"it was ended by {signal.Signals(-code).name}"
+        return f"it ended with exit status {code}; see {self._logs}"
+
+
+def local_count(environment: Mapping[str, str], devices: int) -> int:
+    """Return how many workers run at the same time: FOVEA_SEARCH_WORKERS, or one for each GPU.
+
+    Without GPUs, it is one for each core, at most 4.
+    Raises UserError if the variable is not a whole number from 1 to 999.
+    """
+    text = environment.get("FOVEA_SEARCH_WORKERS", "").strip()
+    if not text:
+        return devices or min(4, cores())
+    if not text.isdecimal() or not 0 < int(text) < 1000:
+        raise UserError(
+            "the environment variable FOVEA_SEARCH_WORKERS must be the number of workers of a "
+            f"search, 1 to 999; correct it, or unset it. Received: {text}"
+        )
+    return int(text)
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """Return the numbers or names of the GPUs that this process may use; empty without a GPU.
+
+    TensorFlow is not asked, because it would take the memory of all GPUs.
+    """
+    text = environment.get("CUDA_VISIBLE_DEVICES")
+    if text is not None:
+        return [name.strip() for name in text.split(",") if name.strip() and name.strip() != "-1"]
+    program = shutil.which("nvidia-smi")
+    if not program:
+        return []
+    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False).stdout
+    return [
+        str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU")
+    ]

@@ -1,0 +1,110 @@
+"""Studies with waiting trials → finished trials: the loop of one worker process."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.errors import UserError, one_line
+from components.search.claims import Claim, LostTrialError
+from components.search.heartbeat import Heartbeat
+from components.search.pruning import MedianRule
+from components.search.rungs import Rungs
+from components.search.tasks import PrunedError, RunTask
+from components.search.trials import TrialStore
+from components.training.limits import TrainingFailedError
+
+log = logging.getLogger(__name__)
+
+# How many trials a worker process runs before a new one takes its place. TensorFlow and Keras keep
+# some memory of each network that they have built; a new process costs some seconds.
+RENEWED_AFTER = 40
+# Of these, a trial fails, and the study goes on. Any other error is a bug, and ends the worker.
+FAILURES = (TrainingFailedError, MemoryError)
+POLL_S = 0.2
+ERROR = "error"  # the attribute of the first study: a mistake of the user, which ends the search
+
+
+def work(
+    rungs: Rungs,
+    worker: str,
+    objectives: Sequence[str],
+    run: RunTask,
+    every_s: float,
+    most: int = RENEWED_AFTER,
+    rule: MedianRule | None = None,
+) -> int:
+    """Run waiting trials until the search has ended, or `most` trials are done. Return how many.
+
+    rungs: the studies of the search; trials of an earlier rung come first. worker: the name of this
+    process, see `TrialStore.claim`. objectives: the names of the values of a trial. run: trains a
+    task. every_s: seconds between two signs of life. rule: says which trials of the first rung stop
+    early.
+
+    If the training raises TrainingFailedError or MemoryError, only the trial fails. After Ctrl-C or
+    SIGTERM, the trial is given back, so that it does not count as a death. A UserError is about no
+    single trial: it is written into the study, for the coordinator, and raised. Any other exception
+    makes the trial fail and is raised.
+    """
+    done = 0
+    while done < most:
+        store, claim = _claim(rungs.stores(), worker)
+        if claim:
+            try:
+                early = rule if store is rungs.first else None
+                _run_claim(store, claim, objectives, run, every_s, early)
+            except UserError as error:
+                rungs.first.note(ERROR, str(error))
+                raise
+            done += 1
+        elif rungs.first.ended():
+            break
+        else:
+            time.sleep(POLL_S)
+    return done
+
+
+def _claim(stores: Sequence[TrialStore], worker: str) -> tuple[Any, Claim | None]:
+    for store in stores:
+        if store.waits() and (claim := store.claim(worker)):
+            return store, claim
+    return None, None
+
+
+def _run_claim(
+    store: TrialStore,
+    claim: Claim,
+    objectives: Sequence[str],
+    run: RunTask,
+    every_s: float,
+    rule: MedianRule | None,
+) -> None:
+    curve: dict[int, float] = {}
+    with Heartbeat(store, claim, every_s) as heartbeat:
+
+        def on_value(epoch: int, value: float) -> None:
+            heartbeat.check()
+            store.report(claim, epoch, value)
+            curve[epoch] = value
+            if rule and rule.stops(claim.number, curve, store.trials()):
+                raise PrunedError
+
+        try:
+            values = run(claim.task, on_value)
+            store.complete(claim, _in_order(values, objectives))
+        except LostTrialError as error:
+            log.warning(f"{error}; it is dropped here")
+        except PrunedError:
+            store.prune(claim)
+        except FAILURES as error:
+            store.fail(claim, one_line(error) or type(error).__name__)
+        except (KeyboardInterrupt, SystemExit, UserError):
+            store.release(claim)
+            raise
+        except BaseException as error:
+            store.fail(claim, f"{type(error).__name__}: {one_line(error)}")
+            raise
+
+
+def _in_order(values: Mapping[str, float], objectives: Sequence[str]) -> list[float]:
+    return [values[name] for name in objectives]

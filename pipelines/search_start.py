@@ -1,0 +1,123 @@
+"""The environment and the inputs of a search → its workers, before any of them works.
+
+Every mistake in the environment is found here, before the first trial. What a worker reads is put
+into the shared store: while `dvc repro` runs, the outs of its stages are in no commit.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from components.errors import UserError
+from components.params.hyperparameters import Hyperparameters
+from components.params.model import WEIGHTS_FOLDER
+from components.params.search import Choices, Search
+from components.search.executor import LocalWorkers, local_count, visible_gpus
+from components.tracking.connection import without_password
+from pipelines import artifacts
+from pipelines.search_on_prefect import PrefectWorkers
+from pipelines.workspace.addresses import check_server
+from pipelines.workspace.code_commit import ROOT, clean_commit
+from pipelines.workspace.search_variables import (
+    read_executor,
+    read_storage,
+    read_store,
+    read_worker_count,
+)
+from pipelines.workspace.searches import PLAN
+from pipelines.workspace.shared_store import put_files
+
+DEPLOYMENT = "search-worker/search-worker"
+DEPLOY = "prefect --no-prompt deploy --all --prefect-file infra/search-worker.yaml"
+
+
+def choose_workers(
+    environment: Mapping[str, str], written: Hyperparameters, search: Search, folder: Path
+) -> LocalWorkers | PrefectWorkers:
+    """Return the workers that FOVEA_SEARCH_EXECUTOR and FOVEA_SEARCH_WORKERS ask for.
+
+    folder: of the search, with the file search.json. None of the workers is started yet.
+    Raises UserError if they could not work.
+    """
+    if read_executor(environment) == "prefect":
+        return start_on_prefect(environment, written, search, folder)
+    gpus = visible_gpus(environment)
+    count = local_count(environment, len(gpus))
+
+    def command(worker: str) -> list[str]:
+        return [sys.executable, "-m", "pipelines.search_worker", str(folder), worker]
+
+    return LocalWorkers(count, command, gpus, folder / "logs")
+
+
+def start_on_prefect(
+    environment: Mapping[str, str],
+    written: Hyperparameters,
+    search: Search,
+    folder: Path,
+    root: Path = ROOT,
+) -> PrefectWorkers:
+    """Check everything that workers on other machines need, and give them their files.
+
+    folder: of the search, with the file search.json. Its name is the name of the study. root: of
+    the code.
+    Raises UserError if an environment variable is missing or wrong, if the code is not that of a
+    commit, if Prefect's server does not answer or has no such deployment, or if the shared store
+    is missing or cannot be written.
+    """
+    read_storage(environment)
+    count, store = read_worker_count(environment), read_store(environment)
+    commit = clean_commit(root)
+    api = _server()
+    deployment, pool = _deployment(api)
+    inputs = put_files(store, input_files(written, search, folder))
+    return PrefectWorkers(
+        count, api, deployment, pool, folder.name, {"inputs": inputs, "commit": commit}
+    )
+
+
+def input_files(written: Hyperparameters, search: Search, folder: Path) -> dict[str, Path]:
+    """Return name → file of everything that a worker reads, except its environment."""
+    tried = search.space.get("model.weights")
+    weights = [written.model.weights, *(tried.choices if isinstance(tried, Choices) else ())]
+    files = [
+        *(path(split) for split in ("train", "val") for path in (artifacts.images, artifacts.rows)),
+        artifacts.STATISTICS,
+        artifacts.PLAN,
+        artifacts.DUPLICATES,
+        *(Path(name) for name in map(str, weights) if name.startswith(f"{WEIGHTS_FOLDER}/")),
+    ]
+    return {**{str(path): path for path in files}, PLAN: folder / PLAN}
+
+
+def _server() -> str:
+    """Return the address of Prefect's server. Raises UserError without one that answers."""
+    from prefect.settings import PREFECT_API_URL
+
+    api = PREFECT_API_URL.value() or ""
+    if not api:
+        raise UserError(
+            "PREFECT_API_URL: missing; start `prefect server start`, and write its address, such "
+            "as http://127.0.0.1:4200/api. Received: None"
+        )
+    check_server("PREFECT_API_URL", api)
+    return api
+
+
+def _deployment(api: str) -> tuple[UUID, str]:
+    """Return the id of the deployment, and the name of its work pool."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        with get_client(sync_client=True) as client:
+            found: Any = client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound:
+        raise UserError(
+            f"Prefect has no deployment {DEPLOYMENT}; create it in the folder of the project: "
+            f"prefect work-pool create gpu --type process; {DEPLOY}. "
+            f"Received: {without_password(api)}"
+        ) from None
+    return found.id, found.work_pool_name

@@ -1,0 +1,194 @@
+"""A search that is under way → finished trials: one worker process of it.
+
+`python -m pipelines.search_worker FOLDER NAME` runs in the folder of the project. FOLDER has the
+file search.json, which the stage `search` has written: the params, and the address and the name of
+the study. The worker needs nothing else, so params.yaml may be edited while a search runs.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from components.errors import HyperparameterError, UserError
+from components.params.balance import Balance
+from components.params.hyperparameters import Hyperparameters
+from components.params.search import Search
+from components.registry.weights import resolve_weights
+from components.search.coordinator import BEAT_S
+from components.search.costs import costs
+from components.search.folds import Fold, confirmation_folds
+from components.search.pruning import MedianRule
+from components.search.rungs import Rungs
+from components.search.tasks import OnValue, Task
+from components.search.worker import work
+from components.splits.sets import near_pairs, row_sets
+from components.training.best_epoch import Row
+from components.training.checkpoints import Checkpoints
+from components.training.limits import TrainingFailedError
+from components.training.training import train_classifier
+from components.training_set.examples import Data
+from pipelines import artifacts
+from pipelines.formats import read_table
+from pipelines.training_data import read_training_data
+from pipelines.workspace.environment import quiet_vendors
+from pipelines.workspace.messages import show_messages
+from pipelines.workspace.searches import PLAN, study_url
+from pipelines.workspace.training_key import training_key
+
+
+def main() -> int:
+    """Run trials until the search has ended, or until this process is to be renewed."""
+    folder, name = Path(sys.argv[1]), sys.argv[2]
+    # SIGTERM ends the trial in good order, so that it is given back.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    quiet_vendors()
+    show_messages(level=logging.WARNING)
+    plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    _end_with_search()
+    rungs = Rungs(study_url(folder), plan["study"])
+    try:
+        trainer = Trainer(
+            Hyperparameters.model_validate(plan["written"], strict=False),
+            Search.model_validate(plan["search"], strict=False),
+            Balance.model_validate(plan["balance"], strict=False),
+            folder,
+        )
+        work(
+            rungs,
+            name,
+            trainer.search.objectives,
+            trainer.train,
+            BEAT_S,
+            rule=_median_rule(trainer.search),
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    finally:
+        rungs.close()
+    return 0
+
+
+def _median_rule(search: Search) -> MedianRule | None:
+    if search.pruner == "none":
+        return None
+    return MedianRule(search.startup_trials, search.directions[search.quality])
+
+
+class Trainer:
+    """Trains tasks on the files of the stages before `search`.
+
+    written: the hyperparameters in params.yaml. search, balance: these sections. folder: of the
+    search, with the checkpoints of its trials.
+    """
+
+    def __init__(
+        self, written: Hyperparameters, search: Search, balance: Balance, folder: Path
+    ) -> None:
+        self.search, self._written, self._balance = search, written, balance
+        self._folder = folder
+        self._weights = cache(self._resolve)  # A registered version is downloaded only once.
+
+    @lru_cache(maxsize=1)  # noqa: B019 - a worker has one trainer
+    def data(self) -> Data:
+        """Return the images and labels of train and val."""
+        return read_training_data()
+
+    @lru_cache(maxsize=1)  # noqa: B019
+    def folds(self) -> list[Fold]:
+        """Return the data on which the best trials are confirmed."""
+        return folds(self.data(), self.search, self._written.train.seed, self._balance)
+
+    def train(self, task: Task, on_value: OnValue) -> Mapping[str, float]:
+        """Train a task, and return the value of each objective, by name.
+
+        Raises TrainingFailedError if training is not possible with the values that the search has
+        chosen.
+        """
+        hyperparameters = self._written.with_overrides(task.overrides)
+        checkpoints = None
+        data = self.data()
+        if task.epochs == 0:
+            hyperparameters = hyperparameters.with_overrides(HEAD_ONLY)
+        weights = self._weights(hyperparameters.model.weights)
+        if task.fold is not None:
+            fold = self.folds()[task.fold]
+            data = fold.data
+            train = hyperparameters.train.model_copy(update={"seed": fold.seed})
+            hyperparameters = hyperparameters.model_copy(update={"train": train})
+        elif task.epochs != 0:
+            root = self._folder / "checkpoints" / str(task.trial)
+            checkpoints = Checkpoints(root, training_key(hyperparameters, data, weights))
+
+        def on_epoch(row: Row) -> None:
+            on_value(_step(row, hyperparameters), row[self.search.quality])
+
+        features = artifacts.STATE / "features"
+        try:
+            trained = train_classifier(
+                hyperparameters,
+                data,
+                weights,
+                on_epoch,
+                features,
+                checkpoints,
+                until=task.epochs or None,
+            )
+        except HyperparameterError as error:
+            if set(task.overrides).isdisjoint(error.names):
+                raise  # No trial would succeed.
+            raise TrainingFailedError(str(error)) from None
+        best = float(trained.best[self.search.quality])
+        return {self.search.quality: best, **costs(trained.classifier, self.search.costs)}
+
+    def _resolve(self, weights: str) -> Path | None:
+        return resolve_weights(self._written.model.model_copy(update={"weights": weights}))
+
+
+# Without fine-tuning, nothing mixes images, and no epochs are averaged.
+HEAD_ONLY: Mapping[str, Any] = {
+    "train.finetune.epochs": 0,
+    "train.mixup": 0.0,
+    "train.cutmix": 0.0,
+    "train.average.soup": 0,
+}
+
+
+def folds(data: Data, search: Search, seed: int, balance: Balance) -> list[Fold]:
+    """Return the folds on which the best trials of a search are confirmed."""
+    rows = pd.concat([read_table(artifacts.rows(split)) for split in ("train", "val")])
+    sets = row_sets(rows, near_pairs(rows, read_table(artifacts.DUPLICATES)))
+    beta = balance.effective_number_beta
+    return confirmation_folds(data, sets.tolist(), search.confirm.folds, seed, beta)
+
+
+def _step(row: Row, hyperparameters: Hyperparameters) -> int:
+    """Return the number of an epoch, counted over both phases."""
+    head = hyperparameters.train.head.epochs if hyperparameters.model.pretrained else 0
+    return int(row["epoch"]) + (head if row["phase"] == "finetune" else 0)
+
+
+def _end_with_search() -> None:
+    """End this process when the process that started it has ended, also if it was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with the search").start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
