@@ -28,8 +28,8 @@ from tests.pipelines.versioned import run
 ROOT = Path(__file__).parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 SEARCH = [sys.executable, "-m", "pipelines", "search"]
-# Of one epoch, and enough that both workers find some, also if one of them starts later.
-TRIALS = 8
+# Of one epoch, and so many that one worker has not finished them before the other has begun.
+TRIALS = 80
 TINY = {"trials": TRIALS, "first_rung": 1, "finalists": 0, "sampler": "random"}
 
 
@@ -185,10 +185,12 @@ def test_a_search_waits_for_its_first_worker_and_ctrl_c_ends_all_of_them(project
     while is_alive(worker) or set(states(project.study).values()) != {"CANCELLED"}:
         assert time.monotonic() < deadline, states(project.study)
         time.sleep(0.5)
-    # The trial was given back, which is no death of a worker.
+    # The trial was given back, if it was not finished just then, which is no death of a worker.
     assert store.running() == []
-    trial = store.trials()[claim.number]
-    assert (trial.state.name, trial.system_attrs[DEATHS]) == ("WAITING", 0)
+    trials = store.trials()
+    assert trials[claim.number].state.name in ("WAITING", "COMPLETE")
+    assert {trial.state.name for trial in trials} >= {"WAITING"}
+    assert {trial.system_attrs[DEATHS] for trial in trials} == {0}
 
 
 def workers_of(store: TrialStore) -> set[str]:
