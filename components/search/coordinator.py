@@ -220,11 +220,12 @@ class Coordinator:
             self._look_at_the_end(store)
             rows = store.trials()
             finished = {row.number for row in rows if row.state.is_finished()}
+            new = finished - learned
             for row in rows:
-                if row.number in finished and row.number not in learned:
+                if row.number in new:
                     self._standings.learn(row, rung_number)
-                    learned.add(row.number)
-            if first:
+            learned |= new
+            if first and new:
                 self._settle_the_rest()
             number = len(rows)
             while number < wanted and not self._stopped:

@@ -224,20 +224,22 @@ def start_run(
         if parent is None:
             _create_run(journal)
             sender.start()
-        run = OpenRun(journal, sender)
-        status = "FINISHED"
-        try:
+        with _until_its_end(journal, sender) as run:
             yield run
-        except BaseException as error:
-            status = _status_of(error)
-            raise
-        finally:
-            journal.add("end", status=status)
-            sender.wake()
 
 
-def _status_of(error: BaseException) -> str:
-    return "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
+@contextmanager
+def _until_its_end(journal: Journal, sender: Sender) -> Iterator[OpenRun]:
+    """Yield the run of a journal, and end it with the status that `start_run` describes."""
+    status = "FINISHED"
+    try:
+        yield OpenRun(journal, sender)
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
+        raise
+    finally:
+        journal.add("end", status=status)
+        sender.wake()
 
 
 @contextmanager
@@ -246,7 +248,6 @@ def continue_run(run_id: str) -> Iterator[Run]:
 
     Raises UserError within 15 s if MLflow does not answer, or if the run was deleted.
     """
-    tags = {MACHINE: machine(), PROCESS: f"{os.getpid()} {started(os.getpid())}"}
 
     def restart() -> None:
         _end_dead_runs()
@@ -260,17 +261,9 @@ def continue_run(run_id: str) -> Iterator[Run]:
         journal = sender.open("known", run_id=run_id)
         journal.run_id = run_id  # Runs below this one need it before the record is delivered.
         sender.start()
-        run = OpenRun(journal, sender)
-        run.set_tags(tags)
-        status = "FINISHED"
-        try:
+        with _until_its_end(journal, sender) as run:
+            run.set_tags(_process_tags())
             yield run
-        except BaseException as error:
-            status = _status_of(error)
-            raise
-        finally:
-            journal.add("end", status=status)
-            sender.wake()
 
 
 def add_finished_run(
@@ -429,8 +422,12 @@ def _tags(name: str, origin: Origin, tags: Mapping[str, str], parent: Run | None
         "mlflow.source.git.commit": origin.tags.get("git.commit", ""),
         **({"mlflow.parentRunId": parent.id} if parent else {}),
     }
-    process = {MACHINE: machine(), PROCESS: f"{os.getpid()} {started(os.getpid())}"}
-    return {**mlflow_tags, **process, **origin.tags, **tags}
+    return {**mlflow_tags, **_process_tags(), **origin.tags, **tags}
+
+
+def _process_tags() -> dict[str, str]:
+    """Return the tags that say that this process writes a run."""
+    return {MACHINE: machine(), PROCESS: f"{os.getpid()} {started(os.getpid())}"}
 
 
 def _dataset(origin: Origin) -> dict[str, str]:
