@@ -13,17 +13,13 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import pandas as pd
 
 from components.errors import UserError
-from components.files import write_whole
 from components.params.balance import Balance
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
@@ -44,7 +40,6 @@ from components.search.trial import Trial
 from components.search.workload import parts
 from components.tracking.runs import Run, add_finished_run, continue_run, runs_below, start_run
 from components.tracking.system_metrics import system_metrics
-from components.training.checkpoints import differences
 from pipelines import artifacts
 from pipelines.formats import write_table, write_text, write_tree
 from pipelines.search_start import choose_workers
@@ -52,13 +47,11 @@ from pipelines.search_worker import folds
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
 from pipelines.workspace.searches import (
-    FOLDER,
-    LAST,
-    PLAN,
+    SavedSearch,
+    begin_search,
     has_database,
     last_search,
     running,
-    study_url,
 )
 from pipelines.workspace.training_key import package_versions, shared_key
 
@@ -66,7 +59,6 @@ log = logging.getLogger(__name__)
 
 TRIAL = "search_trial"  # the tag of a trial's run in MLflow
 RUN = "mlflow_run"  # the attribute of the study: the run of the search in MLflow
-KEPT = 3  # folders of searches; the oldest is deleted first
 
 
 def run(model: Model, train: Train, search: Search, balance: Balance) -> None:
@@ -108,72 +100,13 @@ def run(model: Model, train: Train, search: Search, balance: Balance) -> None:
     write_text(artifacts.STUDY_PAGE, page)
 
 
-@dataclass(frozen=True)
-class Study:
-    """A search on the disk. key: everything that decides its trials, by name."""
-
-    key: dict[str, str]
-
-    @property
-    def name(self) -> str:
-        """Return a hash of the key."""
-        text = json.dumps(self.key, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-    @property
-    def folder(self) -> Path:
-        """Return the folder of the search."""
-        return FOLDER / self.name
-
-    @property
-    def url(self) -> str:
-        """Return the address of the database."""
-        return study_url(self.folder)
-
-    def begin(self, search: Search, written: Hyperparameters, balance: Balance) -> None:
-        """Write what the workers read, say if another search is left behind, and tidy up."""
-        if not self.folder.is_dir():
-            self._say_what_differs()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        plan = {
-            "study": self.name,
-            "search": search.model_dump(mode="json", exclude_unset=True),
-            "written": written.model_dump(mode="json"),
-            "balance": balance.model_dump(mode="json"),
-        }
-        for path, tree in (
-            (self.folder / PLAN, plan),
-            (self.folder / "key.json", self.key),
-        ):
-            with write_whole(path) as part:
-                part.write_text(json.dumps(tree, indent=2, sort_keys=True), encoding="utf-8")
-        with write_whole(FOLDER / LAST) as part:
-            part.write_text(self.name, encoding="utf-8")
-        others = [path for path in FOLDER.iterdir() if path.is_dir() and path != self.folder]
-        others.sort(key=lambda path: path.stat().st_mtime_ns)
-        for old in others[: max(0, len(others) - (KEPT - 1))]:
-            shutil.rmtree(old, ignore_errors=True)
-
-    def _say_what_differs(self) -> None:
-        try:
-            name = (FOLDER / LAST).read_text(encoding="utf-8")
-            before = json.loads((FOLDER / name / "key.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return
-        log.info(
-            "a new search begins, because this differs from the last one: "
-            f"{', '.join(differences(before, self.key))}"
-        )
-
-
 def _search(written: Hyperparameters, search: Search, balance: Balance) -> Outcome:
     """Run or continue the search."""
     guess_s = _guess(written)
-    study = Study(study_key(written, search))
-    study.begin(search, written, balance)
+    study = begin_search(study_key(written, search), search, written, balance)
     workers = choose_workers(os.environ, written, search, study.folder)
     directions = [search.directions[name] for name in search.objectives]
-    rungs = Rungs.create(study.url, study.name, directions)
+    rungs = Rungs.create(study.url, study.study, directions)
     try:
         with running(study.folder), _tracked(rungs, study, written, search) as parent:
             known = runs_below(parent, TRIAL)
@@ -224,14 +157,16 @@ def _val_to_train(
 
 
 @contextmanager
-def _tracked(rungs: Rungs, study: Study, written: Hyperparameters, search: Search) -> Iterator[Run]:
+def _tracked(
+    rungs: Rungs, study: SavedSearch, written: Hyperparameters, search: Search
+) -> Iterator[Run]:
     """Yield the run of the search in MLflow, that of its earlier part if there is one."""
     known = rungs.first.noted(RUN)
     if known and Run(known).exists():
         with continue_run(known) as parent:
             yield parent
         return
-    tags = {"stage": "search", "study_id": study.name}
+    tags = {"stage": "search", "study_id": study.study}
     with start_run("search", origin(), tags) as parent:
         rungs.first.note(RUN, parent.id)
         parent.log_params({"train.seed": written.train.seed, "search": search.model_dump()})

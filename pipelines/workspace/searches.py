@@ -1,28 +1,38 @@
-"""The folder .fovea/search → the search of this workspace, and whether a process runs it now.
+"""The folder .fovea/search: the searches of this workspace, and whether a process runs one now.
 
 Each search has a folder there. Its file search.json has what the search was started with: the name
-of the study, and sections of params.yaml. The file `last` has the name of the
-newest one. While a process runs a search, it locks the file `running` in the folder of the search;
-the kernel releases the lock when the process ends, however it ends.
+of the study, and sections of params.yaml. Its file key.json has everything that decides its trials.
+The file `last` has the name of the newest search. While a process runs a search, it locks the file
+`running` in the folder of the search; the kernel releases the lock when the process ends, however
+it ends.
 """
 
+import hashlib
 import json
+import logging
 import os
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import UserError, one_line
+from components.files import write_whole
+from components.params.balance import Balance
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Search
+from components.training.checkpoints import differences
 from pipelines import artifacts
 from pipelines.workspace.locks import EXCLUSIVE, SHARED, try_lock
 from pipelines.workspace.search_variables import STORAGE
 
+log = logging.getLogger(__name__)
+
 FOLDER = artifacts.STATE / "search"
-LAST, PLAN, RUNNING = "last", "search.json", "running"
+LAST, PLAN, KEY, RUNNING = "last", "search.json", "key.json", "running"
+KEPT = 3  # folders of searches; the oldest is deleted first
 BRIEF_S = 0.5  # `is_running` locks the file for a moment, too
 
 
@@ -37,6 +47,49 @@ class SavedSearch:
     study: str
     search: Search
     written: Hyperparameters
+
+
+def begin_search(
+    key: Mapping[str, str], search: Search, written: Hyperparameters, balance: Balance
+) -> SavedSearch:
+    """Write what the workers of a search read, and return the search.
+
+    Its name is a hash of the key. If a search is left behind, what differs is logged. Only the newest KEPT folders are kept.
+    key: everything that decides the trials, by name.
+    """
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    folder = FOLDER / name
+    if not folder.is_dir():
+        _say_what_differs(key)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = {
+        "study": name,
+        "search": search.model_dump(mode="json", exclude_unset=True),
+        "written": written.model_dump(mode="json"),
+        "balance": balance.model_dump(mode="json"),
+    }
+    for file, tree in ((PLAN, plan), (KEY, key)):
+        with write_whole(folder / file) as part:
+            part.write_text(json.dumps(tree, indent=2, sort_keys=True), encoding="utf-8")
+    with write_whole(FOLDER / LAST) as part:
+        part.write_text(name, encoding="utf-8")
+    others = [path for path in FOLDER.iterdir() if path.is_dir() and path != folder]
+    others.sort(key=lambda path: path.stat().st_mtime_ns)
+    for old in others[: max(0, len(others) - (KEPT - 1))]:
+        shutil.rmtree(old, ignore_errors=True)
+    return SavedSearch(folder, study_url(folder), name, search, written)
+
+
+def _say_what_differs(key: Mapping[str, str]) -> None:
+    try:
+        name = (FOLDER / LAST).read_text(encoding="utf-8")
+        before = json.loads((FOLDER / name / KEY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    log.info(
+        "a new search begins, because this differs from the last one: "
+        f"{', '.join(differences(before, key))}"
+    )
 
 
 def last_search() -> SavedSearch | None:

@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import read_params
 from components.params.search import Search
@@ -35,8 +36,11 @@ def search_of(**changes) -> Search:
 class ThreadWorkers:
     """Workers that are threads of this process. run: trains a task; see `work`."""
 
-    def __init__(self, url: str, name: str, run, count: int = 2) -> None:
+    def __init__(
+        self, url: str, name: str, run, count: int = 2, objectives=("val_macro_f1",), rule=None
+    ) -> None:
         self._url, self._name, self._train, self.count = url, name, run, count
+        self._objectives, self._rule = objectives, rule
         self._threads: dict[int, threading.Thread] = {}
         self._started = 0
 
@@ -57,12 +61,13 @@ class ThreadWorkers:
     def wait(self) -> None:
         for thread in self._threads.values():
             thread.join(timeout=30)
+            assert not thread.is_alive()
 
     def _work(self, name: str) -> None:
         rungs = Rungs(self._url, self._name)
         try:
-            with suppress(SystemExit):  # it ends only this worker
-                work(rungs, name, ["val_macro_f1"], self._train, every_s=1.0)
+            with suppress(SystemExit, UserError):  # it ends only this worker
+                work(rungs, name, self._objectives, self._train, every_s=0.2, rule=self._rule)
         finally:
             rungs.close()
 

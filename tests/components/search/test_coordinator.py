@@ -1,6 +1,5 @@
 """A coordinator and real workers, threads that run the real loop on a formula instead of Keras."""
 
-import threading
 from collections import Counter
 from statistics import median
 
@@ -13,9 +12,9 @@ from components.params.search import Choices, Confirm, Range
 from components.search.coordinator import Coordinator
 from components.search.pruning import MedianRule
 from components.search.rungs import Rungs
-from components.search.worker import work
 from components.training.limits import TrainingFailedError
 from tests.cards import DIGITS, PHOTOS
+from tests.components.search.searches import ThreadWorkers
 
 DROPOUT, RATE, SMOOTHING = "model.dropout", "train.finetune.learning_rate", "train.label_smoothing"
 SPACE = {
@@ -38,45 +37,6 @@ def quality(task):
     return 0.5 - (dropout - 0.3) ** 2 + epochs / 1000 + luck
 
 
-class Threads:
-    """Workers in this process. `run` trains a task; `dies` says which claims end without a word."""
-
-    def __init__(self, url, name, objectives, run, count, rule):
-        self.threads = []
-        self.seen = []
-        self.stop = False
-
-        def loop(number):
-            rungs = Rungs(url, name)
-            try:
-                work(rungs, f"thread {number}", objectives, recorded, 0.2, 10**6, rule)
-            except UserError:
-                pass  # A process would print it and end.
-            finally:
-                rungs.close()
-
-        def recorded(task, on_value):
-            self.seen.append(task)
-            return run(task, on_value)
-
-        self.loop, self.count = loop, count
-
-    def tend(self, wanted):
-        while len(self.threads) < self.count:
-            thread = threading.Thread(target=self.loop, args=(len(self.threads),), daemon=True)
-            thread.start()
-            self.threads.append(thread)
-        return []
-
-    def kill(self, worker):
-        pass
-
-    def join(self):
-        for thread in self.threads:
-            thread.join(20)
-            assert not thread.is_alive()
-
-
 @pytest.fixture
 def search(tmp_path):
     """A function that runs a search and returns the trials, the tasks and the reports."""
@@ -89,10 +49,14 @@ def search(tmp_path):
             on_value(1, value)
             return dict.fromkeys(search.objectives, value)
 
+        def recorded(task, on_value):
+            seen.append(task)
+            return (train or by_formula)(task, on_value)
+
         directions = [search.directions[objective] for objective in search.objectives]
         rungs = Rungs.create(url, name, directions)
-        threads = Threads(url, name, search.objectives, train or by_formula, workers, rule)
-        reported = []
+        threads = ThreadWorkers(url, name, recorded, workers, search.objectives, rule)
+        reported, seen = [], []
         coordinator = Coordinator(
             rungs, search, hyperparameters, threads, lambda *given: reported.append(given)
         )
@@ -102,9 +66,9 @@ def search(tmp_path):
             coordinator.settle()
         finally:
             coordinator.end("the test is over")
-            threads.join()
+            threads.wait()
             rungs.close()
-        return trials, threads.seen, reported, coordinator
+        return trials, seen, reported, coordinator
 
     return run
 

@@ -128,22 +128,19 @@ def check_all_finished_once(pool, deaths):
 
 def test_workers_that_are_killed_lose_nothing(pool):
     chance = random.Random(1)
-    kills = 0
-    while pool.finished() < TRIALS * 2 // 3:
-        pool.look_until(lambda: len(pool.running()) >= 2 or pool.finished() >= TRIALS - 4)
-        time.sleep(chance.uniform(0, 0.3))
+    killed = []
+    while len(killed) < 3:
+        pool.look_until(lambda: len(pool.running()) >= 2)
+        time.sleep(chance.uniform(0, 0.2))
         for name in pool.running()[:1]:
-            pool.processes[name].send_signal(signal.SIGKILL)
+            pool.processes[name].kill()
             pool.processes[name].wait()
-            kills += 1
+            killed.append(name)
             pool.start()
-        until = pool.finished() + 8
-        pool.look_until(lambda until=until: pool.finished() >= min(until, TRIALS - 4))
     pool.look_until(lambda: pool.finished() == TRIALS)
-    assert kills >= 3
-    check_all_finished_once(pool, kills)
-    for process in pool.processes.values():
-        assert process.wait(timeout=30) in (0, -signal.SIGKILL)
+    check_all_finished_once(pool, len(killed))
+    for name, process in pool.processes.items():
+        assert process.wait(timeout=30) == (-signal.SIGKILL if name in killed else 0)
 
 
 def test_a_worker_that_was_paused_and_comes_back_writes_nothing(pool):
