@@ -54,7 +54,8 @@ def begin_search(
 ) -> SavedSearch:
     """Write what the workers of a search read, and return the search.
 
-    Its name is a hash of the key. If a search is left behind, what differs is logged. Only the newest KEPT folders are kept.
+    Its name is a hash of the key. If a search is left behind, what differs is logged. Only the
+    newest KEPT folders are kept.
     key: everything that decides the trials, by name.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
