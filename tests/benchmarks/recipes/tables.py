@@ -88,14 +88,19 @@ def pooled_ece(results: Iterable[Result]) -> float:
 
 
 def _facts(results: Sequence[Result]) -> Iterator[str]:
-    """Yield lines about the circumstances."""
-    commits = sorted({_commit(line) for line in results})
-    loads = [line["load"][0] for line in results]
+    """Yield lines about the images and the circumstances."""
     splits = ("train", "val", "test")
     images = {", ".join(str(line[f"{split}_images"]) for split in splits) for line in results}
+    yield f"Images of train, val and test: {'; '.join(sorted(images))}."
+    yield from facts_of_machine(results)
+
+
+def facts_of_machine(results: Sequence[Result]) -> Iterator[str]:
+    """Yield lines about the commit, the load and the processor."""
+    commits = sorted({_commit(line) for line in results})
+    loads = [line["load"][0] for line in results]
     processors = sorted({_processor(line) for line in results})
     yield f"Commit {', '.join(commits)}; load {min(loads)} to {max(loads)}."
-    yield f"Images of train, val and test: {'; '.join(sorted(images))}."
     yield f"Processor: {' / '.join(processors)}."
     if len(commits) > 1:
         yield "The results are of several commits, so they may not be comparable."
