@@ -13,7 +13,7 @@ from components.errors import UserError
 from components.params.split import SPLITS
 from pipelines import artifacts
 from tests.benchmarks.recipes import __main__ as recipes
-from tests.benchmarks.recipes.cards import PLAIN, card_params, digest, treatments
+from tests.benchmarks.recipes.cards import CARDS, PLAIN, card_params, digest, treatments
 from tests.benchmarks.recipes.fits import read_test
 from tests.benchmarks.recipes.picture import draw
 from tests.benchmarks.recipes.results import Results
@@ -24,7 +24,7 @@ from tests.benchmarks.recipes.sets import (
     fashion,
     prepared,
 )
-from tests.benchmarks.recipes.synthetic import pictures, write_clothes
+from tests.benchmarks.recipes.synthetic import QUICK, pictures, write_clothes
 from tests.benchmarks.recipes.tables import difference, table
 
 
@@ -72,6 +72,11 @@ def test_every_strategy_and_every_loss_is_a_treatment_and_a_card_takes_it() -> N
     assert len(set(changes)) == len(changes) > 5
     hashes = {digest(card_params("compact_small", recipes.parse_changes(text))) for text in changes}
     assert len(hashes) == len(changes)
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_every_card_can_be_tried_on_small_pictures(card: str) -> None:
+    assert card_params(card, QUICK).model.backbone == "compact"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ QUICK = {
     "model.backbone": "compact",
     "model.width": 0.35,
     "model.weights": "none",
+    "train.finetune.unfreeze": "all",
     "train.batch_size": 32,
     "train.head.epochs": 1,
     "train.finetune.epochs": 1,

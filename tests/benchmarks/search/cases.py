@@ -23,7 +23,6 @@ SMALL = {
     "model.weights": QUICK_WEIGHTS,
     "train.head.epochs": 2,
     "train.finetune.epochs": 2,
-    "train.finetune.unfreeze": "all",
 }
 ALWAYS = {
     "train.early_stopping.monitor": "val_macro_f1",
