@@ -64,5 +64,5 @@ def _show(curve: RateCurve, present: float) -> None:
         show_lines(
             f"no rate lowers the loss ({curve.start:.3f}) by more than its noise, so this test "
             f"cannot tell which rate is best; it shows only that the loss rises above {rate:.1e}",
-            f"train with this rate or a lower one: {known}",
+            f"compare this rate with yours on val before you keep it: {known}",
         )
