@@ -18,6 +18,7 @@ from tests.benchmarks.recipes.tables import by_recipe, compared, gain_in, paired
 
 OURS, PEER = "#2563eb", "#9ca3af"
 LINE_SHARE = 4.5  # the height of a line of text, in percent of the height of the panel
+CHARACTER_SHARE = 0.017  # the width of a character, as a share of the width of the panel
 
 
 def draw(results: Sequence[Result]) -> str:
@@ -31,9 +32,9 @@ def draw(results: Sequence[Result]) -> str:
     rows = by_recipe(line for line in results if "failed" not in line)
     every = {name: paired(ours, others) for name, ours, others in compared(rows)}
     pairs = {name: found for name, found in every.items() if found}
-    height = max(3.6, 1.2 + 0.3 * len(pairs))
+    height = max(4.6, 1.2 + 0.3 * len(pairs))
     with mpl.rc_context({"svg.hashsalt": "fovea", "font.size": 9}):
-        figure = Figure(figsize=(10.4 if pairs else 5.2, height), layout="constrained")
+        figure = Figure(figsize=(12.4 if pairs else 6.2, height), layout="constrained")
         panels = figure.subplots(1, 2 if pairs else 1, squeeze=False)[0]
         figure.suptitle(results[0]["data"])
         _draw_costs(panels[0], rows)
@@ -48,25 +49,27 @@ def short(name: str) -> str:
     """Return changes without the sections of their keys, and without what PLAIN has, too.
 
     >>> short("train.finetune.epochs=1 balance.strategy=smote − before")
-    'epochs=1 strategy=smote − before'
+    'epochs=1 smote − before'
     >>> short("balance.strategy=smote train.loss=cross_entropy model.logit_adjustment=none")
-    'strategy=smote'
+    'smote'
     >>> short(PLAIN)
     'plain'
     """
     changes = name.replace(PLAIN, "plain").split(" ")
     kept = " ".join(change for change in changes if change not in PLAIN.split())
-    return re.sub(r"(?:[a-z_]+\.)+(?=[a-z_]+=)", "", kept)
+    return re.sub(r"balance\.strategy=|(?:[a-z_]+\.)+(?=[a-z_]+=)", "", kept)
 
 
 def _draw_costs(panel: Any, rows: dict[tuple[str, str], dict[int, Result]]) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     every = [max(line["cpu_s"], 0.1) for found in rows.values() for line in found.values()]
-    panel.set(xscale="log", xlim=(min(every) / 1.5, max(every) * 6))  # the names need some room
-    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left, right = min(every) / 1.5, max(every) * 1.25
+    room = max(len(short(change or recipe)) for recipe, change in rows) * CHARACTER_SHARE
+    panel.set(xscale="log", xlim=(left, right * (right / left) ** (room / (1 - room))))
+    panel.xaxis.set_major_locator(FixedLocator(_ticks(left, right)))  # none below the names
+    panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter("{x:,g}")
-    panel.xaxis.set_minor_formatter(NullFormatter())
     panel.set(xlabel="processor seconds of a training", ylabel="macro F1 on test")
     names: dict[str, tuple[float, float]] = {}
     for (recipe, change), found in rows.items():
@@ -78,6 +81,12 @@ def _draw_costs(panel: Any, rows: dict[tuple[str, str], dict[int, Result]]) -> N
         panel.plot(*centre, "o", color=colour, ms=8)
         names[short(change or recipe)] = centre
     _write_names(panel, names)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times the powers of ten, from low to high."""
+    ticks = [step * 10.0**power for power in range(-1, 6) for step in (1, 2, 5)]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def _write_names(panel: Any, names: Mapping[str, tuple[float, float]]) -> None:
@@ -92,9 +101,10 @@ def _write_names(panel: Any, names: Mapping[str, tuple[float, float]]) -> None:
             (cost, score),
             xytext=(cost * 1.25, free),
             va="center",
-            arrowprops={"arrowstyle": "-", "color": PEER, "lw": 0.6},
+            arrowprops={"arrowstyle": "-", "color": PEER, "lw": 0.6, "relpos": (0, 0.5)},
         )
         free += line
+    panel.set_ylim(low, max(high, free))
 
 
 def _draw_differences(panel: Any, pairs: Mapping[str, Sequence[tuple[Result, Result]]]) -> None:
