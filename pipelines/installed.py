@@ -70,7 +70,7 @@ def differences(text: str) -> list[Difference]:
     return [
         Difference(name, version, installed)
         for name, version in expected_versions(text).items()
-        if (installed := _installed_version(name)) != version
+        if (installed := installed_version(name)) != version
     ]
 
 
@@ -95,7 +95,8 @@ def check_installed(group_file: Path) -> None:
         )
 
 
-def _installed_version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return the version of a package, or None if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

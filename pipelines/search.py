@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 
@@ -38,12 +39,19 @@ from components.search.plots import draw_trials
 from components.search.rungs import Rungs
 from components.search.trial import Trial
 from components.search.workload import parts
-from components.tracking.runs import Run, add_finished_run, continue_run, runs_below, start_run
+from components.tracking.runs import (
+    Run,
+    RunBelow,
+    add_finished_run,
+    continue_run,
+    runs_below,
+    start_run,
+)
 from components.tracking.system_metrics import system_metrics
 from pipelines import artifacts
 from pipelines.formats import write_table, write_text, write_tree
 from pipelines.search_start import choose_workers
-from pipelines.search_worker import folds
+from pipelines.search_worker import folds, search_machine
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
 from pipelines.workspace.searches import (
@@ -53,11 +61,12 @@ from pipelines.workspace.searches import (
     last_search,
     running,
 )
-from pipelines.workspace.training_key import package_versions, shared_key
+from pipelines.workspace.training_key import shared_key
 
 log = logging.getLogger(__name__)
 
 TRIAL = "search_trial"  # the tag of a trial's run in MLflow
+CONTENT = "content"  # the tag of a trial's run with a hash of what it shows
 RUN = "mlflow_run"  # the attribute of the study: the run of the search in MLflow
 
 
@@ -103,7 +112,8 @@ def run(model: Model, train: Train, search: Search, balance: Balance) -> None:
 def _search(written: Hyperparameters, search: Search, balance: Balance) -> Outcome:
     """Run or continue the search."""
     guess_s = _guess(written)
-    study = begin_search(study_key(written, search), search, written, balance)
+    key = study_key(written, search)
+    study = begin_search(key, search_machine(), search, written, balance)
     workers = choose_workers(os.environ, written, search, study.folder)
     directions = [search.directions[name] for name in search.objectives]
     rungs = Rungs.create(study.url, study.study, directions)
@@ -112,8 +122,8 @@ def _search(written: Hyperparameters, search: Search, balance: Balance) -> Outco
             known = runs_below(parent, TRIAL)
 
             def on_trial(trial: Trial, course: Course) -> None:
-                if str(trial.number) not in known:
-                    _record(parent, written, search, trial, course)
+                before = known.get(str(trial.number))
+                _record(parent, before, written, search, trial, course)
 
             with system_metrics(parent), workers:
                 report = LiveReport(
@@ -174,9 +184,18 @@ def _tracked(
 
 
 def _record(
-    parent: Run, written: Hyperparameters, search: Search, trial: Trial, course: Course
+    parent: Run,
+    before: RunBelow | None,
+    written: Hyperparameters,
+    search: Search,
+    trial: Trial,
+    course: Course,
 ) -> None:
-    """Write a trial that goes no further as a run below the run of the search."""
+    """Write a trial that goes no further as a run below the run of the search.
+
+    before: the run of this trial that an earlier process has written. If the trial has gone further
+    since then, the new run replaces it.
+    """
     # The curve of the quality has its own name in MLflow, which shows the last point of a curve.
     values = {f"best_{name}": value for name, value in trial.values.items()}
     confirmed = {f"confirmed_{n}": value for n, value in enumerate(trial.confirmed)}
@@ -188,16 +207,24 @@ def _record(
         "attempts": str(course.attempts),
         **({"note": trial.note} if trial.note else {}),
     }
+    shown: dict[str, Any] = {
+        "params": written.with_overrides(trial.overrides).model_dump(),
+        "curves": {search.quality: dict(course.curve)},
+        "metrics": {**values, **confirmed, "seconds": course.seconds, "epochs": trial.epochs},
+        "status": "FAILED" if trial.state == "failed" else "FINISHED",
+    }
+    text = json.dumps([tags, shown], sort_keys=True, default=str)
+    content = hashlib.sha256(text.encode()).hexdigest()
+    if before and before.tags.get(CONTENT) == content:
+        return
     add_finished_run(
         f"trial {trial.number}",
         origin(),
-        tags,
+        {**tags, CONTENT: content},
         parent,
-        params=written.with_overrides(trial.overrides).model_dump(),
-        curves={search.quality: course.curve},
-        metrics={**values, **confirmed, "seconds": course.seconds, "epochs": trial.epochs},
+        **shown,
         times_ms=(_unix_ms(course.began), _unix_ms(course.ended)),
-        status="FAILED" if trial.state == "failed" else "FINISHED",
+        replaces=before,
     )
 
 
@@ -224,7 +251,7 @@ def study_key(written: Hyperparameters, search: Search) -> dict[str, str]:
     """
     data = read_training_data()
     key = shared_key(written, data, resolve_weights(written.model))
-    key |= package_versions("search")
+    key |= search_machine()
     budget = {"trials", "minutes", "finalists", "keep", "confirm", "within"}
     rules = search.model_dump(mode="json", exclude=budget)
     key |= {f"search.{name}": json.dumps(value, sort_keys=True) for name, value in rules.items()}

@@ -20,7 +20,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Crashed, Failed
 
 from components.errors import UserError, disk_errors
 from components.search.rungs import Rungs
@@ -45,7 +45,8 @@ def search_worker(inputs: str, commit: str) -> State[None]:
     """Run trials of a search until it has ended.
 
     inputs: the hash of the files that the worker reads, in the shared store. commit: of the code.
-    Returns the Prefect state Completed, or Failed with one sentence.
+    Returns the Prefect state Completed; Failed with this machine's name and one sentence; or
+    Crashed, if the worker process was killed.
     """
     quiet_vendors()
     for name in LOGGERS:  # A Prefect worker would show warnings only.
@@ -56,8 +57,11 @@ def search_worker(inputs: str, commit: str) -> State[None]:
             storage = read_storage(os.environ)
             folder = fetch_inputs(read_store(os.environ), inputs)
             _work(storage, folder)
-    except (UserError, processes.CommandFailedError) as error:
-        return Failed(message=str(error))
+    except UserError as error:
+        return Failed(message=f"on {os.uname().nodename}: {error}")
+    except processes.CommandFailedError as error:
+        end = Crashed if error.status < 0 else Failed
+        return end(message=f"on {os.uname().nodename}: {error}")
     return Completed(message="the search has ended")
 
 

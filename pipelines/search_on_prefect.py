@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from components.errors import UserError, one_line
-from components.search.executor import MOST_ERRORS, QUICK_S, STOP_S, Ended
+from components.search.executor import STOP_S
+from components.search.workers import Ended, Failures
 from components.tracking.connection import without_password
 from pipelines.workspace.addresses import answers
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 ASK_S = 2.0  # seconds between two questions to Prefect's server
 SERVER_LIMIT_S = 3.0  # a server that does not answer within this time counts as gone
 PICKED_UP_S = 30.0  # a flow run that no Prefect worker has taken after this time is reported
+LONGEST = 1000  # characters of the message of a flow run, such as a sentence with two others in it
 WAITING = ("SCHEDULED", "PENDING")
 ACTIVE = (*WAITING, "RUNNING")
 WORKER = "flow run "  # the start of the name of a worker; the rest is the id of its flow run
@@ -60,7 +62,7 @@ class PrefectWorkers:
         self._tag, self._parameters = f"study: {study}", dict(parameters)
         self._seen: dict[UUID, float] = {}  # active flow run → when it was first seen
         self._killed: set[UUID] = set()
-        self._errors = 0
+        self._failures = Failures()
         self._next_s = 0.0
         self._said_waiting = False
         self._said_away = ""
@@ -90,18 +92,19 @@ class PrefectWorkers:
 
         self._ask(end)
 
-    def tend(self, wanted: int) -> list[Ended]:
-        """Start flow runs until `wanted` are active, and return those that ended with an error.
+    def tend(self, wanted: int, completed: int) -> list[Ended]:
+        """Start flow runs until `wanted` are active, and return those that failed or crashed.
 
         Prefect's server is asked every ASK_S seconds. If it does not answer, the workers that there
         are go on, and this is logged.
-        Raises UserError if flow runs end with an error again and again, and none works.
+        completed: see `Workers`. Raises UserError if flow runs fail again and again, and none is
+        active.
         """
         if time.monotonic() < self._next_s:
             return []
         self._next_s = time.monotonic() + ASK_S
         ended: list[Ended] = []
-        self._ask(lambda client: self._tend(client, wanted, ended))
+        self._ask(lambda client: self._tend(client, wanted, completed, ended))
         return ended
 
     def kill(self, worker: str) -> None:
@@ -111,18 +114,15 @@ class PrefectWorkers:
             self._killed.add(run)
             self._ask(lambda client: _cancel(client, [client.read_flow_run(run)]))
 
-    def _tend(self, client: "SyncPrefectClient", wanted: int, ended: list[Ended]) -> None:
+    def _tend(
+        self, client: "SyncPrefectClient", wanted: int, completed: int, ended: list[Ended]
+    ) -> None:
         runs = self._active(client)
         for gone in self._seen.keys() - {run.id for run in runs}:
             del self._seen[gone]
-            ended += self._end(client.read_flow_run(gone))
-        if self._errors > MOST_ERRORS:
-            if not runs and ended:
-                raise UserError(
-                    "the workers of the search end again and again. "
-                    f"Received: {ended[-1].worker}, {ended[-1].cause}"
-                )
-            return  # Those that work go on without the others.
+            ended += _ended(client.read_flow_run(gone))
+        if self._failures.too_many(ended, completed, len(runs)):
+            return
         for _ in range(min(wanted, self.count) - len(runs)):
             runs.append(
                 client.create_flow_run_from_deployment(
@@ -153,19 +153,6 @@ class PrefectWorkers:
             found += page
         _cancel(client, [run for run in found if run.parameters != self._parameters])
         return [run for run in found if run.parameters == self._parameters]
-
-    def _end(self, run: "FlowRun") -> list[Ended]:
-        """Return how a flow run has ended, if not as it should."""
-        state = run.state
-        if state is None or state.is_completed():
-            self._errors = 0
-            return []
-        quick = (state.is_failed() or state.is_crashed()) and (
-            run.total_run_time.total_seconds() < QUICK_S
-        )
-        self._errors = self._errors + 1 if quick else 0
-        cause = f"its flow run is {state.name}: {one_line(state.message or 'no message')}"
-        return [Ended(worker_name(run.id), cause)]
 
     def _say_if_none_works(self, runs: "Sequence[FlowRun]") -> None:
         late = time.monotonic() - PICKED_UP_S
@@ -204,6 +191,18 @@ class PrefectWorkers:
                 "Prefect's server cannot be asked about the workers of the search, which go on. "
                 f"Received: {without_password(self._api)}, {why}"
             )
+
+
+def _ended(run: "FlowRun") -> list[Ended]:
+    """Return how a flow run has ended, if not as it should."""
+    state = run.state
+    if state is None or state.is_completed():
+        return []
+    # A flow run that crashes before it begins, such as one whose image is missing, has failed. One
+    # that crashes later was killed.
+    failed = state.is_failed() or (state.is_crashed() and run.run_count == 0)
+    cause = one_line(state.message or "no message", LONGEST)
+    return [Ended(worker_name(run.id), f"its flow run is {state.name}: {cause}", failed)]
 
 
 def _cancel(client: "SyncPrefectClient", runs: "Sequence[FlowRun]") -> None:

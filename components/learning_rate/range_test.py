@@ -33,7 +33,8 @@ from components.training.feeding import Feed, worker_count
 from components.training.losses import build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
-from components.training.training import start_classifier, train_classifier
+from components.training.starts import start_classifier
+from components.training.training import train_classifier
 from components.training_set.examples import Data
 
 log = logging.getLogger(__name__)

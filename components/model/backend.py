@@ -80,13 +80,13 @@ def threads() -> int:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[random.Random]:
     """Set the seed of all random numbers of Keras, NumPy and Python, for the networks built inside.
 
     Keras draws the seeds of layers from Python's global generator. So could every thread of this
     process: the thread that sends records does, while it waits for an MLflow that does not answer.
     Here Keras has a generator of its own, which gives it the same numbers, so that equal seeds give
-    equal weights whatever other threads do.
+    equal weights whatever other threads do. This generator is yielded.
 
     Keras also sets the seed of TensorFlow if TensorFlow is installed, so it imports TensorFlow here
     even if the backend is JAX. The messages of this start are dropped, too.
@@ -97,9 +97,9 @@ def seeded(seed: int) -> Iterator[None]:
     with _hold_native_stderr():
         keras.utils.set_random_seed(seed)
     everyones = seed_generator.python_random
-    seed_generator.python_random = random.Random(seed)
+    seed_generator.python_random = generator = random.Random(seed)
     try:
-        yield
+        yield generator
     finally:
         seed_generator.python_random = everyones
 

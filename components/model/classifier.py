@@ -88,9 +88,13 @@ def build_classifier(
     of the square images, in pixels. resize: the method by which the images were resized.
     Raises UserError in the same cases as `build_backbone`.
     """
-    started_from = "imagenet" if model.weights == "imagenet" else "none"
     backbone = build_backbone(model, size)
-    return build_on(backbone, model, class_names, resize, started_from)
+    return build_on(backbone, model, class_names, resize, origin_of(model))
+
+
+def origin_of(model: Model) -> str:
+    """Return `Classifier.started_from` of a backbone that no file has the weights of."""
+    return "imagenet" if model.weights == "imagenet" else "none"
 
 
 def build_on(

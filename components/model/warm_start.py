@@ -39,6 +39,12 @@ def warm_start_classifier(
     width. Also raises UserError if the backbone of `source` and the backbone that `model` names
     have different architectures, for example different widths, or if `source` has no backbone.
     """
+    backbone = warm_backbone(model, size, source)
+    return warm_head(backbone, model, class_names, resize, source, source_id)
+
+
+def warm_backbone(model: Model, size: int, source: Classifier) -> Any:
+    """Return the backbone of `warm_start_classifier`; it may be that of `source`."""
     names = {layer.name for layer in source.model.layers}
     if not names >= {"backbone", "logits"}:
         raise UserError(
@@ -56,7 +62,20 @@ def warm_start_classifier(
         expected.set_weights(backbone.get_weights())
         backbone = expected
     backbone.trainable = True  # `source` may have frozen layers.
+    return backbone
+
+
+def warm_head(
+    backbone: Any,
+    model: Model,
+    class_names: Sequence[str],
+    resize: str,
+    source: Classifier,
+    source_id: str,
+) -> Classifier:
+    """Return the classifier of `warm_start_classifier`. backbone: from `warm_backbone`."""
     classifier = build_on(backbone, model, class_names, resize, source_id)
+    pooling = pooling_of(source.backbone)
     if pooling == model.pooling:
         _copy_head(classifier, source)
     else:

@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Search
-from components.search.claims import ATTEMPT, WORKER, Claim
-from components.search.executor import Ended
+from components.search.claims import ATTEMPT, WORKER
 from components.search.halving import rounds
 from components.search.planning import Planning
 from components.search.points import Point
@@ -28,6 +27,7 @@ from components.search.trial import Trial
 from components.search.trials import TrialStore
 from components.search.watch import Watch
 from components.search.worker import ERROR
+from components.search.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +37,6 @@ BEAT_S, GRACE_S = 5.0, 60.0
 SPENT = "seconds"  # the attribute of the first study: for how long the search has run until now
 NOTED_S = 10.0  # how often this is written
 STOP = "stop"  # the attribute of the first study: why the search is to end early
-
-
-class Workers(Protocol):
-    """Processes that run trials, on this machine or on others."""
-
-    def tend(self, wanted: int) -> list[Ended]:
-        """See that up to `wanted` workers run; return those that were found dead."""
-
-    def kill(self, worker: str) -> None:
-        """End a worker that hangs, if it runs on this machine."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +87,14 @@ class Coordinator:
         self._clock = clock
         self._begun = clock() - self._noted
         self._settled: set[int] = set()
+        self._completed = 0  # trainings, of all rungs
+        self._said: set[str] = set()  # why workers ended that had no trial
         self._stopped: str | None = None
         self._missing: list[str] = []  # what an early end has left out, in words
 
     def find(self) -> list[Trial]:
         """Run the first rung and the rounds of the finalists, and return all trials, by number."""
+        self._rungs.first.note(ERROR, None)  # of an earlier process
         self._look_at_the_end(self._rungs.first)
         if not self._stopped:
             self._rungs.first.go_on()
@@ -224,6 +217,7 @@ class Coordinator:
             for row in rows:
                 if row.number in new:
                     self._standings.learn(row, rung_number)
+                    self._completed += row.state.name != "FAIL"
             learned |= new
             if first and new:
                 self._settle_the_rest()
@@ -252,19 +246,22 @@ class Coordinator:
             self._missing.append(f"{len(finished)} of {wanted} trainings of the {rung}")
 
     def _tend(self, store: TrialStore, watch: Watch, waiting: int) -> None:
+        """Let the workers be replaced, and give back the trials of those that ended."""
         if error := self._rungs.first.noted(ERROR):
-            self._rungs.first.note(ERROR, None)
             raise UserError(error)
-        ended = {worker.worker: worker.cause for worker in self._workers.tend(waiting)}
+        ended = self._workers.tend(waiting, self._completed)
+        causes = {worker.worker: worker.cause for worker in ended}
         for claim in store.running():
-            if cause := ended.get(claim.worker):
-                self._give_back(store, claim, cause)
+            cause = causes.get(claim.worker)
+            if cause and store.give_back(claim, cause):
+                log.warning(f"the worker of trial {claim.task.trial} ended: {cause}")
+                self._said.add(cause)
+        for cause in causes.values():
+            if cause not in self._said:  # It had no trial, or has given it back itself.
+                log.warning(f"a worker ended: {cause}")
+                self._said.add(cause)
         for claim in watch.look():
             log.warning(f"trial {claim.task.trial} is tried again: no sign of life of its worker")
-
-    def _give_back(self, store: TrialStore, claim: Claim, cause: str) -> None:
-        if store.give_back(claim, cause):
-            log.warning(f"the worker of trial {claim.task.trial} ended: {cause}")
 
     def _look_at_the_end(self, store: TrialStore) -> None:
         """Find out whether the search must end early: by its time, or by `fovea study stop`.

@@ -15,22 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from components.errors import UserError
+from components.errors import UserError, one_line
+from components.search.workers import Ended, Failures
 from components.worker_processes import cores
 
 log = logging.getLogger(__name__)
 
 STOP_S = 20.0  # how long a worker may take to give its trial back
-# If so many workers, one after the other, end with an error within QUICK_S, none will ever work.
-MOST_ERRORS, QUICK_S = 5, 60.0
+MISTAKE = "error: "  # a worker that ends with a UserError prints this and its sentence
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A worker that has ended before its time. worker: its name. cause: why, for people."""
+class _Worker:
+    """A worker process. log: the file with what it prints, from byte `begin` on."""
 
-    worker: str
-    cause: str
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    begin: int
 
 
 class LocalWorkers:
@@ -49,10 +51,9 @@ class LocalWorkers:
         log_folder: Path,
     ) -> None:
         self.count, self._command, self._devices, self._logs = count, command, devices, log_folder
-        self._processes: dict[int, tuple[str, subprocess.Popen[bytes]]] = {}
+        self._workers: dict[int, _Worker] = {}
         self._started = 0
-        self._errors = 0
-        self._begun: dict[int, float] = {}
+        self._failures = Failures()
 
     def __enter__(self) -> "LocalWorkers":
         """Start nothing: `tend` starts the workers."""
@@ -66,7 +67,8 @@ class LocalWorkers:
         traceback: TracebackType | None,
     ) -> None:
         """End all workers: first with SIGTERM, so that they give their trials back."""
-        alive = [process for _, process in self._processes.values() if process.poll() is None]
+        processes = [worker.process for worker in self._workers.values()]
+        alive = [process for process in processes if process.poll() is None]
         for process in alive:
             process.send_signal(signal.SIGCONT)  # A paused process does not get SIGTERM.
             process.terminate()
@@ -78,36 +80,33 @@ class LocalWorkers:
                 process.kill()
                 process.wait()
 
-    def tend(self, wanted: int) -> list[Ended]:
-        """Replace the workers that have ended, up to `wanted`, and return those that were killed.
+    def tend(self, wanted: int, completed: int) -> list[Ended]:
+        """Replace the workers that have ended, up to `wanted`; return those that failed or died.
 
-        Raises UserError if workers end with an error again and again.
+        completed: see `Workers`. Raises UserError if a worker ends with a UserError: all workers
+        are on this machine, so the others would end with it, too. Also raises UserError if workers
+        fail again and again.
         """
         ended = []
-        for place, (worker, process) in list(self._processes.items()):
-            code = process.poll()
-            if code is None:
-                continue
-            del self._processes[place]
+        for place, worker in list(self._workers.items()):
+            code = worker.process.poll()
+            if code is not None:
+                del self._workers[place]
             if code:
-                ended.append(Ended(worker, self._cause(worker, code)))
-            quick = code > 0 and time.monotonic() - self._begun[place] < QUICK_S
-            self._errors = self._errors + 1 if quick else 0
-        if self._errors > MOST_ERRORS:
-            raise UserError(
-                f"the workers of the search end again and again. Received: {ended[-1].cause}"
-            )
+                ended.append(_ended(worker, code))
+        if self._failures.too_many(ended, completed, len(self._workers)):
+            return ended
         for place in range(min(wanted, self.count)):
-            if place not in self._processes:
+            if place not in self._workers:
                 self._start(place)
         return ended
 
     def kill(self, worker: str) -> None:
         """Kill a worker that hangs or is paused."""
-        for name, process in self._processes.values():
-            if name == worker:
-                process.kill()
-                process.wait()
+        for known in self._workers.values():
+            if known.name == worker:
+                known.process.kill()
+                known.process.wait()
 
     def _start(self, place: int) -> None:
         name = f"{os.uname().nodename}:{os.getpid()}:{self._started}"
@@ -115,7 +114,9 @@ class LocalWorkers:
         environment = dict(os.environ)
         if self._devices:
             environment["CUDA_VISIBLE_DEVICES"] = self._devices[place % len(self._devices)]
-        with (self._logs / f"worker-{place}.log").open("ab") as output:
+        log = self._logs / f"worker-{place}.log"
+        with log.open("ab") as output:
+            begin = output.tell()
             process = subprocess.Popen(
                 self._command(name),
                 stdin=subprocess.DEVNULL,
@@ -126,7 +127,7 @@ class LocalWorkers:
             )
         if not self._devices and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, self._share(place))
-        self._processes[place], self._begun[place] = (name, process), time.monotonic()
+        self._workers[place] = _Worker(name, process, log, begin)
 
     def _share(self, place: int) -> set[int]:
         """Return the cores of a worker: all of them, cut into equal parts."""
@@ -134,12 +135,27 @@ class LocalWorkers:
         parts = min(self.count, len(mine))
         return set(mine[place % parts :: parts])
 
-    def _cause(self, worker: str, code: int) -> str:
-        if code == -signal.SIGKILL:
-            return "the system killed it, most likely because memory ran out"
-        if code < 0:
-            return f"it was ended by {signal.Signals(-code).name}"
-        return f"it ended with exit status {code}; see {self._logs}"
+
+def _ended(worker: _Worker, code: int) -> Ended:
+    """Return why a worker has ended. code: its exit status.
+
+    Raises UserError with the sentence of the worker if a UserError has ended it.
+    """
+    if code == -signal.SIGKILL:
+        cause = "the system killed it, most likely because memory ran out"
+        return Ended(worker.name, cause, failed=False)
+    if code < 0 or code == 128 + signal.SIGTERM:
+        cause = f"it was ended by {signal.Signals(-code if code < 0 else code - 128).name}"
+        return Ended(worker.name, cause, failed=False)
+    with worker.log.open("rb") as file:
+        file.seek(worker.begin)
+        lines = file.read().decode(errors="replace").split("\n")
+    for line in reversed(lines):
+        if line.startswith(MISTAKE):
+            raise UserError(line.removeprefix(MISTAKE))
+    last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
+    cause = f"it ended with exit status {code}: {one_line(last)}; see {worker.log}"
+    return Ended(worker.name, cause, failed=True)
 
 
 def local_count(environment: Mapping[str, str], devices: int) -> int:

@@ -46,43 +46,25 @@ from components.search.claims import (
     is_held,
     read_claim,
 )
-from components.search.database import PATIENCE_S, Database
 from components.search.points import Point
 from components.search.rows import (
     enter_state,
     lock_study,
     lock_trial,
-    set_study_attribute,
     set_trial_attribute,
     study_attribute,
     trial_attribute,
     trials_in,
 )
+from components.search.study import ENDED, Study
 from components.search.tasks import Task
 
 # A trial fails when its worker died for the second time: the trial may be what kills the worker.
 MOST_DEATHS = 2
-# The attribute of a study that was ended.
-ENDED = "ended"
 
 
-class TrialStore:
-    """The trials of one study, which `components.search.database.create_study` has created.
-
-    url: SQLAlchemy's address of the database, such as sqlite:///study.db or
-    postgresql+psycopg://user@host/database. study: the name of the study. patience_s: how many
-    seconds a call waits if the database is away or locked.
-
-    All methods raise UserError if the database is away for longer; what was written stays. They
-    may be called by several threads.
-    """
-
-    def __init__(self, url: str, study: str, patience_s: float = PATIENCE_S) -> None:
-        self._database = Database(url, study, patience_s)
-
-    def close(self) -> None:
-        """Close the connections to the database."""
-        self._database.close()
+class TrialStore(Study):
+    """The trials of one study. For the arguments see `Study`."""
 
     def add(self, number: int, point: Point, task: Task) -> None:
         """Add a waiting trial. If trial `number` exists, nothing happens.
@@ -245,46 +227,6 @@ class TrialStore:
         study = self._database.study
         trials: list[Any] = self._database.retry(lambda again: study.get_trials(deepcopy=False))
         return trials
-
-    def end(self, reason: str) -> None:
-        """End the study: workers finish their trials and are given no further ones."""
-
-        def write(session: Any, again: bool) -> None:
-            lock_study(session, self._study_id)
-            if not study_attribute(session, self._study_id, ENDED):
-                set_study_attribute(session, self._study_id, ENDED, reason)
-
-        self._database.change(write)
-
-    def go_on(self) -> None:
-        """Let a study that was ended go on."""
-        self.note(ENDED, None)
-
-    def note(self, key: str, value: Any) -> None:
-        """Write an attribute of the study, a value that JSON can write."""
-
-        def write(session: Any, again: bool) -> None:
-            lock_study(session, self._study_id)
-            set_study_attribute(session, self._study_id, key, value)
-
-        self._database.change(write)
-
-    def noted(self, key: str) -> Any:
-        """Return an attribute of the study, or None if it is not set."""
-        return self._database.read(lambda session: study_attribute(session, self._study_id, key))
-
-    def ended(self) -> str | None:
-        """Return why the study was ended, or None if it goes on."""
-        reason: str | None = self.noted(ENDED)
-        return reason
-
-    @property
-    def _storage(self) -> Any:
-        return self._database.storage
-
-    @property
-    def _study_id(self) -> int:
-        return self._database.study_id
 
     def _running(self, session: Any) -> list[Claim]:
         return [read_claim(session, row) for row in trials_in(session, self._study_id, "RUNNING")]

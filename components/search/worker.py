@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.errors import UserError, one_line
+from components.errors import HyperparameterError, UserError, one_line
 from components.search.claims import Claim, LostTrialError
 from components.search.heartbeat import Heartbeat
 from components.search.pruning import MedianRule
@@ -22,7 +22,7 @@ RENEWED_AFTER = 40
 # Of these, a trial fails, and the study goes on. Any other error is a bug, and ends the worker.
 FAILURES = (TrainingFailedError, MemoryError)
 POLL_S = 0.2
-ERROR = "error"  # the attribute of the first study: a mistake of the user, which ends the search
+ERROR = "error"  # the attribute of the first study: an error of every trial, which ends the search
 
 
 def work(
@@ -43,8 +43,9 @@ def work(
 
     If the training raises TrainingFailedError or MemoryError, only the trial fails. After Ctrl-C or
     SIGTERM, the trial is given back, so that it does not count as a death. A UserError is about no
-    single trial: it is written into the study, for the coordinator, and raised. Any other exception
-    makes the trial fail and is raised.
+    single trial, but perhaps about this machine: the trial is given back, too, and the error is
+    raised. A HyperparameterError would end every trial on every machine, so it is also written into
+    the study, for the coordinator. Any other exception makes the trial fail and is raised.
     """
     done = 0
     while done < most:
@@ -53,7 +54,7 @@ def work(
             try:
                 early = rule if store is rungs.first else None
                 _run_claim(store, claim, objectives, run, every_s, early)
-            except UserError as error:
+            except HyperparameterError as error:
                 rungs.first.note(ERROR, str(error))
                 raise
             done += 1

@@ -141,6 +141,17 @@ def _log_text(journal: Journal, record: Record) -> None:
         client().log_artifact(journal.run_id, str(file), record["folder"] or None)
 
 
+def _delete(journal: Journal, record: Record) -> None:
+    """Delete another run, which this one replaces. A second request changes nothing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client().delete_run(record["run_id"])
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # `mlflow gc` has removed it for good.
+            raise
+
+
 def _end(journal: Journal, record: Record) -> None:
     if "status" in record:
         time_ms = record.get("end_ms", record["time_ms"])
@@ -165,5 +176,6 @@ KINDS: Mapping[str, Callable[[Journal, Record], None]] = {
     "tags": _set_tags,
     "file": _log_file,
     "text": _log_text,
+    "delete": _delete,
     "end": _end,
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from components.errors import UserError, one_line
 from components.tracking.connection import client, experiment_id, unusable, within_limit
@@ -32,6 +32,7 @@ NO_VALUE = "none ("  # A tag with an unknown value starts with this text; the re
 MACHINE, PROCESS = "machine", "process"
 BATCH = 100  # params or tags in one request
 METRIC_BATCH = 1_000  # metrics in one request
+PAGE = 1_000  # runs in one answer
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,13 @@ class Run:
                 journal.add("end")
 
 
+@dataclass(frozen=True, eq=False)
+class RunBelow(Run):
+    """A run below another one, and the tags that it has."""
+
+    tags: Mapping[str, str]
+
+
 class OpenRun(Run):
     """A run of this process that has not ended. A thread delivers what is added."""
 
@@ -277,12 +285,14 @@ def add_finished_run(
     metrics: Mapping[str, float],
     times_ms: tuple[int, int],
     status: str,
+    replaces: Run | None = None,
 ) -> None:
     """Create a run below `parent` for work that is over, and end it.
 
     curves: metric → epoch → value. metrics: values without an epoch. times_ms: when the work began
-    and ended, Unix time in milliseconds. status: FINISHED or FAILED. The other arguments are those
-    of `start_run`.
+    and ended, Unix time in milliseconds. status: FINISHED or FAILED. replaces: an earlier run of
+    the same work, which is deleted when the new one is complete. The other arguments are those of
+    `start_run`.
     """
     with _sending(parent) as sender:
         began, ended = times_ms
@@ -294,27 +304,34 @@ def add_finished_run(
             for epoch, value in curve.items():
                 run.log_metrics({metric: value}, step=epoch)
         run.log_metrics(metrics)
+        if replaces:
+            journal.add("delete", run_id=replaces.id)
         journal.add("end", status=status, end_ms=ended)
         sender.wake()
 
 
-def runs_below(parent: Run, tag: str) -> dict[str, str]:
-    """Return the value of a tag → the status, of all runs of MLflow below a run that have the tag.
+def runs_below(parent: Run, tag: str) -> dict[str, RunBelow]:
+    """Return the value of a tag → the run, of all runs of MLflow below a run that have the tag.
 
     A run of which a killed process has written only a part has the status KILLED. It is deleted
     here and not returned, so that it can be written again.
     """
     deliver_waiting()
-    found = client().search_runs(
-        [experiment_id()], filter_string=f"tags.`mlflow.parentRunId` = '{parent.id}'"
-    )
-    complete = {}
+    below = f"tags.`mlflow.parentRunId` = '{parent.id}'"
+    found: list[Any] = []
+    token: str | None = ""
+    while token is not None:
+        page = client().search_runs([experiment_id()], below, max_results=PAGE, page_token=token)
+        found += page
+        token = page.token or None
     for run in found:
         if run.info.status == "KILLED":
             client().delete_run(run.info.run_id)
-        elif tag in run.data.tags:
-            complete[run.data.tags[tag]] = run.info.status
-    return complete
+    return {
+        run.data.tags[tag]: RunBelow(run.info.run_id, run.data.tags)
+        for run in found
+        if run.info.status != "KILLED" and tag in run.data.tags
+    }
 
 
 @contextmanager

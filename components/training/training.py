@@ -12,11 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.model.backend import load_keras, seeded
-from components.model.classifier import Classifier, build_classifier
+from components.model.backend import load_keras
+from components.model.classifier import Classifier
 from components.model.devices import on_devices
-from components.model.model_file import model_id, read_classifier
-from components.model.warm_start import warm_start_classifier
 from components.params.hyperparameters import Hyperparameters
 from components.params.train import Train
 from components.training.augmentation import build_augmentation
@@ -41,6 +39,7 @@ from components.training.phase_report import PhaseReport
 from components.training.phases import Phase, phases
 from components.training.precision import trained_in
 from components.training.soup import add_soup
+from components.training.starts import Backbones, start_classifier
 from components.training.training_state import RATE_CUTS, OnEpoch, TrainingState
 from components.training_set.examples import Balance, Data
 
@@ -71,6 +70,7 @@ def train_classifier(
     checkpoints: Checkpoints | None = None,
     machines: Machines = ALONE,
     until: int | None = None,
+    backbones: Backbones | None = None,
 ) -> Trained:
     """Build a classifier and train it. On a CPU equal arguments give equal weights.
 
@@ -97,6 +97,8 @@ def train_classifier(
     until: stop after this number of epochs of the phase `finetune`, with a checkpoint from which a
         later call with a larger number, or None, goes on. The learning rate is that of a training
         with all epochs. None: train all epochs.
+    backbones: those that earlier trainings of this process have built. A training without the phase
+        `finetune` uses them again. None: build the backbone.
 
     Raises TrainingFailedError if a loss is not a finite number, if the memory of the device is too
     small, or if the features of all views are too large. Raises UserError if the file `weights`
@@ -114,28 +116,11 @@ def train_classifier(
     data = replace(data, balance=data.balance.for_loss(train.loss))
     with on_devices(train.batch_size, train.accumulate) as devices:
         check_several(train, devices, machines.count)
-        classifier = start_classifier(hyperparameters, data, weights)
+        classifier = start_classifier(hyperparameters, data, weights, backbones)
         best = BestEpoch(classifier.model, train.early_stopping)
         state = TrainingState(classifier.model, best, checkpoints, on_epoch, machines)
         with trained_in(train.precision, classifier):
             return _fit(classifier, data, hyperparameters, cache, state, devices, until)
-
-
-def start_classifier(
-    hyperparameters: Hyperparameters, data: Data, weights: Path | None
-) -> Classifier:
-    """Build the classifier with which a training starts; for the arguments see above.
-
-    `load_keras` must have been called before.
-    """
-    model, images = hyperparameters.model, (data.class_names, data.size, data.resize)
-    with seeded(hyperparameters.train.seed):
-        if weights:
-            source = read_classifier(weights)
-            classifier = warm_start_classifier(model, *images, source, model_id(weights))
-        else:
-            classifier = build_classifier(model, *images)
-    return replace(classifier, sixteen_bit=data.sixteen_bit)
 
 
 def _fit(

@@ -25,7 +25,7 @@ from components.params.reader import Params, read_params
 from components.progress import track
 from components.registry.weights import resolve_weights
 from components.splits.sets import near_pairs, row_sets
-from components.training.training import start_classifier
+from components.training.starts import start_classifier
 from components.training_set.examples import Data, Examples
 from components.words import count_text
 from pipelines import artifacts

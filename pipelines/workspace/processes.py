@@ -42,7 +42,13 @@ class CommandFailedError(Exception):
     The message comes from the last LAST_LINES lines of the output. It is the rest of the last line
     that starts with `error: `. If no line starts with `error: `, it is DVC's reason, if DVC itself
     failed. Otherwise the message has the command, the exit status and these lines.
+
+    status: the exit status; below 0, it is the number of the signal that killed the command.
     """
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def run(
@@ -81,7 +87,7 @@ def run(
     finally:
         end_group(process, say)
     if status != 0:
-        raise CommandFailedError(_reason(command, status, last))
+        raise CommandFailedError(_reason(command, status, last), status)
     return last[-1] if last else ""
 
 

@@ -1,7 +1,8 @@
 """The folder .fovea/search: the searches of this workspace, and whether a process runs one now.
 
 Each search has a folder there. Its file search.json has what the search was started with: the name
-of the study, and sections of params.yaml. Its file key.json has everything that decides its trials.
+of the study, sections of params.yaml, and the packages and variables that every worker needs. Its
+file key.json has everything that decides its trials.
 The file `last` has the name of the newest search. While a process runs a search, it locks the file
 `running` in the folder of the search; the kernel releases the lock when the process ends, however
 it ends.
@@ -50,13 +51,18 @@ class SavedSearch:
 
 
 def begin_search(
-    key: Mapping[str, str], search: Search, written: Hyperparameters, balance: Balance
+    key: Mapping[str, str],
+    machine: Mapping[str, str],
+    search: Search,
+    written: Hyperparameters,
+    balance: Balance,
 ) -> SavedSearch:
     """Write what the workers of a search read, and return the search.
 
     Its name is a hash of the key. If a search is left behind, what differs is logged. Only the
     newest KEPT folders are kept.
-    key: everything that decides the trials, by name.
+    key: everything that decides the trials, by name. machine: the part of it that the machine of a
+    worker has by itself, and that must be equal there.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     folder = FOLDER / name
@@ -65,6 +71,7 @@ def begin_search(
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
         "study": name,
+        "machine": dict(machine),
         "search": search.model_dump(mode="json", exclude_unset=True),
         "written": written.model_dump(mode="json"),
         "balance": balance.model_dump(mode="json"),

@@ -7,7 +7,6 @@ written. So it ends with the same bytes as a training that was never stopped.
 import hashlib
 import os
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ import numpy as np
 from components.files import sha256
 from components.model import devices
 from components.model.arithmetic import VARIABLES
-from components.model.backend import load_keras
+from components.model.backend import VARIABLE as BACKEND
+from components.model.backend import backend, load_keras
 from components.params.hyperparameters import Hyperparameters
 from components.tracking.runs import dotted
 from components.training import machines
 from components.training_set.examples import Data
-from pipelines.installed import PACKAGES, expected_versions
+from pipelines.installed import PACKAGES, expected_versions, installed_version
 from pipelines.workspace.machine import machine
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ CODE = (
 )
 SPREAD = (devices.VARIABLE, machines.COUNT)  # over which devices and machines a training is spread
 # Tags of `machine`. The numbers of processors and of worker processes do not change a byte.
-MACHINE = ("python", "backend", "processor")
+MACHINE = ("python", "processor")
 
 
 def training_key(
@@ -82,7 +82,19 @@ def shared_key(
         "rule for 16 bits": str(data.sixteen_bit),
         "start weights": sha256(weights) if weights else "none",
         **{str(file.relative_to(ROOT)): sha256(file) for file in _code()},
+        **machine_key(),
+    }
+
+
+def machine_key() -> dict[str, str]:
+    """Return the part of the key that each machine has by itself. Keras is not started.
+
+    They are the versions of the packages, the backend of Keras, and the environment variables.
+    Raises UserError if the backend is not installed.
+    """
+    return {
         **package_versions("training"),
+        BACKEND: backend(),
         **{name: os.environ.get(name, "not set") for name in (*SPREAD, *VARIABLES)},
     }
 
@@ -93,9 +105,12 @@ def _code() -> Iterator[Path]:
 
 
 def package_versions(group: str) -> dict[str, str]:
-    """Return the installed version of each package of a group, see infra/cut_packages.py."""
-    listed = (PACKAGES / f"{group}.txt").read_text(encoding="utf-8")
-    return {f"package {name}": metadata.version(name) for name in expected_versions(listed)}
+    """Return the installed version of each package of a group, see infra/cut_packages.py.
+
+    The version of a package that is not installed is `missing`.
+    """
+    names = expected_versions((PACKAGES / f"{group}.txt").read_text(encoding="utf-8"))
+    return {f"package {name}": installed_version(name) or "missing" for name in names}
 
 
 def _hash(*arrays: np.ndarray[Any, Any]) -> str:

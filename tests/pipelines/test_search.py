@@ -17,6 +17,7 @@ from components.tracking.connection import client
 from components.tracking.runs import Run
 from pipelines import artifacts, search, train
 from pipelines.formats import read_tree, write_tree
+from pipelines.workspace import searches
 from tests.pipelines.versioned import flip
 
 BATCHES = "train.accumulate"
@@ -61,8 +62,8 @@ def runs() -> list:
 
 
 def study() -> Rungs:
-    name = (search.FOLDER / "last").read_text()
-    return Rungs(f"sqlite:///{search.FOLDER / name / 'study.db'}", name)
+    name = (searches.FOLDER / "last").read_text()
+    return Rungs(f"sqlite:///{searches.FOLDER / name / 'study.db'}", name)
 
 
 def test_no_trials_leave_params_as_written(prepared, params):
@@ -141,6 +142,37 @@ def test_finalists_go_on_and_are_confirmed_and_train_takes_what_was_found(
 
 
 @pytest.mark.slow
+def test_a_trial_that_goes_further_later_has_one_run_with_its_last_values(
+    prepared, three_trials, params
+):
+    """The first search ends in good order after the first rung, as after `fovea study stop`."""
+    run_search(prepared, three_trials, params)
+    before = trial_runs()
+    more = {"finalists": 2, "confirm": Confirm(trials=1, folds=2)}
+    run_search(prepared, three_trials.model_copy(update=more), params)
+    after = trial_runs()
+    table = pd.read_csv(artifacts.TRIALS).set_index("trial")
+    assert sorted(before) == sorted(after) == list(range(3))
+    for number, run in after.items():
+        assert run.data.metrics["best_val_macro_f1"] == table["val_macro_f1"][number]
+        assert run.data.metrics["epochs"] == table["epochs"][number]
+        confirmed = [run.data.metrics.get(f"confirmed_{fold}") for fold in range(2)]
+        assert (None not in confirmed) == pd.notna(table["confirmed"][number])
+        curve = client().get_metric_history(run.info.run_id, "val_macro_f1")
+        assert [point.step for point in curve] == list(range(1, table["epochs"][number] + 1))
+    moved = {number for number in after if after[number].info.run_id != before[number].info.run_id}
+    assert moved == {n for n in after if table["epochs"][n] > 1 or pd.notna(table["confirmed"][n])}
+
+
+def trial_runs():
+    """Return the number of a trial → its only run in MLflow."""
+    tagged = [(run.data.tags.get("search_trial"), run) for run in runs()]
+    found = {int(number): run for number, run in tagged if number}
+    assert len(found) == sum(number is not None for number, _ in tagged)
+    return found
+
+
+@pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_under_the_same_run(prepared, three_trials, params):
     """The stage is killed with all its workers, in the middle of a trial."""
     section = three_trials.model_dump(mode="json", exclude_unset=True)
@@ -157,7 +189,7 @@ def test_a_search_that_was_killed_goes_on_under_the_same_run(prepared, three_tri
     )
     process = subprocess.Popen([sys.executable, "-c", program])
     deadline = time.monotonic() + 120
-    while not (search.FOLDER / "last").exists() or not finished():
+    while not (searches.FOLDER / "last").exists() or not finished():
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.2)
@@ -195,6 +227,7 @@ def test_what_decides_a_trial_begins_another_search_and_more_trials_do_not(prepa
     assert search.study_key(written, three_trials.model_copy(update={"first_rung": 2})) != before
     other = written.with_overrides({"train.weight_decay": 0.25})
     assert search.study_key(other, three_trials) != before
+    assert before["KERAS_BACKEND"] == "tensorflow"
     plan = read_tree(artifacts.PLAN)
     write_tree(artifacts.PLAN, {**plan, "strategy": "oversample"})
     assert search.study_key(written, three_trials) != before

@@ -1,5 +1,6 @@
 """Whole searches in a test: a real database, the real coordinator and workers, quick trainings."""
 
+import queue
 import threading
 import time
 from contextlib import suppress
@@ -12,6 +13,7 @@ from components.params.search import Search
 from components.search.coordinator import Coordinator
 from components.search.rungs import Rungs
 from components.search.worker import work
+from components.search.workers import Ended, Failures
 from tests.cards import DIGITS
 
 PARAMS = read_params(DIGITS)
@@ -34,7 +36,10 @@ def search_of(**changes) -> Search:
 
 
 class ThreadWorkers:
-    """Workers that are threads of this process. run: trains a task; see `work`."""
+    """Workers that are threads of this process, each as on a machine of its own.
+
+    run: trains a task; see `work`.
+    """
 
     def __init__(
         self, url: str, name: str, run, count: int = 2, objectives=("val_macro_f1",), rule=None
@@ -43,17 +48,22 @@ class ThreadWorkers:
         self._objectives, self._rule = objectives, rule
         self._threads: dict[int, threading.Thread] = {}
         self._started = 0
+        self._failures, self._ended = Failures(), queue.SimpleQueue()
 
-    def tend(self, wanted: int) -> list:
+    def tend(self, wanted: int, completed: int) -> list:
+        ended = [self._ended.get() for _ in range(self._ended.qsize())]
+        active = sum(thread.is_alive() for thread in self._threads.values())
+        if self._failures.too_many(ended, completed, active):
+            return ended
         for place in range(min(wanted, self.count)):
             thread = self._threads.get(place)
             if thread is None or not thread.is_alive():
                 name = f"worker-{self._started}"
                 self._started += 1
-                thread = threading.Thread(target=self._work, args=(name,), daemon=True)
+                thread = threading.Thread(target=self._work, args=(name,), name=name, daemon=True)
                 self._threads[place] = thread
                 thread.start()
-        return []
+        return ended
 
     def kill(self, worker: str) -> None:
         raise AssertionError(f"{worker} does not hang")
@@ -66,8 +76,10 @@ class ThreadWorkers:
     def _work(self, name: str) -> None:
         rungs = Rungs(self._url, self._name)
         try:
-            with suppress(SystemExit, UserError):  # it ends only this worker
+            with suppress(SystemExit):
                 work(rungs, name, self._objectives, self._train, every_s=0.2, rule=self._rule)
+        except UserError as error:
+            self._ended.put(Ended(name, f"on {name}: {error}", failed=True))
         finally:
             rungs.close()
 

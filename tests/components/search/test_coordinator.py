@@ -1,17 +1,20 @@
 """A coordinator and real workers, threads that run the real loop on a formula instead of Keras."""
 
+import threading
+import time
 from collections import Counter
 from statistics import median
 
 import pytest
 
-from components.errors import UserError
+from components.errors import HyperparameterError, UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import read_params
 from components.params.search import Choices, Confirm, Range
 from components.search.coordinator import Coordinator
 from components.search.pruning import MedianRule
 from components.search.rungs import Rungs
+from components.search.workers import MOST_FAILURES
 from components.training.limits import TrainingFailedError
 from tests.cards import DIGITS, PHOTOS
 from tests.components.search.searches import ThreadWorkers
@@ -153,12 +156,52 @@ def test_a_trial_that_fails_fails_alone(search, photos):
     assert max(Counter(t.trial for t in tasks if t.epochs == 0).values()) == 1
 
 
-def test_a_mistake_of_the_user_ends_the_search_with_its_sentence(search, photos):
-    def train(task, on_value):
-        raise UserError("the weights are gone")
+def test_an_error_of_every_trial_ends_the_search_at_once_and_the_next_one_goes_on(search, photos):
+    tasks = []
 
-    with pytest.raises(UserError, match="the weights are gone"):
+    def train(task, on_value):
+        tasks.append(task)
+        raise HyperparameterError("train.batch_size: no such batch", "train.batch_size")
+
+    with pytest.raises(UserError, match=r"^train\.batch_size: no such batch$"):
         search(*photos, train=train)
+    assert len(tasks) == 1
+    trials, *_ = search(*photos)
+    assert {trial.state for trial in trials} == {"complete"}
+
+
+def test_an_error_of_one_machine_ends_its_workers_and_the_others_take_its_trials(
+    search, photos, caplog
+):
+    """Only the second worker is on a machine that works; all that replace the first one fail."""
+
+    def train(task, on_value):
+        if threading.current_thread().name != "worker-1":
+            raise UserError("the disk is full")
+        time.sleep(0.2)
+        return {"val_macro_f1": quality(task)}
+
+    trials, *_ = search(*photos, train=train, workers=2)
+    assert trials == search(*photos, name="undisturbed")[0]
+    assert {trial.note for trial in trials} == {""}
+    said = [record.message for record in caplog.records if "full" in record.message]
+    assert said[0] == "a worker ended: on worker-0: the disk is full"
+    assert len(said) == len(set(said)) > MOST_FAILURES + 1
+
+
+def test_an_error_of_every_machine_ends_the_search_with_its_sentence(search, photos):
+    tasks = []
+
+    def train(task, on_value):
+        tasks.append(task)
+        raise UserError("the disk is full")
+
+    with pytest.raises(UserError, match=r"end again and again; .*on worker-\d+: the disk is full$"):
+        search(*photos, train=train, workers=2)
+    assert MOST_FAILURES < len(tasks) <= MOST_FAILURES + 2
+    trials, *_ = search(*photos)
+    assert {trial.state for trial in trials} == {"complete"}
+    assert {trial.note for trial in trials} == {""}
 
 
 @pytest.mark.parametrize("workers", [1, 4])

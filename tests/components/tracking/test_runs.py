@@ -3,20 +3,26 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from components.tracking import runs
 from components.tracking.connection import client, experiment_id
+from components.tracking.journal_files import count_waiting
 from components.tracking.runs import (
     LONGEST_TAG,
     MACHINE,
     PROCESS,
     Run,
+    add_finished_run,
     adopt_model,
+    continue_run,
     run_of_model,
+    runs_below,
     start_run,
 )
 from components.tracking.this_process import ended_since, machine, started
@@ -50,6 +56,62 @@ def test_a_child_stands_below_its_parent(workspace: Path) -> None:
     ):
         pass
     assert client().get_run(child.id).data.tags["mlflow.parentRunId"] == parent.id
+
+
+def add_trial(parent: Run, number: int, value: float, replaces: Run | None = None) -> None:
+    add_finished_run(
+        f"trial {number}",
+        ORIGIN,
+        {"trial": str(number)},
+        parent,
+        params={"rate": 0.1},
+        curves={"val_loss": {1: 2.0, 2: value}},
+        metrics={"best": value},
+        times_ms=(1000, 2000),
+        status="FINISHED",
+        replaces=replaces,
+    )
+
+
+def test_all_runs_below_a_run_are_found_and_what_a_killed_process_has_left_is_deleted(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_run("search", ORIGIN, {}) as parent:
+        for number in range(5):
+            add_trial(parent, number, 0.5)
+        with suppress(KeyboardInterrupt), start_run("half", ORIGIN, {"trial": "9"}, parent):
+            raise KeyboardInterrupt
+        with start_run("not a trial", ORIGIN, {}, parent):
+            pass
+    monkeypatch.setattr(runs, "PAGE", 2)
+    found = runs_below(parent, "trial")
+    assert sorted(found) == list("01234")
+    assert {number: run.tags["trial"] for number, run in found.items()} == {n: n for n in found}
+    below = f"tags.`mlflow.parentRunId` = '{parent.id}'"
+    left = client().search_runs([experiment_id()], below)
+    assert sorted(run.info.run_name for run in left) == [
+        "not a trial",
+        *(f"trial {number}" for number in range(5)),
+    ]
+
+
+def test_a_run_that_replaces_another_one_is_the_only_one_and_has_only_its_own_values(
+    workspace: Path,
+) -> None:
+    with start_run("search", ORIGIN, {}) as parent:
+        add_trial(parent, 3, 0.5)
+    before = runs_below(parent, "trial")["3"]
+    with continue_run(parent.id) as again:
+        add_trial(again, 3, 0.25, before)
+    (run,) = runs_below(parent, "trial").values()
+    assert run != before
+    assert not before.exists()
+    assert client().get_run(run.id).data.metrics == {"val_loss": 0.25, "best": 0.25}
+    assert [point.value for point in client().get_metric_history(run.id, "val_loss")] == [2.0, 0.25]
+    with continue_run(parent.id) as again:
+        add_trial(again, 3, 0.125, Run("0" * 32))  # one that `mlflow gc` has removed for good
+    assert len(runs_below(parent, "trial")) == 1
+    assert count_waiting() == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,18 @@ import pytest
 
 from components.errors import UserError
 from components.model import backbones
+from components.model.backbones import build_backbone
 from components.model.classifier import build_classifier, leaf_layers, predict
 from components.model.features import FrozenBackbone
 from components.model.model_file import model_id, read_classifier, write_classifier
 from components.params.train import LastBlocks
-from components.training import limits, training
+from components.training import limits, starts, training
 from components.training.blocks import freeze
 from components.training.losses import build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
-from components.training.training import start_classifier, train_classifier
+from components.training.starts import start_classifier
+from components.training.training import train_classifier
 from tests.components.training.conftest import without_speed
 
 
@@ -71,9 +73,9 @@ def test_random_numbers_of_other_threads_change_no_weight(hyperparameters, data,
 
     def disturbed(*arguments):
         random.random()  # as the waits between two requests to an MLflow that does not answer
-        return build_classifier(*arguments)
+        return build_backbone(*arguments)
 
-    monkeypatch.setattr(training, "build_classifier", disturbed)
+    monkeypatch.setattr(starts, "build_backbone", disturbed)
     weights = start_classifier(hyperparameters, data, None).model.get_weights()
     for ours, theirs in zip(weights, undisturbed, strict=True):
         np.testing.assert_array_equal(ours, theirs)

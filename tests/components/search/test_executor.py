@@ -1,0 +1,97 @@
+"""Local workers: real processes, short programs instead of trainings."""
+
+import signal
+import sys
+import time
+
+import pytest
+
+from components.errors import UserError
+from components.search.executor import LocalWorkers
+from components.search.workers import MOST_FAILURES
+
+LIMIT_S = 240
+
+
+@pytest.fixture
+def workers(tmp_path):
+    """A function that makes workers which run a program, as in `python -c`."""
+
+    def make(program, count=1):
+        command = [sys.executable, "-c", program]
+        return LocalWorkers(count, lambda name: [*command, name], [], tmp_path / "logs")
+
+    return make
+
+
+def tend(workers, enough, wanted=1, completed=lambda: 0):
+    """Tend the workers until `enough` of them have ended, and return these."""
+    ended, deadline = [], time.monotonic() + LIMIT_S
+    while len(ended) < enough:
+        assert time.monotonic() < deadline
+        ended += workers.tend(wanted, completed())
+        time.sleep(0.01)
+    return ended
+
+
+def test_a_sentence_for_the_user_ends_the_search_at_once_with_this_sentence(workers, tmp_path):
+    mark, sentence = tmp_path / "started", "data/weights/a.keras: missing; copy it. Received: None"
+    program = (
+        f"open({str(mark)!r}, 'a').write('x');"
+        f"print('a warning\\nerror: {sentence}\\n\\nbye');"
+        "raise SystemExit(1)"
+    )
+    with workers(program) as pool, pytest.raises(UserError) as error:
+        tend(pool, 1)
+    assert str(error.value) == sentence
+    assert mark.read_text() == "x"
+
+
+def test_an_error_of_the_program_is_tried_some_times_and_then_shown(workers, tmp_path):
+    with workers("import no_such_package") as pool:
+        with pytest.raises(
+            UserError, match=r"end again and again.*No module named.*; see .*0\.log$"
+        ):
+            tend(pool, 99)
+        log = (tmp_path / "logs/worker-0.log").read_text()
+    assert log.count("Traceback") == MOST_FAILURES + 1
+
+
+def test_workers_that_fail_between_complete_trainings_do_not_end_the_search(workers):
+    complete = iter(range(1_000_000))
+    with workers("raise SystemExit('no')") as pool:
+        ended = tend(pool, MOST_FAILURES + 3, completed=lambda: next(complete))
+    assert {worker.failed for worker in ended} == {True}
+    assert ended[0].cause.startswith("it ended with exit status 1: no; see ")
+
+
+def test_the_last_lines_of_an_earlier_worker_are_not_those_of_the_next(workers, tmp_path):
+    """Both write into one file; only the second one ends without a sentence."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/worker-0.log").write_text("error: of an earlier search\n")
+    with workers("raise SystemExit(1)") as pool:
+        (ended,) = tend(pool, 1)
+    assert ended.cause.startswith("it ended with exit status 1: it printed nothing; see ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_workers_that_are_killed_are_replaced_without_end(number, workers):
+    program = f"import os; os.kill(os.getpid(), {int(number)})"
+    with workers(program, count=2) as pool:
+        ended = tend(pool, MOST_FAILURES + 3, wanted=2)
+    assert {worker.failed for worker in ended} == {False}
+    assert len({worker.worker for worker in ended}) == len(ended)
+
+
+def test_a_worker_that_ends_in_good_order_after_sigterm_has_not_failed(workers):
+    with workers("raise SystemExit(128 + 15)") as pool:
+        (ended,) = tend(pool, 1)
+    assert (ended.failed, ended.cause) == (False, "it was ended by SIGTERM")
+
+
+def test_after_its_with_statement_no_worker_is_left(workers):
+    with workers("import time; time.sleep(100)", count=2) as pool:
+        pool.tend(2, 0)
+        processes = [worker.process for worker in pool._workers.values()]
+        assert [process.poll() for process in processes] == [None, None]
+    assert all(process.poll() is not None for process in processes)
