@@ -14,7 +14,7 @@ help: ## Show this list; add PYTHON=/path/to/python to a target to choose the Py
 set-up: ## Install the packages of requirements.lock into .venv; targets that need .venv do this first
 	@sh infra/set-up.sh $(if $(PYTHON),"$(PYTHON)")
 
-demo: set-up data/raw ## Train on 1,797 real digits and register version 1
+demo: set-up data/raw ## Search and train on 1,797 real digits, and register version 1
 	dvc repro
 	fovea summary
 

@@ -31,6 +31,7 @@ COUNTS = Path("data/balance/counts.csv")
 
 HYPERPARAMETERS = Path("data/search/hyperparameters.yaml")
 TRIALS = Path("data/search/trials.csv")
+IMPORTANCES = Path("data/search/importances.csv")
 STUDY_PLOT = Path("data/search/study.svg")
 STUDY_PAGE = Path("data/search/study.html")
 

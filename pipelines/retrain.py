@@ -111,8 +111,8 @@ def retrain(
     pull: fetch data and results from the default DVC remote before the first stage.
     push: send data and results to the default DVC remote after the last stage.
     If no default remote is set, a warning is logged, and pull and push are skipped.
-    start_from: with `champion`, training starts from the champion's weights. The champion's version
-    is written into params.yaml before the first stage.
+    start_from: with `champion`, training starts from the champion's weights, and a search with its
+    hyperparameters. Both are written into params.yaml before the first stage.
     commit: if true, and if `start_from` is given, commit params.yaml before the stages run, and
     dvc.lock and data/raw.dvc after the stages.
     branch: the name of a new branch for these commits; None means the current branch.
@@ -392,7 +392,7 @@ def _dvc(*arguments: str, lock: int) -> bool:
 
 
 def _start_from_champion(commits: bool, stages: tuple[str, ...]) -> None:
-    """Write the champion's version into params.yaml, and commit params.yaml if `commits` is true.
+    """Write what is from the champion into params.yaml, and commit it if `commits` is true.
 
     stages: the stages of dvc.yaml.
 

@@ -83,9 +83,12 @@ def run(model: Model, train: Train, search: Search, balance: Balance) -> None:
     else:
         outcome = NO_SEARCH
         log.info("no search, because search.trials is 0; training uses the values in params.yaml")
-    importances = measure_importances(
-        outcome.trials, search.quality, search.space, written.train.seed
-    )
+    write_results(outcome, search, written.train.seed)
+
+
+def write_results(outcome: Outcome, search: Search, seed: int) -> None:
+    """Write the chosen hyperparameters, the tables and the charts. seed: of the importances."""
+    importances = measure_importances(outcome.trials, search.quality, search.space, seed)
     sentences = list(outcome.sentences)
     if outcome.trials:
         sentences.append(importance_sentence(importances))
@@ -93,6 +96,8 @@ def run(model: Model, train: Train, search: Search, balance: Balance) -> None:
         log.info(sentence)
     write_tree(artifacts.HYPERPARAMETERS, outcome.overrides)
     write_table(artifacts.TRIALS, trial_table(outcome.trials, search))
+    shares = pd.DataFrame(importances.shares.items(), columns=["hyperparameter", "share"])
+    write_table(artifacts.IMPORTANCES, shares)
     write_text(
         artifacts.STUDY_PLOT,
         draw_trials(outcome.trials, search.directions, search.space, outcome.number),

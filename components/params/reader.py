@@ -138,13 +138,23 @@ def read_params(path: Path) -> Params:
     value. If a value is missing, the message contains the key.
     """
     try:
-        tree = with_tuples(yaml_text.parse(path.read_text(encoding="utf-8"), path))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(
             f"no params file; run from the repository's root. Received: {path}"
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} must be text in UTF-8. Received: {error}") from None
+    return parse_params(text, path)
+
+
+def parse_params(text: str, path: Path) -> Params:
+    """Check the text of params.yaml, and return its values.
+
+    path: the path of the file; only error messages contain it.
+    Raises UserError in the same cases as `read_params`, but for those about the file itself.
+    """
+    tree = with_tuples(yaml_text.parse(text, path))
     if not isinstance(tree, dict):
         received = "an empty file" if tree is None else in_yaml(tree)
         raise UserError(

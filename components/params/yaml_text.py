@@ -5,7 +5,8 @@ true. So every place that reads params.yaml uses this module. Then a value that 
 the same meaning in a stage.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,23 @@ def scalar(value: str | float) -> str:
     stream = StringIO()
     YAML().dump(value, stream)
     return stream.getvalue().partition("\n")[0]  # The second line is YAML's mark of the end, `...`.
+
+
+def one_line_mapping(values: Mapping[str, Any]) -> str:
+    """Return a mapping of plain values as YAML on one line.
+
+    >>> one_line_mapping({"train.optimizer": "sgd", "train.momentum": 0.9})
+    '{train.optimizer: sgd, train.momentum: 0.9}'
+    """
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.default_flow_style, yaml.width = True, sys.maxsize
+    stream = StringIO()
+    yaml.dump(dict(values), stream)
+    return stream.getvalue().rstrip("\n")
 
 
 def compose(text: str) -> Any:

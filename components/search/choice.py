@@ -68,7 +68,9 @@ def choose_trial(
         metrics = {f"confirmed_{search.quality}": choice.mean}
     elif best:
         number, metrics = best[0], {}
-        sentences = [f"training uses trial {number}, which no further trainings have confirmed"]
+        written = "the params as written (trial 0), the best of all trials"
+        other = f"trial {number}, which no further trainings have confirmed"
+        sentences = [f"training uses {other if number else written}"]
     else:
         number, metrics = 0, {}
         sentences = [

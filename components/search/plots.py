@@ -1,4 +1,4 @@
-"""Finished trials → an SVG picture, for `dvc plots` and MLflow.
+"""Finished trials → an SVG picture, for `dvc plots`.
 
 The picture has several panels. The y axis of all panels is the first objective, the quality. The x
 axis of the first panel is the number of the trial. Then comes a panel for each further objective, a

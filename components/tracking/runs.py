@@ -144,6 +144,10 @@ class Run:
         """Return the tags of the run, key → value."""
         return dict(client().get_run(self.id).data.tags)
 
+    def read_params(self) -> dict[str, str]:
+        """Return the params of the run as texts: dotted name, such as `train.seed` → value."""
+        return dict(client().get_run(self.id).data.params)
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run. If a tag exists already, it gets the new value.
 

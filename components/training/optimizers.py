@@ -104,6 +104,7 @@ def _extended(kind: Any, scales: tuple[Scale, ...], plateau: bool) -> Any:
 
     class Extended(kind):  # type: ignore[misc]
         rate_factor: Any = None
+        rate_of_decay: Any = None
         weight_decay: Any
 
         def build(self, variables: Any) -> None:
@@ -112,6 +113,8 @@ def _extended(kind: Any, scales: tuple[Scale, ...], plateau: bool) -> Any:
                 self.rate_factor = self.add_variable((), initializer="ones", name="rate_factor")
 
         def _get_current_learning_rate(self) -> Any:
+            if self.rate_of_decay is not None:
+                return self.rate_of_decay
             rate = super()._get_current_learning_rate()
             return rate if self.rate_factor is None else rate * self.rate_factor
 
@@ -122,6 +125,15 @@ def _extended(kind: Any, scales: tuple[Scale, ...], plateau: bool) -> Any:
             super().update_step(gradient, variable, learning_rate)
 
         def _apply_weight_decay(self, variables: Any) -> None:
+            # Keras would compute the schedule again for each variable. In a small network, that is
+            # an eighth of the time of a step.
+            self.rate_of_decay = self._get_current_learning_rate()
+            try:
+                self._decay(variables)
+            finally:
+                self.rate_of_decay = None
+
+        def _decay(self, variables: Any) -> None:
             decay: Any = self.weight_decay
             for scale in dict.fromkeys(scales):
                 self.weight_decay = self._scaled(decay, scale)

@@ -117,6 +117,7 @@ def _questions() -> dict[str, Callable[[Path], Check]]:
         "prefect": lambda root: Check("prefect", "ok", prefect_server()),
         "variables": lambda root: Check("variables", "ok", other_variables()),
         "weights": _weights,
+        "search": _search,
         "backend": _backend,
         "gpu": _gpu,
     }
@@ -172,6 +173,19 @@ def _params(root: Path) -> Check:
     return Check(
         "params", "ok", f"every value of {len(type(params).model_fields)} sections is valid"
     )
+
+
+def _search(root: Path) -> Check:
+    """Say what the stage `search` trains, and where its charts will be."""
+    from components.params.hyperparameters import Hyperparameters
+    from components.search.workload import in_words, parts
+
+    params = _read(root)
+    if not params.search.trials:
+        return Check("search", "ok", "no search, because search.trials is 0")
+    written = Hyperparameters(model=params.model, train=params.train)
+    trained = in_words(parts(params.search, written))
+    return Check("search", "ok", f"{trained}; {artifacts.STUDY_PAGE} will show them")
 
 
 def _git(root: Path) -> Check:

@@ -187,7 +187,8 @@ def retrain(
         Literal["champion"] | None,
         typer.Option(
             "--from",
-            help="Start from the champion's weights; writes and commits params.yaml.",
+            help="Start from the champion's weights, and a search from its hyperparameters; "
+            "writes and commits params.yaml.",
         ),
     ] = None,
     branch: Annotated[

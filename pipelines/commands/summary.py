@@ -10,6 +10,7 @@ from components.registry.snapshot import Snapshot
 from components.registry.standing import in_words
 from components.registry.versions import COMPARED_WITH, Version, version_of_model
 from components.tracking.connection import address
+from components.words import count_text
 from pipelines import artifacts
 from pipelines.commands.console import show_facts, show_lines
 from pipelines.commands.review import decision_commands, read_registry, show_warning
@@ -17,7 +18,7 @@ from pipelines.formats import read_tree
 
 
 def show_summary() -> None:
-    """Print the accuracy, the version, the verdict, the path of the report, and commands to type.
+    """Print the accuracy, the version, the verdict, the paths of pages, and commands to type.
 
     The version is looked up by the content of the model, because verdict.json may be of another
     MLflow, for example after `dvc pull`. If MLflow has a version of this model, its own verdict and
@@ -45,6 +46,7 @@ def show_summary() -> None:
         else f"no: {name} at {address()} has no version of this model",
         **dict(_judgement(version, registry) if version else _judged_elsewhere(verdict, stale)),
         "champion": in_words(registry.standing.held, "none"),
+        **dict(_search()),
         "report": str(artifacts.REPORT),
     }
     show_facts("done", facts)
@@ -54,6 +56,14 @@ def show_summary() -> None:
         show_lines("  dvc repro" if stale else "  fovea register")
         return
     show_lines("  fovea review", f"  {_next(version, registry)}", "  fovea ui")
+
+
+def _search() -> Iterator[tuple[str, str]]:
+    """Yield how many trials the search had, and where its charts are, if there was a search."""
+    if artifacts.TRIALS.is_file():
+        _, *rows = artifacts.TRIALS.read_text(encoding="utf-8").splitlines()
+        if rows:
+            yield "search", f"{count_text(len(rows), 'trial')}, see {artifacts.STUDY_PAGE}"
 
 
 def _judgement(version: Version, registry: Snapshot) -> Iterator[tuple[str, str]]:

@@ -45,7 +45,7 @@ def can_commit(first: Path) -> bool:
     if changes := _changes(first):
         raise UserError(
             f"{first} has uncommitted changes; commit them first, because the next commit must "
-            f"contain only the champion's version; or add --no-commit. Received: {changes}"
+            f"contain only what is from the champion; or add --no-commit. Received: {changes}"
         )
     return True
 

@@ -1,7 +1,7 @@
 """The champion in the registry → its reference as the value of `model.weights` in params.yaml.
 
 The champion is the version of the registered model that has the alias `champion`. Training then
-starts from the weights of this version.
+starts from the weights of this version, and a search begins with its hyperparameters.
 """
 
 import logging
@@ -19,6 +19,7 @@ from components.registry.versions import Version, champion, download
 from components.tracking.connection import connect
 from pipelines import artifacts
 from pipelines.workspace.params_text import PARAMS, with_value
+from pipelines.workspace.starting_point import with_champions_point
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,11 @@ def write_champion(is_trained: Callable[[], bool]) -> Version | None:
     is_trained: a function that returns whether the stage `train` and all stages before it are up to
     date.
     The old value of `model.weights` is replaced even if it is not valid, for example an alias.
+    If `search.trials` is above 0, the hyperparameters of the version become a point of
+    `search.start`, see `with_champions_point`.
     Raises UserError if MLflow does not answer, or if the file of the version is missing or was
-    changed. Raises UserError if params.yaml is missing, is not valid YAML, or has no value for
-    `register.name` or `model.weights`.
+    changed. Raises UserError if params.yaml is missing, is not valid YAML, has no value for
+    `register.name` or `model.weights`, or breaks a rule with the new weights.
     """
     if not PARAMS.is_file():
         raise UserError(
@@ -66,10 +69,12 @@ def write_champion(is_trained: Callable[[], bool]) -> Version | None:
     changed = with_value(text, WEIGHTS, version.reference)
     if changed == text:
         log.info(f"params.yaml already names the champion of {name}, version {version.number}")
-        return version
-    with write_whole(PARAMS) as temporary:
-        temporary.write_bytes(changed.encode())
-    log.info(f"params.yaml: model.weights is now the champion, {version.reference}")
+    else:
+        log.info(f"params.yaml: model.weights is now the champion, {version.reference}")
+    changed = with_champions_point(changed, version, str(_value(text, WEIGHTS)))
+    if changed != text:
+        with write_whole(PARAMS) as temporary:
+            temporary.write_bytes(changed.encode())
     return version
 
 

@@ -22,7 +22,7 @@ from components.tracking.runs import dotted
 from components.training import machines
 from components.training_set.examples import Data
 from pipelines.installed import PACKAGES, expected_versions, installed_version
-from pipelines.workspace.machine import machine
+from pipelines.workspace.machine import how_it_rounds
 
 ROOT = Path(__file__).parents[2]
 # The code that decides the result, as in dvc.yaml at the stage `train`; a test compares them.
@@ -45,8 +45,6 @@ CODE = (
     "pipelines/training_data.py",
 )
 SPREAD = (devices.VARIABLE, machines.COUNT)  # over which devices and machines a training is spread
-# Tags of `machine`. The numbers of processors and of worker processes do not change a byte.
-MACHINE = ("python", "processor")
 
 
 def training_key(
@@ -59,11 +57,11 @@ def training_key(
     hyperparameters: the values with which the training runs, after the search. data: the images,
     labels and balance plan. weights: the `.keras` file with the weights at the start, or None.
     """
-    load_keras(hyperparameters.train.threads)  # Only then `machine` knows the GPUs.
+    load_keras(hyperparameters.train.threads)  # Only then `how_it_rounds` knows the GPUs.
     return {
         **shared_key(hyperparameters, data, weights),
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "not set"),
-        **{name: value for name, value in machine().items() if name in MACHINE},
+        **how_it_rounds(),
     }
 
 

@@ -52,7 +52,7 @@ TEXT = DIGITS.read_text()
         ),
         ("dropout: 0.2", "dropout: &a [*a]", r"inside of its own anchor .*; write the value"),
         (TEXT, "# a comment", r"must have sections .*Received: an empty file"),
-        ("epochs: 15", "epochs: 0", r"nothing would be trained: raise train\.finetune"),
+        ("    epochs: 8\n", "    epochs: 0\n", r"nothing would be trained: raise train\.finetune"),
         ("low: 0.0005, high: 0.01, log: true", "low: 0, high: 1, log: false", r"greater than 0"),
         (
             "    model.dropout:",

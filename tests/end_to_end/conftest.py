@@ -22,6 +22,7 @@ IMAGES_PER_CLASS = 30
 TINY = {
     "model": {"width": 0.35},
     "train": {"finetune": {"epochs": 3}, "head": {"epochs": 3}},
+    "search": {"trials": 0},
     "evaluate": {"resamples": 200},
     "register": {
         "resamples": 200,

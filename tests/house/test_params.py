@@ -12,8 +12,11 @@ import yaml
 from pydantic import BaseModel
 
 from components.errors import UserError
+from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params, read_params
 from components.params.sentences import NEW_KEYS
+from components.search.space import start_points
+from components.search.workload import CONFIRMATION, parts
 from tests.cards import DIGITS, PHOTOS
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +112,17 @@ def test_params_yaml_is_the_card_of_the_demo_byte_for_byte() -> None:
     if read_params(ROOT / "params.yaml").register_.name != "digits":
         pytest.skip("params.yaml is for other images than the demo's")
     assert (ROOT / "params.yaml").read_bytes() == DIGITS.read_bytes()
+
+
+def test_the_demo_confirms_its_search_and_trains_little_enough_for_a_demo() -> None:
+    params = read_params(DIGITS)
+    written = Hyperparameters(model=params.model, train=params.train)
+    as_written = {name: written.value(name) for name in params.search.space}
+    assert start_points(params.search, written) == [as_written]  # a point, so it can be learned
+    *first, confirmation = parts(params.search, written)
+    assert (confirmation.rung, confirmation.epochs) == (CONFIRMATION, written.train.finetune.epochs)
+    # On two idle cores, a training takes 3 s and 1 s for each epoch, and make demo at most 100 s.
+    assert sum(part.trainings * (3 + part.epochs) for part in (*first, confirmation)) <= 70
 
 
 @pytest.mark.parametrize("path", EVERY_CARD, ids=lambda path: path.name)

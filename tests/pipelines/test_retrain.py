@@ -19,6 +19,8 @@ import pytest
 
 from components.errors import UserError
 from components.files import sha256
+from components.params.hyperparameters import Hyperparameters
+from components.params.reader import read_params
 from components.registry.promotion import promote
 from components.registry.versions import find_version, register_version
 from components.tracking import runs
@@ -31,7 +33,8 @@ from tests.pipelines.processes import group_lives
 
 Make = Callable[[str], Path]
 SOURCE = Path(__file__).parents[2]
-CARD = DIGITS.read_text()
+CARD = re.sub(r"  trials: \d+ ", "  trials: 3 ", DIGITS.read_text())
+BETTER = {"train.weight_decay": 0.004}  # of the champion
 FOVEA_RETRAIN = [sys.executable, "-m", "pipelines.commands.fovea", "retrain"]
 
 THREE = """
@@ -467,8 +470,10 @@ def champion(
     shutil.copy(empty_store, root / "mlflow.db")
     (root / "params.yaml").write_text(CARD)
     (root / "model.keras").write_bytes(b"one")
+    params = read_params(root / "params.yaml")
+    trained = Hyperparameters(model=params.model, train=params.train).with_overrides(BETTER)
     with runs.start_run("train", ORIGIN, {}) as run:
-        pass
+        run.log_params(trained.model_dump())
     pixels = np.zeros((1, 4, 4, 3), np.uint8)
     register_version("digits", root / "model.keras", run, pixels, 2, {})
     promote("digits", "1", "first", "Ann", override=True)
@@ -526,7 +531,7 @@ def test_a_server_that_is_not_there_is_one_sentence_within_15_s(
 
 
 @pytest.mark.usefixtures("prefect_api")
-def test_from_champion_is_committed_before_the_stages_run_and_dvc_lock_after_them(
+def test_weights_and_point_of_the_champion_are_committed_before_and_dvc_lock_after_the_stages(
     champion: tuple[Path, str],
 ) -> None:
     root, reference = champion
@@ -537,9 +542,14 @@ def test_from_champion_is_committed_before_the_stages_run_and_dvc_lock_after_the
     assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d {before}", flow_run_of(state).name)
     first = "Training starts from version 1 of digits, the champion"
     assert (root / "model").read_text() == f"{first}\n?? half.py\n"
-    assert (root / "params.yaml").read_text() == CARD.replace(
+    written = (root / "params.yaml").read_text()
+    assert re.sub(r"  start: .*?\] #", "  start: [] #", written) == CARD.replace(
         "\n  weights: none\n", f"\n  weights: {reference}\n"
     )
+    params = read_params(root / "params.yaml")
+    as_written = Hyperparameters(model=params.model, train=params.train)
+    start = [{name: as_written.value(name) for name in params.search.space} | BETTER]
+    assert [*params.search.start] == start
     assert git("log", "--format=%s", "--name-only", "main..warm").split("\n\n") == [
         "What the stages wrote when they ran again",
         f"dvc.lock\n{first}",

@@ -1,25 +1,34 @@
 """The stage `search`: none, trials of real worker processes under one run, and going on."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Choices, Confirm, Range
+from components.search.choice import Outcome
 from components.search.rungs import Rungs
 from components.tracking.connection import client
 from components.tracking.runs import Run
 from pipelines import artifacts, search, train
 from pipelines.formats import read_tree, write_tree
-from pipelines.workspace import searches
+from pipelines.workspace.searches import FOLDER
+from tests.components.search.finished_trials import SPACE, finished_trials
 from tests.pipelines.versioned import flip
 
+ROOT = Path(__file__).parents[2]
+IMPORTANCES = str(artifacts.IMPORTANCES)
+SPEC = re.compile(r"var spec = (.*);")
 BATCHES = "train.accumulate"
 RATE = "train.finetune.learning_rate"
 
@@ -62,16 +71,46 @@ def runs() -> list:
 
 
 def study() -> Rungs:
-    name = (searches.FOLDER / "last").read_text()
-    return Rungs(f"sqlite:///{searches.FOLDER / name / 'study.db'}", name)
+    name = (FOLDER / "last").read_text()
+    return Rungs(f"sqlite:///{FOLDER / name / 'study.db'}", name)
 
 
 def test_no_trials_leave_params_as_written(prepared, params):
     run_search(prepared, params.search, params)
     assert read_tree(artifacts.HYPERPARAMETERS) == {}
     assert pd.read_csv(artifacts.TRIALS).empty
+    assert artifacts.IMPORTANCES.read_text() == "hyperparameter,share\n"
     assert artifacts.STUDY_PLOT.read_text().startswith("<?xml")
     assert "search.trials" in artifacts.STUDY_PAGE.read_text()
+
+
+def test_dvc_draws_the_trials_the_importances_and_the_picture(params, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trials = [replace(trial, number=n) for n, trial in enumerate(finished_trials(26)[1:])]
+    section = params.search.model_copy(update={"space": SPACE, "trials": len(trials)})
+    best = max(trials, key=lambda trial: trial.values.get(section.quality, 0.0))
+    search.write_results(Outcome(trials, best.number, best.overrides, (), {}, {}), section, 1)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
+    shutil.copytree(ROOT / ".dvc/plots", ".dvc/plots")
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    ours = [plot for plot in plots if "data/search" in str(plot)]
+    Path("dvc.yaml").write_text(yaml.safe_dump({"plots": ours}))
+
+    dvc = [sys.executable, "-m", "dvc", "plots", "show", "-o", "plots"]
+    printed = subprocess.run(dvc, check=True, capture_output=True, text=True)
+    assert printed.stderr == ""
+    page = Path("plots/index.html").read_text()
+    assert "static/workspace_data_search_study.svg" in page
+    drawn = {spec["title"]["text"]: spec for spec in map(json.loads, SPEC.findall(page))}
+    values = {name: spec["data"]["values"] for name, spec in drawn.items()}
+    shown = [row for row in values["trials"] if row["val_macro_f1"]]
+    assert len(values["trials"]) == len(trials)
+    assert max(shown, key=lambda row: float(row["val_macro_f1"]))["trial"] == str(best.number)
+    shares = {row["hyperparameter"]: float(row["share"]) for row in values[IMPORTANCES]}
+    assert max(shares, key=lambda name: shares[name]) == RATE
+    encoding = drawn[IMPORTANCES]["encoding"]
+    assert [encoding[axis]["field"] for axis in "xy"] == ["share", "hyperparameter"]
+    assert encoding["x"]["scale"] == {"domain": [0, 1]}  # a bar is as long as its share is large
 
 
 def test_damaged_pixels_are_not_searched_on(prepared, three_trials, params):
@@ -189,7 +228,7 @@ def test_a_search_that_was_killed_goes_on_under_the_same_run(prepared, three_tri
     )
     process = subprocess.Popen([sys.executable, "-c", program])
     deadline = time.monotonic() + 120
-    while not (searches.FOLDER / "last").exists() or not finished():
+    while not (FOLDER / "last").exists() or not finished():
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.2)

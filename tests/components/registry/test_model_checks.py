@@ -19,7 +19,7 @@ def card(tmp_path: Path):
 
     def read(*changes: tuple[str, str]) -> Params:
         text = DIGITS.read_text()
-        for old, new in [("trials: 0", "trials: 3"), *changes]:
+        for old, new in [("  trials: 4 ", "  trials: 3 "), *changes]:
             assert old in text
             text = text.replace(old, new)
         (tmp_path / "params.yaml").write_text(text)

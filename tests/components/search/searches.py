@@ -17,7 +17,9 @@ from components.search.workers import Ended, Failures
 from tests.cards import DIGITS
 
 PARAMS = read_params(DIGITS)
-WRITTEN = Hyperparameters(model=PARAMS.model, train=PARAMS.train)  # 15 epochs of finetune
+WRITTEN = Hyperparameters(model=PARAMS.model, train=PARAMS.train).with_overrides(
+    {"train.finetune.epochs": 15}
+)
 
 
 def search_of(**changes) -> Search:

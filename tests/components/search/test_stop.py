@@ -10,6 +10,7 @@ from components.search import coordinator as coordinator_module
 from components.search.choice import choose_trial
 from components.search.overview import note_outcome, read_overview, read_speed, request_stop
 from components.search.rungs import Rungs
+from components.search.trial import Trial
 from tests.components.search.searches import WRITTEN, rate_of, run_search, search_of
 
 REASON = "stopped by a test"
@@ -235,3 +236,12 @@ def test_the_outcome_is_remembered(tmp_path):
     rungs.close()
     overview = overview_of(tmp_path, search)
     assert (overview.chosen, overview.sentences) == (0, ["a sentence"])
+
+
+def test_params_as_written_that_are_the_best_trial_need_no_confirmation():
+    trials = [Trial(n, "complete", {}, {"val_macro_f1": 0.9 - n / 10}) for n in range(2)]
+    outcome = choose_trial(trials, [0, 1], search_of(), 0.0)
+    assert outcome.number == 0
+    assert outcome.sentences == [
+        "training uses the params as written (trial 0), the best of all trials"
+    ]

@@ -67,6 +67,27 @@ def test_each_block_has_its_share_of_the_rate_and_of_the_weight_decay(params: Pa
         np.testing.assert_allclose(weight, adamw(start, factor), atol=2e-6)
 
 
+def test_the_rate_of_an_update_is_computed_once_for_the_step_and_once_for_the_decay(
+    params: Params,
+) -> None:
+    class Counting(keras.optimizers.schedules.LearningRateSchedule):
+        calls = 0
+
+        def __call__(self, step):
+            Counting.calls += 1
+            return keras.ops.convert_to_tensor(RATE)
+
+    model = network()
+    before = weights(model)
+    optimizer = trained(params, model, updates=0, schedule="cosine")
+    optimizer.learning_rate = Counting()
+    gradients = [np.array(GRADIENTS[0], np.float32).reshape(v.shape) for v in model.variables]
+    optimizer.apply(gradients, model.trainable_variables)
+    assert Counting.calls == 2  # not once for each of the three weights
+    for weight, start in zip(weights(model), before, strict=True):
+        np.testing.assert_allclose(weight, adamw(start, 1.0, updates=1), atol=2e-6)
+
+
 def test_in_each_stage_more_blocks_are_trained_and_the_others_keep_every_bit(
     params: Params,
 ) -> None:

@@ -80,6 +80,16 @@ def test_a_healthy_workspace_has_no_finding_and_is_left_as_it_was(patient: Path)
     assert sorted(path for path in patient.rglob("*") if "/.dvc/" not in str(path)) == before
 
 
+def test_a_search_is_announced_and_its_page_named(patient: Path) -> None:
+    text = re.sub(r"  trials: \d+ ", "  trials: 5 ", (patient / "params.yaml").read_text())
+    (patient / "params.yaml").write_text(text)
+    finding = check_of("search").finding
+    assert finding.startswith("5 trials, then ")
+    assert finding.endswith("; data/search/study.html will show them")
+    (patient / "params.yaml").write_text(text.replace("  trials: 5 ", "  trials: 0 "))
+    assert check_of("search").finding == "no search, because search.trials is 0"
+
+
 def test_a_folder_that_is_no_repository_of_ours_gets_no_advice_but_to_leave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

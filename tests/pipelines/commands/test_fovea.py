@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
@@ -27,7 +28,7 @@ from pipelines.commands import review
 from pipelines.commands.console import show_checks
 from pipelines.commands.doctor import Check, _champion
 from pipelines.commands.fovea import main
-from pipelines.formats import read_tree, write_tree
+from pipelines.formats import read_tree, write_table, write_tree
 from pipelines.workspace.messages import show_messages
 from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
@@ -567,6 +568,14 @@ def summary(fovea: Command) -> tuple[dict[str, str], str]:
     lines = fovea("summary")[1].splitlines()
     facts = re.findall(r"^  (\w+(?: \w+)?)  +(\S.*)$", "\n".join(lines), re.MULTILINE)
     return {label: fact.strip() for label, fact in facts}, lines[-2].strip()
+
+
+def test_summary_names_the_page_of_a_search_if_there_was_one(fovea: Command) -> None:
+    registered(b"one")
+    write_table(artifacts.TRIALS, pd.DataFrame({"trial": [], "val_macro_f1": []}))
+    assert "search" not in summary(fovea)[0]
+    write_table(artifacts.TRIALS, pd.DataFrame({"trial": [0, 1], "val_macro_f1": [0.9, 0.8]}))
+    assert summary(fovea)[0]["search"] == "2 trials, see data/search/study.html"
 
 
 def test_summary_of_an_older_commit_shows_its_version_the_decision_and_the_champion(
