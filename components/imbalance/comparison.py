@@ -27,6 +27,7 @@ from components.imbalance.methods import METHODS, NONE, TUNED_KEY, Method
 from components.model.classifier import Classifier
 from components.params.train import Train
 from components.training.batches import steps_per_epoch
+from components.training.limits import check_updates
 from components.training.measuring import macro_f1
 from components.training_set.balance import plan
 from components.training_set.examples import Balance, Examples
@@ -92,16 +93,19 @@ def compare(
     train: the section `train` of params.yaml. beta: `balance.effective_number_beta`. seeds: the
     number of seeds, at least 2. track: shows the progress; it gets the trainings and their number.
 
-    Raises UserError if a class has fewer than FOLDS images that are no copies of each other.
+    Raises UserError if a class has fewer than FOLDS images that are no copies of each other, or if
+    an epoch has too few batches for an update of the weights.
     """
     names = classifier.class_names
     rare = rare_classes(pool.labels, names)
     scores: dict[Method, list[Scores]] = {method: [] for method in METHODS}
 
+    whole = _plan("none", pool.labels, names, beta)
+    steps = max(1, steps_per_epoch(whole, train.batch_size) * (FOLDS - 2) // FOLDS)
+    check_updates(train, steps)
+
     def trainings() -> Iterator[None]:
-        whole = _plan("none", pool.labels, names, beta)
-        steps = steps_per_epoch(whole, train.batch_size) * (FOLDS - 2) // FOLDS
-        heads = Heads(classifier, pool, whole, train, max(1, steps))
+        heads = Heads(classifier, pool, whole, train, steps)
         for seed in range(seeds):
             folds = _folds(pool.labels, sets, names, seed)
             for method in METHODS:

@@ -20,6 +20,8 @@ def draw_rates(curve: RateCurve, present: float) -> str:
         panel.set_title(f"learning rates of the phase {curve.phase}")
         panel.plot(curve.rates, curve.losses, ".", color="#9ca3af", ms=4, label="a batch")
         panel.plot(curve.rates, curve.smoothed, color="#2563eb", label="averaged")
+        noise = "the lowest loss" if curve.falls else "the loss at the lowest rates"
+        panel.axhline(curve.as_low, color="#9ca3af", lw=0.8, ls="--", label=f"noise of {noise}")
         which = "rate" if curve.falls else "highest rate"
         panel.axvline(
             curve.suggestion, color="#16a34a", label=f"{which} to train with: {decimal(curve)}"

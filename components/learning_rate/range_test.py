@@ -28,8 +28,10 @@ from components.errors import UserError
 from components.model.backend import load_keras
 from components.model.classifier import Classifier
 from components.params.hyperparameters import Hyperparameters
-from components.training.batches import Stream
+from components.progress import track
+from components.training.batches import Stream, steps_per_epoch
 from components.training.feeding import Feed, worker_count
+from components.training.limits import check_updates
 from components.training.losses import build_loss
 from components.training.optimizers import build_optimizer
 from components.training.phases import Phase, phases
@@ -103,14 +105,18 @@ class RateCurve:
     def best(self) -> int:
         """Return the place of the highest rate whose loss is as low as the lowest, but for noise.
 
-        If the loss falls at no rate, this is the last rate before it rises: the highest whose loss
-        is as low as at the start, but for the noise of the difference of two averages.
+        If the loss falls at no rate, this is the last rate before it surely rises: the highest
+        whose loss is as low as at the start, but for the noise of the difference of two averages.
         """
+        return int(np.flatnonzero(self.smoothed <= self.as_low)[-1])
+
+    @property
+    def as_low(self) -> float:
+        """Return the highest averaged loss that can be as low as the one that `best` is about."""
         lowest = float(self.smoothed.min())
-        as_low = lowest + 2 * self.noise
-        if not self.falls:
-            as_low = max(lowest, self.start + 2 * math.sqrt(2) * self.noise)
-        return int(np.flatnonzero(self.smoothed <= as_low)[-1])
+        if self.falls:
+            return lowest + 2 * self.noise
+        return max(lowest, self.start + 2 * math.sqrt(2) * self.noise)
 
     @property
     def suggestion(self) -> float:
@@ -134,16 +140,21 @@ def find_rate(
     Before the phase `finetune`, the phase `head` is trained as usual, if there is one.
     hyperparameters, data, weights, cache: as for `train_classifier`. name: the name of the phase.
     Raises UserError if the training would not have this phase, and in the cases of
-    `train_classifier`.
+    `train_classifier`, of which too few batches for an update are found before any training.
     """
     train = hyperparameters.train
     pretrained = hyperparameters.model.pretrained
-    if (name == "head" and not pretrained) or not getattr(train, name).epochs:
-        why = "" if not getattr(train, name).epochs else ", because model.weights is none"
+    if not getattr(train, name).epochs:
         raise UserError(
-            f"the training has no phase `{name}`{why}; choose the other phase, or raise "
-            f"train.{name}.epochs. Received: {getattr(train, name).epochs} epochs"
+            f"the training has no phase `{name}`; choose the other phase, or raise "
+            f"train.{name}.epochs. Received: 0 epochs"
         )
+    if name == "head" and not pretrained:
+        raise UserError(
+            "the training has no phase `head`, because the backbone is not trained; choose the "
+            "phase finetune, or model.weights that are trained. Received: model.weights: none"
+        )
+    check_updates(train, steps_per_epoch(data.balance, train.batch_size))
     load_keras(train.threads)
     if name == "finetune" and pretrained and train.head.epochs:
         only_head = hyperparameters.with_overrides(ONLY_HEAD)
@@ -169,7 +180,8 @@ def _measure(
     model, rates = _compile(phase, hyperparameters, data, batches)
     losses: list[float] = []
     with Feed(stream, worker_count() if phase.policy else 0) as feed:
-        for _, (inputs, labels, factors) in zip(range(batches), feed, strict=False):
+        numbered = track(range(batches), "batches", batches)
+        for _, (inputs, labels, factors) in zip(numbered, feed, strict=False):
             model.reset_metrics()
             losses.append(float(model.train_on_batch(inputs, labels, sample_weight=factors)))
             if is_over(losses):

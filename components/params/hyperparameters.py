@@ -18,8 +18,14 @@ RULED_TOGETHER = (
     ("train.finetune.epochs", "train.mixup", "train.cutmix", "train.mix_until"),
     ("train.finetune.epochs", "train.average.soup"),
     ("train.average.ema", "train.average.soup"),
-    ("train.finetune.unfreeze", "train.finetune.stages"),
-    ("model.backbone", "train.finetune.unfreeze", "train.finetune.unfreeze.last_blocks"),
+    ("train.finetune.unfreeze", "train.finetune.layer_decay"),
+    ("train.head.epochs", "train.head.views"),
+    (
+        "model.backbone",
+        "train.finetune.stages",
+        "train.finetune.unfreeze",
+        "train.finetune.unfreeze.last_blocks",
+    ),
 )
 # A search may choose among named policies, also if params.yaml has the ranges of the changes.
 WHOLE = ("train.augmentation",)
@@ -64,13 +70,39 @@ class Hyperparameters(Section):
         return require(self, bool(train.finetune.epochs or not train.average.soup), rule)
 
     @model_validator(mode="after")
-    def _check_stages(self) -> "Hyperparameters":
+    def _check_views(self) -> "Hyperparameters":
+        head = self.train.head
+        rule = (
+            "train.head.views are images for the phase `head`, which has no epochs; write "
+            f"`views: 0`, or raise train.head.epochs. Received: views: {head.views}"
+        )
+        return require(self, bool(head.epochs or not head.views), rule)
+
+    @model_validator(mode="after")
+    def _check_layer_decay(self) -> "Hyperparameters":
         finetune = self.train.finetune
         rule = (
-            "train.finetune.stages: with `unfreeze: none`, no block is trained in any stage; write "
-            f"`stages: 1`, or another `unfreeze`. Received: {finetune.stages}"
+            "train.finetune.layer_decay: with `unfreeze: none`, no block is trained; write "
+            f"`layer_decay: 1.0`, or another `unfreeze`. Received: {finetune.layer_decay}"
         )
-        return require(self, finetune.stages == 1 or finetune.unfreeze != "none", rule)
+        return require(self, finetune.layer_decay == 1 or finetune.unfreeze != "none", rule)
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> "Hyperparameters":
+        stages, unfreeze = self.train.finetune.stages, self.train.finetune.unfreeze
+        rule = (
+            "train.finetune.stages: with `unfreeze: none`, no block is trained in any stage; write "
+            f"`stages: 1`, or another `unfreeze`. Received: {stages}"
+        )
+        require(self, stages == 1 or unfreeze != "none", rule)
+        most = BLOCKS.get(self.model.backbone, stages)
+        if isinstance(unfreeze, LastBlocks):
+            most = unfreeze.last_blocks
+        rule = (
+            "train.finetune.stages: each stage must train one block more, and `unfreeze` names "
+            f"{most}; write at most `stages: {most}`. Received: {stages}"
+        )
+        return require(self, stages <= most, rule)
 
     @model_validator(mode="after")
     def _check_blocks(self) -> "Hyperparameters":

@@ -59,7 +59,9 @@ class FineTune(Section):
         "after it"
     )
     schedule: Schedule = Field(description="how the learning rate changes in the phase")
-    warmup: Share = Field(description="share of the steps in which the learning rate rises")
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="share of the steps in which the learning rate rises; then it falls"
+    )
 
 
 class EarlyStopping(Section):

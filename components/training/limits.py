@@ -38,6 +38,22 @@ def check_several(train: Train, devices: int, machines: int) -> None:
             )
 
 
+def check_updates(train: Train, steps: int) -> None:
+    """Raise TrainingFailedError if an update of the weights needs more batches than an epoch has.
+
+    Such an epoch may train nothing: gradients are added up over the end of an epoch, and those that
+    are left after the last epoch are lost.
+    train: the section `train` of params.yaml. steps: the number of batches in an epoch.
+    """
+    if train.accumulate > steps:
+        raise TrainingFailedError(
+            "train.accumulate: an update of the weights needs more batches than an epoch has; "
+            f"write at most {steps}, or lower train.batch_size. Received: train.accumulate: "
+            f"{train.accumulate}, train.batch_size: {train.batch_size}, "
+            f"batches in an epoch: {steps}"
+        )
+
+
 def check_views(train: Train, images: int, width: int) -> None:
     """Raise TrainingFailedError if the features of all views are larger than their store may be.
 

@@ -66,13 +66,16 @@ def build_optimizer(phase: Phase, train: Train, steps: int) -> Any:
     return optimizer
 
 
-def lower_rate(optimizer: Any, waited: int, patience: int) -> None:
+def lower_rate(optimizer: Any, waited: int, patience: int, epochs: int) -> None:
     """Lower the rate of the schedule `plateau` if the metric has not improved for long enough.
 
-    The rate is divided by 10 each time that half of the patience of early stopping has passed.
-    waited: the number of epochs since the last improvement, after an epoch.
+    The rate is divided by 10 each time that half of the patience of early stopping has passed, or a
+    fifth of the epochs of the phase if this is less: with a patience that never ends a phase, the
+    rate would never fall.
+    waited: the number of epochs since the last improvement, after an epoch. epochs: of the phase.
     """
-    if optimizer.rate_factor is not None and waited and waited % max(1, patience // 2) == 0:
+    wait = max(1, min(patience // 2, epochs // 5))
+    if optimizer.rate_factor is not None and waited and waited % wait == 0:
         optimizer.rate_factor.assign(optimizer.rate_factor * DROP)
 
 

@@ -26,6 +26,7 @@ from components.training.epoch_loops import fit_from_feed, fit_in_memory
 from components.training.limits import (
     TrainingFailedError,
     check_several,
+    check_updates,
     check_views,
     report_lack_of_memory,
 )
@@ -100,10 +101,10 @@ def train_classifier(
     backbones: those that earlier trainings of this process have built. A training without the phase
         `finetune` uses them again. None: build the backbone.
 
-    Raises TrainingFailedError if a loss is not a finite number, if the memory of the device is too
-    small, or if the features of all views are too large. Raises UserError if the file `weights`
-    cannot be read, if the classifier cannot be built, if a checkpoint cannot be written, or if
-    FOVEA_DEVICES is wrong.
+    Raises TrainingFailedError if an epoch has too few batches for an update of the weights, if a
+    loss is not a finite number, if the memory of the device is too small, or if the features of all
+    views are too large. Raises UserError if the file `weights` cannot be read, if the classifier
+    cannot be built, if a checkpoint cannot be written, or if FOVEA_DEVICES is wrong.
     """
     load_keras(hyperparameters.train.threads)
     import keras
@@ -114,6 +115,7 @@ def train_classifier(
     keras.backend.clear_session()
     train = hyperparameters.train
     data = replace(data, balance=data.balance.for_loss(train.loss))
+    check_updates(train, steps_per_epoch(data.balance, train.batch_size))
     with on_devices(train.batch_size, train.accumulate) as devices:
         check_several(train, devices, machines.count)
         classifier = start_classifier(hyperparameters, data, weights, backbones)
@@ -257,7 +259,7 @@ def _fit_phase(
                 return
             phase.model.stop_training = state.best.update(row)
         over = phase.model.stop_training or row["epoch"] == phase.epochs
-        lower_rate(optimizer, state.best.waited, train.early_stopping.patience)
+        lower_rate(optimizer, state.best.waited, train.early_stopping.patience, phase.epochs)
         if phase.name == "finetune":
             state.keep_ingredient(train.average.soup)
         report.end_epoch(row, over)

@@ -26,12 +26,14 @@ from components.progress import track
 from components.registry.weights import resolve_weights
 from components.splits.sets import near_pairs, row_sets
 from components.training.starts import start_classifier
+from components.training.transforms import check_augmentation
 from components.training_set.examples import Data, Examples
 from components.words import count_text
 from pipelines import artifacts
 from pipelines.commands.console import interval_text, show_lines, show_table
 from pipelines.formats import read_table, write_table, write_text
 from pipelines.training_data import read_training_data
+from pipelines.workspace.prepared import check_prepared
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +44,8 @@ TABLE, PAGE = FOLDER / "comparison.csv", FOLDER / "report.html"
 def compare_methods(seeds: int) -> None:
     """Compare all methods with some seeds, and print which one to choose.
 
-    Raises UserError if the stage `balance` has not run, if `model.weights` is `none`, or if a class
-    has too few images.
+    Raises UserError if the stage `balance` has not run with these params, if the training has no
+    phase `head`, if a transform cannot be used, or if a class has too few images.
     """
     start = time.monotonic()
     params = read_params(Path("params.yaml"))
@@ -53,6 +55,13 @@ def compare_methods(seeds: int) -> None:
             "a model file into the section `model`, or compare full trainings with "
             "`dvc exp run -S balance.strategy=…`. Received: model.weights: none"
         )
+    if not params.train.head.epochs:
+        raise UserError(
+            "the comparison trains heads as in the phase `head`, which has no epochs; raise "
+            "train.head.epochs, for example to 60. Received: 0"
+        )
+    check_augmentation(params.train.augmentation, params.prepare.size)
+    check_prepared()
     data = read_training_data()
     rows = pd.concat([read_table(artifacts.rows(split)) for split in ("train", "val")])
     sets = row_sets(rows, near_pairs(rows, read_table(artifacts.DUPLICATES)))

@@ -10,7 +10,8 @@ advice to promote, hold or reject the challenger.
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -92,6 +93,16 @@ def main() -> None:
         print(f"error: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         end_output()
         sys.exit(1)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Answer Ctrl-C in one sentence. name: a command that changes no file before its end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"fovea {name} was interrupted; nothing was changed", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(130) from None
 
 
 def _show_version(asked: bool) -> None:
@@ -309,7 +320,8 @@ def labels() -> None:
     """
     from pipelines.commands.labels import write_ranking
 
-    write_ranking()
+    with _reading("labels"):
+        write_ranking()
 
 
 @app.command(epilog="Example: fovea model, or fovea model --layers")
@@ -364,7 +376,8 @@ def balance(
     """
     from pipelines.commands.balance import compare_methods
 
-    compare_methods(seeds)
+    with _reading("balance"):
+        compare_methods(seeds)
 
 
 @app.command(epilog="Example: fovea register")
@@ -494,7 +507,8 @@ def lr(
     """
     from pipelines.commands.learning_rate import find_learning_rate
 
-    find_learning_rate(phase.value)
+    with _reading("lr"):
+        find_learning_rate(phase.value)
 
 
 @app.command(epilog="Example: fovea history, or fovea history --json")

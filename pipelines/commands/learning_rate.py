@@ -15,10 +15,12 @@ from components.model import devices
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import read_params
 from components.registry.weights import resolve_weights
+from components.training.transforms import check_augmentation
 from pipelines import artifacts
 from pipelines.commands.console import show_lines
 from pipelines.formats import read_tree, write_text
 from pipelines.training_data import read_training_data
+from pipelines.workspace.prepared import check_prepared
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +29,16 @@ def find_learning_rate(name: Name) -> None:
     """Measure the loss at each learning rate of a phase, draw it, and print what to type.
 
     name: the name of the phase. One device is used.
-    Raises UserError if the stage `prepare` or `balance` has not run, if weights are missing, or if
-    the training has no such phase.
+    Raises UserError if a transform cannot be used, if the stage `prepare` or `balance` has not run
+    with these params, if weights are missing, or if the training has no such phase.
     """
     begun_s = time.monotonic()
     params = read_params(Path("params.yaml"))
     hyperparameters = Hyperparameters(model=params.model, train=params.train)
     if artifacts.HYPERPARAMETERS.is_file():
         hyperparameters = hyperparameters.with_overrides(read_tree(artifacts.HYPERPARAMETERS))
+    check_augmentation(hyperparameters.train.augmentation, params.prepare.size)
+    check_prepared()
     data = read_training_data()
     weights = resolve_weights(hyperparameters.model)
     os.environ.pop(devices.VARIABLE, None)
@@ -63,6 +67,7 @@ def _show(curve: RateCurve, present: float) -> None:
     else:
         show_lines(
             f"no rate lowers the loss ({curve.start:.3f}) by more than its noise, so this test "
-            f"cannot tell which rate is best; it shows only that the loss rises above {rate:.1e}",
+            f"cannot tell which rate is best; it shows only that above {rate:.1e} the loss is "
+            "surely higher than at the lowest rates",
             f"compare this rate with yours on val before you keep it: {known}",
         )

@@ -210,6 +210,7 @@ TEXT = DIGITS.read_text()
             r"finetune\.schedule should be 'cosine', 'one_cycle'",
         ),
         ("optimizer: adamw", "optimizer: adam", r"train\.optimizer should be 'adamw', 'sgd'"),
+        ("warmup: 0.1", "warmup: 1.0", r"finetune\.warmup should be less than 1\. Received: 1\.0"),
         ("layer_decay: 1.0", "layer_decay: 0.0", r"layer_decay should be greater than 0\. Rec"),
         ("monitor: val_loss", "monitor: loss", r"early_stopping\.monitor should be 'val_loss'"),
         ("threads: 4", "threads: 0", r"train\.threads should be greater than or equal to 1"),
@@ -540,6 +541,22 @@ def test_mixing_needs_epochs_in_which_images_are_mixed(params):
         (
             {"train.finetune.unfreeze": "none", "train.finetune.stages": 3},
             r"^train\.finetune\.stages: with `unfreeze: none`, no block .*Received: 3$",
+        ),
+        (
+            {"train.finetune.unfreeze": "none", "train.finetune.layer_decay": 0.5},
+            r"^train\.finetune\.layer_decay: with `unfreeze: none`, no block .*Received: 0\.5$",
+        ),
+        (
+            {"train.finetune.unfreeze": {"last_blocks": 2}, "train.finetune.stages": 3},
+            r"^train\.finetune\.stages: .* names 2; write at most `stages: 2`\. Received: 3$",
+        ),
+        (
+            {"model.backbone": "compact", "train.finetune.stages": 8},
+            r"^train\.finetune\.stages: .* names 7; write at most `stages: 7`\. Received: 8$",
+        ),
+        (
+            {"train.head.epochs": 0, "train.head.views": 5},
+            r"^train\.head\.views are images for the phase `head`, .*Received: views: 5$",
         ),
     ],
 )

@@ -147,6 +147,9 @@ VALUES = [
     {"train.average.soup": 3},
     {"train.finetune.stages": 3},
     {"train.finetune.unfreeze": "none"},
+    {"train.finetune.layer_decay": 0.5},
+    {"train.head.views": 2},
+    {"train.head.epochs": 0},
 ]
 
 

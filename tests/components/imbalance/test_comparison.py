@@ -261,3 +261,8 @@ def test_the_page_names_the_choice_and_draws_every_method(compared):
     assert "<h1>2 methods against" in text  # and none
     assert all(result.method.name in text for result in compared.results)
     assert text == comparison_page(compared, counts, command)
+
+
+def test_an_update_of_more_batches_than_an_epoch_is_refused(pool, train, params, tiny_backbone):
+    with pytest.raises(UserError, match=r"^train\.accumulate: .* write at most 15, "):
+        run(pool, train.model_copy(update={"accumulate": 16}), params)

@@ -1,5 +1,6 @@
 """The learning rate range test on 36 images."""
 
+import logging
 from dataclasses import replace
 
 import keras
@@ -54,7 +55,10 @@ def test_if_the_loss_falls_at_no_rate_the_last_one_before_it_rises_counts(seed: 
     curve = RateCurve("finetune", rates, losses)
     assert not curve.falls
     assert 1e-4 <= curve.suggestion <= 3e-3
-    assert f"highest rate to train with: {decimal(curve)}" in draw_rates(curve, 0.0003)
+    assert curve.smoothed[curve.best + 1 :].min() > curve.as_low > curve.start
+    picture = draw_rates(curve, 0.0003)
+    assert f"highest rate to train with: {decimal(curve)}" in picture
+    assert "noise of the loss at the lowest rates" in picture
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -68,8 +72,9 @@ def test_a_fall_of_twice_the_noise_of_a_batch_is_seen(seed: int) -> None:
     assert 3e-4 <= curve.suggestion <= 6e-3
 
 
-def test_the_rate_rises_until_the_loss_does(hyperparameters, data, tmp_path) -> None:
+def test_the_rate_rises_until_the_loss_does(hyperparameters, data, tmp_path, caplog) -> None:
     """With class-balanced weights, which come with the images."""
+    caplog.set_level(logging.INFO)
     weights = np.full(3, 1e-3, np.float32)
     data = replace(data, balance=replace(data.balance, class_balanced_weights=weights))
     weighted = hyperparameters.with_overrides({"train.loss": "class_balanced_focal"})
@@ -77,6 +82,7 @@ def test_the_rate_rises_until_the_loss_does(hyperparameters, data, tmp_path) -> 
     rising = np.geomspace(LOWEST, HIGHEST, UPDATES)[: len(curve.rates)]
     np.testing.assert_allclose(curve.rates, rising)
     assert len(curve.rates) == len(curve.losses)
+    assert f" of {UPDATES}" in caplog.text  # the progress
     assert np.isfinite(curve.losses).all()
     assert 0 < curve.losses[0] < 0.01
     assert curve.smoothed.min() < 0.9 * curve.smoothed[0]  # 36 images of three colours
@@ -172,15 +178,21 @@ def test_the_network_is_trained_with_the_rates_of_the_curve(hyperparameters, dat
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("head", {}, r"no phase `head`, because model\.weights is none; choose the other phase"),
+        (
+            "head",
+            {},
+            r"no phase `head`, because the backbone is not trained; choose the phase finetune, or "
+            r"model\.weights that are trained\. Received: model\.weights: none$",
+        ),
         (
             "finetune",
             {"model.weights": "imagenet", "train.finetune.epochs": 0},
             r"no phase `finetune`; choose the other phase, or raise train\.finetune\.epochs",
         ),
+        ("finetune", {"train.accumulate": 3}, r"^train\.accumulate: .* write at most 2, "),
     ],
 )
-def test_a_phase_that_the_training_does_not_have_is_refused(
+def test_what_the_training_does_not_have_is_refused(
     name, overrides, message, hyperparameters, data, tmp_path
 ) -> None:
     with pytest.raises(UserError, match=message):

@@ -183,14 +183,16 @@ def test_on_a_plateau_the_rate_is_divided_by_10_and_the_checkpoint_knows(params:
     optimizer = trained(params, network(), updates=0)
     rates = []
     for waited in (0, 1, 2, 3, 4, 0):
-        lower_rate(optimizer, waited, patience=4)
+        lower_rate(optimizer, waited, patience=4, epochs=10)
         rates.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
     assert rates == pytest.approx([RATE, RATE, RATE / 10, RATE / 10, RATE / 100, RATE / 100])
     assert any(variable is optimizer.rate_factor for variable in optimizer.variables)
-    lower_rate(optimizer, 1, patience=1)
+    lower_rate(optimizer, 1, patience=1, epochs=10)
     assert float(keras.ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(RATE / 1000)
+    lower_rate(optimizer, 6, patience=60, epochs=32)  # as in the card for photographs
+    assert float(keras.ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(RATE / 1e4)
     other = trained(params, network(), updates=0, schedule="cosine")
-    lower_rate(other, 4, patience=4)
+    lower_rate(other, 4, patience=4, epochs=10)
     assert float(keras.ops.convert_to_numpy(other.learning_rate)) == pytest.approx(RATE)
 
 

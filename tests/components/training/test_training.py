@@ -272,6 +272,19 @@ def test_what_does_not_fit_is_answered_with_what_to_lower(
         train_here(hyperparameters.with_overrides({"train.head.views": views}))
 
 
+def test_an_update_that_needs_more_batches_than_an_epoch_is_refused_before_training(
+    hyperparameters, train_here, monkeypatch
+):
+    monkeypatch.setattr(training, "_run_phase", lambda *_: pytest.fail("training began"))
+    sentence = (
+        r"^train\.accumulate: .* write at most 2, .*"
+        r"Received: train\.accumulate: 3, train\.batch_size: 12, batches in an epoch: 2$"
+    )
+    with pytest.raises(limits.TrainingFailedError, match=sentence):
+        train_here(hyperparameters.with_overrides({"train.accumulate": 3}))
+    limits.check_updates(hyperparameters.train.model_copy(update={"accumulate": 2}), steps=2)
+
+
 def test_a_batch_that_no_memory_can_hold_is_refused_before_it_is_made(
     hyperparameters, train_here, caplog
 ):

@@ -1,5 +1,6 @@
 """`fovea balance`: a table, a page and a command to type, and no result is changed."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from components.model.classifier import build_classifier
 from components.model.model_file import write_classifier
 from components.params.reader import Params
 from pipelines import artifacts, balance
+from pipelines.commands import balance as command
 from pipelines.commands.balance import PAGE, TABLE, compare_methods
 from tests.cards import DIGITS
 from tests.pipelines.stages import sums
@@ -70,3 +72,45 @@ def test_without_a_trained_backbone_one_sentence_says_what_to_write(balanced: Pa
     with pytest.raises(UserError, match=r"a backbone that is trained.*Received: model\.weights"):
         compare_methods(seeds=2)
     assert not PAGE.exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lock", "message"),
+    [
+        (
+            r"    epochs: 60",
+            "    epochs: 0",
+            "",
+            r"no epochs; raise train\.head\.epochs.*eived: 0$",
+        ),
+        (
+            r"  augmentation:\n(    .*\n)+",
+            "  augmentation: [GausNoise]\n",
+            "",
+            r"train\.augmentation.*GausNoise",
+        ),
+        (
+            r"size: 16",
+            "size: 32",
+            "stages: {prepare: {params: {params.yaml: {prepare.size: 16}}}}",
+            r"run `dvc repro balance` first\. Received: prepare\.size: 32, but 16 when",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_images_are_read(
+    balanced: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
+    lock: str,
+    message: str,
+) -> None:
+    monkeypatch.setattr(command, "read_training_data", lambda: pytest.fail("was read"))
+    text = Path("params.yaml").read_text()
+    text = text.replace("  weights: none\n  pooling", "  weights: imagenet\n  pooling")
+    changed, count = re.subn(old, new, text, count=1)
+    assert count
+    Path("params.yaml").write_text(changed)
+    Path("dvc.lock").write_text(lock)
+    with pytest.raises(UserError, match=message):
+        compare_methods(seeds=2)

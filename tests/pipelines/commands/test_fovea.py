@@ -290,6 +290,25 @@ def test_ctrl_c_ends_with_130_and_no_traceback(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("lr", "learning_rate.find_learning_rate"),
+        ("balance", "balance.compare_methods"),
+        ("labels", "labels.write_ranking"),
+    ],
+)
+def test_ctrl_c_of_a_command_that_only_reads_is_one_sentence(
+    fovea: Command, monkeypatch: pytest.MonkeyPatch, name: str, function: str
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"pipelines.commands.{function}", interrupted)
+    sentence = f"fovea {name} was interrupted; nothing was changed\n"
+    assert fovea(name) == (130, "", sentence)
+
+
 def test_a_decision_without_a_reason_is_refused(fovea: Command, two_versions: Path) -> None:
     assert fovea("promote", "1")[0] == 2
     status, _, err = fovea("promote", "1", "--reason", " ")

@@ -1,6 +1,7 @@
 """`fovea lr` in a workspace with prepared digits."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from tests.pipelines.stages import sums
 def test_it_ends_in_the_line_to_type_and_changes_no_result(prepared, capsys):
     before = sums(artifacts.PLAN.parents[1])
     find_learning_rate("finetune")
-    lines = capsys.readouterr().out.splitlines()
+    progress, *lines = capsys.readouterr().out.splitlines()
+    assert progress.startswith("batches: ")
     assert lines[0].startswith("phase finetune: ")
     start, _, rate = lines[-1].partition("=")
     assert start == "dvc exp run -S train.finetune.learning_rate"
@@ -46,6 +48,22 @@ def test_without_prepared_images_the_stage_is_named(prepared, tmp_path):
         find_learning_rate("finetune")
 
 
+def test_transforms_and_the_age_of_the_data_are_checked_before_images_are_read(
+    prepared, monkeypatch
+):
+    monkeypatch.setattr(learning_rate, "read_training_data", lambda: pytest.fail("was read"))
+    written = Path("params.yaml").read_text()
+    before, keys, after = written.partition("  augmentation:")
+    rest = after[after.index("\nsearch:") :]
+    Path("params.yaml").write_text(f"{before}{keys} [GausNoise]\n{rest}")
+    with pytest.raises(UserError, match=r"train\.augmentation.*GausNoise"):
+        find_learning_rate("finetune")
+    Path("params.yaml").write_text(written)
+    Path("dvc.lock").write_text("stages: {prepare: {params: {params.yaml: {prepare.size: 9}}}}")
+    with pytest.raises(UserError, match=r"run `dvc repro balance` first.*prepare\.size: 16, but 9"):
+        find_learning_rate("finetune")
+
+
 def test_a_phase_that_is_not_there_is_refused(prepared):
-    with pytest.raises(UserError, match=r"has no phase `head`, because model\.weights is none"):
+    with pytest.raises(UserError, match=r"has no phase `head`, because the backbone is not tr"):
         learning_rate.find_learning_rate("head")
