@@ -91,15 +91,16 @@ def _check_and_run(stage: str) -> None:
         check_encoding()
         check_packages_of(stage)
         params = read_params(Path("params.yaml"))
-        # Without this check, the stage `search` or `train` could fail an hour later.
-        if stage in READS_IMAGES:
-            from components.registry.model_checks import check_models
-
-            check_models(params)
+        # Without these checks, the stage `search` or `train` could fail an hour later. The second
+        # one may download weights, so it comes last.
         if stage in READS_IMAGES + TRAINS:
             from components.training.transforms import check_augmentation
 
             check_augmentation(params.train.augmentation, params.prepare.size)
+        if stage in READS_IMAGES:
+            from components.registry.model_checks import check_models
+
+            check_models(params)
         if stage == "train" and _needs_guard():
             from pipelines.workspace.guarded import run_guarded
 

@@ -23,6 +23,7 @@ from components.training.checkpoints import Checkpoints
 from components.training.machines import joined, read_machines
 from components.training.training import train_classifier
 from components.training.training_state import OnEpoch
+from components.training.transforms import doubtful_views
 from pipelines import artifacts
 from pipelines.augmentation_picture import draw_augmentation
 from pipelines.formats import read_tree, write_bytes, write_table, write_tree
@@ -57,6 +58,8 @@ def run(model: Model, train: Train) -> None:
         hyperparameters = _hyperparameters(model, train)
         tracked.log_params(hyperparameters.model_dump())
 
+        if doubt := doubtful_views(hyperparameters.model.views, hyperparameters.train.augmentation):
+            log.warning(doubt)
         weights = resolve_weights(hyperparameters.model)
         data = read_training_data()
         write_bytes(artifacts.AUGMENTED, draw_augmentation(hyperparameters.train, data))

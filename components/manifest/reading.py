@@ -28,6 +28,7 @@ from components.sources.arrays import array_file
 from components.sources.dvc_cache import linked_object
 from components.sources.listing import Listing
 from components.sources.reading import file_of, read_bytes
+from components.words import count_text
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ def read_pictures(
     places = cache.find(pa.array(map(escape_name, paths), pa.string()), np.array(states, np.int64))
     new = np.flatnonzero(places < 0)
     log.info(
-        f"{len(new):,} images to read, {len(paths) - len(new):,} unchanged since an earlier run"
+        f"{count_text(len(new), 'image')} to read, {len(paths) - len(new):,} unchanged since an "
+        "earlier run"
     )
     fresh = [cache.rows]
     for batch in _read(root, [(paths[at], states[at]) for at in new], params, folder):

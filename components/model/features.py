@@ -36,6 +36,7 @@ from components.model.frozen_network import frozen_network
 from components.model.model_file import number_objects
 from components.progress import track
 from components.training_set.examples import Examples
+from components.words import count_text
 
 # A view, and the rows of at most PREDICTION_BATCH images. View 0 is the image as it is.
 Part = tuple[int, NDArray[np.intp]]
@@ -140,7 +141,8 @@ class FrozenBackbone:
             changed = [part for part in parts if part[0]]
             if views and changed:
                 batches = chain(batches, stack.enter_context(views.batches(examples, changed)))
-            words = f"features of {sum(map(len, missing))} images{' and views' if views else ''}"
+            count = count_text(sum(map(len, missing)), "image")
+            words = f"features of {count}{' and views' if views else ''}"
             steps = zip(parts, batches, strict=True)
             for number, ((view, rows), images) in enumerate(
                 track(steps, f"{words}, batch", len(parts)), start=1

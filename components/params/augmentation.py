@@ -85,6 +85,17 @@ def _form(value: Any) -> str:
     return "ranges" if isinstance(value, dict | Augmentation) else "name"
 
 
+def changes_images(augmentation: str | tuple[Any, ...] | Augmentation) -> bool:
+    """Return whether the section `train.augmentation` has any changes.
+
+    >>> changes_images("light"), changes_images("none"), changes_images(())
+    (True, False, False)
+    """
+    if isinstance(augmentation, Augmentation):
+        return any(augmentation.model_dump().values())
+    return augmentation not in ("none", ())
+
+
 Transforms = Annotated[tuple[Any, ...], AfterValidator(_check_entries)]
 AnyAugmentation = Annotated[
     Annotated[PolicyName, Tag("name")]

@@ -62,10 +62,11 @@ def check_old_share(tree: Any) -> None:
         return
     if isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
         return
-    if share > 1:  # a number of blocks
+    if share > 1 or (share == 1 and isinstance(share, int)):  # a number of blocks
+        whole = ", or `all` for the whole backbone" if share == 1 else ""
         raise ValueError(
             "train.finetune.unfreeze should be none, all, or {last_blocks: 3}; write "
-            f"`unfreeze: {{last_blocks: {max(1, round(share))}}}`. Received: {share}"
+            f"`unfreeze: {{last_blocks: {max(1, round(share))}}}`{whole}. Received: {share}"
         )
     raise ValueError(
         "train.finetune.unfreeze is now none, all, or {last_blocks: 3} for the three blocks "

@@ -11,11 +11,18 @@ from components.params.model import Model
 from components.params.section import Section, require
 from components.params.sentences import broken_rules, in_yaml, known_keys, nearest
 from components.params.train import LastBlocks, Train
+from components.words import count_text
 
 # For each rule about several hyperparameters: those of them that a search may choose.
 RULED_TOGETHER = (
     ("model.weights", "train.head.epochs", "train.finetune.epochs"),
-    ("train.finetune.epochs", "train.mixup", "train.cutmix", "train.mix_until"),
+    (
+        "train.finetune.epochs",
+        "train.batch_size",
+        "train.mixup",
+        "train.cutmix",
+        "train.mix_until",
+    ),
     ("train.finetune.epochs", "train.average.soup"),
     ("train.average.ema", "train.average.soup"),
     ("train.finetune.unfreeze", "train.finetune.layer_decay"),
@@ -54,10 +61,27 @@ class Hyperparameters(Section):
         mixes = train.mixup or train.cutmix
         require(self, bool(train.finetune.epochs or not mixes), rule)
         rule = (
-            "train.mix_until: images would be mixed in no epoch; write a share above 0, such as "
-            "0.8, or set train.mixup and train.cutmix to 0.0. Received: 0.0"
+            "train.mix_until: images would be mixed in no epoch; write a higher share, such as "
+            "0.8, or set train.mixup and train.cutmix to 0.0. "
+            f"Received: {train.mix_until} of {count_text(train.finetune.epochs, 'epoch')}"
         )
-        return require(self, bool(train.mix_until or not mixes), rule)
+        require(self, bool(train.mixed_epochs or not mixes), rule)
+        rule = (
+            "train.batch_size: train.mixup and train.cutmix mix the images of a batch, which has "
+            "only one; raise train.batch_size, or set both to 0.0. "
+            f"Received: batch_size 1, mixup {train.mixup}, cutmix {train.cutmix}"
+        )
+        return require(self, train.batch_size > 1 or not mixes, rule)
+
+    @model_validator(mode="after")
+    def _check_batch_norm(self) -> "Hyperparameters":
+        model = self.model
+        rule = (
+            "model.batch_norm normalises the hidden layers, of which there are none; write "
+            "`batch_norm: false`, or units into model.hidden, such as [256]. "
+            "Received: batch_norm: true, hidden: []"
+        )
+        return require(self, bool(model.hidden or not model.batch_norm), rule)
 
     @model_validator(mode="after")
     def _check_soup(self) -> "Hyperparameters":

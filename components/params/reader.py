@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.errors import UserError
 from components.params import yaml_text
+from components.params.augmentation import changes_images
 from components.params.balance import Balance
 from components.params.blocks import check_old_share
 from components.params.evaluate import Evaluate
@@ -86,12 +87,23 @@ class Params(Section):
                 "search.space: a trial has a policy or ranges of changes, not both; remove this "
                 f"key, or train.augmentation. Received: {name}"
             )
-        self._check_smote(written)
-        check_search(self.search, written, self._check_smote)
+        self._check_strategy(written)
+        check_search(self.search, written, self._check_strategy)
         return self
 
-    def _check_smote(self, tried: Hyperparameters) -> None:
-        """Raise ValueError if SMOTE would make no features, because no phase `head` needs any."""
+    def _check_strategy(self, tried: Hyperparameters) -> None:
+        """Raise ValueError if the hyperparameters leave out what `balance.strategy` is about.
+
+        SMOTE makes features for the phase `head`, and augment_minority changes copies of images.
+        """
+        if self.balance.strategy == "augment_minority" and not changes_images(
+            tried.train.augmentation
+        ):
+            raise ValueError(
+                "balance.strategy: augment_minority repeats the random changes of "
+                "train.augmentation, which has none; write oversample, or another "
+                "train.augmentation. Received: augment_minority without random changes"
+            )
         epochs, weights = tried.train.head.epochs, tried.model.weights
         if self.balance.strategy == "smote" and (not epochs or weights == "none"):
             raise ValueError(

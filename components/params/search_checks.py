@@ -5,7 +5,8 @@ values of the hyperparameters that the rule is about, and of those in their cond
 hyperparameters of the space have one value. So a rule that holds here holds in every trial:
 
 - A rule about one number is a minimum or a maximum. A rule about several numbers only asks whether
-  a float is at such an end. So the ends of a range of floats stand for all of its numbers.
+  a float is at such an end, or has a minimum for it. So the ends of a range of floats stand for all
+  of its numbers.
 - Integers, numbers with a step and choices are all tried, and every trial that is tried is
   possible, so no space is refused for a combination that conditions rule out.
 

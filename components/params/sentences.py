@@ -76,10 +76,17 @@ def broken_rules(error: ValidationError, tree: Any, kind: type[BaseModel]) -> li
         place = _place(item, tree)
         key = ".".join(part for part in place if isinstance(part, str))
         places[key][place].append(item)
-    return [
-        _sentence(key, max(tried.items(), key=_depth)[1], known_keys(kind, key.split(".")[:-1]))
-        for key, tried in places.items()
-    ]
+    sentences, missing = [], []
+    for key, tried in places.items():
+        place, items = max(tried.items(), key=_depth)
+        if items[0]["type"] == "missing" and isinstance(items[0]["loc"][-1], str):
+            missing.append(key)
+        else:
+            known = known_keys(kind, key.split(".")[:-1])
+            in_list = bool(place) and isinstance(place[-1], int)
+            name = f"{key}, entry {place[-1] + 1}," if in_list else key
+            sentences.append(_sentence(name, items, known))
+    return [*sentences, *_missing(missing)]
 
 
 def known_keys(kind: type[BaseModel], path: Sequence[str]) -> list[str]:
@@ -140,24 +147,41 @@ def _sentence(key: str, items: list[Any], known: Sequence[str]) -> str:
         return f"{key} is not a known key{offer}. Received: {in_yaml(item['input'])}"
     if item["type"] == "missing" and isinstance(item["loc"][-1], int):
         return f"{key} should have more values. Received: {in_yaml(item['input'])}"
-    if item["type"] == "missing":
-        return f"{key} is missing; write {_new_line(key)}, because there are no defaults"
     if item["type"] == "value_error" and not key:
         return str(item["ctx"]["error"])
     rule = _rule(items)
     received = "" if "Received:" in rule else f". Received: {in_yaml(item['input'])}"
     verb = "should " if rule.startswith(("be ", "have ")) else ""
-    return f"{key or 'params'}{' ' if verb else ': '}{verb}{rule}{received}"
+    if verb:
+        return f"{key or 'params'} {verb}{rule}{received}"
+    return f"{key.removesuffix(',') or 'params'}: {rule}{received}"
+
+
+def _missing(keys: Sequence[str]) -> list[str]:
+    """Return sentences for the missing keys, of which only the last one says why to write them.
+
+    >>> for sentence in _missing(["split.val", "train.head.views", "split.test"]):
+    ...     print(sentence)
+    train.head.views is missing; write `views: 0` into the section `head` of `train`
+    split.val and split.test are missing; write them into params.yaml, because there are no defaults
+    """
+    if not keys:
+        return []
+    new = [f"{key} is missing; write {_new_line(key)}" for key in keys if key in NEW_KEYS]
+    *first, last = [key for key in keys if key not in NEW_KEYS] or [""]
+    if first:
+        new.append(f"{', '.join(first)} and {last} are missing; write them into params.yaml")
+    elif last:
+        new.append(f"{last} is missing; write it into params.yaml")
+    return [*new[:-1], f"{new[-1]}, because there are no defaults"]
 
 
 def _new_line(key: str) -> str:
-    """Return what to write for a missing key, and where.
+    """Return the line to write for a key of NEW_KEYS that is missing, and where.
 
     >>> _new_line("train.head.views")
     '`views: 0` into the section `head` of `train`'
     """
-    if key not in NEW_KEYS:
-        return "it into params.yaml"
     *sections, name = key.split(".")
     place = " of ".join(f"`{section}`" for section in reversed(sections))
     return f"`{name}: {NEW_KEYS[key]}` into the section {place}"
@@ -179,6 +203,12 @@ def _expected(item: Any) -> str:
         return f"be {SPACE_VALUES}"  # an entry of `search.space`
     if item["type"] == "literal_error" and item["loc"][-2:] == ("unfreeze", "name"):
         return "be none, all, or {last_blocks: 3}"
+    if item["type"] == "literal_error" and item["loc"][-2:] == ("augmentation", "name"):
+        policies = str(item["msg"]).removeprefix("Input should be ")
+        return (
+            f"be a policy ({policies}), a list of transforms, or ranges such as `rotate: 10` "
+            "(docs/recipes-augmentation.md)"
+        )
     if item["type"] == "too_long":
         return f"have at most {item['ctx']['max_length']} values"
     if item["type"] in EXPECTED:

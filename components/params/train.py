@@ -152,3 +152,8 @@ class Train(Section):
         description="share of the epochs of the phase `finetune` after which images are no longer "
         "mixed"
     )
+
+    @property
+    def mixed_epochs(self) -> int:
+        """Return the number of epochs after which images are no longer mixed, if they are."""
+        return round(self.mix_until * self.finetune.epochs)

@@ -6,8 +6,9 @@ kernel, at each position of its output.
 
 The receptive field is the side of the square of pixels that can change a value (Araujo et al.,
 2019): a layer with a kernel of k pixels adds (k - 1) times the distance of its inputs in pixels.
-After a pooling over the complete map it is the whole image. Some networks also have such a pooling
-inside of their blocks, which weights the maps (squeeze and excitation); it is not followed.
+After a pooling over the complete map, so also for every vector of features, it is the whole image.
+Some networks also have such a pooling inside of their blocks, which weights the maps (squeeze and
+excitation, as in MobileNetV3 and EfficientNet); it is not followed.
 """
 
 import math
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 HEAD = "head"
+MAPS = 3  # axes of the maps of an image: height, width, channels
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,10 @@ def _layers(
             yield from _layers(operation, known, fields)
             field = fields[id(operation.outputs[0])]
         else:
-            field = _field(operation, known)
-            yield _layer(operation, made[0].shape[1:], field)
+            shape = made[0].shape[1:]
+            # With `gem`, the exponent is computed from maps, but belongs to the pooled features.
+            field = _field(operation, known) if len(shape) == MAPS else None
+            yield _layer(operation, shape, field)
         fields.update((id(tensor), field) for tensor in made)
 
 

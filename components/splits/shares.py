@@ -12,6 +12,7 @@ from components.params.split import SPLITS, Split
 from components.splits.filling import Move
 from components.splits.placement import ranges
 from components.splits.splits import Splits
+from components.words import count_text
 
 EXAMPLES = 5  # maximum number of moves that a log line names
 # Each image first gets a split. If a copy of the image is in an earlier split (the order is train,
@@ -109,8 +110,8 @@ def _moves_in_words(moves: tuple[Move, ...]) -> str:
     listed = ", ".join(f"{move.label} to {move.split}" for move in moves[:EXAMPLES])
     more = ", …" if len(moves) > EXAMPLES else ""
     return (
-        f"{images} images were moved, because a split had no image of their class "
-        f"({listed}{more}); they may move back when the class grows"
+        f"{count_text(images, 'image was', 'images were')} moved, because a split had no image of "
+        f"their class ({listed}{more}); they may move back when the class grows"
     )
 
 
@@ -118,11 +119,12 @@ def _set_aside_in_words(splits: Splits, where: object) -> Iterator[str]:
     count = len(splits.set_aside)
     if not count:
         return
+    were = "was" if count == 1 else "were"
     held_out = count + int((splits.rows["split"] != "train").sum())
     kinds = splits.set_aside["reason"].value_counts().sort_index()
     listed = ", ".join(f"{kinds[kind]} × {kind}" for kind in kinds.index)
     yield (
-        f"{count} of the {held_out} images of val and test were set aside ({listed}); {where} "
+        f"{count} of the {held_out} images of val and test {were} set aside ({listed}); {where} "
         "lists them"
     )
     if count > SERIES * held_out:

@@ -32,6 +32,7 @@ from components.splits.filling import Move, move_sets, plan_moves
 from components.splits.leaks import find_leaks, leak_reasons
 from components.splits.placement import hash_position, names_to_hash, place_images
 from components.splits.sets import near_pairs, row_sets
+from components.words import count_text
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def check_given(leaks: pd.DataFrame, params: Split, where: object) -> None:
         return
     first = leaks.iloc[0]
     raise UserError(
-        f"the given split leaks: {leaks['path'].nunique()} images have a copy in another split "
+        f"the given split leaks: {count_text(leaks['path'].nunique(), 'image has', 'images have')} "
+        "a copy in another split "
         f"({where} lists them); correct the split that comes with the images, or set split.given "
         "to set_aside (Fovea leaves these images out) or to ignore (Fovea makes a new split). "
         f"Received: {first['path']} ({first['reason'].replace('_', ' ')}: {first['because_of']})"

@@ -89,7 +89,7 @@ def build_mixing(train: Train, classes: int, steps: int) -> Mixing | None:
 
     classes: the number of classes. steps: the number of batches of an epoch.
     """
-    batches = round(train.mix_until * train.finetune.epochs) * steps
+    batches = train.mixed_epochs * steps
     if not batches or not (train.mixup or train.cutmix):
         return None
     return Mixing(train.mixup, train.cutmix, batches, classes)

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from components.progress import progress_bar
 from components.training.best_epoch import Row
+from components.words import count_text
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,8 @@ class PhaseReport:
             return ""
         left = self.epochs - self._first - done
         text = f"at most {duration((time.monotonic() - self._started_s) / done * left)} left"
-        return f"{text}, then the next phase, at most {self.later} epochs" if self.later else text
+        later = f"then the next phase, at most {count_text(self.later, 'epoch')}"
+        return f"{text}, {later}" if self.later else text
 
 
 def epoch_line(

@@ -43,6 +43,7 @@ from components.training.soup import add_soup
 from components.training.starts import Backbones, start_classifier
 from components.training.training_state import RATE_CUTS, OnEpoch, TrainingState
 from components.training_set.examples import Balance, Data
+from components.words import count_text
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +152,8 @@ def _fit(
             _run_phase(phase, data.balance, train, state, devices, min(end, phase.epochs))
             best.restore()
         log.info(
-            f"the best of {len(state.history)} epochs is epoch {best.row['epoch']} of the phase "
-            f"`{best.row['phase']}`; the model gets the weights of this epoch"
+            f"the best of {count_text(len(state.history), 'epoch')} is epoch {best.row['epoch']} "
+            f"of the phase `{best.row['phase']}`; the model gets the weights of this epoch"
         )
         if state.ingredients and state.ended:
             _make_soup(classifier, data, train, state)

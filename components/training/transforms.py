@@ -13,23 +13,17 @@ import numpy as np
 from pydantic import ValidationError
 
 from components.errors import UserError, one_line
-from components.params.augmentation import (
-    POLICY_NAMES,
-    AnyAugmentation,
-    Augmentation,
-    split_entry,
-)
+from components.params.augmentation import AnyAugmentation, Augmentation, split_entry
+from components.params.model import Views
 from components.params.sentences import EXPECTED, in_yaml, nearest
 from components.training.geometric_passes import NOTHING, SAME
 from components.training.policies import POLICIES
+from components.training.transform_names import COMPOSITIONS, NOT_USED, refusal
+from components.training.transform_trial import try_transform
 
-COMPOSITIONS = ("OneOf", "SomeOf", "RandomOrder", "Sequential")
-# Classes of albumentations from which transforms are made. A `Lambda` needs a function of Python.
-BASES = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D", "Lambda")
-# What users look for in albumentations, but is a param of its own → what to write.
-PARAMS = {"mixup": "train.mixup: 0.2", "cutmix": "train.cutmix: 1.0"}
+# All transforms that exchange left and right, or do so together with a turn.
+MIRRORING = ("HorizontalFlip", "VerticalFlip", "Transpose", "D4", "SquareSymmetry")
 WORDS = EXPECTED | {"missing": "be written"}  # type of an error of pydantic → the rule
-TRIES = 5  # for each transform, with other random numbers
 
 
 def build_transforms(augmentation: AnyAugmentation) -> list[Any]:
@@ -55,7 +49,31 @@ def check_augmentation(augmentation: AnyAugmentation, size: int) -> None:
     image = np.random.default_rng(1).integers(0, 256, (size, size, 3), np.uint8)
     for number, transform in enumerate(build_transforms(augmentation), start=1):
         for leaf in _leaves(transform):
-            _try(leaf, image, f"train.augmentation, entry {number}")
+            try_transform(leaf, image, f"train.augmentation, entry {number}")
+
+
+def doubtful_views(views: Views, augmentation: AnyAugmentation) -> str:
+    """Return a warning if the saved model looks at mirror images, but is not trained with any.
+
+    views: `model.views` of params.yaml. The text is empty if there is nothing to warn of.
+    """
+    if views != "mirrored" or mirrors(augmentation):
+        return ""
+    return (
+        "model.views: mirrored averages each image with its mirror image, but train.augmentation "
+        "mirrors no image; if left and right mean something, as in digits and letters, write "
+        "`views: plain`, and otherwise let train.augmentation mirror, too"
+    )
+
+
+def mirrors(augmentation: AnyAugmentation) -> bool:
+    """Return whether the section `train.augmentation` mirrors some of the images.
+
+    >>> mirrors("light"), mirrors(({"Rotate": {"limit": 10}},))
+    (True, False)
+    """
+    leaves = [leaf for transform in build_transforms(augmentation) for leaf in _leaves(transform)]
+    return any(type(leaf).__name__ in MIRRORING and leaf.p for leaf in leaves)
 
 
 def _build_all(entries: Sequence[Any], place: str) -> list[Any]:
@@ -74,25 +92,9 @@ def _build(entry: Any, place: str) -> Any:
         raise UserError(f"{place}: {error}") from None
     known = _transform_names()
     if name not in known:
-        raise UserError(
-            f"{place}: albumentations has no such transform; {_instead(name, known)}. "
-            f"Received: {name}"
-        )
+        raise UserError(f"{place}: {refusal(name, known)}. Received: {name}")
     kind, place = getattr(A, name), f"{place}, {name}"
     return _construct(kind, _checked_arguments(kind, arguments, place), place)
-
-
-def _instead(name: str, known: Sequence[str]) -> str:
-    """Return what to write instead of a name that is not known."""
-    folded = name.lower()
-    if folded in POLICY_NAMES:
-        return (
-            "it is a policy, which cannot be a part of a list; write the name of the policy "
-            "instead of the list, or the transforms of the policy"
-        )
-    if folded in PARAMS:
-        return f"write `{PARAMS[folded]}`"
-    return nearest(name, known, "its documentation lists all transforms")
 
 
 def _checked_arguments(kind: Any, arguments: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -130,6 +132,10 @@ def _checked_arguments(kind: Any, arguments: Mapping[str, Any], place: str) -> d
             )
         checked["transforms"] = _build_all(inner, place)
         _check_composition(name, arguments, checked["transforms"], place)
+        if "p" in arguments:  # albumentations does not check it.
+            import albumentations as A  # noqa: N812 - the usual name of albumentations
+
+            checked["p"] = _construct(A.NoOp, {"p": arguments["p"]}, place).p
     if name == "RandomResizedCrop":
         checked["size"] = (1, 1)  # It has no influence: the pass `Crop` keeps the size.
     return checked
@@ -138,16 +144,22 @@ def _checked_arguments(kind: Any, arguments: Mapping[str, Any], place: str) -> d
 def _check_composition(
     name: str, arguments: Mapping[str, Any], inner: Sequence[Any], place: str
 ) -> None:
-    """Raise UserError if a composition would choose none of its transforms, or too many."""
+    """Raise UserError if a composition would choose none of its transforms, or too many.
+
+    albumentations takes every value of `n` and `replace`.
+    """
     if name == "OneOf" and not any(transform.p for transform in inner):
         raise UserError(
             f"{place}: the probability `p` of each transform is its weight, so at least one must "
             "be above 0. Received: p: 0"
         )
+    replace = arguments.get("replace", False)
+    if not isinstance(replace, bool):
+        raise UserError(f"{place}: `replace` must be true or false. Received: {in_yaml(replace)}")
     if "n" not in arguments:
         return
     number, most = arguments["n"], len(inner)
-    if type(number) is not int or number < 1 or (number > most and not arguments.get("replace")):
+    if type(number) is not int or number < 1 or (number > most and not replace):
         raise UserError(
             f"{place}: `n` must be an integer, at least 1, and without `replace: true` at most the "
             f"number of transforms, {most}. Received: {in_yaml(number)}"
@@ -190,40 +202,6 @@ def _broken_rule(error: ValidationError) -> str:
     return f"`{key}`: {' or '.join(rules)}" if key else " or ".join(rules)
 
 
-def _try(transform: Any, image: np.ndarray[Any, Any], place: str) -> None:
-    """Raise UserError if the transform does not keep size and dtype, or needs more than an image.
-
-    It is applied some times, to an image of random pixels.
-    """
-    name = type(transform).__name__
-    if name == "RandomResizedCrop":
-        return
-    needs = [key for key in transform.targets_as_params if key != "image"]
-    if needs:
-        raise UserError(
-            f"{place}: it needs more than the image, {' and '.join(needs)}; remove it. "
-            f"Received: {name}"
-        )
-    for seed in range(TRIES):
-        transform.set_random_seed(seed)
-        try:
-            changed = transform(image=image.copy(), force_apply=True)["image"]
-        except Exception as error:
-            raise UserError(
-                f"{place}: albumentations cannot apply it to an image of {_in_words(image)}; "
-                f"correct its arguments, or remove it. Received: {name}, {one_line(error)}"
-            ) from None
-        if changed.shape != image.shape or changed.dtype != image.dtype:
-            raise UserError(
-                f"{place}: it must keep size and dtype of an image; remove it. "
-                f"Received: {name}, {_in_words(changed)} from {_in_words(image)}"
-            )
-
-
-def _in_words(image: np.ndarray[Any, Any]) -> str:
-    return f"{' × '.join(map(str, image.shape))} {image.dtype}"
-
-
 def _leaves(transform: Any) -> Iterator[Any]:
     """Yield the transforms of which a transform is made, or the transform itself."""
     if type(transform).__name__ not in COMPOSITIONS:
@@ -241,7 +219,7 @@ def _transform_names() -> list[str]:
         for name, kind in vars(A).items()
         if isinstance(kind, type) and issubclass(kind, A.BasicTransform)
     ]
-    return [name for name in (*single, *COMPOSITIONS) if name not in BASES]
+    return [name for name in (*single, *COMPOSITIONS) if name not in NOT_USED]
 
 
 def _from_ranges(augmentation: Augmentation) -> list[Any]:

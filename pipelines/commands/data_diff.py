@@ -12,6 +12,7 @@ import pandas as pd
 
 from components.errors import UserError
 from components.manifest.difference import EXAMPLES, KEYS, Difference, difference
+from components.words import count_text
 from pipelines import artifacts
 from pipelines.commands.console import show_json, show_lines, show_table
 from pipelines.formats import read_table
@@ -141,7 +142,8 @@ def _show(changes: Difference, then: Revision, notes: list[str]) -> None:
     more = len(touched) - CLASSES_SHOWN
     same = len(rows) - len(touched)
     show_lines(*[f"and {more} more classes that changed"] * (more > 0))
-    show_lines(f"{changes.unchanged:,} images and {same} classes did not change")
+    alike = f"{count_text(changes.unchanged, 'image')} and {count_text(same, 'class', 'classes')}"
+    show_lines(f"{alike} did not change")
     for kind, table in changes.tables.items():
         if len(table):
             show_lines(f"{kind}: {len(table):,}", style="bold")

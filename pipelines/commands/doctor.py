@@ -166,10 +166,12 @@ def _packages(root: Path) -> Check:
 
 
 def _params(root: Path) -> Check:
-    from components.training.transforms import check_augmentation
+    from components.training.transforms import check_augmentation, doubtful_views
 
     params = _read(root)
     check_augmentation(params.train.augmentation, params.prepare.size)
+    if doubt := doubtful_views(params.model.views, params.train.augmentation):
+        return Check("params", "warn", doubt)
     return Check(
         "params", "ok", f"every value of {len(type(params).model_fields)} sections is valid"
     )
@@ -229,7 +231,8 @@ def _data(root: Path) -> Check:
         return Check("data", "fail", finding, "rename these files and folders; DVC cannot add them")
     if links := [path for path in inside if path.is_symlink() and not linked_object(path)]:
         first = links[0].relative_to(root)
-        more = f"{len(links)} links such as {first} that do not lead into DVC's cache"
+        number = count_text(len(links), "link that does", "links that do")
+        more = f"{number} not lead into DVC's cache, such as {first}"
         advice = (
             "replace each link by a file; `dvc add` would copy the target of the link. If DVC made "
             f"the links, `dvc checkout --relink {artifacts.RAW}.dvc` makes them again"

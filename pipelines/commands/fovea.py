@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from components.errors import UserError, disk_errors
 from pipelines.workspace.environment import check_encoding, quiet_vendors
@@ -28,8 +29,22 @@ if TYPE_CHECKING:
 
 COMPLETE = "_FOVEA_COMPLETE"
 
+
+class Commands(TyperGroup):
+    """All commands. A message about a wrong option has only the words that a user needs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the command line of a command and run it. See `TyperGroup.invoke`."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # words of pydantic
+            raise
+
+
 app = typer.Typer(
     name="fovea",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,  # `fovea completion` prints the script, and writes to no file of the user
     pretty_exceptions_enable=False,

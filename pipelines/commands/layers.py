@@ -10,7 +10,7 @@ from components.model.backend import load_keras
 from components.model.classifier import build_classifier
 from components.model.head import head_layers
 from components.params.model import Model
-from components.search.layers import Layer, layers_in
+from components.search.layers import MAPS, Layer, layers_in
 from components.training.blocks import block_names
 
 
@@ -68,8 +68,13 @@ def blocks_of(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _join(name: str, parts: Sequence[Layer]) -> Layer:
+    """Return one entry for the layers of a block, with the shape of its last maps.
+
+    A block may end with layers behind the pooling: in a ConvNeXt they have weights of the backbone.
+    """
+    maps = [part for part in parts if len(part.shape) == MAPS]
     return replace(
-        parts[-1],
+        (maps or parts)[-1],
         names=(name,),
         parameters=sum(part.parameters for part in parts),
         multiply_adds=sum(part.multiply_adds for part in parts),

@@ -39,6 +39,7 @@ CODE = (
     "components/training_set/examples.py",
     "components/training_set/picture.py",
     "components/training_set/pixels.py",
+    "components/words.py",
     "pipelines/augmentation_picture.py",
     "pipelines/formats.py",
     "pipelines/train.py",

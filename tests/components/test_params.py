@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from components.errors import UserError
 from components.params import yaml_text
+from components.params.augmentation import Augmentation
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params, read_params, with_tuples
 from components.params.sentences import broken_rules
@@ -24,7 +25,17 @@ TEXT = DIGITS.read_text()
     ("old", "new", "message"),
     [
         ("seed: 1 ", "sead: 1 ", r"split\.sead is not a known key; write seed\. Received: 1"),
-        ("seed: 1 ", "", r"seed is missing"),
+        (
+            "seed: 1 ",
+            "",
+            r"yaml: split\.seed and train\.seed are missing; write them into params\.yaml, because "
+            r"there are no defaults$",
+        ),
+        (
+            "hidden: []",
+            "hidden: [256, -1]",
+            r"model\.hidden, entry 2, should be greater than or equal to 1\. Received: -1$",
+        ),
         ("dropout: 0.2", "dropout: 2", r"model\.dropout should be less than 1\. Received: 2"),
         ("loss: cross_entropy", "loss: mse", r"train\.loss should be 'cross_entropy', .*'mse'"),
         ("batch_size: 32", "batch_size: 3.5", r"train\.batch_size should be a valid integer.*3\.5"),
@@ -97,7 +108,7 @@ TEXT = DIGITS.read_text()
         (
             "    model.dropout:",
             "    train.augmentation: {choices: [light, mild]}\n    model.dropout:",
-            r"search\.space: train\.augmentation should be 'none', 'light', .*Received: 'mild'",
+            r"search\.space: train\.augmentation should be a policy \('none', .*Received: 'mild'",
         ),
         (
             "    model.dropout:",
@@ -150,6 +161,11 @@ TEXT = DIGITS.read_text()
             "unfreeze: all",
             "unfreeze: 0.4",
             r"write `unfreeze: \{last_blocks: 3\}`\. Received: 0\.4$",
+        ),
+        (
+            "unfreeze: all",
+            "unfreeze: 1 #",
+            r"write `unfreeze: \{last_blocks: 1\}`, or `all` for the whole .*Received: 1$",
         ),
         ("unfreeze: all", "unfreeze: 0", r"write `unfreeze: none`\. Received: 0$"),
         (
@@ -272,13 +288,25 @@ def test_only_one_average_at_a_time(tmp_path):
             "name: 2026",
             "name should be a text; write it in quotes, because",
         ),
-        ("labels: any", "labels: [a, 1]", "labels should be a text; write it in quotes, because"),
+        (
+            "labels: any",
+            "labels: [a, 1]",
+            "labels, entry 2, should be a text; write it in quotes, because",
+        ),
         ("labels: any", "labels: []", "labels should be 'any' or have at least one value. Rec"),
         ("labels: any", "labels: all", "labels should be 'any' or a list. Received: 'all'"),
         ("low: 0.0005", "low: '1e-5'", "learning_rate.low should be a number; write 1e-5 without"),
-        ("[0.0, 0.2, 0.4]", "[null]", "choices should be a text or a number or true or false. "),
+        (
+            "[0.0, 0.2, 0.4]",
+            "[null]",
+            "choices, entry 1, should be a text or a number or true or false. ",
+        ),
         ("{choices: [0.0, 0.2, 0.4]}", "5", "model.dropout should be {low: 0.1, high: 0.5, log:"),
-        ("high: 0.01, log", "log", "search.space.train.finetune.learning_rate.high is missing"),
+        (
+            "high: 0.01, log",
+            "log",
+            "learning_rate.high and search.space.train.weight_decay.high are missing; write them ",
+        ),
         ("    - 255\n", "    - 255\n    - 255\n", "background should have at most 3 values"),
         ("name: digits", "name: a b", "register.name: use letters, digits, "),
     ],
@@ -491,14 +519,17 @@ def test_overrides_reach_nested_values(params):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("strong", "train.augmentation should be 'none', 'light', 'medium', 'heavy', 'randaugment' "
-         "or 'trivialaugment'. Received: 'strong'"),
+        ("strong", "train.augmentation should be a policy ('none', 'light', 'medium', 'heavy', "
+         "'randaugment' or 'trivialaugment'), a list of transforms, or ranges such as `rotate: 10` "
+         "(docs/recipes-augmentation.md). Received: 'strong'"),
+        (True, "train.augmentation should be a policy ('none', "),
+        (None, "train.augmentation should be a policy ('none', "),
         (({"HorizontalFlip": {}}, {"Blur": 3}), "train.augmentation: each entry of the list must "
          "be a transform with its arguments, such as `- HorizontalFlip: {p: 0.5}`. "
          "Received: {Blur: 3}"),
         ({"rotate": 200}, "train.augmentation.rotate should be less than or equal to 180. "
          "Received: 200"),
-        (3, "train.augmentation should be 'none', "),
+        (3, "train.augmentation should be a policy ('none', "),
     ],
 )  # fmt: skip
 def test_an_augmentation_that_has_no_known_form_is_refused(params, value, message):
@@ -532,7 +563,19 @@ def test_mixing_needs_epochs_in_which_images_are_mixed(params):
     [
         (
             {"train.mixup": 0.2, "train.mix_until": 0.0},
-            r"^train\.mix_until: images would be mixed in no epoch; .*Received: 0\.0$",
+            r"^train\.mix_until: images would be mixed in no .*Received: 0\.0 of \d+ epochs$",
+        ),
+        (
+            {"train.mixup": 0.2, "train.finetune.epochs": 32, "train.mix_until": 0.01},
+            r"^train\.mix_until: images would be mixed in no epoch; .*0\.01 of 32 epochs$",
+        ),
+        (
+            {"train.cutmix": 1.0, "train.batch_size": 1},
+            r"^train\.batch_size: .* mix the images of a batch, which has only one; .*cutmix 1\.0$",
+        ),
+        (
+            {"model.hidden": (), "model.batch_norm": True},
+            r"^model\.batch_norm normalises the hidden layers, .* batch_norm: true, hidden: \[\]$",
         ),
         (
             {"model.weights": "imagenet", "train.finetune.epochs": 0, "train.average.soup": 3},
@@ -566,6 +609,19 @@ def test_what_would_have_no_effect_is_refused(params, overrides, message):
     assert written.with_overrides({name: overrides[name] for name in others})
     with pytest.raises(UserError, match=message):
         written.with_overrides(overrides)
+
+
+NO_CHANGE = dict.fromkeys(Augmentation.model_fields, 0.0)
+
+
+@pytest.mark.parametrize("augmentation", ["none", [], NO_CHANGE], ids=str)
+def test_augment_minority_needs_random_changes(augmentation, tmp_path):
+    tree = yaml_text.parse(TEXT, DIGITS)
+    tree["balance"]["strategy"] = "augment_minority"
+    assert Params.model_validate(with_tuples(tree)).balance.strategy == "augment_minority"
+    tree["train"]["augmentation"] = augmentation
+    with pytest.raises(ValidationError, match="augment_minority repeats the random changes of"):
+        Params.model_validate(with_tuples(tree))
 
 
 def test_smote_is_accepted_if_every_trial_has_a_phase_for_it(tmp_path):

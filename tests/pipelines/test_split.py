@@ -119,7 +119,7 @@ def test_without_copies_the_table_of_what_is_set_aside_is_empty_and_has_its_colu
 
 
 def test_a_given_split_with_a_leak_stops_the_run_once_the_leaks_are_listed(run: Run) -> None:
-    with pytest.raises(UserError, match=r"1 images .*leaks\.csv lists them.* Received: cat/again"):
+    with pytest.raises(UserError, match=r"1 image has .*leaks\.csv lists them.*: cat/again"):
         run(given(leak=True))
     leaks = pd.read_csv(artifacts.LEAKS)
     assert leaks.to_numpy().tolist() == [

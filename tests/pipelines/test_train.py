@@ -57,6 +57,14 @@ def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
     assert artifacts.AUGMENTED.read_bytes().startswith(b"\x89PNG")
 
 
+def test_mirrored_views_without_mirrored_training_images_are_warned_of_at_once(prepared, caplog):
+    mirrored = prepared.with_overrides({"model.views": "mirrored", "train.augmentation": "none"})
+    artifacts.images("train").unlink()
+    with pytest.raises(UserError):
+        train.run(mirrored.model, mirrored.train)
+    assert "train.augmentation mirrors no image" in caplog.text
+
+
 def test_an_interrupted_training_goes_on_and_leaves_the_same_files(prepared):
     tuned = prepared.with_overrides({"model.logit_adjustment": "tuned"})
     train.run(tuned.model, tuned.train)

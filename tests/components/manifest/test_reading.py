@@ -58,7 +58,7 @@ def ingest_counts(
         without, by_memory = ((tmp_path / f"{name}.parquet") for name in ("without", "with"))
         assert without.read_bytes() == by_memory.read_bytes()
         printed = capsys.readouterr().out
-        words = next(line for line in printed.splitlines() if "images to read" in line).split()
+        words = next(line for line in printed.splitlines() if " to read, " in line).split()
         return int(words[0].replace(",", "")), int(words[4].replace(",", ""))
 
     return run
@@ -261,7 +261,7 @@ def test_a_killed_run_goes_on_where_it_was(
     process.kill()
     assert process.wait() == -9, "it ended before it could be killed"
     saved(build_manifest(raw, ingest, state), tmp_path / "resumed.parquet")
-    line = next(line for line in capsys.readouterr().out.splitlines() if "images to read" in line)
+    line = next(line for line in capsys.readouterr().out.splitlines() if " to read, " in line)
     assert int(line.split()[4].replace(",", "")) >= 1000
     saved(build_manifest(raw, ingest), tmp_path / "whole.parquet")
     resumed, whole = (tmp_path / f"{name}.parquet" for name in ("resumed", "whole"))

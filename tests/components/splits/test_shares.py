@@ -68,6 +68,8 @@ def test_moves_are_reported_and_only_the_first_are_named() -> None:
     )
     assert "c4 to test, …" in line
     assert "c5" not in line
+    (line,) = said(moves=(Move("c0", "test", 1, 1),))[2:]
+    assert line.startswith("1 image was moved, because")
     (line,) = said(moves=moves[:5])[2:]
     assert "c4 to test)" in line
 

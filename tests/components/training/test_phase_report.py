@@ -69,6 +69,12 @@ def test_without_a_terminal_an_epoch_is_a_line(lines, monkeypatch):
     assert re.fullmatch(words.format(3, "took 0 s"), third)
 
 
+def test_one_epoch_is_no_plural(lines, monkeypatch):
+    monkeypatch.setattr(phase_report, "LINE_EVERY_S", 0.0)
+    run_epochs(report(later=1), 2)
+    assert any(re.search(r"then the next phase, at most 1 epoch\b(?!s)", line) for line in lines())
+
+
 def test_epochs_of_hundredths_of_a_second_are_few_lines_with_the_last(lines):
     run_epochs(report(epochs=60), 60)
     first, last = lines()

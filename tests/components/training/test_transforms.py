@@ -6,7 +6,13 @@ import albumentations as A  # noqa: N812 - the usual name of albumentations
 import pytest
 
 from components.errors import UserError
-from components.training.transforms import build_transforms, check_augmentation
+from components.training.transform_names import COMPOSITIONS, NOT_USED, OTHER_COMPOSITIONS
+from components.training.transforms import (
+    build_transforms,
+    check_augmentation,
+    doubtful_views,
+    mirrors,
+)
 
 
 def refusal(*entries: Any, size: int = 32) -> str:
@@ -84,7 +90,34 @@ def refusal(*entries: Any, size: int = 32) -> str:
         ({"TextImage": {}}, ", TextImage: `font_path` should be written. Received: {}"),
         ("light", ": albumentations has no such transform; it is a policy, which cannot be a part"),
         ("MixUp", ": albumentations has no such transform; write `train.mixup: 0.2`. Received"),
-        ({"Lambda": {}}, ": albumentations has no such transform; "),
+        ({"Lambda": {}}, ": it needs a function of Python, which params.yaml cannot have; remove"),
+        (
+            {"Compose": {"transforms": ("NoOp",)}},
+            ": only OneOf, SomeOf, RandomOrder and Sequential may have transforms inside; write "
+            "one of them. Received: Compose",
+        ),
+        ("SelectiveChannelTransform", ": only OneOf, SomeOf, RandomOrder and Sequential may have"),
+        ("BasicTransform", ": it is only a base of transforms, and changes no image; write a"),
+        ("BaseCompose", ": it is only a base of transforms, and changes no image; write a trans"),
+        ("TemplateTransform", ": albumentations has no such transform; remove it, because it"),
+        (
+            "Flip",
+            ": albumentations has no such transform; the nearest names are HorizontalFlip and "
+            "VerticalFlip. Received: Flip",
+        ),
+        (
+            "Flp",
+            ": albumentations has no such transform; the nearest names are HorizontalFlip and "
+            "VerticalFlip. Received: Flp",
+        ),
+        ("Cutout", ": albumentations has no such transform; write CoarseDropout. Received: Cut"),
+        ("Grayscale", ": albumentations has no such transform; write ToGray. Received: Grayscale"),
+        ("RandomErasing", ": albumentations has no such transform; write Erasing. Received: Ran"),
+        (
+            "AutoAugment",
+            ": albumentations has no such transform; write a policy instead of the list, such as "
+            "`augmentation: trivialaugment`. Received: AutoAugment",
+        ),
         (
             {"OneOf": {"transforms": ({"NoOp": {}}, "no name: 3")}},
             ", OneOf, entry 2: albumentations has no such transform",
@@ -124,6 +157,35 @@ def refusal(*entries: Any, size: int = 32) -> str:
             "arguments, or remove it. Received: CenterCrop, ",
         ),
         (
+            {"CropAndPad": {"percent": (-0.0157, 0.0157), "keep_size": False, "p": 1}},
+            ": images always keep the size of `prepare.size`; write `keep_size: true`. Received: "
+            "CropAndPad, keep_size: false",
+        ),
+        (
+            {"RandomScale": {"scale_limit": 0.001}},
+            ": it changes the size of an image, which must stay; use Affine or RandomResizedCrop "
+            "instead. Received: RandomScale",
+        ),
+        (
+            {"RandomResizedCrop": {"scale": (0, 0)}},
+            ": the second number of `scale` must be above 0 and at most 1, because it is a share "
+            "of the area. Received: RandomResizedCrop, {scale: [0.0, 0.0], ratio: [0.75, ",
+        ),
+        (
+            {"RandomResizedCrop": {"ratio": (0, 1)}},
+            ": the numbers of `ratio` must be above 0, because they are width / height. Received",
+        ),
+        (
+            {"Erasing": {"scale": (0.02, 5)}},
+            ": the second number of `scale` must be above 0 and at most 1, because it is a share "
+            "of the area. Received: Erasing, {scale: [0.02, 5.0], ratio: [0.3, 3.3]}",
+        ),
+        (
+            {"Erasing": {"scale": (0.5, 0.6)}},
+            ": with this `ratio`, a rectangle has at most 0.3 of the area; lower `scale`, or write "
+            "numbers nearer to 1 for `ratio`. Received: Erasing, {scale: [0.5, 0.6], ratio: ",
+        ),
+        (
             {"CenterCrop3D": {"size": (9, 9, 9)}},
             ", CenterCrop3D: remove `size`",
         ),
@@ -132,6 +194,55 @@ def refusal(*entries: Any, size: int = 32) -> str:
 )
 def test_what_cannot_be_used_is_refused(entry: Any, message: str) -> None:
     assert refusal(entry).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["OneOf", "SomeOf", "RandomOrder", "Sequential"])
+@pytest.mark.parametrize("value", ["banana", None, (0.5,), 3, -2])
+def test_the_probability_of_a_composition_has_the_rule_of_each_transform(
+    name: str, value: Any
+) -> None:
+    alone = refusal({"HorizontalFlip": {"p": value}}).removeprefix(", HorizontalFlip")
+    message = refusal({name: {"transforms": ("NoOp",), "p": value}})
+    assert message == f", {name}{alone}"
+    assert message.startswith(f", {name}: `p` should be ")
+
+
+def test_every_composition_and_base_of_albumentations_is_known() -> None:
+    compositions = {
+        name
+        for name, kind in vars(A).items()
+        if isinstance(kind, type) and issubclass(kind, A.BaseCompose)
+    }
+    assert compositions == {*COMPOSITIONS, *OTHER_COMPOSITIONS, "BaseCompose"}
+    assert set(NOT_USED) <= set(vars(A))
+
+
+@pytest.mark.parametrize("value", ["banana", "no", None, 1])
+def test_replace_is_true_or_false(value: Any) -> None:
+    message = ", SomeOf: `replace` must be true or false. Received: "
+    assert refusal({"SomeOf": {"transforms": ("NoOp",), "replace": value}}).startswith(message)
+
+
+def test_probabilities_of_compositions_are_numbers() -> None:
+    (built,) = build_transforms(({"OneOf": {"transforms": ("NoOp",), "p": 1}},))
+    assert (built.p, type(built.p)) == (1.0, float)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "mirrored"),
+    [
+        ("none", False),
+        ("light", True),
+        ((), False),
+        (({"HorizontalFlip": {"p": 0}}, {"Rotate": {"limit": 9}}), False),
+        (({"OneOf": {"transforms": ("NoOp", {"Sequential": {"transforms": ("D4",)}})}},), True),
+    ],
+    ids=str,
+)
+def test_mirrors(augmentation: Any, mirrored: bool) -> None:
+    assert mirrors(augmentation) is mirrored
+    assert bool(doubtful_views("mirrored", augmentation)) is not mirrored
+    assert doubtful_views("plain", augmentation) == ""
 
 
 def test_the_place_of_a_nested_entry_is_named() -> None:

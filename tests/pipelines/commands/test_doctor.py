@@ -113,7 +113,8 @@ def test_params_alone_are_found_without_raising(
 def test_links_among_the_images_are_a_failure(patient: Path) -> None:
     (patient / "data/raw/0/link.png").symlink_to("/etc/hostname")
     check = check_of("data")
-    assert (check.status, "1 links such as data/raw/0/link.png" in check.finding) == ("fail", True)
+    assert check.status == "fail"
+    assert "1 link that does not lead into DVC's cache, such as data/raw/0/link" in check.finding
 
 
 def test_links_of_dvc_into_its_cache_are_images_and_other_links_are_none(patient: Path) -> None:
@@ -128,7 +129,7 @@ def test_links_of_dvc_into_its_cache_are_images_and_other_links_are_none(patient
     link.symlink_to(target)
     check = check_of("data")
     name = link.relative_to(patient)
-    assert f"and 1 links such as {name} that do not lead into DVC's cache" in check.finding
+    assert f"and 1 link that does not lead into DVC's cache, such as {name}" in check.finding
     assert "dvc checkout --relink data/raw.dvc" in check.advice
     dvc("checkout", "--quiet", "--relink", "data/raw.dvc")
     assert check_of("data").status == "ok"
@@ -198,6 +199,14 @@ def test_a_misspelt_key_is_named(patient: Path) -> None:
     text = (patient / "params.yaml").read_text().replace("batch_size:", "batchsize:")
     (patient / "params.yaml").write_text(text)
     assert "train.batchsize is not a known key" in check_of("params").finding
+
+
+def test_mirrored_views_without_mirrored_training_images_are_warned_of(patient: Path) -> None:
+    assert check_of("params").status == "ok"
+    text = (patient / "params.yaml").read_text().replace("views: plain", "views: mirrored")
+    (patient / "params.yaml").write_text(text)
+    check = check_of("params")
+    assert (check.status, "train.augmentation mirrors no image" in check.finding) == ("warn", True)
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,10 @@ def test_a_shell_without_a_script_is_refused_with_those_that_have_one(fovea: Com
     status, _, err = fovea("completion", "csh")
     assert status == 2
     assert "fish" in err
+    for arguments in (("init", "--preset", "fast"), ("lr", "--phase", "foo")):
+        status, _, err = fovea(*arguments)
+        assert (status, "Value error" in err) == (2, False)
+        assert f"'{arguments[2]}' is not one of" in err
 
 
 def test_quiet_prints_warnings_and_results_verbose_prints_commands_too(

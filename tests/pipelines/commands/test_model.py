@@ -80,6 +80,25 @@ def test_blocks_have_the_names_of_keras_and_equal_ones_are_joined():
 
 
 @pytest.mark.parametrize(
+    ("name", "pooling", "shape", "field"),
+    [
+        ("compact", "gem", (4, 4, 96), 53),
+        pytest.param("mobilenet_v3_small", "gem", (1, 1, 576), 639, marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", "avg", (1, 1, 768), 1688, marks=pytest.mark.slow),
+    ],
+)
+def test_the_last_block_has_the_shape_of_its_maps_whatever_follows_them(
+    name, pooling, shape, field
+):
+    model = MOBILENET.model_copy(update={"backbone": name, "width": 1.0, "pooling": pooling})
+    layers = layers_of(model, 32 if name != "compact" else 16, 7)
+    *_, last, head = blocks_of(layers)
+    assert (last.numbers, last.shape, last.field) == ((1,), shape, field)
+    assert (head.shape, head.field) == ((7,), None)
+    assert all(layer.field is None for layer in layers if len(layer.shape) == 1)
+
+
+@pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=() if name in WIDTHS else pytest.mark.slow) for name in FAMILIES],
 )
