@@ -16,6 +16,9 @@ from components.search.trials import TrialStore
 from components.search.watch import Watch
 from tests.components.search.conftest import add
 
+pytestmark = pytest.mark.parametrize(
+    "database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 TRIALS = 60
 GRACE_S = 4.0
 

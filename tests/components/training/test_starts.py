@@ -45,7 +45,7 @@ def built(monkeypatch):
     return calls
 
 
-@pytest.fixture(params=["random", "file"])
+@pytest.fixture(params=["random", pytest.param("file", marks=pytest.mark.slow)])
 def weights(request, hyperparameters, data, tmp_path):
     """The weights of the backbones: random ones, or those of a trained classifier."""
     if request.param == "random":
@@ -56,8 +56,12 @@ def weights(request, hyperparameters, data, tmp_path):
     return tmp_path / "start.keras"
 
 
+@pytest.mark.parametrize(
+    ("count", "backbones"),
+    [(2, 1), pytest.param(len(HEADS), 3, marks=pytest.mark.slow)],  # another seed, another pooling
+)
 def test_a_head_has_the_same_bytes_on_a_backbone_that_others_have_used(
-    heads, data, weights, tmp_path
+    heads, data, weights, tmp_path, count, backbones
 ):
     def train(hyperparameters, backbones):
         folder = tmp_path / "features"
@@ -66,14 +70,14 @@ def test_a_head_has_the_same_bytes_on_a_backbone_that_others_have_used(
         )
 
     shared = Backbones()
-    for hyperparameters in heads:
+    for hyperparameters in heads[:count]:
         alone, trained = train(hyperparameters, None), train(hyperparameters, shared)
         assert trained.history == alone.history
         assert len(trained.history) == 3
         ours, theirs = trained.classifier.model, alone.classifier.model
         for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
             np.testing.assert_array_equal(mine, other)
-    assert len(shared.built) == 3  # for another seed, and for another pooling
+    assert len(shared.built) == backbones
 
 
 def test_a_training_of_the_backbone_gets_one_of_its_own(hyperparameters, data):
