@@ -22,10 +22,8 @@ def draw_rates(curve: RateCurve, present: float) -> str:
         panel.plot(curve.rates, curve.smoothed, color="#2563eb", label="averaged")
         noise = "the lowest loss" if curve.falls else "the loss at the lowest rates"
         panel.axhline(curve.as_low, color="#9ca3af", lw=0.8, ls="--", label=f"noise of {noise}")
-        which = "rate" if curve.falls else "highest rate"
-        panel.axvline(
-            curve.suggestion, color="#16a34a", label=f"{which} to train with: {decimal(curve)}"
-        )
+        which = "rate to train with" if curve.falls else "rate to compare with yours"
+        panel.axvline(curve.suggestion, color="#16a34a", label=f"{which}: {decimal(curve)}")
         panel.axvline(present, color="#111827", ls=":", label=f"in params.yaml: {present:g}")
         # Losses at rates that are far too high would leave no room for all others.
         low, first = min(curve.smoothed), curve.smoothed[0]

@@ -8,9 +8,9 @@ rise shows, the rate is already far too high, because it first has to undo what 
 gained. So a tenth of the highest rate with the lowest loss is a good rate (Gugger, 2018).
 
 A pretrained network with a trained head: often the loss stays, and then it rises, because so few
-batches cannot make it better. Then nothing hides the rise, so the last rate before it is the
-highest rate to train with (Smith, 2017), and the test cannot say more. With TrashNet at 112 pixels
-and three seeds this is 0.0002, 0.0005 and 0.0008; there 0.0003 to 0.001 are good rates.
+batches cannot make it better. Then nothing hides the rise, and the last rate before it is the
+suggestion (Smith, 2017), but the test cannot say more. With TrashNet at 112 pixels and three seeds
+this is 0.0002, 0.0005 and 0.0008; there 0.0003 to 0.001 are good rates.
 """
 
 import logging

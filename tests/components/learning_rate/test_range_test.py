@@ -57,7 +57,7 @@ def test_if_the_loss_falls_at_no_rate_the_last_one_before_it_rises_counts(seed: 
     assert 1e-4 <= curve.suggestion <= 3e-3
     assert curve.smoothed[curve.best + 1 :].min() > curve.as_low > curve.start
     picture = draw_rates(curve, 0.0003)
-    assert f"highest rate to train with: {decimal(curve)}" in picture
+    assert f"rate to compare with yours: {decimal(curve)}" in picture
     assert "noise of the loss at the lowest rates" in picture
 
 
