@@ -13,8 +13,6 @@ ImageNet's weights come from KERAS_HOME. --quick runs a part on a few small pict
 """
 
 import argparse
-import logging
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +27,7 @@ from components.params.reader import Params
 from components.training.limits import TrainingFailedError
 from pipelines import artifacts
 from pipelines.formats import read_table
-from pipelines.workspace.environment import quiet_vendors
-from pipelines.workspace.messages import QUIET, show_messages
+from tests.benchmarks.quiet import start_quietly
 from tests.benchmarks.recipes.cards import CARDS, card_params, digest, parse_changes, treatments
 from tests.benchmarks.recipes.fits import Fit, fit_keras, fit_logistic, fit_ours, read_test
 from tests.benchmarks.recipes.picture import draw
@@ -68,10 +65,7 @@ class Part:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the parts asked for, print the tables of all results, and draw them."""
     given = _parse(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise `fit` of Keras writes errors
-    quiet_vendors()
-    show_messages(level=QUIET)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new network each time
+    start_quietly()
     try:
         with tempfile.TemporaryDirectory() as folder:
             if given.quick:

@@ -14,8 +14,6 @@ pictures. Nothing else should run on the machine, which needs two cores for `wor
 """
 
 import argparse
-import logging
-import os
 import signal
 import sys
 import tempfile
@@ -23,8 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import UserError
-from pipelines.workspace.environment import quiet_vendors
-from pipelines.workspace.messages import QUIET, show_messages
+from tests.benchmarks.quiet import start_quietly
 from tests.benchmarks.recipes.results import Results
 from tests.benchmarks.recipes.sets import photographs
 from tests.benchmarks.recipes.synthetic import write_photographs
@@ -37,10 +34,7 @@ from tests.benchmarks.search.tables import tables
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the parts asked for, print the tables of all results, and draw them."""
     given = _parse(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    quiet_vendors()
-    show_messages(level=QUIET)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a new network each time
+    start_quietly()
     try:
         with tempfile.TemporaryDirectory() as folder:
             if given.quick:
