@@ -37,6 +37,7 @@ from components.params.search import (
     is_inside,
     is_one_of,
 )
+from components.search.memory_study import memory_study
 from components.search.trial import Trial
 from components.words import count_text
 
@@ -232,12 +233,7 @@ def _fanova(
     import optuna
 
     distributions = {name: _distribution(space[name]) for name in names}
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # It writes that there is a new study.
-    try:
-        study = optuna.create_study()
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+    study = memory_study()
     rows = zip(*(_numbers(trials, name, space) for name in names), strict=True)
     for trial, row in zip(trials, rows, strict=True):
         study.add_trial(

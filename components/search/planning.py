@@ -12,6 +12,7 @@ from typing import Any
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import ALL, HEAD, Search, Space
 from components.params.search_checks import with_conditions
+from components.search.memory_study import memory_study
 from components.search.points import Chooser, Point
 from components.search.sampling import Sampling, needed_trials, sample
 from components.search.space import start_points, suggest
@@ -89,7 +90,7 @@ class Planning:
         import optuna
 
         seed = (self._written.train.seed + number) % 2**32
-        study = _quiet_study(optuna.samplers.RandomSampler(seed=seed))
+        study = memory_study(optuna.samplers.RandomSampler(seed=seed))
         trial = study.ask()
 
         def choose(name: str, distribution: Any) -> Any:
@@ -112,14 +113,3 @@ def reached(search: Search, written: Hyperparameters) -> tuple[str, ...]:
     views = VIEWS in space or written.train.head.views
     later = LATER if views else (*LATER, CHANGES)
     return with_conditions([name for name in space if not name.startswith(later)], space)
-
-
-def _quiet_study(sampler: Any) -> Any:
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        return optuna.create_study(sampler=sampler)
-    finally:
-        optuna.logging.set_verbosity(verbosity)

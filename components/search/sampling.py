@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from components.search.grid import shuffled_grid
+from components.search.memory_study import memory_study
 from components.search.points import Define, Point, fixed_point
 from components.search.space import Overrides
 
@@ -117,8 +118,6 @@ def _build_study(sampling: Sampling, number: int, finished: Sequence[Any]) -> An
     The allowed trials are added in the order of their numbers, because samplers look at the order:
     TPE gives later trials a higher weight.
     """
-    import optuna
-
     by_number = {trial.number: trial for trial in finished if trial.state.is_finished()}
     numbers = needed_trials(sampling, number)
     missing = [needed for needed in numbers if needed not in by_number]
@@ -133,14 +132,8 @@ def _build_study(sampling: Sampling, number: int, finished: Sequence[Any]) -> An
     # A point outside of the search space has no distributions. Nsga2 would find no hyperparameter
     # that all its trials have.
     trials = [trial for trial in trials if trial.distributions]
-    # `create_study` writes to the log that there is a new study.
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        sampler = _sampler(sampling, (sampling.seed + number) % 2**32)
-        study = optuna.create_study(directions=sampling.directions, sampler=sampler)
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+    sampler = _sampler(sampling, (sampling.seed + number) % 2**32)
+    study = memory_study(sampler, sampling.directions)
     study.add_trials(trials)
     return study
 
