@@ -30,7 +30,7 @@ clocks, and have no fencing.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from components.search.claims import (
@@ -138,16 +138,17 @@ class TrialStore(Study):
 
         self._change_own(claim, beat)
 
-    def report(self, claim: Claim, step: int, value: float) -> None:
-        """Write the value of an epoch; NaN is allowed. A second value of a step replaces the first.
+    def report(self, claim: Claim, values: Mapping[int, float]) -> None:
+        """Write values of epochs; NaN is allowed. A second value of an epoch replaces the first.
 
-        Raises LostTrialError if the worker has lost the trial.
+        values: epoch → value. Raises LostTrialError if the worker has lost the trial.
         """
 
         def write(session: Any, trial: Any) -> None:
-            self._storage._set_trial_intermediate_value_without_commit(
-                session, trial.trial_id, step, value
-            )
+            for epoch, value in values.items():
+                self._storage._set_trial_intermediate_value_without_commit(
+                    session, trial.trial_id, epoch, value
+                )
 
         self._change_own(claim, write)
 

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from components.errors import HyperparameterError, UserError, one_line
@@ -22,6 +23,7 @@ RENEWED_AFTER = 40
 # Of these, a trial fails, and the study goes on. Any other error is a bug, and ends the worker.
 FAILURES = (TrainingFailedError, MemoryError)
 POLL_S = 0.2
+WRITE_EVERY_S = 1.0  # how often the values of a trial are written while it trains
 ERROR = "error"  # the attribute of the first study: an error of every trial, which ends the search
 
 
@@ -80,32 +82,74 @@ def _run_claim(
     every_s: float,
     rule: MedianRule | None,
 ) -> None:
-    curve: dict[int, float] = {}
     with Heartbeat(store, claim, every_s) as heartbeat:
+        # Other trials are compared with the present epoch of this one only by a rule.
+        curve = _Curve(store, claim, 0.0 if rule else WRITE_EVERY_S)
 
         def on_value(epoch: int, value: float) -> None:
             heartbeat.check()
-            store.report(claim, epoch, value)
-            curve[epoch] = value
-            if rule and rule.stops(claim.number, curve, store.trials()):
+            curve.add(epoch, value)
+            if rule and rule.stops(claim.number, curve.values, store.trials()):
                 raise PrunedError
 
         try:
-            values = run(claim.task, on_value)
-            store.complete(claim, _in_order(values, objectives))
+            _train_and_finish(store, claim, objectives, curve, lambda: run(claim.task, on_value))
         except LostTrialError as error:
             log.warning(f"{error}; it is dropped here")
-        except PrunedError:
-            store.prune(claim)
-        except FAILURES as error:
-            store.fail(claim, one_line(error) or type(error).__name__)
-        except (KeyboardInterrupt, SystemExit, UserError):
+
+
+def _train_and_finish(
+    store: TrialStore,
+    claim: Claim,
+    objectives: Sequence[str],
+    curve: "_Curve",
+    train: Callable[[], Mapping[str, float]],
+) -> None:
+    """Train a trial, and finish it, whatever happens. Raises LostTrialError if another has it."""
+    try:
+        try:
+            values = train()
+        finally:
+            curve.write()
+        store.complete(claim, [values[name] for name in objectives])
+    except LostTrialError:
+        raise
+    except PrunedError:
+        store.prune(claim)
+    except FAILURES as error:
+        store.fail(claim, one_line(error) or type(error).__name__)
+    except (KeyboardInterrupt, SystemExit, UserError):
+        with suppress(LostTrialError):  # The worker ends in any case.
             store.release(claim)
-            raise
-        except BaseException as error:
-            store.fail(claim, f"{type(error).__name__}: {one_line(error)}")
-            raise
+        raise
+    except BaseException as error:
+        store.fail(claim, f"{type(error).__name__}: {one_line(error)}")
+        raise
 
 
-def _in_order(values: Mapping[str, float], objectives: Sequence[str]) -> list[float]:
-    return [values[name] for name in objectives]
+class _Curve:
+    """The values of the epochs of a trial, on their way to the database.
+
+    An epoch of a head takes some milliseconds, as long as a change of the database. So the values
+    of a moment are written together. If the worker is killed before, none is missing later: the
+    trial goes on from a checkpoint with all epochs before it, and trains the others again.
+    """
+
+    def __init__(self, store: TrialStore, claim: Claim, every_s: float) -> None:
+        self.values: dict[int, float] = {}
+        self._waiting: dict[int, float] = {}
+        self._store, self._claim, self._every_s = store, claim, every_s
+        self._written_s = time.monotonic()
+
+    def add(self, epoch: int, value: float) -> None:
+        """Add a value, and write all that wait, if the last time was long enough ago."""
+        self.values[epoch] = self._waiting[epoch] = value
+        if time.monotonic() - self._written_s >= self._every_s:
+            self.write()
+
+    def write(self) -> None:
+        """Write the values that wait. Raises LostTrialError if the worker has lost the trial."""
+        if self._waiting:
+            self._store.report(self._claim, self._waiting)
+            self._waiting = {}
+            self._written_s = time.monotonic()

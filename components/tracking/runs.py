@@ -305,8 +305,9 @@ def add_finished_run(
         run = OpenRun(journal, sender)
         run.log_params(params)
         for metric, curve in curves.items():
-            for epoch, value in curve.items():
-                run.log_metrics({metric: value}, step=epoch)
+            points = [(epoch, float(value)) for epoch, value in curve.items()]
+            for batch in _batches(points, METRIC_BATCH):
+                journal.add("curve", metric=metric, points=batch)
         run.log_metrics(metrics)
         if replaces:
             journal.add("delete", run_id=replaces.id)

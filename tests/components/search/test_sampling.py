@@ -143,7 +143,7 @@ def test_results_that_were_stored_in_a_table_give_the_same_trials(tmp_path, samp
         claim = store.claim("w")
         trial = finish(number, point, sampling)
         for step, value in trial.intermediate_values.items():
-            store.report(claim, step, value)
+            store.report(claim, {step: value})
         if trial.state == TrialState.COMPLETE:
             store.complete(claim, trial.values)
         elif trial.state == TrialState.PRUNED:

@@ -76,9 +76,9 @@ def test_a_trial_that_exists_is_not_added_again_and_none_is_left_out(store):
 def test_the_trials_are_real_trials_of_optuna_in_all_states(store, study):
     points(store, 5)
     complete, pruned, failed, _ = (store.claim("w") for _ in range(4))
-    store.report(complete, 1, 0.5)
-    store.report(complete, 2, float("nan"))
-    store.report(complete, 1, 0.6)
+    store.report(complete, {1: 0.5})
+    store.report(complete, {2: float("nan")})
+    store.report(complete, {1: 0.6})
     store.complete(complete, [0.7])
     store.prune(pruned)
     store.fail(failed, "no memory")
@@ -132,7 +132,7 @@ def test_several_objectives(database):
 
 WRITES = {
     "renew": lambda store, claim: store.renew(claim),
-    "report": lambda store, claim: store.report(claim, 9, 9.0),
+    "report": lambda store, claim: store.report(claim, {9: 9.0}),
     "complete": lambda store, claim: store.complete(claim, [9.0]),
     "nan": lambda store, claim: store.complete(claim, [float("nan")]),
     "prune": lambda store, claim: store.prune(claim),
@@ -156,7 +156,7 @@ def test_a_worker_that_lost_its_trial_writes_nothing(store, write):
     refused()  # The trial waits.
     new = store.claim("new")
     refused()  # Another worker runs it.
-    store.report(new, 1, 0.1)
+    store.report(new, {1: 0.1})
     store.complete(new, [0.5])
     refused()  # It is finished.
     assert store.trials()[0].value == 0.5
@@ -175,7 +175,7 @@ def test_a_trial_is_finished_once(store):
 def test_a_retried_trial_counts_once_and_says_what_it_retries(store):
     points(store, 2)
     first = store.claim("a")
-    store.report(first, 1, 0.1)
+    store.report(first, {1: 0.1})
     assert store.give_back(first, "silent for 3 s")
     second = store.claim("b")
     assert (second.number, second.attempt, second.deaths) == (0, 2, 1)
@@ -391,7 +391,7 @@ def test_postgresql_that_restarts_in_the_middle_is_waited_for(postgresql):
     control("stop")
     timer = threading.Timer(2.0, lambda: control("start"))
     timer.start()
-    store.report(claim, 1, 0.5)
+    store.report(claim, {1: 0.5})
     timer.join()
     store.complete(claim, [0.5])
     control("restart")
@@ -420,7 +420,7 @@ def test_a_change_that_was_committed_before_the_connection_was_lost_is_not_done_
     claim = store.claim("w")
     assert (claim.number, claim.attempt) == (0, 1)
     assert states(store) == "RWW"
-    store.report(claim, 1, 0.5)
+    store.report(claim, {1: 0.5})
     store.complete(claim, [0.5])
     assert states(store) == "CWW"
     store.release(store.claim("w"))

@@ -46,7 +46,7 @@ def work(url, name, folder):
                 time.sleep(0.06)
                 (folder / f"busy-{name}").unlink()
                 store.renew(claim)
-                store.report(claim, step, float(claim.attempt))
+                store.report(claim, {step: float(claim.attempt)})
             store.complete(claim, [claim.number + claim.attempt / 10])
         except LostTrialError:
             (folder / f"lost-{attempt}").touch(exist_ok=False)

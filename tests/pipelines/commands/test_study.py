@@ -71,7 +71,7 @@ def test_a_running_search_shows_who_runs_what_and_what_failed(fovea: Command, be
     first, second, third, fourth = claims
     begun.first.complete(first, [0.5])
     begun.first.fail(second, "the loss is NaN [in epoch 2]")
-    begun.first.report(third, 1, 0.25)
+    begun.first.report(third, {1: 0.25})
     begun.first.give_back(fourth, "no sign of life for 60 s")
     with running(S):
         status, out, err = fovea("study")
