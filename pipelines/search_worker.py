@@ -159,7 +159,7 @@ class Trainer:
             checkpoints = Checkpoints(root, training_key(hyperparameters, data, weights))
 
         def on_epoch(row: Row) -> None:
-            on_value(_step(row, hyperparameters), row[self.search.quality])
+            on_value(epoch_number(row, task, hyperparameters), row[self.search.quality])
 
         features = artifacts.STATE / "features"
         try:
@@ -201,10 +201,10 @@ def folds(data: Data, search: Search, seed: int, balance: Balance) -> list[Fold]
     return confirmation_folds(data, sets.tolist(), search.confirm.folds, seed, beta)
 
 
-def _step(row: Row, hyperparameters: Hyperparameters) -> int:
-    """Return the number of an epoch, counted over both phases."""
-    head = hyperparameters.train.head.epochs if hyperparameters.model.pretrained else 0
-    return int(row["epoch"]) + (head if row["phase"] == "finetune" else 0)
+def epoch_number(row: Row, task: Task, hyperparameters: Hyperparameters) -> int:
+    """Return the number of an epoch, see `OnValue`."""
+    before = row["phase"] == "head" and task.epochs != 0
+    return int(row["epoch"]) - (hyperparameters.train.head.epochs if before else 0)
 
 
 def _end_with_search() -> None:

@@ -4,6 +4,9 @@ A trial stops if its best value until now is worse than the median of the values
 had at the same epoch, as with the median rule of Google Vizier (Golovin et al., 2017). Only the
 trials are looked at that were finished when this one was chosen for any number of workers, see
 `components.search.sampling.seen_trials`. So it does not depend on the number of workers.
+
+The epochs of the phase `head` have numbers below 1, see `OnValue`. They decide nothing: the heads
+of most trials are about equal, take little time, and say little about fine-tuning.
 """
 
 import math
@@ -39,8 +42,8 @@ class MedianRule:
         epoch = max(curve)
         others = [values[epoch] for values in complete if epoch in values]
         others = [value for value in others if math.isfinite(value)]
-        own = [value for value in curve.values() if math.isfinite(value)]
-        if len(complete) < self.after or not others or not own:
+        own = [value for number, value in curve.items() if number >= 1 and math.isfinite(value)]
+        if epoch < 1 or len(complete) < self.after or not others or not own:
             return False
         if self.direction == "maximize":
             return bool(max(own) < median(others))

@@ -10,7 +10,9 @@ from typing import Any
 
 from components.search.space import Overrides
 
-# (epoch, value of the quality): is called after each epoch.
+# (epoch, value of the quality): is called after each epoch. The epochs of the phase `finetune` are
+# 1, 2, …; those of the phase `head` before it end with 0. If only the head is trained, its epochs
+# are 1, 2, ….
 OnValue = Callable[[int, float], None]
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from components.errors import UserError
-from components.search.overview import Overview, read_overview, request_stop
+from components.search.overview import Overview, Running, read_overview, request_stop
 from components.search.results import setting_text, value_text
 from components.search.rungs import short_name
 from components.search.tasks import Task
@@ -43,7 +43,7 @@ def show_study() -> None:
                     _training(run.rung, run.task),
                     str(run.attempt),
                     duration(run.seconds),
-                    f"epoch {run.last[0]}: {run.last[1]:.4g}" if run.last else "–",
+                    _last_value(run),
                 )
                 for run in overview.running
             ),
@@ -63,6 +63,13 @@ def show_study() -> None:
             ),
         )
     show_lines(*overview.sentences)
+
+
+def _last_value(run: Running) -> str:
+    if run.last is None:
+        return "–"
+    epoch, value = run.last
+    return f"{f'epoch {epoch}' if epoch >= 1 else 'head'}: {value:.4g}"
 
 
 def stop_study() -> None:

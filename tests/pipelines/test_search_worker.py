@@ -9,10 +9,26 @@ import pytest
 
 from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
+from components.params.reader import read_params
 from components.search.tasks import Task
-from pipelines.search_worker import Trainer, check_machine, search_machine
+from pipelines.search_worker import Trainer, check_machine, epoch_number, search_machine
 from pipelines.workspace import training_key
 from pipelines.workspace.searches import PLAN
+from tests.cards import DIGITS
+
+
+@pytest.mark.parametrize(
+    ("epochs", "numbers"), [(None, [-4, 0, 1]), (2, [-4, 0, 1]), (0, [1, 5, 1])]
+)
+def test_fine_tuning_begins_with_epoch_1_whatever_the_length_of_the_head(epochs, numbers):
+    params = read_params(DIGITS)
+    written = Hyperparameters(model=params.model, train=params.train)
+    hyperparameters = written.with_overrides({"train.head.epochs": 5})
+    rows = [("head", 1), ("head", 5), ("finetune", 1)]
+    assert numbers == [
+        epoch_number({"phase": phase, "epoch": epoch}, Task(0, {}, epochs), hyperparameters)
+        for phase, epoch in rows
+    ]
 
 
 def test_a_machine_like_that_of_the_search_may_work():

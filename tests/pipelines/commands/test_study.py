@@ -71,7 +71,7 @@ def test_a_running_search_shows_who_runs_what_and_what_failed(fovea: Command, be
     first, second, third, fourth = claims
     begun.first.complete(first, [0.5])
     begun.first.fail(second, "the loss is NaN [in epoch 2]")
-    begun.first.report(third, {1: 0.25})
+    begun.first.report(third, {-1: 0.125, 0: 0.25})
     begun.first.give_back(fourth, "no sign of life for 60 s")
     with running(S):
         status, out, err = fovea("study")
@@ -83,7 +83,7 @@ def test_a_running_search_shows_who_runs_what_and_what_failed(fovea: Command, be
     assert "first rung 1 0 1 1 3" in lines
     assert "0 0.5 2 – train.finetune.learning_rate: 0.003" in lines
     assert "running now" in lines
-    running_now = re.compile(r"machine:2 2 first rung, until epoch 2 1 \d+ s epoch 1: 0.25")
+    running_now = re.compile(r"machine:2 2 first rung, until epoch 2 1 \d+ s head: 0.25")
     assert any(map(running_now.fullmatch, lines))
     assert "1 first rung failed the loss is NaN [in epoch 2]" in lines
     retried = "3 first rung tried again attempt 1 on machine:3: no sign of life for 60 s"
