@@ -6,6 +6,7 @@ hash of everything that decides it. Parts with equal searches, such as ours besi
 the result.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from components.params.reader import Params
 from components.registry.weights import resolve_weights
 from components.search.space import Overrides
 from components.training.limits import TrainingFailedError
+from components.training.starts import Backbones
 from components.training.training import train_classifier
 from pipelines import artifacts
 from pipelines.search_worker import HEAD_ONLY
@@ -106,11 +108,14 @@ class Maker:
 class Bare:
     """Trains as a worker of the search does it, with nothing around the training.
 
-    It must be made in a workspace.
+    It must be made in a workspace. As in a worker, heads share a backbone, and the objects of
+    TensorFlow are no garbage.
     """
 
     def __init__(self, params: Params) -> None:
         load_keras(params.train.threads)
+        gc.freeze()
+        self._backbones = Backbones()
         self._params, self._data = params, read_training_data()
         self._weights = resolve_weights(params.model)
 
@@ -129,6 +134,7 @@ class Bare:
                 self._weights,
                 lambda row: None,
                 artifacts.STATE / "features",
+                backbones=self._backbones,
             )
             value = float(trained.best[self._params.search.quality])
         except TrainingFailedError:
