@@ -152,17 +152,17 @@ def _extra(found: dict[str, Overhead]) -> Iterator[tuple[str, ...]]:
 def _memory(results: dict[str, Result]) -> Iterator[tuple[str, ...]]:
     if not {"heads", "few heads"} <= results.keys():
         return
-    many, few, most = results["heads"], results["few heads"], figures.MEMORY_SHARE
+    few, many = results["few heads"], results["heads"]
+    before, after = (one["worker_mb"] + one["coordinator_mb"] for one in (few, many))
+    share, most = after / before - 1, figures.MEMORY_SHARE
     counts = f"{len(few['trials'])} and {len(many['trials'])}"
-    for process in ("worker", "coordinator"):
-        before, after = few[f"{process}_mb"], many[f"{process}_mb"]
-        share = after / before - 1
-        yield _measured(
-            f"peak memory of the {process} with {counts} trials, MB",
-            f"{before:.0f} and {after:.0f}, {share:+.1%}",
-            f"≤ {most:+.0%}",
-            share <= most,
-        )
+    parts = (f"{few[name]:.0f} and {many[name]:.0f}" for name in ("worker_mb", "coordinator_mb"))
+    yield _measured(
+        f"peak memory of worker and coordinator with {counts} trials, MB",
+        f"{before:.0f} and {after:.0f}, {share:+.1%} ({', '.join(parts)})",
+        f"≤ {most:+.0%}",
+        share <= most,
+    )
 
 
 def _pruning(results: Sequence[Result]) -> Iterator[str]:
