@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from components.worker_processes import cores
 log = logging.getLogger(__name__)
 
 STOP_S = 20.0  # how long a worker may take to give its trial back
+# A worker that is paused (SIGSTOP) in the middle of a transaction locks a database in a file for
+# all others, who wait for LOCK_S, again and again. So it is killed after this time.
+PAUSED_S = 20.0
 MISTAKE = "error: "  # a worker that ends with a UserError prints this and its sentence
 
 
@@ -54,10 +58,15 @@ class LocalWorkers:
         self._workers: dict[int, _Worker] = {}
         self._started = 0
         self._failures = Failures()
+        self._paused: set[str] = set()  # the names of workers that were killed because of it
+        self._over = threading.Event()
+        # The thread that calls `tend` may itself wait for the database.
+        self._watch = threading.Thread(target=self._kill_paused, daemon=True, name="paused workers")
 
     def __enter__(self) -> "LocalWorkers":
-        """Start nothing: `tend` starts the workers."""
+        """Start no worker: `tend` does it."""
         self._logs.mkdir(parents=True, exist_ok=True)
+        self._watch.start()
         return self
 
     def __exit__(
@@ -67,6 +76,8 @@ class LocalWorkers:
         traceback: TracebackType | None,
     ) -> None:
         """End all workers: first with SIGTERM, so that they give their trials back."""
+        self._over.set()
+        self._watch.join()
         processes = [worker.process for worker in self._workers.values()]
         alive = [process for process in processes if process.poll() is None]
         for process in alive:
@@ -90,9 +101,13 @@ class LocalWorkers:
         ended = []
         for place, worker in list(self._workers.items()):
             code = worker.process.poll()
-            if code is not None:
-                del self._workers[place]
-            if code:
+            if code is None:
+                continue
+            del self._workers[place]
+            if worker.name in self._paused:
+                cause = f"it was paused for {PAUSED_S:g} s"
+                ended.append(Ended(worker.name, cause, failed=False))
+            elif code:
                 ended.append(_ended(worker, code))
         if self._failures.too_many(ended, completed, len(self._workers)):
             return ended
@@ -107,6 +122,17 @@ class LocalWorkers:
             if known.name == worker:
                 known.process.kill()
                 known.process.wait()
+
+    def _kill_paused(self) -> None:
+        since: dict[str, float] = {}
+        while not self._over.wait(PAUSED_S / 10):
+            paused = [worker for worker in list(self._workers.values()) if _is_paused(worker)]
+            now = time.monotonic()
+            since = {worker.name: since.get(worker.name, now) for worker in paused}
+            for worker in paused:
+                if now - since[worker.name] >= PAUSED_S:
+                    self._paused.add(worker.name)
+                    worker.process.kill()
 
     def _start(self, place: int) -> None:
         name = f"{os.uname().nodename}:{os.getpid()}:{self._started}"
@@ -134,6 +160,15 @@ class LocalWorkers:
         mine = sorted(os.sched_getaffinity(0))
         parts = min(self.count, len(mine))
         return set(mine[place % parts :: parts])
+
+
+def _is_paused(worker: _Worker) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:  # It has ended.
+        return False
 
 
 def _ended(worker: _Worker, code: int) -> Ended:

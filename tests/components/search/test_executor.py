@@ -1,12 +1,16 @@
 """Local workers: real processes, short programs instead of trainings."""
 
 import signal
+import sqlite3
 import sys
 import time
+from contextlib import closing
 
+import psutil
 import pytest
 
 from components.errors import UserError
+from components.search import executor
 from components.search.executor import LocalWorkers
 from components.search.workers import MOST_FAILURES
 
@@ -95,3 +99,54 @@ def test_after_its_with_statement_no_worker_is_left(workers):
         processes = [worker.process for worker in pool._workers.values()]
         assert [process.poll() for process in processes] == [None, None]
     assert all(process.poll() is not None for process in processes)
+
+
+def test_a_worker_that_is_paused_while_it_locks_the_database_is_killed(
+    workers, tmp_path, monkeypatch
+):
+    """The search itself waits for the database meanwhile, so it cannot look after the worker."""
+    monkeypatch.setattr(executor, "PAUSED_S", 1.0)
+    file = tmp_path / "study.db"
+    program = (
+        "import os, sqlite3;"
+        f"connection = sqlite3.connect({str(file)!r}, isolation_level=None);"
+        "connection.execute('BEGIN IMMEDIATE');"
+        f"os.kill(os.getpid(), {int(signal.SIGSTOP)})"
+    )
+    with workers(program) as pool, closing(sqlite3.connect(file, timeout=LIMIT_S)) as connection:
+        pool.tend(1, 0)
+        wait_until_locked(file)
+        connection.execute("CREATE TABLE own (number INTEGER)")
+        (ended,) = tend(pool, 1, wanted=0)
+    assert (ended.cause, ended.failed) == ("it was paused for 1 s", False)
+
+
+def test_a_worker_that_is_paused_for_a_moment_goes_on(workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(executor, "PAUSED_S", 2.0)
+    mark = tmp_path / "went on"
+    program = (
+        f"import os; os.kill(os.getpid(), {int(signal.SIGSTOP)});"
+        f"open({str(mark)!r}, 'w'); raise SystemExit(1)"
+    )
+    with workers(program) as pool:
+        pool.tend(1, 0)
+        (worker,) = pool._workers.values()
+        while psutil.Process(worker.process.pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(0.01)
+        worker.process.send_signal(signal.SIGCONT)
+        (ended,) = tend(pool, 1)
+    assert mark.exists()
+    assert ended.failed
+
+
+def wait_until_locked(file):
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        try:
+            with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the worker does not lock the database")
