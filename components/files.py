@@ -95,6 +95,14 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def is_paused(pid: int) -> bool:
+    """Return whether a process was stopped by SIGSTOP, or by Ctrl-Z, and has not ended."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -24,11 +24,10 @@ from components.errors import UserError
 from components.params.balance import Balance
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model
-from components.params.search import Choices, Search
+from components.params.search import Search
 from components.params.train import Train
-from components.registry.weights import resolve_weights
 from components.search.choice import NO_SEARCH, Outcome, choose_trial
-from components.search.coordinator import Coordinator, Course
+from components.search.coordinator import SPENT, Coordinator
 from components.search.executor import LocalWorkers
 from components.search.folds import val_to_train
 from components.search.importances import importance_sentence, measure_importances
@@ -37,7 +36,7 @@ from components.search.overview import note_outcome, read_speed
 from components.search.page import search_page
 from components.search.plots import draw_trials
 from components.search.rungs import Rungs
-from components.search.trial import Trial
+from components.search.trial import Course, Trial
 from components.search.workload import parts
 from components.tracking.runs import (
     Run,
@@ -50,7 +49,8 @@ from components.tracking.runs import (
 from components.tracking.system_metrics import system_metrics
 from pipelines import artifacts
 from pipelines.formats import write_table, write_text, write_tree
-from pipelines.search_start import choose_workers
+from pipelines.search_on_prefect import PrefectWorkers
+from pipelines.search_start import choose_workers, study_key
 from pipelines.search_worker import folds, search_machine
 from pipelines.training_data import read_training_data
 from pipelines.workspace.lineage import origin
@@ -59,9 +59,8 @@ from pipelines.workspace.searches import (
     begin_search,
     has_database,
     last_search,
-    running,
+    make_newest,
 )
-from pipelines.workspace.training_key import shared_key
 
 log = logging.getLogger(__name__)
 
@@ -118,38 +117,56 @@ def _search(written: Hyperparameters, search: Search, balance: Balance) -> Outco
     """Run or continue the search."""
     guess_s = _guess(written)
     key = study_key(written, search)
-    study = begin_search(key, search_machine(), search, written, balance)
-    workers = choose_workers(os.environ, written, search, study.folder)
-    directions = [search.directions[name] for name in search.objectives]
-    rungs = Rungs.create(study.url, study.study, directions)
-    try:
-        with running(study.folder), _tracked(rungs, study, written, search) as parent:
-            known = runs_below(parent, TRIAL)
+    with begin_search(key, search_machine(), search, written, balance) as study:
+        workers = choose_workers(os.environ, written, search, study.folder)
+        directions = [search.directions[name] for name in search.objectives]
+        rungs = Rungs.create(study.url, study.study, directions)
+        try:
+            rungs.first.hold()
+            make_newest(study, key)
+            with _tracked(rungs, study) as parent:
+                return _run_rungs(rungs, study, balance, workers, parent, guess_s)
+        finally:
+            rungs.close()
 
-            def on_trial(trial: Trial, course: Course) -> None:
-                before = known.get(str(trial.number))
-                _record(parent, before, written, search, trial, course)
 
-            with system_metrics(parent), workers:
-                report = LiveReport(
-                    parts(search, written), workers.count, search.quality, search.minutes, guess_s
-                )
-                coordinator = Coordinator(rungs, search, written, workers, on_trial, report.update)
-                if isinstance(workers, LocalWorkers):
-                    _release_all(rungs)
-                with report.shown():
-                    coordinator.find()
-                    trials = coordinator.confirm(search.confirm.folds)
-                coordinator.settle()
-                coordinator.end("it is finished")
-            ratio = _val_to_train(trials, written, search, balance)
-            best, early = coordinator.best(), coordinator.early_end
-            outcome = choose_trial(trials, best, search, ratio, early)
-            note_outcome(rungs, outcome.number, outcome.sentences)
-            parent.log_metrics({"trials": len(trials), **outcome.metrics})
-            parent.set_tags({"best_trial": str(outcome.number)})
-    finally:
-        rungs.close()
+def _run_rungs(
+    rungs: Rungs,
+    study: SavedSearch,
+    balance: Balance,
+    workers: LocalWorkers | PrefectWorkers,
+    parent: Run,
+    guess_s: float | None,
+) -> Outcome:
+    """Run the rungs of a search to their end, and choose a trial. parent: its run in MLflow."""
+    search, written = study.search, study.written
+    known = runs_below(parent, TRIAL)
+
+    def on_trial(trial: Trial, course: Course) -> None:
+        _record(parent, known.get(str(trial.number)), written, search, trial, course)
+
+    with system_metrics(parent), workers:
+        report = LiveReport(
+            parts(search, written),
+            workers.count,
+            search.quality,
+            search.minutes,
+            guess_s,
+            spent_s=rungs.first.noted(SPENT) or 0.0,
+        )
+        coordinator = Coordinator(rungs, search, written, workers, on_trial, report.update)
+        if isinstance(workers, LocalWorkers):
+            _release_all(rungs)
+        with report.shown():
+            coordinator.find()
+            trials = coordinator.confirm(search.confirm.folds)
+        coordinator.settle()
+        coordinator.end("it is finished")
+    ratio = _val_to_train(trials, written, search, balance)
+    outcome = choose_trial(trials, coordinator.best(), search, ratio, coordinator.early_end)
+    note_outcome(rungs, outcome.number, outcome.sentences)
+    parent.log_metrics({"trials": len(trials), **outcome.metrics})
+    parent.set_tags({"best_trial": str(outcome.number)})
     return outcome
 
 
@@ -172,9 +189,7 @@ def _val_to_train(
 
 
 @contextmanager
-def _tracked(
-    rungs: Rungs, study: SavedSearch, written: Hyperparameters, search: Search
-) -> Iterator[Run]:
+def _tracked(rungs: Rungs, study: SavedSearch) -> Iterator[Run]:
     """Yield the run of the search in MLflow, that of its earlier part if there is one."""
     known = rungs.first.noted(RUN)
     if known and Run(known).exists():
@@ -184,7 +199,8 @@ def _tracked(
     tags = {"stage": "search", "study_id": study.study}
     with start_run("search", origin(), tags) as parent:
         rungs.first.note(RUN, parent.id)
-        parent.log_params({"train.seed": written.train.seed, "search": search.model_dump()})
+        seed, search = study.written.train.seed, study.search.model_dump()
+        parent.log_params({"train.seed": seed, "search": search})
         yield parent
 
 
@@ -246,25 +262,6 @@ def _release_all(rungs: Rungs) -> None:
     for store in rungs.stores():
         for claim in store.running():
             store.release(claim)
-
-
-def study_key(written: Hyperparameters, search: Search) -> dict[str, str]:
-    """Return name → value of everything that decides the trials.
-
-    This is what decides the result of a training, and the search space and the sampler. The number
-    of trials is left out, so that a user can add trials to a search.
-    """
-    data = read_training_data()
-    key = shared_key(written, data, resolve_weights(written.model))
-    key |= search_machine()
-    budget = {"trials", "minutes", "finalists", "keep", "confirm", "within"}
-    rules = search.model_dump(mode="json", exclude=budget)
-    key |= {f"search.{name}": json.dumps(value, sort_keys=True) for name, value in rules.items()}
-    values = search.space.get("model.weights")
-    for weights in values.choices if isinstance(values, Choices) else ():
-        file = resolve_weights(written.model.model_copy(update={"weights": weights}))
-        key[f"weights {weights}"] = hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
-    return key
 
 
 def trial_table(trials: Sequence[Trial], search: Search) -> pd.DataFrame:

@@ -91,7 +91,7 @@ def _work(storage: str, folder: Path) -> None:
     """
     study = json.loads((folder / PLAN).read_text(encoding="utf-8"))["study"]
     name = worker_name(flow_run.id)
-    command = [sys.executable, "-m", "pipelines.search_worker", ".", name]
+    command = [sys.executable, "-m", "pipelines.search_worker", ".", name, str(os.getpid())]
     environment = processes.stage_environment({"PYTHONPATH": str(ROOT)})
     log.info(f"{name} of study {study} works in {folder}")
     while not _has_ended(storage, study):

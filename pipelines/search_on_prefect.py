@@ -119,8 +119,8 @@ class PrefectWorkers:
     ) -> None:
         runs = self._active(client)
         for gone in self._seen.keys() - {run.id for run in runs}:
-            del self._seen[gone]
             ended += _ended(client.read_flow_run(gone))
+            del self._seen[gone]
         if self._failures.too_many(ended, completed, len(runs)):
             return
         for _ in range(min(wanted, self.count) - len(runs)):

@@ -1,9 +1,12 @@
-"""The environment and the inputs of a search → its workers, before any of them works.
+"""The environment and the inputs of a search → its key and its workers, before any of them works.
 
 Every mistake in the environment is found here, before the first trial. What a worker reads is put
 into the shared store: while `dvc repro` runs, the outs of its stages are in no commit.
 """
 
+import hashlib
+import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +17,13 @@ from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.model import WEIGHTS_FOLDER
 from components.params.search import Choices, Search
-from components.search.executor import LocalWorkers, local_count, visible_gpus
+from components.registry.weights import resolve_weights
+from components.search.executor import LocalWorkers, default_count, visible_gpus
 from components.tracking.connection import without_password
 from pipelines import artifacts
 from pipelines.search_on_prefect import PrefectWorkers
+from pipelines.search_worker import search_machine, sets_of_copies
+from pipelines.training_data import read_training_data
 from pipelines.workspace.addresses import check_server
 from pipelines.workspace.code_commit import ROOT, clean_commit
 from pipelines.workspace.search_variables import (
@@ -28,9 +34,31 @@ from pipelines.workspace.search_variables import (
 )
 from pipelines.workspace.searches import PLAN
 from pipelines.workspace.shared_store import put_files
+from pipelines.workspace.training_key import shared_key
 
 DEPLOYMENT = "search-worker/search-worker"
 DEPLOY = "prefect --no-prompt deploy --all --prefect-file infra/search-worker.yaml"
+
+
+def study_key(written: Hyperparameters, search: Search) -> dict[str, str]:
+    """Return name → value of everything that decides the trials.
+
+    This is what decides the result of a training, and the search space and the sampler. The number
+    of trials is left out, so that a user can add trials to a search.
+    """
+    data = read_training_data()
+    key = shared_key(written, data, resolve_weights(written.model))
+    key |= search_machine()
+    # They decide the folds, and may change without another image in train or val.
+    key["sets of copies"] = hashlib.sha256(json.dumps(sets_of_copies()).encode()).hexdigest()
+    budget = {"trials", "minutes", "finalists", "keep", "confirm", "within"}
+    rules = search.model_dump(mode="json", exclude=budget)
+    key |= {f"search.{name}": json.dumps(value, sort_keys=True) for name, value in rules.items()}
+    values = search.space.get("model.weights")
+    for weights in values.choices if isinstance(values, Choices) else ():
+        file = resolve_weights(written.model.model_copy(update={"weights": weights}))
+        key[f"weights {weights}"] = hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
+    return key
 
 
 def choose_workers(
@@ -44,10 +72,11 @@ def choose_workers(
     if read_executor(environment) == "prefect":
         return start_on_prefect(environment, written, search, folder)
     gpus = visible_gpus(environment)
-    count = local_count(environment, len(gpus))
+    count = read_worker_count(environment, default_count(len(gpus)))
 
     def command(worker: str) -> list[str]:
-        return [sys.executable, "-m", "pipelines.search_worker", str(folder), worker]
+        program = [sys.executable, "-m", "pipelines.search_worker"]
+        return [*program, str(folder), worker, str(os.getpid())]
 
     return LocalWorkers(count, command, gpus, folder / "logs")
 

@@ -1,8 +1,9 @@
 """A search that is under way → finished trials: one worker process of it.
 
-`python -m pipelines.search_worker FOLDER NAME` runs in the folder of the project. FOLDER has the
-file search.json, which the stage `search` has written: the params, and the address and the name of
-the study. The worker needs nothing else, so params.yaml may be edited while a search runs.
+`python -m pipelines.search_worker FOLDER NAME PARENT` runs in the folder of the project. FOLDER has
+the file search.json, which the stage `search` has written: the params, and the name of the study.
+The worker needs nothing else, so params.yaml may be edited while a search runs. NAME is that of the
+worker. PARENT is the number of the process that has started it, with which it ends.
 """
 
 import gc
@@ -52,12 +53,12 @@ from pipelines.workspace.training_key import machine_key, package_versions, trai
 
 def main() -> int:
     """Run trials until the search has ended, or until this process is to be renewed."""
-    folder, name = Path(sys.argv[1]), sys.argv[2]
+    folder, name, parent = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     # SIGTERM ends the trial in good order, so that it is given back.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     quiet_vendors()
     show_messages(level=logging.WARNING)
-    _end_with_search()
+    _end_with(parent)
     try:
         _work(folder, name)
     except UserError as error:
@@ -156,7 +157,10 @@ class Trainer:
             hyperparameters = hyperparameters.model_copy(update={"train": train})
         elif task.epochs != 0:
             root = self._folder / "checkpoints" / str(task.trial)
-            checkpoints = Checkpoints(root, training_key(hyperparameters, data, weights))
+            key = training_key(hyperparameters, data, weights)
+            # It says which GPU, and a trial may go on at another one. `processor` has their names.
+            del key["CUDA_VISIBLE_DEVICES"]
+            checkpoints = Checkpoints(root, key)
 
         def on_epoch(row: Row) -> None:
             on_value(epoch_number(row, task, hyperparameters), row[self.search.quality])
@@ -195,10 +199,15 @@ HEAD_ONLY: Mapping[str, Any] = {
 
 def folds(data: Data, search: Search, seed: int, balance: Balance) -> list[Fold]:
     """Return the folds on which the best trials of a search are confirmed."""
-    rows = pd.concat([read_table(artifacts.rows(split)) for split in ("train", "val")])
-    sets = row_sets(rows, near_pairs(rows, read_table(artifacts.DUPLICATES)))
     beta = balance.effective_number_beta
-    return confirmation_folds(data, sets.tolist(), search.confirm.folds, seed, beta)
+    return confirmation_folds(data, sets_of_copies(), search.confirm.folds, seed, beta)
+
+
+def sets_of_copies() -> list[int]:
+    """Return the number of the set of copies of each image, first those of train, then of val."""
+    rows = pd.concat([read_table(artifacts.rows(split)) for split in ("train", "val")])
+    numbers: list[int] = row_sets(rows, near_pairs(rows, read_table(artifacts.DUPLICATES))).tolist()
+    return numbers
 
 
 def epoch_number(row: Row, task: Task, hyperparameters: Hyperparameters) -> int:
@@ -207,9 +216,11 @@ def epoch_number(row: Row, task: Task, hyperparameters: Hyperparameters) -> int:
     return int(row["epoch"]) - (hyperparameters.train.head.epochs if before else 0)
 
 
-def _end_with_search() -> None:
-    """End this process when the process that started it has ended, also if it was killed."""
-    parent = os.getppid()
+def _end_with(parent: int) -> None:
+    """End this process when the process that started it has ended, also if it was killed.
+
+    It may have ended already: to import all modules takes seconds.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

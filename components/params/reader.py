@@ -21,6 +21,7 @@ from components.params.prepare import Prepare
 from components.params.register import Register
 from components.params.search import Search, check_old_keys
 from components.params.search_checks import check_search, trials_to_check, with_conditions
+from components.params.search_rungs import check_rungs
 from components.params.section import Section
 from components.params.sentences import broken_rules, in_yaml
 from components.params.split import Split
@@ -89,6 +90,7 @@ class Params(Section):
             )
         self._check_strategy(written)
         check_search(self.search, written, self._check_strategy)
+        check_rungs(self.search, written)
         return self
 
     def _check_strategy(self, tried: Hyperparameters) -> None:

@@ -23,6 +23,7 @@ When = Annotated[
     ),
 ]
 MOST_STEPS = 10_000
+KEEP_ROUNDING = 0.005  # `search.keep` may be written with two decimals
 
 
 class Choices(Section):
@@ -73,15 +74,15 @@ class Range(Section):
         low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
         rule = "step must be at most high - low; write a smaller step"
         require(self, step <= high - low, rule)
+        rule = f"step gives more than {MOST_STEPS} values; write a larger step, or remove `step`"
+        require(self, (high - low) / step < MOST_STEPS, rule)
         steps = (high - low) // step
         last = f"{(low + steps * step).normalize():f}"
         rule = (
             f"step must divide high - low, because the last value would be {last}; write "
             f"`high: {last}`, or another step"
         )
-        require(self, low + steps * step == high, rule)
-        rule = f"step gives more than {MOST_STEPS} values; write a larger step, or remove `step`"
-        return require(self, steps < MOST_STEPS, rule)
+        return require(self, low + steps * step == high, rule)
 
 
 def _kind(values: Any) -> str:
@@ -245,6 +246,11 @@ class Search(Section):
             f"write `finalists: 0`, or another first_rung. Received: {self.finalists}"
         )
         require(self, self.first_rung != ALL or not self.finalists, rule)
+        rule = (
+            "search.keep: after each round, the number of finalists is divided by a whole number; "
+            f"write 0.5, 0.33, 0.25 or 0.2. Received: {self.keep}"
+        )
+        require(self, abs(self.keep - 1 / self.eta) < KEEP_ROUNDING, rule)
         rule = (
             "search.pruner: a pruner stops trials that train to their end; write `pruner: none`, "
             f"or `first_rung: all`. Received: {self.pruner}, first_rung: {self.first_rung}"

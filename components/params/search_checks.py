@@ -83,17 +83,17 @@ def trials_to_check(
     values = {name: tried if name in names else tried[:1] for name, tried in values.items()}
     order = suggestion_order(space)
     if prod(map(len, values.values())) <= MOST_TRIALS:
-        yield from _combinations(space, order, values)
+        yield from combinations(space, order, values)
         return
     ends = {
         name: tried if isinstance(space[name], Choices) else (tried[0], tried[-1])
         for name, tried in values.items()
     }
-    yield from islice(_combinations(space, order, ends), MOST_TRIALS)
+    yield from islice(combinations(space, order, ends), MOST_TRIALS)
     random = Random(0)
     for _ in range(MOST_TRIALS):
         drawn = {name: [random.choice(tried)] for name, tried in values.items()}
-        yield from _combinations(space, order, drawn)
+        yield from combinations(space, order, drawn)
 
 
 def with_conditions(names: Iterable[str], space: Space) -> tuple[str, ...]:
@@ -108,9 +108,10 @@ def with_conditions(names: Iterable[str], space: Space) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _combinations(
+def combinations(
     space: Space, order: Sequence[str], values: Mapping[str, Sequence[Any]]
 ) -> Iterator[Trial]:
+    """Yield all trials that the conditions allow. order: `suggestion_order`. values: to try."""
     trials: Iterator[Trial] = iter([{}])
     for name in order:
         trials = _with_values(trials, name, space[name], values[name])

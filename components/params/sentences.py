@@ -154,6 +154,8 @@ def _sentence(key: str, items: list[Any], known: Sequence[str]) -> str:
     verb = "should " if rule.startswith(("be ", "have ")) else ""
     if verb:
         return f"{key or 'params'} {verb}{rule}{received}"
+    if key and rule.startswith(f"{key}."):  # The rule of a section names its key by itself.
+        return f"{rule}{received}"
     return f"{key.removesuffix(',') or 'params'}: {rule}{received}"
 
 

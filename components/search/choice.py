@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from components.errors import UserError
 from components.evaluation.interval import Interval
 from components.params.search import Search
-from components.search.confirmation import choose
+from components.search.confirmation import WRITTEN, choose
 from components.search.space import Overrides
 from components.search.standings import within
 from components.search.trial import Trial
@@ -72,13 +72,15 @@ def choose_trial(
         other = f"trial {number}, which no further trainings have confirmed"
         sentences = [f"training uses {other if number else written}"]
     else:
-        number, metrics = 0, {}
+        number, metrics = WRITTEN, {}
         sentences = [
             "no complete trial is within search.within "
             f"({', '.join(f'{name}: {most:g}' for name, most in search.within.items())}); "
             "training uses the params as written"
         ]
-    chosen = next(trial for trial in trials if trial.number == number)
+    # Trial 0 is missing if its worker died just before the search ended early.
+    unfinished = Trial(WRITTEN, "failed", {})
+    chosen = next((trial for trial in trials if trial.number == number), unfinished)
     if number in found:
         metrics |= {search.quality: found[number]}
     if search.within and not within(chosen, search.within):

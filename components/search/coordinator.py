@@ -5,17 +5,18 @@ on. Everything that it knows is in the database, so it may be killed at any mome
 with the same database finds the trials that are there, and adds what is missing.
 """
 
+import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Search
 from components.search.claims import ATTEMPT, WORKER
+from components.search.confirmation import WRITTEN
 from components.search.halving import rounds
 from components.search.planning import Planning
 from components.search.points import Point
@@ -23,7 +24,7 @@ from components.search.progress import Progress, progress
 from components.search.rungs import FIRST, Rungs, short_name
 from components.search.standings import Standings
 from components.search.tasks import Task
-from components.search.trial import Trial
+from components.search.trial import Course, Trial
 from components.search.trials import TrialStore
 from components.search.watch import Watch
 from components.search.worker import ERROR
@@ -32,26 +33,17 @@ from components.search.workers import Workers
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.2
+LONGEST_NAMES = 300  # characters
+# So many trials wait for workers at most, beside two for each worker: with a budget of time,
+# `search.trials` may be any number.
+AHEAD = 50
 # A worker renews its claim every BEAT_S seconds, and is believed dead after GRACE_S.
 BEAT_S, GRACE_S = 5.0, 60.0
 SPENT = "seconds"  # the attribute of the first study: for how long the search has run until now
 NOTED_S = 10.0  # how often this is written
-STOP = "stop"  # the attribute of the first study: why the search is to end early
-
-
-@dataclass(frozen=True)
-class Course:
-    """How a trial went. curve: epoch → quality, of its longest training. began, ended: when, in
-    local time. seconds: of all its trainings together. worker: the last one. attempts: how many
-    workers its trainings were given to.
-    """
-
-    curve: Mapping[int, float]
-    began: datetime
-    ended: datetime
-    seconds: float
-    worker: str
-    attempts: int
+# Other attributes of the first study: why the search is to end early; and which trial training
+# uses, and why.
+STOP, OUTCOME = "stop", "outcome"
 
 
 OnTrial = Callable[[Trial, Course], None]
@@ -94,7 +86,9 @@ class Coordinator:
 
     def find(self) -> list[Trial]:
         """Run the first rung and the rounds of the finalists, and return all trials, by number."""
-        self._rungs.first.note(ERROR, None)  # of an earlier process
+        for of_an_earlier_process in (ERROR, OUTCOME):
+            self._rungs.first.note(of_an_earlier_process, None)
+        self._rungs.begin()
         self._look_at_the_end(self._rungs.first)
         if not self._stopped:
             self._rungs.first.go_on()
@@ -103,14 +97,18 @@ class Coordinator:
         for number, plan in enumerate(rounds(len(going), self._search.eta), start=1):
             going = self._standings.best(going, plan.trials)
             tasks = [self._task(n, plan.until(self._standings.epochs(n))) for n in going]
-            self._run_tasks(f"round {number} of {_names(going)}", tasks, number)
+            # A round with another share, after `keep` has changed, is another study.
+            share = "all" if plan.share == 1 else f"{plan.share} of the"
+            self._run_tasks(f"round {number} of {_names(going)}, {share} epochs", tasks, number)
         return self._standings.trials
 
     def confirm(self, folds: int) -> list[Trial]:
         """Train the best trials and trial 0 again on `folds` folds, and return all trials."""
         best = self._standings.ranked(self._search.confirm.trials)
-        if best and best != [0]:
-            numbers = list(dict.fromkeys([0, *best]))
+        if best and not self._standings.has(WRITTEN):  # The search has ended early.
+            self._missing.append("no confirmation")
+        elif best and best != [WRITTEN]:
+            numbers = list(dict.fromkeys([WRITTEN, *best]))
             tasks = [
                 replace(self._task(number, None), fold=fold)
                 for fold in range(folds)
@@ -152,7 +150,7 @@ class Coordinator:
         A trial that is not among the best now will not be among them later.
         """
         most = max(self._search.finalists, self._search.confirm.trials, 1)
-        open_ = {0, *self._standings.ranked(most)}
+        open_ = {WRITTEN, *self._standings.ranked(most)}
         for trial in self._standings.trials:
             if trial.number not in open_:
                 self._settle(trial.number)
@@ -206,6 +204,7 @@ class Coordinator:
         rung_number: int = 0,
     ) -> None:
         """Run one rung to its end."""
+        store.set_budget(wanted)
         watch = Watch(store, self._grace_s, lambda claim: self._workers.kill(claim.worker))
         first = store is self._rungs.first
         learned: set[int] = set()
@@ -222,7 +221,8 @@ class Coordinator:
             if first and new:
                 self._settle_the_rest()
             number = len(rows)
-            while number < wanted and not self._stopped:
+            most = min(wanted, len(finished) + AHEAD + 2 * self._workers.count)
+            while number < most and not self._stopped:
                 needed = self._planning.needed(number) if first else range(0)
                 if not finished.issuperset(needed):
                     break
@@ -287,4 +287,12 @@ class Coordinator:
 
 
 def _names(numbers: Sequence[int]) -> str:
-    return " ".join(map(str, numbers))
+    """Return the numbers of trials as a part of the name of a study, for which Optuna has a limit.
+
+    >>> _names([3, 17]), _names(range(100, 200))
+    ('3 17', '100 trials (ea7c146fbd)')
+    """
+    names = " ".join(map(str, numbers))
+    if len(names) <= LONGEST_NAMES:
+        return names
+    return f"{len(numbers)} trials ({hashlib.sha256(names.encode()).hexdigest()[:10]})"

@@ -12,6 +12,7 @@ The tables are those of Optuna's pinned version, and Optuna reads them.
 The operating system or the server ends the transaction of a killed process; nothing of it stays.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +29,13 @@ T = TypeVar("T")
 PATIENCE_S = 120.0
 # How many seconds one try waits for a lock, or for a connection.
 LOCK_S, CONNECT_S = 20, 10
+# PostgreSQL asks a silent machine after 10 s, then two times more. Then its connections end.
+ALIVE = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2"
 # A worker that is paused inside a transaction would block all others. PostgreSQL ends its
 # transaction after this time. (sqlite cannot: there, the coordinator has to kill the worker.)
 PAUSED_MS = 10_000
+KINDS = ("sqlite", "postgresql")
+EXAMPLE = "postgresql+psycopg://USER@HOST/fovea"
 ADVICE = "start it, correct its address, or end what locks it, and run the same command again"
 
 
@@ -70,16 +75,19 @@ def create_study(url: str, study: str, directions: Sequence[str]) -> None:
 class Database:
     """Transactions on the database of a study, which `create_study` has created.
 
-    study_id: Optuna's key of the study. storage: Optuna's RDBStorage, and study: its Study, to read
-    trials. A finished trial is read once and then remembered.
-    patience_s: how many seconds a transaction waits for a database that is away or locked.
+    name: of the study. study_id: Optuna's key of it. storage: Optuna's RDBStorage, and study: its
+    Study, to read trials. A finished trial is read once and then remembered.
+    patience_s: how many seconds a process waits for a database that is away or locked, with all its
+    transactions together, until one of them succeeds.
     """
 
     def __init__(self, url: str, study: str, patience_s: float = PATIENCE_S) -> None:
         import optuna
         import sqlalchemy.orm
 
-        self.patience_s = patience_s
+        self.name, self.patience_s = study, patience_s
+        self._away_since: float | None = None
+        self._holder: Any = None
         self.storage = _open(url, create=False)
         self._engine = sqlalchemy.create_engine(url, **_options(url))
         if url.startswith("sqlite"):
@@ -103,9 +111,32 @@ class Database:
 
     def close(self) -> None:
         """Close the connections to the database."""
+        if self._holder is not None:
+            self._holder.close()
         self.storage.remove_session()
         self.storage.engine.dispose()
         self._engine.dispose()
+
+    def hold(self) -> bool:
+        """Return whether this process now holds the study, alone until `close`.
+
+        A database in a file belongs to one workspace, which has its own lock, so the result is
+        always True. PostgreSQL locks for a connection, and ends the lock with it, however the
+        process ends; if it restarts, the lock is lost.
+        """
+        import sqlalchemy
+
+        if self._engine.dialect.name == "sqlite":
+            return True
+        digest = hashlib.sha256(self.name.encode()).digest()
+        key = int.from_bytes(digest[:8], signed=True)
+        with _user_errors():
+            self._holder = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            lock = sqlalchemy.text("SELECT pg_try_advisory_lock(:key)")
+            held = bool(self._holder.execute(lock, {"key": key}).scalar())
+        if not held:
+            self._holder.close()
+        return held
 
     def change(self, work: Callable[[Any, bool], T]) -> T:
         """Call work(session, again) in one transaction, commit it, and return its result.
@@ -134,15 +165,19 @@ class Database:
     def retry(self, call: Callable[[bool], T]) -> T:
         """Return call(again), which only reads or is a transaction; see `change`."""
         from optuna.exceptions import StorageInternalError
+        from optuna.storages._rdb.models import NOT_FOUND_MSG
         from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 
-        deadline = time.monotonic() + self.patience_s
-        again = False
+        begun, again = time.monotonic(), False
         while True:
             try:
-                return call(again)
+                result = call(again)
+                self._away_since = None
+                return result
             except (InterfaceError, OperationalError, StorageInternalError) as error:
-                if time.monotonic() > deadline:
+                if self._away_since is None:
+                    self._away_since = begun
+                if time.monotonic() > self._away_since + self.patience_s:
                     raise _unusable(error) from None
                 if not again:
                     log.warning(f"the database of the study does not answer: {_cause(error)}")
@@ -152,12 +187,25 @@ class Database:
                 if type(error) is DatabaseError:  # sqlite says so of a damaged file
                     raise _unusable(error) from None
                 raise
+            except KeyError as error:
+                if error.args != (NOT_FOUND_MSG,):
+                    raise
+                raise UserError(
+                    "the study of this search was deleted, for example in Optuna Dashboard; run "
+                    f"`dvc repro`, which begins it again. Received: study {self.name}"
+                ) from None
 
 
 def _open(url: str, create: bool) -> Any:
     import optuna
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+    kind, found, _ = url.partition("://")
+    if found and kind.partition("+")[0] not in KINDS:
+        raise UserError(
+            "FOVEA_STUDY_STORAGE: the database of a study is sqlite or PostgreSQL; write an "
+            f"address such as {EXAMPLE}. Received: an address that begins with {kind}"
+        )
     try:
         with _user_errors():
             return optuna.storages.RDBStorage(
@@ -167,20 +215,20 @@ def _open(url: str, create: bool) -> Any:
         # The address may have a password, so it is not shown.
         raise UserError(
             "FOVEA_STUDY_STORAGE: no address of a database; write one such as "
-            f"postgresql+psycopg://user@host/database. Received: {one_line(error)}"
+            f"{EXAMPLE}. Received: {one_line(error)}"
         ) from None
     except ImportError:
         raise UserError(
-            "FOVEA_STUDY_STORAGE: the driver of this database is not installed; install it, for "
-            "PostgreSQL `pip install 'psycopg[binary]'`. Received: an address that starts with "
-            f"{url.split(':')[0]}"
+            "FOVEA_STUDY_STORAGE: the driver of this database is not installed; write an address "
+            f"such as {EXAMPLE}, and run `pip install 'fovea[postgres]'`. "
+            f"Received: an address that begins with {kind}"
         ) from None
 
 
 def _options(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": LOCK_S}}
-    rules = f"-c idle_in_transaction_session_timeout={PAUSED_MS} -c lock_timeout={LOCK_S}s"
+    rules = f"-c idle_in_transaction_session_timeout={PAUSED_MS} -c lock_timeout={LOCK_S}s {ALIVE}"
     return {"connect_args": {"connect_timeout": CONNECT_S, "options": rules}}
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from components.errors import UserError, one_line
+from components.files import is_paused
 from components.search.workers import Ended, Failures
 from components.worker_processes import cores
 
@@ -117,16 +118,19 @@ class LocalWorkers:
         return ended
 
     def kill(self, worker: str) -> None:
-        """Kill a worker that hangs or is paused."""
-        for known in self._workers.values():
+        """Kill a worker that hangs or is paused. `tend` does not report it: its end has a cause."""
+        for place, known in list(self._workers.items()):
             if known.name == worker:
                 known.process.kill()
                 known.process.wait()
+                del self._workers[place]
 
     def _kill_paused(self) -> None:
         since: dict[str, float] = {}
         while not self._over.wait(PAUSED_S / 10):
-            paused = [worker for worker in list(self._workers.values()) if _is_paused(worker)]
+            paused = [
+                worker for worker in list(self._workers.values()) if is_paused(worker.process.pid)
+            ]
             now = time.monotonic()
             since = {worker.name: since.get(worker.name, now) for worker in paused}
             for worker in paused:
@@ -162,15 +166,6 @@ class LocalWorkers:
         return set(mine[place % parts :: parts])
 
 
-def _is_paused(worker: _Worker) -> bool:
-    import psutil
-
-    try:
-        return bool(psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED)
-    except psutil.Error:  # It has ended.
-        return False
-
-
 def _ended(worker: _Worker, code: int) -> Ended:
     """Return why a worker has ended. code: its exit status.
 
@@ -193,21 +188,12 @@ def _ended(worker: _Worker, code: int) -> Ended:
     return Ended(worker.name, cause, failed=True)
 
 
-def local_count(environment: Mapping[str, str], devices: int) -> int:
-    """Return how many workers run at the same time: FOVEA_SEARCH_WORKERS, or one for each GPU.
+def default_count(devices: int) -> int:
+    """Return how many workers run at the same time: one for each GPU.
 
-    Without GPUs, it is one for each core, at most 4.
-    Raises UserError if the variable is not a whole number from 1 to 999.
+    Without GPUs, it is one for each core, at most 4. devices: the number of GPUs.
     """
-    text = environment.get("FOVEA_SEARCH_WORKERS", "").strip()
-    if not text:
-        return devices or min(4, cores())
-    if not text.isdecimal() or not 0 < int(text) < 1000:
-        raise UserError(
-            "the environment variable FOVEA_SEARCH_WORKERS must be the number of workers of a "
-            f"search, 1 to 999; correct it, or unset it. Received: {text}"
-        )
-    return int(text)
+    return devices or min(4, cores())
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:

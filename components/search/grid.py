@@ -4,28 +4,22 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from components.errors import UserError
+from components.params.search_rungs import GRID_LIMIT
 from components.search.points import Chooser, Define, Point
-
-# A grid with more points is a mistake: no search tries them all.
-GRID_LIMIT = 10_000
 
 
 def shuffled_grid(define: Define, seed: int) -> list[Point]:
     """Return all points of the search space in an order that depends on `seed` only.
 
     The order is shuffled, so that a budget below the size of the grid does not leave out all values
-    but the first ones of a hyperparameter. Raises UserError if a range has no steps, or if there
-    are more points than GRID_LIMIT.
+    but the first ones of a hyperparameter. Raises ValueError if a range of floats has no steps, or
+    if there are more points than GRID_LIMIT; params.yaml is checked before, see `check_rungs`.
     """
     import numpy as np
 
     points = list(itertools.islice(_grid_points(define), GRID_LIMIT + 1))
     if len(points) > GRID_LIMIT:
-        raise UserError(
-            "search.sampler: the space has too many points for a grid; use tpe or random, or fewer "
-            f"choices. Received: grid, and more than {GRID_LIMIT:,} points"
-        )
+        raise ValueError(f"a grid has at most {GRID_LIMIT:,} points")
     order = np.random.default_rng(seed).permutation(len(points))
     return [points[i] for i in order]
 
@@ -66,11 +60,11 @@ def _candidates(name: str, distribution: Any) -> Sequence[Any]:
         return distribution.choices
     low, high, step = distribution.low, distribution.high, distribution.step
     if step is None:
-        raise UserError(
-            f"search.space.{name}: a grid needs choices or a step, because a range of floats has "
-            f"no end of values; add one, or use another sampler. Received: {low} to {high}"
-        )
+        raise ValueError(f"a grid needs choices or a step. Received: {name}, {low} to {high}")
+    count = round((high - low) / step) + 1
+    if count > GRID_LIMIT:
+        raise ValueError(f"a grid has at most {GRID_LIMIT:,} points. Received: {name}, {count}")
     # Optuna has lowered `high` to low + a whole number of steps.
-    values = [low + i * step for i in range(round((high - low) / step) + 1)]
+    values = [low + i * step for i in range(count)]
     # In floats, 0.1 + 2 * 0.1 is above 0.3.
     return [min(value, high) for value in values]

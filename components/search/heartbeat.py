@@ -7,8 +7,7 @@ in a computation still renews. Limits on the time of a trial belong to the train
 import threading
 from types import TracebackType
 
-from components.errors import UserError
-from components.search.claims import Claim, LostTrialError
+from components.search.claims import Claim
 from components.search.trials import TrialStore
 
 
@@ -26,7 +25,7 @@ class Heartbeat:
     def __init__(self, store: TrialStore, claim: Claim, every_s: float) -> None:
         self._store, self._claim, self._every_s = store, claim, every_s
         self._stop = threading.Event()
-        self._error: LostTrialError | UserError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._renew, daemon=True, name="heartbeat")
 
     def __enter__(self) -> "Heartbeat":
@@ -48,7 +47,8 @@ class Heartbeat:
         """Raise LostTrialError if the trial was given to another worker.
 
         A worker that calls this function after each epoch does not train to the end what nobody
-        will take. Raises UserError if the database of the study is away for too long.
+        will take. Raises UserError if the database of the study is away for too long, and every
+        other error of the thread.
         """
         if self._error:
             raise self._error
@@ -57,6 +57,6 @@ class Heartbeat:
         while not self._stop.wait(self._every_s):
             try:
                 self._store.renew(self._claim)
-            except (LostTrialError, UserError) as error:
+            except Exception as error:  # It is raised where the training is, see `check`.
                 self._error = error
                 return

@@ -35,6 +35,7 @@ class LiveReport:
     parts: what it will train. workers: how many trainings run at the same time. quality: the name
     of the first objective. minutes: the limit of the search, 0 if it has none. guess_s: how many
     seconds an epoch may take on one worker, or None if nothing is known before the first trials.
+    spent_s: for how many seconds earlier processes have run the search.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class LiveReport:
         quality: str,
         minutes: float,
         guess_s: float | None = None,
+        spent_s: float = 0.0,
     ) -> None:
         self._parts, self._workers, self._quality = parts, workers, quality
         self._guess_s = guess_s
-        self._until = time.monotonic() + 60 * minutes if minutes else math.inf
+        self._until = time.monotonic() + 60 * minutes - spent_s if minutes else math.inf
         self._rungs: dict[str, Progress] = {}  # in the order in which they ran
         self._before = 0  # trials of the present rung that were finished before this process began
         self._rung_began = 0.0

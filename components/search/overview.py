@@ -12,7 +12,7 @@ from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import Search
 from components.search.claims import ATTEMPT, FAILURE, RETRIES, TASK, WORKER
-from components.search.coordinator import STOP
+from components.search.coordinator import OUTCOME, STOP
 from components.search.planning import Planning
 from components.search.progress import progress
 from components.search.rungs import Rungs, short_name
@@ -22,7 +22,6 @@ from components.search.trial import Trial
 from components.search.workload import parts, seconds_per_epoch
 
 PATIENCE_S = 5.0  # a person waits for the answer
-OUTCOME = "outcome"  # the attribute of the first study: which trial training uses, and why
 
 
 @dataclass(frozen=True)

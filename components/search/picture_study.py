@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.params.search import Choices, Space, SpaceValues, is_one_of
+from components.search.memory_study import memory_study
 from components.search.trial import Trial
 from components.words import printable
 
@@ -46,13 +47,8 @@ def picture_study(trials: Sequence[Trial], objectives: Mapping[str, str], space:
     """
     import optuna
 
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # It writes that there is a new study.
-    try:
-        directions: list[Any] = list(objectives.values())
-        study = optuna.create_study(directions=directions)
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+    directions: list[Any] = list(objectives.values())
+    study = memory_study(directions=directions)
     complete = {trial.number: trial for trial in complete_trials(trials, objectives)}
     axes = {name: Axis(name, values, trials) for name, values in space.items()}
     distributions = {name: _distribution(axis) for name, axis in axes.items()}

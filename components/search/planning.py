@@ -11,17 +11,12 @@ from typing import Any
 
 from components.params.hyperparameters import Hyperparameters
 from components.params.search import ALL, HEAD, Search, Space
-from components.params.search_checks import with_conditions
+from components.params.search_rungs import reached
 from components.search.memory_study import memory_study
 from components.search.points import Chooser, Point
 from components.search.sampling import Sampling, needed_trials, sample
 from components.search.space import start_points, suggest
 from components.search.tasks import Task
-
-# What only the phase `finetune` reads. The random changes of images are also read by the phase
-# `head` if it has views of the images.
-LATER = ("train.finetune.", "train.mixup", "train.cutmix", "train.mix_until", "train.average.soup")
-CHANGES, VIEWS = "train.augmentation", "train.head.views"
 
 
 class Planning:
@@ -100,16 +95,3 @@ class Planning:
 
         whole = suggest(Chooser(choose), self._search.space, self._written)
         return Point(whole, point.distributions)
-
-
-def reached(search: Search, written: Hyperparameters) -> tuple[str, ...]:
-    """Return the names of the search space that change the result of the first rung.
-
-    A name that the condition of such a name asks for is one, too.
-    """
-    space = search.space
-    if search.first_rung != HEAD:
-        return with_conditions(space, space)
-    views = VIEWS in space or written.train.head.views
-    later = LATER if views else (*LATER, CHANGES)
-    return with_conditions([name for name in space if not name.startswith(later)], space)

@@ -32,6 +32,11 @@ def trials_in(session: Any, study_id: int, state: str | None = None) -> Any:
     return query.order_by(model.number)
 
 
+def study_exists(session: Any, name: str) -> bool:
+    """Return whether the database has a study of this name."""
+    return _models().StudyModel.find_by_name(name, session) is not None
+
+
 def enter_state(trial: Any, state: str) -> None:
     """Change the state of a trial, and its times with it."""
     trial.state = _state(state)

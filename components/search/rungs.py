@@ -38,9 +38,17 @@ class Rungs:
         create_study(url, name, directions)
         return cls(url, name)
 
+    def begin(self) -> None:
+        """Forget the later rungs, so that only those count that are added from now on.
+
+        A search that goes on with other params may have other rungs. Their studies stay, but no
+        worker looks into those that are not added again.
+        """
+        self.first.note(RUNGS, [])
+
     def exists(self, rung: str) -> bool:
-        """Return whether the study of a later rung exists."""
-        return f"{self._name} {rung}" in (self.first.noted(RUNGS) or [])
+        """Return whether the study of a later rung exists, perhaps since an earlier process."""
+        return self.first.knows(f"{self._name} {rung}")
 
     def add(self, rung: str, directions: Sequence[str]) -> TrialStore:
         """Return the study of a later rung; create it if it does not exist."""

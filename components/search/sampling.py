@@ -98,8 +98,8 @@ def sample(sampling: Sampling, number: int, finished: Sequence[Any]) -> Point | 
     finished: finished trials (optuna.trial.FrozenTrial), in any order. All of
         `needed_trials(sampling, number)` must be among them; others are not looked at.
 
-    Raises ValueError if a needed trial is missing or is not finished, and UserError if the sampler
-    is `grid` and the search space has a range without steps or too many points.
+    Raises ValueError if a needed trial is missing or is not finished, or if the sampler is `grid`
+    and the search space has a range without steps or too many points.
     """
     if number < len(sampling.fixed):
         return fixed_point(sampling.define, sampling.fixed[number])

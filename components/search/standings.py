@@ -39,6 +39,10 @@ class Standings:
         """Return all trials that have finished a rung, by number."""
         return [self._trials[number] for number in sorted(self._trials)]
 
+    def has(self, number: int) -> bool:
+        """Return whether a trial has finished a rung."""
+        return number in self._trials
+
     def trial(self, number: int) -> Trial:
         """Return one of these trials."""
         return self._trials[number]

@@ -6,8 +6,14 @@ addition to the trials: that it was ended, that it is to stop, or for how long i
 
 from typing import Any
 
+from components.errors import UserError
 from components.search.database import PATIENCE_S, Database
-from components.search.rows import lock_study, set_study_attribute, study_attribute
+from components.search.rows import (
+    lock_study,
+    set_study_attribute,
+    study_attribute,
+    study_exists,
+)
 
 # The attribute of a study that was ended: why.
 ENDED = "ended"
@@ -30,6 +36,18 @@ class Study:
     def close(self) -> None:
         """Close the connections to the database."""
         self._database.close()
+
+    def hold(self) -> None:
+        """Let no other process run the search of this study until `close`.
+
+        Raises UserError if another one runs it, in another folder or on another machine.
+        """
+        if not self._database.hold():
+            raise UserError(
+                "another process runs this search already, in another folder or on another "
+                "machine; wait until it ends, or end it with `fovea study stop`. "
+                f"Received: study {self._database.name}"
+            )
 
     def end(self, reason: str) -> None:
         """End the study: workers finish their trials and are given no further ones."""
@@ -62,6 +80,10 @@ class Study:
         """Return why the study was ended, or None if it goes on."""
         reason: str | None = self.noted(ENDED)
         return reason
+
+    def knows(self, study: str) -> bool:
+        """Return whether the same database has a study of this name."""
+        return self._database.read(lambda session: study_exists(session, study))
 
     @property
     def _storage(self) -> Any:

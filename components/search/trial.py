@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from components.search.space import Overrides
@@ -31,3 +32,18 @@ class Trial:
     confirmed: tuple[float, ...] = ()
     note: str = ""
     first: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a trial went. curve: epoch → quality, of its longest training. began, ended: when, in
+    local time. seconds: of all its trainings together. worker: the last one. attempts: how many
+    workers its trainings were given to.
+    """
+
+    curve: Mapping[int, float]
+    began: datetime
+    ended: datetime
+    seconds: float
+    worker: str
+    attempts: int

@@ -59,6 +59,8 @@ from components.search.rows import (
 from components.search.study import ENDED, Study
 from components.search.tasks import Task
 
+# The attribute of a study: only trials with a lower number are given to workers.
+BUDGET = "budget"
 # A trial fails when its worker died for the second time: the trial may be what kills the worker.
 MOST_DEATHS = 2
 
@@ -93,13 +95,17 @@ class TrialStore(Study):
 
         self._database.change(insert)
 
+    def set_budget(self, trials: int) -> None:
+        """Give workers only the trials with a lower number. `trials` returns only these, too.
+
+        The study may have more, of an earlier search with a larger budget. They are kept for a
+        later one.
+        """
+        self.note(BUDGET, trials)
+
     def waits(self) -> bool:
         """Return whether a trial waits for a worker. It only reads, and locks nothing."""
-
-        def count(session: Any) -> bool:
-            return bool(trials_in(session, self._study_id, "WAITING").count())
-
-        return self._database.read(count)
+        return self._database.read(lambda session: self._next(session) is not None)
 
     def claim(self, worker: str) -> Claim | None:
         """Give the waiting trial with the lowest number to a worker.
@@ -119,7 +125,7 @@ class TrialStore(Study):
                         return claim
             if study_attribute(session, self._study_id, ENDED):
                 return None
-            trial = trials_in(session, self._study_id, "WAITING").first()
+            trial = self._next(session)
             if trial is None:
                 return None
             attempt = trial_attribute(session, trial, ATTEMPT) + 1
@@ -224,10 +230,20 @@ class TrialStore(Study):
         return self._database.change(take)
 
     def trials(self) -> list[Any]:
-        """Return all trials (optuna.trial.FrozenTrial, not to be changed), by number."""
+        """Return the trials (optuna.trial.FrozenTrial, not to be changed), by number.
+
+        See `set_budget`.
+        """
         study = self._database.study
         trials: list[Any] = self._database.retry(lambda again: study.get_trials(deepcopy=False))
-        return trials
+        return trials[: self.noted(BUDGET)]
+
+    def _next(self, session: Any) -> Any:
+        """Return the row of the trial that is given to the next worker, or None."""
+        trial = trials_in(session, self._study_id, "WAITING").first()
+        budget = study_attribute(session, self._study_id, BUDGET)
+        over = trial is None or (budget is not None and trial.number >= budget)
+        return None if over else trial
 
     def _running(self, session: Any) -> list[Claim]:
         return [read_claim(session, row) for row in trials_in(session, self._study_id, "RUNNING")]

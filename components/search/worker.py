@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from components.errors import HyperparameterError, UserError, one_line
@@ -20,8 +21,11 @@ log = logging.getLogger(__name__)
 # How many trials a worker process runs before a new one takes its place. TensorFlow and Keras keep
 # some memory of each network that they have built; a new process costs some seconds.
 RENEWED_AFTER = 40
-# Of these, a trial fails, and the study goes on. Any other error is a bug, and ends the worker.
+# Of these, a trial fails, and the study goes on.
 FAILURES = (TrainingFailedError, MemoryError)
+# These end the worker, and its trial is given back. Any other error is a bug: it ends the worker,
+# too, but the trial fails.
+ENDS = (KeyboardInterrupt, SystemExit, UserError)
 POLL_S = 0.2
 WRITE_EVERY_S = 1.0  # how often the values of a trial are written while it trains
 ERROR = "error"  # the attribute of the first study: an error of every trial, which ends the search
@@ -105,25 +109,30 @@ def _train_and_finish(
     curve: "_Curve",
     train: Callable[[], Mapping[str, float]],
 ) -> None:
-    """Train a trial, and finish it, whatever happens. Raises LostTrialError if another has it."""
+    """Train a trial, and finish it, whatever happens. Raises LostTrialError if another has it.
+
+    What ends the worker ends it also if the trial is lost, or if the database is away.
+    """
+    finish: Callable[[], None]
     try:
         try:
             values = train()
-        finally:
-            curve.write()
-        store.complete(claim, [values[name] for name in objectives])
+            finish = partial(store.complete, claim, [values[name] for name in objectives])
+        except PrunedError:
+            finish = partial(store.prune, claim)
+        except FAILURES as error:
+            finish = partial(store.fail, claim, one_line(error) or type(error).__name__)
+        curve.write()
+        finish()
     except LostTrialError:
         raise
-    except PrunedError:
-        store.prune(claim)
-    except FAILURES as error:
-        store.fail(claim, one_line(error) or type(error).__name__)
-    except (KeyboardInterrupt, SystemExit, UserError):
-        with suppress(LostTrialError):  # The worker ends in any case.
-            store.release(claim)
-        raise
     except BaseException as error:
-        store.fail(claim, f"{type(error).__name__}: {one_line(error)}")
+        with suppress(LostTrialError, UserError):
+            curve.write()
+            if isinstance(error, ENDS):
+                store.release(claim)
+            else:
+                store.fail(claim, f"{type(error).__name__}: {one_line(error)}")
         raise
 
 

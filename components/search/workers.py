@@ -28,7 +28,9 @@ class Ended:
 
 
 class Workers(Protocol):
-    """Processes that run trials, on this machine or on others."""
+    """Processes that run trials, on this machine or on others. count: how many at most."""
+
+    count: int
 
     def tend(self, wanted: int, completed: int) -> list[Ended]:
         """See that up to `wanted` workers run; return those that ended before their time.

@@ -97,8 +97,8 @@ def train_classifier(
     machines: the machines that train together, see `joined`. Each must call this function with
         equal arguments, and gets equal weights. Only machine 0 reads and writes checkpoints.
     until: stop after this number of epochs of the phase `finetune`, with a checkpoint from which a
-        later call with a larger number, or None, goes on. The learning rate is that of a training
-        with all epochs. None: train all epochs.
+        later call with a larger number, or None, goes on. A call with a smaller number begins anew.
+        The learning rate is that of a training with all epochs. None: train all epochs.
     backbones: those that earlier trainings of this process have built. A training without the phase
         `finetune` uses them again. None: build the backbone.
 
@@ -142,7 +142,7 @@ def _fit(
             "has each image several times; lower train.batch_size. "
             f"Received: train.batch_size: {train.batch_size}"
         )
-    state.resume()
+    state.resume(until)
     best, finished = state.best, state.finished_phases()
     if pretrained and train.head.epochs:
         check_views(train, len(data.train), classifier.backbone.output_shape[-1])

@@ -52,19 +52,26 @@ class TrainingState:
     _last: Checkpoint | None = None  # the state after the last good epoch
     _phase_variables: Sequence[Any] = ()  # of the optimizer, and what else the phase changes
 
-    def resume(self) -> None:
-        """Take over the newest checkpoint, if there is one.
+    def resume(self, until: int | None = None) -> None:
+        """Take over the newest checkpoint, if there is one and it is not after epoch `until`.
 
-        All epochs of the checkpoint are reported to `on_epoch`, as if they had just ended.
+        A training that has gone further begins anew: its best epoch may be after `until`. All
+        epochs of the checkpoint are reported to `on_epoch`, as if they had just ended.
+        until: the last epoch of the phase `finetune`; None: all epochs.
         Raises UserError if the folder of the checkpoints cannot be written.
         """
         checkpoints = self.checkpoints
         if checkpoints is None:
             return
         variables = _variables(self.model)
-        self._last = self.machines.from_first(lambda: checkpoints.newest(variables))
-        if self._last is None:
+        last = self.machines.from_first(lambda: checkpoints.newest(variables))
+        if last is None:
             return
+        trained = last.facts["epoch"] if last.facts["phase"] == "finetune" else 0
+        if until is not None and trained > until:
+            log.info(f"training begins anew, because its checkpoint is after epoch {until}")
+            return
+        self._last = last
         self._restore(self._last)
         log.info(
             "an unfinished training goes on after epoch "

@@ -11,6 +11,7 @@ from components.search.tasks import Task
 from components.search.trial import Trial
 from components.training.phase_report import duration
 from pipelines.commands.console import show_facts, show_lines, show_table
+from pipelines.workspace.search_variables import STORAGE
 from pipelines.workspace.searches import SavedSearch, has_database, is_running, last_search
 
 BEST = 5  # trials that are listed
@@ -100,8 +101,9 @@ def _find() -> SavedSearch:
         )
     if not has_database(saved):
         raise UserError(
-            "the search has no database yet, or it was deleted; run `dvc repro` to search. "
-            f"Received: {saved.folder}"
+            "the search has no database here: it has not begun, its file was deleted, or it ran "
+            f"with {STORAGE}; set this variable as for the search, or run `dvc repro` to search. "
+            f"Received: {saved.url}"
         )
     return saved
 
@@ -136,7 +138,7 @@ def _show_best(saved: SavedSearch, overview: Overview) -> None:
         (
             (
                 str(trial.number),
-                *(value_text(name, trial.values[name]) for name in objectives),
+                *(_value(trial, name) for name in objectives),
                 str(trial.epochs),
                 _confirmed(trial.confirmed),
                 "\n".join(f"{name}: {setting_text(of)}" for name, of in trial.overrides.items())
@@ -154,6 +156,12 @@ def _chosen(overview: Overview) -> list[int]:
 
 def _trial(overview: Overview, number: int) -> Trial:
     return next(trial for trial in overview.trials if trial.number == number)
+
+
+def _value(trial: Trial, objective: str) -> str:
+    """Return a value as a text. The trial that training uses has none if it failed."""
+    known = trial.values.get(objective)
+    return "–" if known is None else value_text(objective, known)
 
 
 def _confirmed(values: Sequence[float]) -> str:

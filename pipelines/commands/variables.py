@@ -66,10 +66,8 @@ def other_variables(environment: Mapping[str, str] = os.environ) -> str:
 
 def _check_search(environment: Mapping[str, str]) -> None:
     """Raise UserError if a search could not start its workers, as far as the variables say it."""
-    from components.search.executor import local_count
-
     if search_variables.read_executor(environment) == "local":
-        local_count(environment, 1)
+        search_variables.read_worker_count(environment, default=1)
         return
     search_variables.read_storage(environment)
     search_variables.read_store(environment)

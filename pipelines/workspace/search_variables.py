@@ -32,7 +32,7 @@ def read_storage(environment: Mapping[str, str]) -> str:
     url = environment.get(STORAGE, "").strip()
     if url.startswith("postgresql"):
         return url
-    wrong = "a local file cannot be the database of workers on other machines" if url else "missing"
+    wrong = "no PostgreSQL, which workers on other machines need" if url else "missing"
     raise UserError(
         f"{STORAGE}: {wrong}; write the address of a PostgreSQL database, such as "
         f"postgresql+psycopg://USER:PASSWORD@HOST/fovea. Received: {without_password(url) or None}"
@@ -50,16 +50,20 @@ def read_store(environment: Mapping[str, str]) -> str:
     return address
 
 
-def read_worker_count(environment: Mapping[str, str]) -> int:
-    """Return how many workers a search starts on other machines: FOVEA_SEARCH_WORKERS.
+def read_worker_count(environment: Mapping[str, str], default: int | None = None) -> int:
+    """Return how many workers a search has at the same time: FOVEA_SEARCH_WORKERS.
 
-    Raises UserError if it is no number from 1 to 999. It has no default, because the machine of the
-    search does not know how many GPUs the others have.
+    default: of workers on this machine. On other machines there is none, because the machine of the
+    search does not know how many GPUs they have.
+    Raises UserError if the variable is no number from 1 to 999, or if it is missing and there is no
+    default.
     """
     text = environment.get(WORKERS, "").strip()
+    if default is not None and not text:
+        return default
     if not text.isdecimal() or not 0 < int(text) < 1000:
         raise UserError(
-            f"{WORKERS}: no number from 1 to 999; write how many workers the search starts, for "
+            f"{WORKERS}: no number from 1 to 999; write how many workers the search has, for "
             f"example the number of GPUs. Received: {text or None}"
         )
     return int(text)

@@ -50,24 +50,22 @@ class SavedSearch:
     written: Hyperparameters
 
 
+@contextmanager
 def begin_search(
     key: Mapping[str, str],
     machine: Mapping[str, str],
     search: Search,
     written: Hyperparameters,
     balance: Balance,
-) -> SavedSearch:
-    """Write what the workers of a search read, and return the search.
+) -> Iterator[SavedSearch]:
+    """Lock a search, write what its workers read, and yield it. Its name is a hash of the key.
 
-    Its name is a hash of the key. If a search is left behind, what differs is logged. Only the
-    newest KEPT folders are kept.
     key: everything that decides the trials, by name. machine: the part of it that the machine of a
     worker has by itself, and that must be equal there.
+    Raises UserError if another process runs this search.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     folder = FOLDER / name
-    if not folder.is_dir():
-        _say_what_differs(key)
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
         "study": name,
@@ -76,16 +74,32 @@ def begin_search(
         "written": written.model_dump(mode="json"),
         "balance": balance.model_dump(mode="json"),
     }
-    for file, tree in ((PLAN, plan), (KEY, key)):
-        with write_whole(folder / file) as part:
-            part.write_text(json.dumps(tree, indent=2, sort_keys=True), encoding="utf-8")
+    with running(folder):
+        _write_tree(folder / PLAN, plan)
+        yield SavedSearch(folder, study_url(folder), name, search, written)
+
+
+def make_newest(saved: SavedSearch, key: Mapping[str, str]) -> None:
+    """Write down that a search is the newest one, and delete all but the newest KEPT folders.
+
+    A folder whose search runs now stays. If it is a new search, what differs from the last one is
+    logged. key: see `begin_search`.
+    """
+    if not (saved.folder / KEY).exists():
+        _say_what_differs(key)
+    _write_tree(saved.folder / KEY, key)
     with write_whole(FOLDER / LAST) as part:
-        part.write_text(name, encoding="utf-8")
-    others = [path for path in FOLDER.iterdir() if path.is_dir() and path != folder]
+        part.write_text(saved.folder.name, encoding="utf-8")
+    others = [path for path in FOLDER.iterdir() if path.is_dir() and path != saved.folder]
     others.sort(key=lambda path: path.stat().st_mtime_ns)
     for old in others[: max(0, len(others) - (KEPT - 1))]:
-        shutil.rmtree(old, ignore_errors=True)
-    return SavedSearch(folder, study_url(folder), name, search, written)
+        if not is_running(old):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_tree(file: Path, tree: Mapping[str, object]) -> None:
+    with write_whole(file) as part:
+        part.write_text(json.dumps(tree, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _say_what_differs(key: Mapping[str, str]) -> None:
@@ -106,12 +120,12 @@ def last_search() -> SavedSearch | None:
     Raises UserError if its files cannot be read.
     """
     try:
-        name = (FOLDER / LAST).read_text(encoding="utf-8").strip()
-        text = (FOLDER / name / PLAN).read_text(encoding="utf-8")
+        name = (FOLDER / LAST).read_text(encoding="utf-8", errors="replace").strip()
+        content = (FOLDER / name / PLAN).read_bytes()
     except FileNotFoundError:
         return None
     try:
-        plan = json.loads(text)
+        plan = json.loads(content)
         return SavedSearch(
             FOLDER / name,
             study_url(FOLDER / name),
@@ -119,7 +133,7 @@ def last_search() -> SavedSearch | None:
             Search.model_validate(plan["search"], strict=False),
             Hyperparameters.model_validate(plan["written"], strict=False),
         )
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{FOLDER / name / PLAN}: it is damaged, or of another Fovea; run `dvc repro` to "
             f"search again. Received: {one_line(error)}"

@@ -10,7 +10,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,13 @@ def _check(received: str, expected: str, file: str) -> None:
 def _renamed(system: Any, target: str) -> Iterator[str]:
     """Yield a temporary name in the store, and rename the file to `target`, so that it is whole."""
     part = f"{target}.{uuid.uuid4().hex}.part"
-    yield part
-    system.mv(part, target)
+    try:
+        yield part
+        system.mv(part, target)
+    except BaseException:
+        with suppress(Exception):  # Of a full disk, nothing should stay that nobody needs.
+            system.rm_file(part)
+        raise
 
 
 def _open(address: str) -> tuple[Any, str]:

@@ -39,7 +39,7 @@ CHANGES_NO_BYTE = {
     "components.worker_processes": "starts and ends processes, and does not know what they compute",
     "pipelines.artifacts": "names of files; dvc.yaml has the same, and a test below compares them",
     "pipelines.search_on_prefect": "starts and ends workers, and does not know what they compute",
-    "pipelines.search_start": "checks the environment, and copies the deps for the workers",
+    "pipelines.search_start": "names a search, checks the environment, and copies the deps",
     "pipelines.workspace.environment": "switches messages and telemetry of packages off",
     "pipelines.workspace.lineage": "goes to MLflow alone",
     "pipelines.workspace.machine": "goes to MLflow and into the key of checkpoints alone",

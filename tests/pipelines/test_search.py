@@ -267,6 +267,14 @@ def test_what_decides_a_trial_begins_another_search_and_more_trials_do_not(prepa
     other = written.with_overrides({"train.weight_decay": 0.25})
     assert search.study_key(other, three_trials) != before
     assert before["KERAS_BACKEND"] == "tensorflow"
+    point = {RATE: 0.02, "model.dropout": 0.0}
+    for update in ({"start": (point,)}, {"sampler": "random"}, {"objectives": ("val_loss",)}):
+        other_search = three_trials.model_copy(update=update)
+        assert search.study_key(written, other_search) != before
+    rows = pd.read_parquet(artifacts.rows("train"))
+    rows.assign(group="all of one patient").to_parquet(artifacts.rows("train"))
+    assert search.study_key(written, three_trials) != before  # The folds would be other ones.
+    rows.to_parquet(artifacts.rows("train"))
     plan = read_tree(artifacts.PLAN)
     write_tree(artifacts.PLAN, {**plan, "strategy": "oversample"})
     assert search.study_key(written, three_trials) != before

@@ -48,7 +48,7 @@ def start(environment, code, prepared, params, **changes):
         ("FOVEA_SEARCH_WORKERS", "", "FOVEA_SEARCH_WORKERS: no number.*Received: None"),
         ("FOVEA_SEARCH_WORKERS", "two", "FOVEA_SEARCH_WORKERS: no number.*Received: two"),
         ("FOVEA_STUDY_STORAGE", "", "FOVEA_STUDY_STORAGE: missing; write.*Received: None"),
-        ("FOVEA_STUDY_STORAGE", "sqlite:///a.db", "FOVEA_STUDY_STORAGE: a local file cannot"),
+        ("FOVEA_STUDY_STORAGE", "sqlite:///a.db", "FOVEA_STUDY_STORAGE: no PostgreSQL, which"),
         ("FOVEA_SHARED_STORE", "", "FOVEA_SHARED_STORE: missing"),
         ("FOVEA_SHARED_STORE", "/no/such/folder", "FOVEA_SHARED_STORE: the shared store is no fol"),
         ("FOVEA_SHARED_STORE", "/proc", "FOVEA_SHARED_STORE: the shared store cannot be read and"),

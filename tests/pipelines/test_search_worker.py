@@ -1,6 +1,7 @@
 """One worker process of a search: which machines it refuses, and how it ends."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,14 @@ import pytest
 from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import read_params
+from components.search.rungs import Rungs
 from components.search.tasks import Task
 from pipelines.search_worker import Trainer, check_machine, epoch_number, search_machine
 from pipelines.workspace import training_key
 from pipelines.workspace.searches import PLAN
 from tests.cards import DIGITS
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -64,11 +68,59 @@ def test_a_worker_on_another_machine_ends_with_its_sentence_before_it_takes_a_tr
     """There is no database: it would be opened afterwards."""
     plan = {"study": "s", "machine": {**search_machine(), "package keras": "2.0"}}
     (tmp_path / PLAN).write_text(json.dumps(plan))
-    command = [sys.executable, "-m", "pipelines.search_worker", str(tmp_path), "w"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    program = [sys.executable, "-m", "pipelines.search_worker"]
+    command = [*program, str(tmp_path), "w", str(os.getpid())]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: this machine would train other classifiers than the ")
     assert "Received: package keras (2.0 → " in done.stderr
+
+
+def test_a_worker_whose_search_was_killed_before_it_could_begin_ends_at_once(tmp_path):
+    """Otherwise it would never end: the process that it has now as its parent lives for ever."""
+    rungs = Rungs.create(f"sqlite:///{tmp_path}/study.db", "s", ["maximize"])
+    rungs.close()
+    prepared_params = read_params(DIGITS)
+    parts = {"search": prepared_params.search, "balance": prepared_params.balance}
+    parts |= {"written": Hyperparameters(model=prepared_params.model, train=prepared_params.train)}
+    trees = {name: part.model_dump(mode="json", exclude_unset=True) for name, part in parts.items()}
+    plan = {"study": "s", "machine": search_machine(), **trees}
+    (tmp_path / PLAN).write_text(json.dumps(plan))
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    program = [sys.executable, "-m", "pipelines.search_worker"]
+    command = [*program, str(tmp_path), "w", str(killed.pid)]
+    done = subprocess.run(command, cwd=ROOT, timeout=60)
+    assert done.returncode == 1
+
+
+def test_a_trial_goes_on_at_another_gpu_of_the_same_kind(
+    prepared, params, tmp_path, monkeypatch, caplog
+):
+    """Each worker has its own GPU, and the one with the next round of a trial may have another."""
+    written = Hyperparameters(model=prepared.model, train=prepared.train)
+    for gpu, until in (("0", 1), ("1", 2)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpu)
+        trainer = Trainer(written, params.search, params.balance, tmp_path)
+        trainer.train(Task(0, {}, until), lambda epoch, value: None)
+    assert "an unfinished training goes on after epoch 1" in caplog.text
+
+
+def test_a_training_that_has_gone_further_than_a_round_has_the_value_of_the_round(
+    prepared, params, tmp_path
+):
+    """So it is if a finalist of an earlier search meets more finalists, in shorter rounds."""
+    written = Hyperparameters(model=prepared.model, train=prepared.train)
+
+    def train(folder, until):
+        epochs = []
+        trainer = Trainer(written, params.search, params.balance, tmp_path / folder)
+        value = trainer.train(Task(0, {}, until), lambda epoch, value: epochs.append(epoch))
+        return value, epochs
+
+    assert train("a", 2)[1] == [1, 2]
+    assert train("a", 1) == train("b", 1)
+    assert train("a", 2) == train("b", 2)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

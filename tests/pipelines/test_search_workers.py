@@ -252,12 +252,12 @@ def send(number: signal.Signals, processes: list[int]) -> None:
 
 
 def process_of(worker: str) -> int | None:
-    """Return the worker process that runs trials, by the last argument of its command.
+    """Return the worker process that runs trials, by the arguments of its command.
 
     None, if there is none now: a worker is a row of processes, one after the other.
     """
     listed = subprocess.run(
         ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True
     ).stdout
-    lines = [line for line in listed.splitlines() if line.endswith(f"search_worker . {worker}")]
+    lines = [line for line in listed.splitlines() if f"search_worker . {worker} " in line]
     return int(lines[0].split()[0]) if lines else None

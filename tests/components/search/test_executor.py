@@ -6,10 +6,10 @@ import sys
 import time
 from contextlib import closing
 
-import psutil
 import pytest
 
 from components.errors import UserError
+from components.files import is_paused
 from components.search import executor
 from components.search.executor import LocalWorkers
 from components.search.workers import MOST_FAILURES
@@ -131,7 +131,7 @@ def test_a_worker_that_is_paused_for_a_moment_goes_on(workers, tmp_path, monkeyp
     with workers(program) as pool:
         pool.tend(1, 0)
         (worker,) = pool._workers.values()
-        while psutil.Process(worker.process.pid).status() != psutil.STATUS_STOPPED:
+        while not is_paused(worker.process.pid):
             time.sleep(0.01)
         worker.process.send_signal(signal.SIGCONT)
         (ended,) = tend(pool, 1)
@@ -150,3 +150,15 @@ def wait_until_locked(file):
             return
         time.sleep(0.01)
     raise AssertionError("the worker does not lock the database")
+
+
+def test_a_worker_that_hangs_is_killed_and_nobody_blames_the_memory(workers):
+    with workers("import time; time.sleep(100)") as pool:
+        pool.tend(1, 0)
+        (before,) = pool._workers.values()
+        pool.kill("no such worker")
+        pool.kill(before.name)
+        assert before.process.poll() == -signal.SIGKILL
+        assert pool.tend(1, 0) == []  # The watch has already said why.
+        (after,) = pool._workers.values()
+        assert after.name != before.name

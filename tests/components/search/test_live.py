@@ -148,6 +148,9 @@ def test_the_limit_of_a_search_limits_the_time_left(capsys):
     report = report_of(search_of(minutes=3.0))
     report.update(at(1, seconds=900.0))
     assert capsys.readouterr().out.endswith("about 3 min left\n")
+    report = report_of(search_of(minutes=30.0), spent_s=28 * 60.0)  # in an earlier process
+    report.update(at(1, seconds=900.0))
+    assert capsys.readouterr().out.endswith("about 2 min left\n")
 
 
 def test_in_a_terminal_there_is_one_table_and_no_line(monkeypatch, capsys):

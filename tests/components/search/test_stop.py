@@ -190,6 +190,29 @@ def test_after_its_minutes_a_search_starts_no_trial_that_waits(tmp_path):
     assert "search.minutes: 1 are over" in coordinator.early_end
 
 
+def test_a_search_by_time_may_have_any_number_of_trials(tmp_path):
+    """They are added as they are needed, so that a stop does not wait, and no table grows."""
+    waiting = []
+
+    def on_progress(progress):
+        waiting.append(len(coordinator_rows(tmp_path)) - progress.complete)
+        if progress.complete >= 3:
+            request_stop(f"sqlite:///{tmp_path}/study.db", "s", REASON)
+
+    search = search_of(trials=10**9, finalists=0, confirm={"trials": 0, "folds": 2})
+    coordinator, trials = run_search(tmp_path, search, train_at_once, on_progress)
+    assert 3 <= len(trials) < 100
+    assert 2 < max(waiting) <= 50 + 2 * 2 + 2
+    assert "of 1000000000 trainings" in coordinator.early_end
+
+
+def coordinator_rows(folder):
+    rungs = Rungs(f"sqlite:///{folder}/study.db", "s")
+    rows = rungs.first.trials()
+    rungs.close()
+    return rows
+
+
 def test_the_time_of_a_search_counts_over_all_its_processes(tmp_path):
     clock = Clock()
 

@@ -343,9 +343,14 @@ def test_a_worker_without_a_study_is_told_so(study):
     ("address", "message"),
     [
         ("nonsense", "no address of a database"),
-        ("nothing://host/database", "no address of a database"),
+        ("nothing://host/database", "is sqlite or PostgreSQL; write an .* begins with nothing$"),
         ("sqlite:////no/such/folder/study.db", "the database of the study cannot be used.*open"),
-        ("oracle+cx_oracle://host/database", "the driver of this database is not installed"),
+        (
+            "oracle+cx_oracle://a:b@host/database",
+            r"is sqlite or P.* begins with oracle\+cx_oracle$",
+        ),
+        ("postgresql://a:b@host/c", r"driver .* as postgresql\+psycopg://.* with postgresql$"),
+        ("postgresql+no://a:b@host/c", r"no address .* as postgresql\+psycopg://.*Received: Can't"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_one_sentence(address, message):
@@ -382,6 +387,34 @@ def test_a_locked_sqlite_file_is_waited_for(tmp_path, monkeypatch):
     store.close()
 
 
+def test_a_process_waits_once_for_a_database_that_is_away(tmp_path, monkeypatch):
+    """A worker that has given up also tries to give its trial back, and should not wait again."""
+    import sqlite3
+
+    from components.search import database
+
+    monkeypatch.setattr(database, "LOCK_S", 0.1)
+    url = f"sqlite:///{tmp_path}/study.db"
+    create_study(url, "s", ["maximize"])
+    store = TrialStore(url, "s", patience_s=1.5)
+    points(store, 1)
+    locked = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
+    for waits in (True, False):
+        locked.execute("BEGIN EXCLUSIVE")
+        seconds = []
+        for _ in range(2):
+            start = time.monotonic()
+            with pytest.raises(UserError, match="database is locked"):
+                store.claim("w")
+            seconds.append(time.monotonic() - start)
+        assert seconds[0] > 1.5 > 1.0 > seconds[1]
+        locked.execute("ROLLBACK")
+        if waits:
+            store.release(store.claim("w"))  # It is back, so the next time it is waited for again.
+    locked.close()
+    store.close()
+
+
 def test_postgresql_that_restarts_in_the_middle_is_waited_for(postgresql):
     address, control = postgresql
     create_study(address, "restart", ["maximize"])
@@ -405,6 +438,44 @@ def test_postgresql_that_restarts_in_the_middle_is_waited_for(postgresql):
     control("start")
     assert states(store) == "CW"
     store.close()
+
+
+def test_one_process_holds_a_study_in_postgresql_however_it_ends(postgresql):
+    """On two machines, or in two folders, the same search has the same name."""
+    import subprocess
+    import sys
+
+    address, _ = postgresql
+    for name in ("held", "other"):
+        create_study(address, name, ["maximize"])
+    program = (
+        "import sys; from components.search.trials import TrialStore;"
+        f"TrialStore({address!r}, 'held').hold(); print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    second, other = TrialStore(address, "held"), TrialStore(address, "other")
+    with pytest.raises(
+        UserError, match=r"^another process runs .* machine; .*Received: study held$"
+    ):
+        second.hold()
+    other.hold()
+    holder.kill()
+    holder.communicate()
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            second.hold()
+            break
+        except UserError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    second.close()
+    third = TrialStore(address, "held")
+    third.hold()
+    for store in (third, other):
+        store.close()
 
 
 def test_a_change_that_was_committed_before_the_connection_was_lost_is_not_done_twice(store):

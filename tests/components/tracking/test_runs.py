@@ -1,10 +1,12 @@
 import logging
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -111,6 +113,46 @@ def test_a_run_that_replaces_another_one_is_the_only_one_and_has_only_its_own_va
     with continue_run(parent.id) as again:
         add_trial(again, 3, 0.125, Run("0" * 32))  # one that `mlflow gc` has removed for good
     assert len(runs_below(parent, "trial")) == 1
+    assert count_waiting() == (0, 0)
+
+
+def test_every_point_of_a_curve_has_its_step_and_all_arrive_in_one_request(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    curve = {3: 0.25, 1: math.nan, 7: math.inf, 2: 0.25, 900: 0.0}
+    long = {step: step / 8 for step in range(1_500)}
+    sent: list[int] = []
+    log_batch = MlflowClient.log_batch
+
+    def counted(self: MlflowClient, run_id: str, **of: Any) -> None:
+        sent.extend([len(of["metrics"])] if "metrics" in of else [])
+        log_batch(self, run_id, **of)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counted)
+    with start_run("search", ORIGIN, {}) as parent:
+        add_finished_run(
+            "trial 0",
+            ORIGIN,
+            {"trial": "0"},
+            parent,
+            params={},
+            curves={"quality": curve, "no\nname": {1: 0.5}, "long": long, "none": {}},
+            metrics={"best": 0.25},
+            times_ms=(1000, 2000),
+            status="FINISHED",
+        )
+    (run,) = runs_below(parent, "trial").values()
+    points = client().get_metric_history(run.id, "quality")
+    stored = {point.step: point.value for point in points}
+    assert len(points) == len(curve) and math.isnan(stored.pop(1))
+    assert stored == {2: 0.25, 3: 0.25, 7: sys.float_info.max, 900: 0.0}
+    points = client().get_metric_history(run.id, "long")
+    assert {point.step: point.value for point in points} == long
+    assert sent == [5, 1, 1000, 500, 1]
+    # A curve that MLflow refuses costs itself only.
+    assert "MLflow refuses a record (curve)" in caplog.text
+    found = client().get_run(run.id)
+    assert (found.data.metrics["best"], found.info.status) == (0.25, "FINISHED")
     assert count_waiting() == (0, 0)
 
 

@@ -312,7 +312,7 @@ def test_an_mlflow_server_that_is_not_there_is_named(
         ("FOVEA_MACHINES", "2", "only Keras' backend JAX trains on several machines"),
         ("FOVEA_WORKERS", "two", "FOVEA_WORKERS must be the number of worker processes"),
         ("FOVEA_SEARCH_EXECUTOR", "slurm", "write local or prefect"),
-        ("FOVEA_SEARCH_WORKERS", "two", "FOVEA_SEARCH_WORKERS must be the number of workers"),
+        ("FOVEA_SEARCH_WORKERS", "two", "FOVEA_SEARCH_WORKERS: no number from 1 to 999"),
         ("https_proxy", "127.0.0.1:9", "no proxy answers at https_proxy"),
         ("ALL_PROXY", "http://ann:secret@127.0.0.1:9", "no proxy answers at ALL_PROXY"),
     ],

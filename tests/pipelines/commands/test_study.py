@@ -127,6 +127,24 @@ def test_a_finished_search_shows_confirmed_values_and_the_choice(
     )
 
 
+def test_params_as_written_that_are_used_although_their_trial_failed_are_shown(
+    fovea: Command, begun: Rungs
+) -> None:
+    """So it is if no other trial is within the costs."""
+    for number in range(6):
+        claim = begun.first.claim("machine:0")
+        assert claim
+        if number:
+            begun.first.complete(claim, [0.5])
+        else:
+            begun.first.fail(claim, "no memory")
+    note_outcome(begun, 0, ["training uses the params as written"])
+    begun.first.end("it is finished")
+    status, out, err = fovea("study")
+    assert (status, err) == (0, "")
+    assert "0 – 2 – train.finetune.learning_rate: 0.003" in words(out)
+
+
 def test_a_stop_is_written_into_the_study_once(fovea: Command, begun: Rungs) -> None:
     with running(S):
         status, out, _ = fovea("study", "stop")
@@ -187,7 +205,7 @@ def test_damage_is_one_sentence(fovea: Command, begun: Rungs, damage: str) -> No
     else:
         (S / "search.json").write_text("{")
     expected = {
-        "gone": "the search has no database yet, or it was deleted; run `dvc repro`",
+        "gone": "the search has no database here: it has not begun, its file was deleted, or it",
         "not json": ".fovea/search/s/search.json: it is damaged, or of another Fovea; run",
     }.get(damage, "FOVEA_STUDY_STORAGE: the database of the study cannot be used; ")
     for command in (("study",), ("study", "stop")):

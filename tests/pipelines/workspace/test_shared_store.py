@@ -68,6 +68,21 @@ def test_a_damaged_file_in_the_store_is_named_and_leaves_no_folder(files, store,
         get_files(store, digest, tmp_path / "worker")
 
 
+def test_a_store_on_a_full_disk_keeps_no_half_files(files, store, tmp_path, monkeypatch):
+    from fsspec.implementations.local import LocalFileSystem
+
+    def half(self, source, target):
+        from pathlib import Path
+
+        Path(target).write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", half)
+    with pytest.raises(UserError, match=r"FOVEA_SHARED_STORE: .*No space left on device"):
+        put_files(store, files)
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
 def test_a_missing_file_in_the_store_is_one_sentence(files, store, tmp_path):
     digest = put_files(store, files)
     (tmp_path / "store/files" / sha256(files["search.json"])).unlink()
