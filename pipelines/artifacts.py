@@ -43,10 +43,16 @@ AUGMENTED = Path("data/train/augmented.png")
 METRICS = Path("data/evaluate/metrics.json")
 PREDICTIONS = Path("data/evaluate/predictions.parquet")
 CONFUSION = Path("data/evaluate/confusion.csv")
+CLASSES = Path("data/evaluate/classes.csv")
+SLICES = Path("data/evaluate/slices.csv")
+OPERATING_POINT = Path("data/evaluate/operating_point.csv")
+ROBUSTNESS = Path("data/evaluate/robustness.csv")
 CURVES = Path("data/evaluate/curves")
 REPORT = Path("data/evaluate/report.html")
 
 VERDICT = Path("data/register/verdict.json")
+REGISTER_REPORT = Path("data/register/report.html")
+MODEL_CARD = Path("data/register/model_card.md")
 
 # The files in this folder pass no data from one stage to another, and DVC does not track them.
 # Examples are locks, caches, and unfinished Optuna studies, which a later run can continue.

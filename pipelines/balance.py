@@ -17,11 +17,14 @@ def run(balance: Balance) -> None:
 
     The plan says, for each class, how many of its images an epoch uses, and the weight of each of
     these images in the loss.
-    Raises UserError if the stage `prepare` has not run, or if a class has no training image.
+    Raises UserError if the stage `prepare` has not run, if a class has no training image, or if
+    `balance.costs` does not fit the classes.
     """
     class_names = read_tree(artifacts.STATISTICS)["class_names"]
     labels = read_table(artifacts.rows("train"))["label"]
-    balance_plan = plan(balance.strategy, labels, class_names, balance.effective_number_beta)
+    balance_plan = plan(
+        balance.strategy, labels, class_names, balance.effective_number_beta, balance.costs
+    )
     counts = counts_table(balance_plan)
     write_tree(artifacts.PLAN, balance_plan)
     write_table(artifacts.COUNTS, counts)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.tracking.run_folders import TEST_REPORT
 from components.words import printable
 
 # What Markdown takes as markup. `_` between two letters and `:` before a space are none. They stay
@@ -32,33 +33,17 @@ def plain(text: str) -> str:
     return NUMBER_OF_A_LIST.sub(r"\1\\\2", MARKUP.sub(r"\\\g<0>", printable(text)))
 
 
-def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:
+def metric_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Yield one table row for each number in metrics.json, with its name, value and interval.
 
-    metrics: the content of metrics.json, or a mapping inside it. prefix: the start of every name.
-    A name is the path of keys to the number, such as `classes.glass.recall`. The interval is an
-    empty text if metrics.json has no interval for the number.
+    metrics: the content of metrics.json. The interval is an empty text if metrics.json has no
+    interval for the number. The metrics of the classes are not in metrics.json, but in classes.csv.
     """
-    intervals = _intervals(metrics)
-    for key, value in metrics.items():
-        name = f"{prefix}{key}"
-        if not isinstance(value, Mapping):
-            ends = " – ".join(map(_number, intervals.get(key, [])))
+    intervals = metrics["intervals"]
+    for name, value in metrics.items():
+        if name != "intervals":
+            ends = " – ".join(map(_number, intervals.get(name, [])))
             yield {"metric": plain(name), "value": _number(value), "interval": ends}
-        elif value is not intervals:
-            yield from metric_rows(value, f"{name}.")
-
-
-def _intervals(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the intervals of `metrics`, metric name → [low, high], or an empty mapping.
-
-    The intervals are the value of the key `intervals`, a mapping of lists. If `metrics` maps class
-    names to the metrics of the classes, `intervals` can be the name of a class. The metrics of a
-    class are not all lists. In this case the result is an empty mapping.
-    """
-    intervals = metrics.get("intervals", {})
-    values = intervals.values() if isinstance(intervals, Mapping) else [intervals]
-    return intervals if all(isinstance(value, list) for value in values) else {}
 
 
 @dataclass(frozen=True)
@@ -118,7 +103,7 @@ def links(mlflow: str, page: str, report: Path) -> tuple[str, ...]:
     mlflow: the address of MLflow. page: the part of the run's address after MLflow's address.
     report: the path of the report in the workspace.
     """
-    stored = f"{page}/artifacts/evaluate/{report.name}"
+    stored = f"{page}/artifacts/{TEST_REPORT}/{report.name}"
     if mlflow.startswith("http"):
         root = mlflow.rstrip("/")
         return f"[Report]({root}/{stored})", f"[MLflow run]({root}/{page})"

@@ -1,4 +1,4 @@
-"""model, predictions, test images, champion → a registered model version, and verdict.json.
+"""model, predictions, test images, champion → a registered version, verdict, report, model card.
 
 The champion is the version of the registered model that has the alias `champion`. The challenger is
 the version that may replace the champion. The verdict is the advice to promote, hold or reject the
@@ -8,7 +8,6 @@ challenger.
 import hashlib
 import json
 import logging
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,12 @@ from components.params.prepare import Prepare
 from components.params.reader import read_params
 from components.params.register import Register
 from components.registry.account import compared_before, put_on_account
-from components.registry.contest import Contest, champion_predictions, judge_against
+from components.registry.contest import (
+    Contest,
+    Outcome,
+    champion_predictions,
+    judge_against,
+)
 from components.registry.hand_moves import champion_warning, note_hand_move
 from components.registry.objections import Judge
 from components.registry.promotion import RefusedError, finish, promote
@@ -42,16 +46,23 @@ from components.registry.versions import (
     version_of_model,
     versions,
 )
+from components.tracking import run_folders
 from components.tracking.connection import (
     connect,
     dvc_experiment,
-    store,
     while_mlflow_answers,
 )
 from components.tracking.runs import adopt_model, run_of_model
 from components.training_set.pixels import read_images
 from pipelines import artifacts
-from pipelines.formats import read_table, read_tree, write_tree
+from pipelines.formats import read_table, read_tree
+from pipelines.review_pages import (
+    log_review,
+    review,
+    unregistered_facts,
+    version_facts,
+    write_pages,
+)
 from pipelines.workspace.lineage import lineage_of_model, origin, who
 
 log = logging.getLogger(__name__)
@@ -86,13 +97,15 @@ def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
 
 
 def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) -> None:
-    # DVC does not remove this file before the stage runs (`persist` in dvc.yaml). If the stage
+    # DVC does not remove these files before the stage runs (`persist` in dvc.yaml). If the stage
     # fails, no verdict on an earlier model may stay.
-    artifacts.VERDICT.unlink(missing_ok=True)
+    for file in (artifacts.VERDICT, artifacts.REGISTER_REPORT, artifacts.MODEL_CARD):
+        file.unlink(missing_ok=True)
     connect()
     identity = model_id(artifacts.MODEL)
     # The test images are read here, because damaged images must stop the stage. If the images were
     # first read by `judge_against`, the error would count as an error of the champion.
+    statistics = read_tree(artifacts.STATISTICS)
     contest = _contest(ingest, prepare)
     probabilities = np.stack(contest.rows["probabilities"].to_numpy())
     experiment = dvc_experiment()
@@ -107,10 +120,13 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     reigning = champion(register.name)
     started_from = read_started_from(artifacts.MODEL)
     seen = seen_in_training(contest.data) | seen_before(started_from)
-    verdict = _judge(reigning, identity, probabilities, seen, contest, register)
+    outcome = _judge(reigning, identity, probabilities, seen, contest, register)
+    verdict = outcome.verdict
     if experiment:
         known = version_of_model(versions(register.name), identity)
-        _write(artifacts.VERDICT, register.name, identity, known, reigning, verdict)
+        facts = version_facts(known) if known else unregistered_facts(register.name, identity)
+        made = review(facts, reigning, outcome, contest, probabilities, seen)
+        write_pages(made, register, statistics)
         log.info(
             f"{verdict.decision}; {verdict.reasons[0]}; the experiment {experiment} registers no "
             f"version; to register its model: dvc exp apply {experiment} && fovea register"
@@ -134,9 +150,14 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     )
     version = find_version(register.name, str(number))
     keep_seen(version, seen)
-    _write(artifacts.VERDICT, register.name, identity, version, reigning, verdict)
+    made = review(version_facts(version), reigning, outcome, contest, probabilities, seen)
+    write_pages(made, register, statistics)
     if judgement:
-        _log_verdict(version, artifacts.VERDICT, verdict)
+        log_review(made, version)
+    if version.run.exists():
+        version.run.log_files(artifacts.VALIDATION_PAGE, folder=run_folders.DATA_REPORT)
+        card = f"{run_folders.MODEL_CARD}/{register.name}"
+        version.run.log_files(artifacts.MODEL_CARD, folder=card)
     log.info(f"version {number} of {register.name}: {verdict.decision}; {verdict.reasons[0]}")
     # Promotion is the last step. If the stage crashes before this step, the champion is unchanged,
     # and the next run of the stage compares the model with the same champion.
@@ -182,14 +203,13 @@ def _judge_version(
     columns = [own.class_names.index(name) for name in contest.class_names]
     probabilities = own.probabilities[:, columns].astype(np.float32)
     identity, seen = version.model_id, seen_by(version)
-    verdict = _judge(reigning, identity, probabilities, seen, contest, register)
+    outcome = _judge(reigning, identity, probabilities, seen, contest, register)
+    verdict = outcome.verdict
     judgement = _judgement(identity, reigning, verdict, contest)
     if judgement:
         tag_version(version.name, version.number, judgement)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / artifacts.VERDICT.name
-            _write(file, version.name, identity, version, reigning, verdict)
-            _log_verdict(version, file, verdict)
+        made = review(version_facts(version), reigning, outcome, contest, probabilities, seen)
+        log_review(made, version)
     return verdict
 
 
@@ -219,13 +239,13 @@ def _judge(
     seen: Seen,
     contest: Contest,
     register: Register,
-) -> Verdict:
+) -> Outcome:
     test_id = _test_id(contest.rows)
     earlier = compared_before(versions(register.name), identity, test_id)
-    verdict = judge_against(reigning, identity, probabilities, seen, contest, register, earlier)
+    outcome = judge_against(reigning, identity, probabilities, seen, contest, register, earlier)
     if reigning is not None and reigning.model_id != identity:
         put_on_account(test_id, identity, reigning)
-    return verdict
+    return outcome
 
 
 def _test_id(rows: pd.DataFrame) -> str:
@@ -235,38 +255,6 @@ def _test_id(rows: pd.DataFrame) -> str:
     """
     pairs = sorted(zip(rows["image_id"], rows["label"], strict=True))
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
-
-
-def _write(
-    path: Path,
-    name: str,
-    identity: str,
-    version: Version | None,
-    reigning: Version | None,
-    verdict: Verdict,
-) -> None:
-    """Write verdict.json. The field `version` is null if MLflow has no version of this model."""
-    tree = {
-        "name": name,
-        "model_id": identity,
-        "store": store(),
-        "version": version.number if version else None,
-        "champion": reigning.number if reigning else None,
-    }
-    write_tree(path, {**tree, **verdict.to_tree()})
-
-
-def _log_verdict(version: Version, file: Path, verdict: Verdict) -> None:
-    """Add verdict.json to the MLflow run of the version, where `fovea review` reads it."""
-    if not version.run.exists():
-        log.warning(
-            f"the MLflow run of version {version.number} of {version.name} was deleted: the "
-            "verdict is only in the tags of the version"
-        )
-        return
-    version.run.log_files(file, folder=f"register/{version.name}")
-    registered = f"{version.name}/{version.number}"
-    version.run.set_tags({"verdict": verdict.decision, "registered": registered})
 
 
 def _judgement(

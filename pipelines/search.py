@@ -39,10 +39,12 @@ from components.search.rungs import Rungs
 from components.search.trial import Course, Trial
 from components.search.workload import parts
 from components.tracking.runs import (
+    RUN_NAME,
     Run,
     RunBelow,
     add_finished_run,
     continue_run,
+    run_title,
     runs_below,
     start_run,
 )
@@ -145,6 +147,8 @@ def _run_rungs(
     def on_trial(trial: Trial, course: Course) -> None:
         _record(parent, known.get(str(trial.number)), written, search, trial, course)
 
+    if finished := sum(row.state.is_finished() for row in rungs.first.trials()):
+        log.info(f"the search goes on: {finished} of {search.trials} trials were finished before")
     with system_metrics(parent), workers:
         report = LiveReport(
             parts(search, written),
@@ -197,7 +201,10 @@ def _tracked(rungs: Rungs, study: SavedSearch) -> Iterator[Run]:
             yield parent
         return
     tags = {"stage": "search", "study_id": study.study}
-    with start_run("search", origin(), tags) as parent:
+    source = origin()
+    with start_run("search", source, tags) as parent:
+        title = run_title(study.written.model.backbone, source)
+        parent.set_tags({RUN_NAME: f"search: {title}"})
         rungs.first.note(RUN, parent.id)
         seed, search = study.written.train.seed, study.search.model_dump()
         parent.log_params({"train.seed": seed, "search": search})

@@ -16,12 +16,12 @@ from components.params.hyperparameters import Hyperparameters
 from components.params.model import Model, Views
 from components.params.train import Train
 from components.registry.weights import resolve_weights
-from components.tracking.runs import Run, start_run
+from components.tracking.runs import RUN_NAME, Run, run_title, start_run
 from components.tracking.system_metrics import system_metrics
 from components.training.best_epoch import Row
 from components.training.checkpoints import Checkpoints
 from components.training.machines import joined, read_machines
-from components.training.training import train_classifier
+from components.training.training import Trained, train_classifier
 from components.training.training_state import OnEpoch
 from components.training.transforms import doubtful_views
 from pipelines import artifacts
@@ -54,8 +54,11 @@ def run(model: Model, train: Train) -> None:
     if machines.number:
         _help(model, train)
         return
-    with start_run("train", origin(), tags={"stage": "train"}) as tracked:
+    source = origin()
+    with start_run("train", source, tags={"stage": "train"}) as tracked:
         hyperparameters = _hyperparameters(model, train)
+        # The name is known only now: the hyperparameters may choose the backbone.
+        tracked.set_tags({RUN_NAME: run_title(hyperparameters.model.backbone, source)})
         tracked.log_params(hyperparameters.model_dump())
 
         if doubt := doubtful_views(hyperparameters.model.views, hyperparameters.train.augmentation):
@@ -78,12 +81,21 @@ def run(model: Model, train: Train) -> None:
         log.info(f"{effect.in_words()}{_cost(hyperparameters.model.views)}")
 
         write_classifier(artifacts.MODEL, classifier)
-        write_table(artifacts.HISTORY, pd.DataFrame(trained.history))
+        write_table(artifacts.HISTORY, _history(trained))
         write_tree(artifacts.CALIBRATION, effect.to_tree())
         tracked.log_metrics(effect.to_flat())
         tracked.log_files(artifacts.HISTORY, artifacts.CALIBRATION, Path("params.yaml"))
         tracked.set_tags({"model_id": model_id(artifacts.MODEL), **machine()})
         checkpoints.remove()
+
+
+def _history(trained: Trained) -> pd.DataFrame:
+    """Return one row for each epoch; the column `kept` is True for the epoch that was the best."""
+    table = pd.DataFrame(trained.history)
+    best = trained.best
+    kept = table["phase"].eq(best["phase"]) & table["epoch"].eq(best["epoch"])
+    table.insert(2, "kept", kept)
+    return table
 
 
 def _cost(views: Views) -> str:

@@ -13,7 +13,7 @@ The views of a batch are one larger batch, which passes the network once. With f
 prediction takes about five times as long.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.model.classifier import Classifier, add_softmax
@@ -21,6 +21,31 @@ from components.model.head import call_in_turn, head_layers
 from components.params.model import Views
 
 VIEWS: dict[Views, int] = {"plain": 1, "mirrored": 2, "five": 5}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The square of an image that a view shows, in pixels, and whether the view is mirrored."""
+
+    top: int
+    left: int
+    side: int
+    mirrored: bool = False
+
+
+def places_of_views(views: Views, size: int) -> dict[str, Place]:
+    """Return the name of each view → its place, in the order in which the layer `views` has them.
+
+    size: the side of the image, in pixels. A view has the size of the image, too.
+    """
+    if views != "five":
+        plain = {"plain": Place(0, 0, size), "mirror_image": Place(0, 0, size, mirrored=True)}
+        return dict(list(plain.items())[: VIEWS[views]])
+    side = size * 7 // 8
+    gap = size - side
+    corners = {"top_left": (0, 0), "top_right": (0, gap)}
+    corners |= {"bottom_left": (gap, 0), "bottom_right": (gap, gap), "centre": (gap // 2, gap // 2)}
+    return {name: Place(top, left, side) for name, (top, left) in corners.items()}
 
 
 def add_views(classifier: Classifier, views: Views) -> Classifier:
@@ -63,17 +88,10 @@ def _five(images: Any, size: int) -> list[Any]:
     """Return the corners and the centre, each enlarged to the size of the image."""
     from keras import layers
 
-    gap = size - size * 7 // 8
-    starts = {
-        "top_left": (0, 0),
-        "top_right": (0, gap),
-        "bottom_left": (gap, 0),
-        "bottom_right": (gap, gap),
-        "centre": (gap // 2, gap // 2),
-    }
     made = []
-    for name, (top, left) in starts.items():
-        cut = ((top, gap - top), (left, gap - left))
+    for name, place in places_of_views("five", size).items():
+        below, right = size - place.top - place.side, size - place.left - place.side
+        cut = ((place.top, below), (place.left, right))
         crop = layers.Cropping2D(cut, dtype="uint8", name=f"{name}_crop")(images)
         made.append(layers.Resizing(size, size, dtype="uint8", name=name)(crop))
     return made

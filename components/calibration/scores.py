@@ -82,15 +82,16 @@ def calibration(labels: NDArray[np.integer], probabilities: NDArray[np.floating]
     {'ece': 0.35, 'nll': 0.510826, 'brier': 0.37}
     """
     smallest = np.finfo(probabilities.dtype).tiny  # A probability of 0 would make the NLL infinite.
-    shares = probabilities.astype(np.float64)
-    of_label = shares[np.arange(len(labels)), labels]
-    truth = np.eye(shares.shape[1])[labels]
-    bins = tuple(_bins(shares.max(axis=1), shares.argmax(axis=1) == labels))
+    of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    # The sum of (p - 1)² for the label and p² for the others, without a matrix of the truth.
+    squares = np.einsum("nc,nc->n", probabilities, probabilities, dtype=np.float64)
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    bins = tuple(_bins(confidence, probabilities.argmax(axis=1) == labels))
     gaps = [bin_.images * abs(bin_.accuracy - bin_.confidence) for bin_ in bins]
     return Calibration(
         ece=float(sum(gaps) / len(labels)),
         nll=float(-np.log(np.maximum(of_label, smallest)).mean()),
-        brier=float(((shares - truth) ** 2).sum(axis=1).mean()),
+        brier=max(0.0, float((squares - 2 * of_label + 1).mean())),
         bins=bins,
     )
 

@@ -39,8 +39,9 @@ from components.evaluation.interval import (
 SEED = 1
 
 # Resamples are drawn in blocks to save memory. A block is a matrix with a row for each image and a
-# column for each resample. A block has at most this number of cells, but at least one column.
-# 4 million cells of the type float32 need 16 MB.
+# column for each resample. A block has at most this number of cells, but at least one column. So
+# has the matrix of the scores of each class, which has a row for each class. 4 million cells of the
+# type float32 need 16 MB.
 HELD_AT_ONCE = 4_000_000
 # A variance below this number is a rounding error: the score is the same on all resamples.
 NO_VARIANCE = 1e-20
@@ -54,8 +55,8 @@ def draw_resamples(labels: Ints, resamples: int, seed: int) -> Iterator[Floats]:
 
     A column of a block is one resample. The number in a row of the column says how often the
     resample contains the image of this row. The sum over the images of a class is the number of
-    test images of the class. R is at most HELD_AT_ONCE / N, but at least 1. All blocks together
-    have `resamples` columns.
+    test images of the class. All blocks together have `resamples` columns. R is at least 1, and not
+    above HELD_AT_ONCE / N or HELD_AT_ONCE / number of classes if these are above 1.
 
     float32 represents integers up to 2**24 exactly. So sums of the numbers in a column have no
     rounding error if the test split has at most 2**24 images.
@@ -72,7 +73,7 @@ def draw_resamples(labels: Ints, resamples: int, seed: int) -> Iterator[Floats]:
     # the first of these images.
     sizes = np.repeat(support, support)
     first = np.repeat(np.cumsum(support) - support, support)
-    block = max(1, HELD_AT_ONCE // images)
+    block = max(1, HELD_AT_ONCE // max(images, len(support)))
     for start in range(0, resamples, block):
         columns = min(block, resamples - start)
         drawn = by_class[first + generator.integers(sizes, size=(columns, images))]

@@ -42,8 +42,8 @@ from components.evaluation.bootstrap import (
 )
 from components.evaluation.decision import decided_classes
 from components.evaluation.interval import Bools, Floats, Interval, Ints, counted_interval
-from components.evaluation.metrics import count_scores
 from components.evaluation.paired import difference_interval
+from components.evaluation.scores import count_scores
 from components.params.register import Register
 
 MACRO = ("balanced_accuracy", "macro_f1")

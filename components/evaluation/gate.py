@@ -52,8 +52,8 @@ from components.evaluation.comparison import (
 from components.evaluation.decision import decided_classes
 from components.evaluation.guards import Change, changes, doubtful
 from components.evaluation.interval import Floats, Interval, Ints
-from components.evaluation.metrics import count_scores
 from components.evaluation.paired import permutation_test, sign_test
+from components.evaluation.scores import count_scores
 from components.params.register import Floors, Register
 
 Decision = Literal["promote", "hold", "reject"]

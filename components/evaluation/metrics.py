@@ -36,7 +36,7 @@ Example: three images of the classes glass and metal.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +51,24 @@ from components.evaluation.bootstrap import (
     whole_sample,
 )
 from components.evaluation.decision import decided_classes
-from components.evaluation.interval import Bools, Floats, Interval, Ints, counted_interval
-from components.model.recall import mean_of_defined, ratio
+from components.evaluation.interval import (
+    UNDEFINED,
+    Floats,
+    Interval,
+    Ints,
+    counted_interval,
+)
+from components.evaluation.scores import MACRO, count_scores, roc_auc
+from components.model.recall import mean_of_defined
 from components.params.evaluate import Evaluate
 
-MACRO = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall")
 PER_CLASS = ("precision", "recall", "f1", "roc_auc")
 DIGITS = 6  # the number of decimals of the values in metrics.json
+# The maximum number of classes whose metrics go to MLflow one by one. The table of the classes goes
+# there in any case.
+MOST_LOGGED = 100
+# The maximum of images * classes * resamples for which ROC AUC has an interval: about 10 s.
+MOST_COMPARISONS = 2_000_000_000
 # The names of some MLflow metrics contain a class name, such as `test_precision/glass`. This is the
 # maximum length of the class name in characters. MLflow allows 250 characters for the whole name.
 LONGEST_NAME = 200
@@ -83,8 +94,8 @@ class ClassMetrics:
 class Metrics:
     """All metrics of a classifier on a test split.
 
-    classes: the metrics of each class. confusion: `confusion[label][predicted]` is the number of
-    test images with this label and this predicted class. images: the number of test images.
+    classes: the metrics of each class. confusion: (label, predicted class), as indices → number of
+    test images; pairs without an image are left out. images: the number of test images.
     confidence: the confidence level of the intervals, such as 0.95. calibration: how honest the
     probabilities are.
     """
@@ -96,7 +107,7 @@ class Metrics:
     macro_recall: Interval
     macro_roc_auc: Interval
     classes: tuple[ClassMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: Mapping[tuple[int, int], int]
     images: int
     confidence: float
     calibration: Calibration
@@ -118,22 +129,23 @@ class Metrics:
         """Return nested dicts and lists for metrics.json.
 
         An interval becomes the list [low, high]. `dvc metrics` does not show lists. So the tables
-        of `dvc metrics` do not contain the intervals, and are short.
+        of `dvc metrics` do not contain the intervals, and are short. The metrics of the classes are
+        in classes.csv, see `class_table`.
         """
         headlines = self.headlines()
         return {
-            **{name: _round(figure.value) for name, figure in headlines.items()},
+            **{name: rounded(figure.value) for name, figure in headlines.items()},
             **self.calibration.scores,
             "images": self.images,
             "confidence": self.confidence,
-            "intervals": {name: _ends(figure) for name, figure in headlines.items()},
-            "classes": {measured.name: _class_tree(measured) for measured in self.classes},
+            "intervals": {name: ends(figure) for name, figure in headlines.items()},
         }
 
     def to_flat(self) -> dict[str, float]:
         """Return name → value for MLflow. Examples: `macro_f1`, `macro_f1_low`, `recall/glass`.
 
-        Undefined values are left out. MLflow may refuse long names and special characters. So a
+        Undefined values are left out, and so are the metrics of the classes if there are more than
+        MOST_LOGGED of them. MLflow may refuse long names and special characters. So a
         class name is used only if it has at most LONGEST_NAME characters, and if all its characters
         are letters, digits, spaces, hyphens or underscores. Any other class name is replaced by the
         word `class` and the index of the class, for example `recall/class 3`.
@@ -141,7 +153,8 @@ class Metrics:
         values: dict[str, float | None] = {**self.calibration.scores}
         for name, figure in self.headlines().items():
             values |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-        for index, measured in enumerate(self.classes):
+        shown_classes = self.classes if len(self.classes) <= MOST_LOGGED else ()
+        for index, measured in enumerate(shown_classes):
             plain = re.fullmatch(rf"[\w -]{{1,{LONGEST_NAME}}}", measured.name)
             shown = measured.name if plain else f"class {index}"
             values |= {f"{metric}/{shown}": getattr(measured, metric).value for metric in PER_CLASS}
@@ -164,35 +177,43 @@ def measure(
     infinite.
 
     Accuracy and the recall and precision of a class have Wilson's interval. All other metrics have
-    the interval of `score_interval`.
+    the interval of `score_interval`. If there are very many images and classes, ROC AUC has no
+    interval, see `areas_have_intervals`.
     """
     check_finite(probabilities)
-    scores = _scores(labels, probabilities, whole_sample(len(labels)))
+    scores = _scores(labels, probabilities, whole_sample(len(labels)), areas=True)
+    with_areas = areas_have_intervals(len(labels), len(class_names), evaluate.resamples)
     blocks = [
-        _scores(labels, probabilities, times)
+        _scores(labels, probabilities, times, with_areas)
         for times in draw_resamples(labels, evaluate.resamples, seed)
     ]
-    draws = {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in scores}
+    resampled = [name for name in blocks[0] if name not in ("precision", "recall")]
+    draws = {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in resampled}
 
-    counts = confusion_counts(labels, probabilities)
-    hits, support = counts.diagonal(), counts.sum(axis=1)
+    predicted, classes_count = decided_classes(probabilities), len(class_names)
+    hits = np.bincount(labels[labels == predicted], minlength=classes_count)
+    support, given = (np.bincount(each, minlength=classes_count) for each in (labels, predicted))
     confidence = evaluate.confidence
 
     def share(part: int, whole: int) -> Interval:
         return counted_interval(int(part), int(whole), confidence)
 
     def macro(name: str) -> Interval:
+        if name not in draws:
+            return _without_interval(scores[name][0])
         images = None if name == "macro_roc_auc" else equal_weight_images(support)
         return score_interval(scores[name][0], draws[name], confidence, images)
 
     def of_class(name: str, index: int) -> Interval:
+        if name not in draws:
+            return _without_interval(scores[name][index, 0])
         return score_interval(scores[name][index, 0], draws[name][index], confidence, None)
 
     classes = [
         ClassMetrics(
             name,
             int(support[index]),
-            precision=_precision(counts, index, confidence),
+            precision=_precision(hits[index], support[index], given[index], confidence),
             recall=share(hits[index], support[index]),
             f1=of_class("f1", index),
             roc_auc=of_class("roc_auc", index),
@@ -203,11 +224,20 @@ def measure(
         accuracy=share(hits.sum(), len(labels)),
         **{name: macro(name) for name in (*MACRO[1:], "macro_roc_auc")},
         classes=tuple(classes),
-        confusion=tuple(tuple(map(int, row)) for row in counts),
+        confusion=confusion(labels, predicted),
         images=len(labels),
         confidence=confidence,
         calibration=calibration(labels, probabilities),
     )
+
+
+def areas_have_intervals(images: int, classes: int, resamples: int) -> bool:
+    """Return whether ROC AUC has an interval: not if it would take longer than MOST_COMPARISONS.
+
+    >>> areas_have_intervals(2_000, 100, 2_000), areas_have_intervals(20_000, 10_000, 2_000)
+    (True, False)
+    """
+    return images * classes * resamples <= MOST_COMPARISONS
 
 
 def check_finite(probabilities: Floats) -> None:
@@ -227,140 +257,53 @@ def check_finite(probabilities: Floats) -> None:
         )
 
 
-def confusion_counts(labels: Ints, probabilities: Floats) -> Ints:
-    """Return the number of images for each label (row) and predicted class (column): int64 [C, C].
+def confusion(labels: Ints, predicted: Ints) -> dict[tuple[int, int], int]:
+    """Return (label, predicted class) → number of images, for all pairs that have an image.
 
-    labels: int [N], class indices. probabilities: float [N, C].
+    labels, predicted: int [N], class indices. A matrix of 10,000 classes would need 800 MB.
 
-    >>> confusion_counts(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]]))
-    array([[1, 1],
-           [1, 0]])
+    >>> confusion(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 0]))
+    {(0, 0): 1, (0, 1): 1, (1, 0): 2}
     """
-    classes = probabilities.shape[1]
-    cells = labels * classes + decided_classes(probabilities)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
-
-
-def count_scores(labels: Ints, predicted: Ints, classes: int, times: Floats) -> dict[str, Floats]:
-    """Return every score except ROC AUC, on each resample. See `roc_auc` for ROC AUC.
-
-    labels: int [N], the class index of each image. predicted: int [N], the index of the predicted
-    class of each image. classes: the number of classes. times: float [N, R]; `times[n, r]` says how
-    often resample r contains image n.
-
-    Returns a dict from the name of a score to an array. For the names in MACRO the array is float64
-    [R]. For `precision`, `recall` and `f1` the array is float64 [classes, R]. A score is NaN if it
-    is undefined.
-    """
-    hit = labels == predicted
-    hits = sum_by_class(labels[hit], times[hit], classes)
-    given, support = (sum_by_class(values, times, classes) for values in (predicted, labels))
-    recall = ratio(hits, support)
-    # For each class, `support` is the number of its images, `given` is the number of images that
-    # were predicted as the class, and `hits` is the number of correct predictions of the class. If
-    # the class is never predicted, `given` and `hits` are 0, so its precision is 0 / 1 = 0. If a
-    # resample contains no image of a class, all scores of the class are NaN.
-    precision = np.where(support > 0, hits / np.maximum(given, 1), np.nan)
-    f1 = np.where(support > 0, ratio(2 * hits, given + support), np.nan)
+    pairs, images = np.unique(np.stack([labels, predicted]), axis=1, return_counts=True)
     return {
-        "accuracy": hits.sum(axis=0) / support.sum(axis=0),
-        "balanced_accuracy": mean_of_defined(recall),
-        "macro_f1": mean_of_defined(f1),
-        "macro_precision": mean_of_defined(precision),
-        "macro_recall": mean_of_defined(recall),
-        "precision": precision,
-        "recall": recall,
-        "f1": f1,
+        (label, decision): count
+        for label, decision, count in zip(*pairs.tolist(), images.tolist(), strict=True)
     }
 
 
-def sum_by_class(values: Ints, times: Floats, classes: int) -> Floats:
-    """Return the sums of the rows of `times` that belong to each class: float64 [classes, R].
-
-    values: int [N], the class index of each row. times: float [N, R].
-
-    >>> sum_by_class(np.array([1, 0, 1]), np.array([[1.0], [2.0], [3.0]]), classes=2)
-    array([[2.],
-           [4.]])
-    """
-    from scipy.sparse import csr_array
-
-    # A dense matrix with a column for each class would need gigabytes for many classes and images.
-    rows = (np.ones(len(values), np.float32), (values, np.arange(len(values))))
-    return np.asarray((csr_array(rows, shape=(classes, len(values))) @ times).astype(np.float64))
-
-
-def roc_auc(positive: Bools, scores: Floats, times: Floats) -> Floats:
-    """Return the area under the ROC curve on each resample: float64 [R], NaN if undefined.
-
-    Compare each image of the class with each image of the other classes. The image of the class
-    wins if it has the higher score; equal scores are half a win. The area is the number of wins
-    divided by the number of comparisons (Hanley and McNeil, 1982). The area is undefined if the
-    resample contains no image of the class, or no image of another class.
-
-    positive: bool [N], True if an image belongs to the class. scores: float [N], the probability of
-    the class for each image. times: float [N, R]; `times[n, r]` says how often resample r contains
-    image n.
-
-    Example: an image of the class has the score 0.7. Two images of other classes have the scores
-    0.1 and 0.7. The first comparison is a win and the second comparison is half a win, so the area
-    is 1.5 / 2:
-
-    >>> positive, scores = np.array([True, False, False]), np.array([0.7, 0.1, 0.7])
-    >>> roc_auc(positive, scores, whole_sample(3))
-    array([0.75])
-    """
-    order = np.argsort(scores, kind="stable")
-    ranked, ascending = scores[order], times[order]
-    up_to = np.concatenate([np.zeros_like(times[:1]), np.cumsum(ascending, axis=0)])
-    inside = positive[order]
-    positives = ascending[inside].astype(np.float64)
-    # A "positive" is an image of the class. For each positive, `below` is the number of images with
-    # a lower score, and `not_above` is the number of images with a lower or an equal score. The
-    # mean of these two numbers is the number of wins of the positive against all images.
-    below = up_to[np.searchsorted(ranked, ranked[inside], "left")]
-    not_above = up_to[np.searchsorted(ranked, ranked[inside], "right")]
-    # "All images" includes the positives. So the wins of positives against positives must be
-    # subtracted. The number of these wins is count**2 / 2, for the following reason. Each positive
-    # was compared with each positive, also with itself. These are count**2 comparisons. On average
-    # a comparison gives half a win: two positives `p` and `q` are compared twice, `p` with `q` and
-    # `q` with `p`. If the scores differ, one comparison is a win and the other comparison is not.
-    # If the scores are equal, each comparison is half a win. The comparison of a positive with
-    # itself is also half a win.
-    count = positives.sum(axis=0)
-    wins = (positives * (below + not_above)).sum(axis=0) / 2 - count**2 / 2
-    return ratio(wins, count * (times.sum(axis=0) - count))
-
-
-def _scores(labels: Ints, probabilities: Floats, times: Floats) -> dict[str, Floats]:
+def _scores(labels: Ints, probabilities: Floats, times: Floats, areas: bool) -> dict[str, Floats]:
     classes = probabilities.shape[1]
     scores = count_scores(labels, decided_classes(probabilities), classes, times)
-    areas = [roc_auc(labels == index, probabilities[:, index], times) for index in range(classes)]
-    scores["roc_auc"] = np.stack(areas)
+    if not areas:
+        return scores
+    scores["roc_auc"] = np.stack(
+        [roc_auc(labels == index, probabilities[:, index], times) for index in range(classes)]
+    )
     scores["macro_roc_auc"] = mean_of_defined(scores["roc_auc"])
     return scores
 
 
-def _precision(counts: Ints, index: int, confidence: float) -> Interval:
-    """Return the precision of a class by the rules at the top of this file, with its interval."""
-    support, given = int(counts[index].sum()), int(counts[:, index].sum())
+def _without_interval(value: float) -> Interval:
+    return UNDEFINED if np.isnan(value) else Interval(float(value), None, None)
+
+
+def _precision(hits: int, support: int, given: int, confidence: float) -> Interval:
+    """Return the precision of a class by the rules at the top of this file, with its interval.
+
+    hits: its images that are predicted as the class. support: its images. given: all images that
+    are predicted as the class.
+    """
     if support and not given:  # never predicted: 0 by definition, so no images give an interval
         return Interval(0.0, None, None)
-    return counted_interval(int(counts[index, index]), given if support else 0, confidence)
+    return counted_interval(int(hits), int(given) if support else 0, confidence)
 
 
-def _class_tree(measured: ClassMetrics) -> dict[str, Any]:
-    figures = {metric: getattr(measured, metric) for metric in PER_CLASS}
-    return {
-        "support": measured.support,
-        **{metric: _round(figure.value) for metric, figure in figures.items()},
-        "intervals": {metric: _ends(figure) for metric, figure in figures.items()},
-    }
+def ends(figure: Interval) -> list[float | None]:
+    """Return [low, high] of an interval for metrics.json."""
+    return [rounded(figure.low), rounded(figure.high)]
 
 
-def _ends(figure: Interval) -> list[float | None]:
-    return [_round(figure.low), _round(figure.high)]
-
-
-def _round(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """Return a value with DIGITS decimals."""
     return None if value is None else round(value, DIGITS)

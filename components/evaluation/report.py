@@ -1,27 +1,37 @@
-"""Metrics, training history, calibration and wrong predictions → one HTML page."""
+"""All that was measured and explained on the test split → one HTML page."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from components.calibration.effect import Effect
-from components.evaluation.interval import Interval
-from components.evaluation.metrics import PER_CLASS, ClassMetrics, Metrics
-from components.evaluation.predictions import Mistake
+from components.evaluation.class_table import few_images
+from components.evaluation.evaluation import Evaluation
+from components.evaluation.explained import Explained
+from components.evaluation.metrics import PER_CLASS, Metrics
+from components.evaluation.page.answers import abstention_chart, chosen_answers
+from components.evaluation.page.axis import axis_of
+from components.evaluation.page.classes import (
+    CLASSES_SHOWN,
+    THUMBNAILS,
+    class_table,
+    confusions,
+    weakest_class,
+)
+from components.evaluation.page.corrupted import corruption_charts
+from components.evaluation.page.costs import cost_tables
+from components.evaluation.page.curves import curve_charts
+from components.evaluation.page.mistakes import mistakes_of
+from components.evaluation.page.pictures import Images, class_pictures
+from components.evaluation.page.slices import slice_chart
+from components.evaluation.page.training import history_charts, kept_epoch
 from components.evaluation.reliability import Diagram, reliability_diagram
-from components.images.png_writer import encode_png
-from components.pages.charts import LineChart, line_chart
+from components.explanation.pictures import colour_bar_png
 from components.pages.page import data_uri, render
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
-# The maximum number of classes for which the page shows the confusion matrix. A larger matrix would
-# not be readable. The list of the most frequent confusions (see the class `Confusion`) is shown for
-# any number of classes.
-WIDEST_MATRIX = 30
-CONFUSIONS = 10  # the maximum number of rows in the list of the most frequent confusions
+TEMPLATE = Path(__file__).with_name("page") / "test_report.html.jinja"
 TITLES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -32,13 +42,6 @@ TITLES = {
     "f1": "F1",
     "roc_auc": "ROC AUC",
 }
-# The title of each chart, the names of its lines, and the column of history.csv for each line.
-CURVES = {
-    "Loss": {"train": "loss", "val": "val_loss"},
-    "Accuracy": {"train": "accuracy", "val": "val_accuracy"},
-}
-# The name of a training phase in history.csv → its name on the page.
-PHASES = {"head": "head", "finetune": "fine-tune"}
 # The metrics at the top of the page. Each has a box of its own, which is called a card.
 CARDS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc")
 
@@ -65,107 +68,89 @@ class Subject:
         return sum(self.counts[split].values())
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """The test images of the class `label` that were predicted as another class, `predicted`.
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The test images and their predictions, of which the page shows pictures, curves and mistakes.
 
-    label, predicted: the names of the two classes. images: the number of these images. share:
-    `images` divided by the number of all test images of the class `label`.
+    predicted: the table of N images that `components.evaluation.predictions.predictions` returns.
+    images: uint8 [N, size, size, 3], in the same order, also a memory map. roc, precision_recall:
+    the tables of `components.evaluation.curves`. costs: the value `balance.costs`. mistakes: the
+    value `evaluate.mistakes`.
     """
 
-    label: str
-    predicted: str
-    images: int
-    share: float
+    predicted: pd.DataFrame
+    images: Images
+    roc: pd.DataFrame
+    precision_recall: pd.DataFrame
+    costs: Mapping[str, Mapping[str, float]]
+    mistakes: int
 
 
 def report(
     subject: Subject,
-    metrics: Metrics,
+    evaluation: Evaluation,
     history: pd.DataFrame,
     effect: Effect,
-    mistakes: Iterable[Mistake],
+    tested: Material,
+    explained: Explained,
 ) -> str:
     """Return the HTML page. The page contains its styles and pictures, and has no script.
 
-    subject: the model and the data. metrics: the metrics on the test split. history: the table in
-    history.csv, which the stage `train` writes; it has one row for each epoch. effect: the
-    temperature and what it changed on val, as in calibration.json. mistakes: the test images with
-    wrong predictions that the page shows.
+    subject: the model and the data. evaluation: all figures on the test split. history: the table
+    in history.csv, which the stage `train` writes; it has one row for each epoch. effect: the
+    temperature and what it changed on val, as in calibration.json. tested: the images. explained:
+    the explained mistakes.
 
     The page has a light and a dark mode and can be printed. The same arguments give the same page.
-    Class names and file names come from the data set, so they may contain characters with a meaning
-    in HTML, such as `<`. The template escapes these characters.
+    A part that was not measured is left out. The page is bounded: of many classes, slices and
+    mistakes it shows some, and says how many are left out. Class names and file names come from the
+    data set, so they may contain characters with a meaning in HTML, such as `<`, or invisible ones.
+    The template shows all of them.
     """
+    metrics = evaluation.metrics
+    table = class_table(metrics.classes)
+    pictures = class_pictures(tested.predicted, tested.images, table.indices, THUMBNAILS)
+    cards = {TITLES[name]: metrics.headlines()[name] for name in CARDS}
+    if evaluation.top_k.value is not None:
+        cards[f"Top-{evaluation.k} accuracy"] = evaluation.top_k
+    parts = {
+        "slices": slice_chart(evaluation.slices),
+        "curves": curve_charts(
+            tested.roc, tested.precision_recall, metrics.classes, metrics.macro_roc_auc.value
+        ),
+        "costs": cost_tables(tested.costs, evaluation.operating_point),
+        "corruptions": corruption_charts(evaluation.robustness, tested.predicted, tested.images),
+        "charts": history_charts(history),
+    }
     return render(
         TEMPLATE,
         subject=subject,
+        evaluation=evaluation,
         metrics=metrics,
         titles=TITLES,
-        cards=CARDS,
+        cards=cards,
+        card_axis=axis_of(cards.values()),
         per_class=PER_CLASS,
-        card_axis=_axis(metrics.headlines()[name] for name in CARDS),
-        class_axis=_axis(getattr(scores, key) for scores in metrics.classes for key in PER_CLASS),
-        weakest=_weakest_class(metrics),
-        correct=sum(row[index] for index, row in enumerate(metrics.confusion)),
-        matrix=metrics.confusion if len(metrics.classes) <= WIDEST_MATRIX else (),
-        confusions=sorted(_confusions(metrics), key=lambda row: -row.images)[:CONFUSIONS],
-        charts=history_charts(history),
+        most_classes=CLASSES_SHOWN,
+        table=table,
+        rows=[(metrics.classes[index], pictures[index]) for index in table.indices],
+        few=few_images(metrics.classes),
+        weakest=weakest_class(metrics.classes),
+        confused=confusions(metrics),
+        mistakes=mistakes_of(tested.predicted, tested.images, explained, tested.mistakes),
+        colour_bar=data_uri(colour_bar_png(), "png"),
+        kept=kept_epoch(history),
         effect=effect,
         diagrams=_diagrams(metrics, effect),
-        mistakes=[(mistake, data_uri(encode_png(mistake.pixels), "png")) for mistake in mistakes],
+        abstention=abstention_chart(evaluation.abstention),
+        answers=chosen_answers(evaluation.abstention),
+        **parts,
     )
-
-
-def history_charts(history: pd.DataFrame) -> list[LineChart]:
-    """Return a chart of the loss and a chart of the accuracy over the epochs.
-
-    Each chart has a line for train and a line for val. history: one row for each epoch, with the
-    columns phase, loss, accuracy, val_loss and val_accuracy. Returns an empty list if `history` has
-    no row.
-    """
-    if history.empty:
-        return []
-    phases = [PHASES.get(phase, phase) for phase in history["phase"]]
-    return [
-        line_chart(title, {name: history[key].tolist() for name, key in keys.items()}, phases)
-        for title, keys in CURVES.items()
-    ]
 
 
 def _diagrams(metrics: Metrics, effect: Effect) -> list[Diagram]:
     val = {"before": effect.before, "after": effect.after}
     return [
+        reliability_diagram("Test", {"after": metrics.calibration}),
         reliability_diagram("Val, before and after the temperature", val),
-        reliability_diagram("Test, after the temperature", {"after": metrics.calibration}),
     ]
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """An axis of scores from `low` to 1. On this axis an interval is drawn as a bar."""
-
-    low: float
-
-    def percent(self, value: float) -> float:
-        """Return the position of a value on the axis, from 0 (at `low`) to 100 (at 1)."""
-        return round(100 * (value - self.low) / (1 - self.low), 2)
-
-
-def _axis(intervals: Iterable[Interval]) -> _Axis:
-    """Return an axis that contains all intervals. `low` is a multiple of 0.1, at most 0.9."""
-    lows = [interval.low for interval in intervals if interval.low is not None]
-    return _Axis(min(9, *(math.floor(10 * low) for low in lows)) / 10)
-
-
-def _weakest_class(metrics: Metrics) -> ClassMetrics:
-    scores = [scores for scores in metrics.classes if scores.recall.value is not None]
-    return min(scores, key=lambda scores: scores.recall.value or 0)
-
-
-def _confusions(metrics: Metrics) -> Iterator[Confusion]:
-    names = [scores.name for scores in metrics.classes]
-    for actual, row in enumerate(metrics.confusion):
-        for predicted, images in enumerate(row):
-            if images and actual != predicted:
-                yield Confusion(names[actual], names[predicted], images, images / sum(row))

@@ -89,7 +89,7 @@ class Heads:
     def _compile(self, loss: str, examples: Examples) -> tuple[Callable[[], None], Epoch, Loss]:
         """Return how to begin again, how to train an epoch on `examples`, and the loss function."""
         train = self._train.model_copy(update={"loss": loss})
-        function = build_loss(train, self._plan.log_priors)
+        function = build_loss(train, self._plan)
         phase = Phase(
             name="head",
             model=self._head,

@@ -37,7 +37,8 @@ TUNED_KEY, TUNED_NAME = "model.logit_adjustment", "tuned_logit_adjustment"
 # The switches of all methods → the values that turn them off.
 OFF = {"balance.strategy": "none", "train.loss": "cross_entropy", TUNED_KEY: "none"}
 NONE = Method("balance.strategy", "none")
-# `augment_minority` is missing: it differs from `oversample` only in the phase `finetune`.
+# `augment_minority` is missing: it differs from `oversample` only in the phase `finetune`. The loss
+# `cost_sensitive` is missing: it is about costs of confusions, not about rare classes.
 METHODS = (
     NONE,
     *(

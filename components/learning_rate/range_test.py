@@ -213,5 +213,5 @@ def _compile(
     factor = (HIGHEST / LOWEST) ** (1 / (batches - 1))
     optimizer = build_optimizer(phase, train, batches)
     optimizer.learning_rate = keras.optimizers.schedules.ExponentialDecay(LOWEST, 1, factor)
-    phase.model.compile(optimizer, build_loss(train, data.balance.log_priors))
+    phase.model.compile(optimizer, build_loss(train, data.balance))
     return phase.model, LOWEST * factor ** np.arange(batches)

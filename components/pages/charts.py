@@ -62,13 +62,17 @@ class Phase:
 
 @dataclass(frozen=True)
 class LineChart:
-    """A line chart with several curves, such as train and val. The x axis shows the epochs."""
+    """A line chart with several curves, such as train and val. The x axis shows the epochs.
+
+    kept: the x position of the epoch that was kept; None if it is not known.
+    """
 
     title: str
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     phases: tuple[Phase, ...]
     lines: tuple[Line, ...]
+    kept: float | None
 
 
 @dataclass(frozen=True)
@@ -120,13 +124,17 @@ def round_steps(low: float, high: float, steps: int) -> list[float]:
 
 
 def line_chart(
-    title: str, curves: Mapping[str, Sequence[float]], phases: Sequence[str]
+    title: str,
+    curves: Mapping[str, Sequence[float]],
+    phases: Sequence[str],
+    kept: int | None = None,
 ) -> LineChart:
     """Compute a line chart of values by epoch.
 
     title: the title of the chart. curves: name of a curve → one value for each epoch. phases: for
-    each epoch, the name of its training phase. Values that are NaN or infinite are left out, so
-    that all other values of the curve can be drawn.
+    each epoch, the name of its training phase. kept: the number of the epoch that was kept, counted
+    from 1 through all phases; None if it is not known. Values that are NaN or infinite are left
+    out, so that all other values of the curve can be drawn.
     """
     finite = [value for values in curves.values() for value in values if math.isfinite(value)]
     steps = round_steps(min(finite), max(finite), 5) if finite else [0.0, 1.0]
@@ -142,6 +150,7 @@ def line_chart(
         lines=_separate_names(
             [_line(name, values, axes) for name, values in curves.items() if _has_finite(values)]
         ),
+        kept=None if kept is None else axes.x(kept),
     )
 
 

@@ -10,8 +10,8 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from components.pages.words import figure, name, percent
-from components.words import count_text, number_text
+from components.pages.words import figure, name, percent, sentence
+from components.words import count_text, number_text, printable
 
 # The names of the functions that templates can use as filters.
 FILTERS = {
@@ -20,6 +20,8 @@ FILTERS = {
     "figure": figure,
     "name": name,
     "percent": percent,
+    "printable": printable,
+    "sentence": sentence,
 }
 
 

@@ -6,6 +6,8 @@ from pydantic import BeforeValidator, Field
 
 from components.params.section import Section
 
+Cost = Annotated[float, Field(ge=0)]
+
 Strategy = Literal[
     "none",
     "inverse_weights",
@@ -48,4 +50,9 @@ class Balance(Section):
     effective_number_beta: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="beta of `effective_number_weights` and of the loss `class_balanced_focal`: 0 "
         "gives equal weights; the nearer to 1, the nearer to `inverse_weights`"
+    )
+    costs: dict[str, dict[str, Cost]] = Field(
+        description="true class → predicted class → what this confusion costs, such as {glass: "
+        "{metal: 5}}; a pair that is not written costs 1. If it is not empty, the stage "
+        "`evaluate` measures the expected cost, and `train.loss: cost_sensitive` lowers it"
     )

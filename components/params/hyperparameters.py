@@ -146,7 +146,15 @@ class Hyperparameters(Section):
             "would adjust them once more: write `logit_adjustment: none`, or another train.loss. "
             "Received: model.logit_adjustment: tuned, train.loss: logit_adjusted"
         )
-        return require(self, not twice, rule)
+        require(self, not twice, rule)
+        against = self.model.logit_adjustment == "tuned" and self.train.loss == "cost_sensitive"
+        rule = (
+            "the loss cost_sensitive moves the predictions towards what costs less, and "
+            "model.logit_adjustment would move them back, because it knows no costs: write "
+            "`logit_adjustment: none`, or another train.loss. "
+            "Received: model.logit_adjustment: tuned, train.loss: cost_sensitive"
+        )
+        return require(self, not against, rule)
 
     def with_overrides(self, overrides: Mapping[str, object]) -> "Hyperparameters":
         """Return a copy of the hyperparameters in which some values are replaced.

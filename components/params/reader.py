@@ -88,10 +88,15 @@ class Params(Section):
                 "search.space: a trial has a policy or ranges of changes, not both; remove this "
                 f"key, or train.augmentation. Received: {name}"
             )
-        self._check_strategy(written)
-        check_search(self.search, written, self._check_strategy)
+        self._check_balance(written)
+        check_search(self.search, written, self._check_balance)
         check_rungs(self.search, written)
         return self
+
+    def _check_balance(self, tried: Hyperparameters) -> None:
+        """Raise ValueError if the hyperparameters do not fit the section `balance`."""
+        self._check_strategy(tried)
+        self._check_costs(tried)
 
     def _check_strategy(self, tried: Hyperparameters) -> None:
         """Raise ValueError if the hyperparameters leave out what `balance.strategy` is about.
@@ -113,6 +118,15 @@ class Params(Section):
                 "write oversample, or give train.head.epochs and model.weights values with which "
                 f"there is this phase. Received: train.head.epochs: {epochs}, "
                 f"model.weights: {weights}"
+            )
+
+    def _check_costs(self, tried: Hyperparameters) -> None:
+        """Raise ValueError if the loss is about costs, and `balance.costs` is empty."""
+        if tried.train.loss == "cost_sensitive" and not self.balance.costs:
+            raise ValueError(
+                "train.loss: cost_sensitive needs costs; write them into balance.costs, such as "
+                "{glass: {metal: 5}}, or choose another loss. "
+                f"Received: balance.costs: {in_yaml(self.balance.costs)}"
             )
 
     def models_to_try(self, searched: str = "") -> list[Model]:

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from components.params.section import Confidence, Resamples, Section, Share
 
+LONGEST_TEXT = 5_000  # characters
+Written = Annotated[str, Field(max_length=LONGEST_TEXT)]
+
 
 class Floors(Section):
     """Minimum scores on the split test. A new version with a lower score is rejected."""
@@ -13,6 +16,13 @@ class Floors(Section):
     accuracy: Share
     balanced_accuracy: Share
     recall: Share = Field(description="minimum recall of every class")
+
+
+class Card(Section):
+    """What a person writes for the model card, in Markdown. An empty text is said to be missing."""
+
+    intended_use: Written = Field(description="what the model is for, and who uses it")
+    limits: Written = Field(description="where the model must not be used, and what it gets wrong")
 
 
 class Register(Section):
@@ -42,3 +52,4 @@ class Register(Section):
         "by at most this number"
     )
     floors: Floors
+    card: Card = Field(description="what a person writes for the model card")

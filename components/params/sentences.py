@@ -24,6 +24,7 @@ EXPECTED = {
 # Keys that an older params.yaml does not have → the value, in YAML, with which nothing changes.
 NEW_KEYS = {
     "balance.effective_number_beta": "0.999",
+    "balance.costs": "{}",
     "model.pooling": "avg",
     "model.hidden": "[]",
     "model.batch_norm": "false",
@@ -34,6 +35,7 @@ NEW_KEYS = {
     "train.threads": "4",
     "train.precision": "float32",
     "train.accumulate": "1",
+    "train.cost_weight": "10.0",
     "train.optimizer": "adamw",
     "train.momentum": "0.9",
     "train.clip_norm": "0.0",
@@ -55,7 +57,12 @@ NEW_KEYS = {
     "search.pruner": "median",
     "search.confirm": "{trials: 0, folds: 3}",
     "search.start": "[]",
+    "evaluate.explain": "0",
+    "evaluate.top_k": "3",
+    "evaluate.slices": "[]",
+    "evaluate.corruptions": "{kinds: [], images: 100}",
     "register.primary": "accuracy # or balanced_accuracy, macro_f1",
+    "register.card": "{intended_use: '', limits: ''}",
 }
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"
 # YAML 1.1 reads these texts as booleans; YAML 1.2, which DVC and Fovea read, does not.

@@ -99,7 +99,8 @@ class Train(Section):
     loss: the loss function. `cross_entropy`: the usual loss. `focal`: gives less weight to images
     that the network already classifies well. `class_balanced_focal`: the focal loss, multiplied by
     the weight that `balance.strategy: effective_number_weights` would give (Cui et al., 2019).
-    `logit_adjusted`: gives more weight to rare classes.
+    `logit_adjusted`: gives more weight to rare classes. `cost_sensitive`: adds the expected cost by
+    `balance.costs` to the usual loss.
     """
 
     seed: Seed = Field(
@@ -119,13 +120,19 @@ class Train(Section):
         description="number of batches whose mean gradient makes one update of the weights; an "
         "update sees batch_size * accumulate images"
     )
-    loss: Literal["cross_entropy", "focal", "class_balanced_focal", "logit_adjusted"]
+    loss: Literal[
+        "cross_entropy", "focal", "class_balanced_focal", "logit_adjusted", "cost_sensitive"
+    ]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = Field(
         description="gamma, the exponent of the losses `focal` and `class_balanced_focal`"
     )
     logit_adjustment: Annotated[float, Field(ge=0, le=10)] = Field(
         description="tau, the strength of the adjustment of the loss `logit_adjusted`"
+    )
+    cost_weight: Annotated[float, Field(ge=0, le=1000)] = Field(
+        description="factor of the expected cost in the loss `cost_sensitive`; the higher, the "
+        "more a confusion that costs much is avoided, at the price of accuracy"
     )
     optimizer: Literal["adamw", "sgd", "rmsprop", "lion"]
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(

@@ -59,6 +59,19 @@ class Contest:
     data: DataSet
 
 
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A verdict, and the predictions that it is based on.
+
+    verdict: the verdict. champion: the champion's probabilities for the N images of the contest;
+    None if nothing was compared. compared: bool [N], True for the images of the comparison.
+    """
+
+    verdict: Verdict
+    champion: Rival | None
+    compared: NDArray[np.bool_]
+
+
 def judge_against(
     champion: Version | None,
     model_id: str,
@@ -67,8 +80,8 @@ def judge_against(
     contest: Contest,
     register: Register,
     earlier: int,
-) -> Verdict:
-    """Return the verdict on a challenger.
+) -> Outcome:
+    """Return the verdict on a challenger, with the predictions that it is based on.
 
     champion: the version that is the champion; None if there is no champion. model_id: the sha256
     of the challenger's model file. probabilities: float32 [N, C], the challenger's probabilities on
@@ -95,7 +108,8 @@ def judge_against(
     if champion is not None:
         if champion.model_id == model_id:
             same = f"this model is the champion already, as version {champion.number}"
-            return replace(compare_with(None, all_images), decision="hold", reasons=(same,))
+            alone = replace(compare_with(None, all_images), decision="hold", reasons=(same,))
+            return Outcome(alone, None, all_images)
         try:
             theirs = champion_predictions(champion, contest)
             models.append((f"version {champion.number}", seen_by(champion)))
@@ -104,14 +118,17 @@ def judge_against(
             # must not contain such a path. So the message is only logged.
             log.info(f"the champion is not compared with the new model: {error}")
             reason = f"the champion, version {champion.number}, cannot be loaded"
-            return _without_comparison(
-                compare_with(None, all_images), f"{reason}: nothing is compared"
-            )
+            alone = compare_with(None, all_images)
+            nothing = _without_comparison(alone, f"{reason}: nothing is compared")
+            return Outcome(nothing, None, all_images)
     unseen = unseen_images(contest.rows, contest.data, models)
     if not unseen.enough:
-        return _without_comparison(compare_with(None, all_images), *unseen.reasons)
+        alone = compare_with(None, all_images)
+        return Outcome(_without_comparison(alone, *unseen.reasons), None, all_images)
     verdict = compare_with(theirs, unseen.rows)
-    return replace(verdict, reasons=(*verdict.reasons, *unseen.reasons))
+    verdict = replace(verdict, reasons=(*verdict.reasons, *unseen.reasons))
+    compared = any(row.champion is not None for row in verdict.comparison)
+    return Outcome(verdict, theirs if compared else None, unseen.rows)
 
 
 def champion_predictions(champion: Version, contest: Contest) -> Rival:

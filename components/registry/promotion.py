@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from components.errors import UserError
+from components.registry.descriptions import describe
 from components.registry.hand_moves import note_hand_move
 from components.registry.objections import (
     Judge,
@@ -227,12 +228,15 @@ def finish(name: str, standing: Standing) -> Standing:
     standing: the record and the alias, as `note_hand_move` returns them. The alias is moved, the
     decision is written to the tags of its version, and the version is no longer the challenger.
     """
-    if standing.interrupted:
+    interrupted = standing.interrupted is not None
+    if interrupted:
         _follow(name)
         standing = read_standing(name)
     counted = [event for event in standing.record if not event.superseded]
     if counted and counted[-1].kind != BY_HAND:
         _show_on_version(name, counted[-1])
+    if interrupted or (counted and counted[-1].kind == BY_HAND):
+        describe(name)
     return standing
 
 
@@ -319,6 +323,7 @@ def _decide(name: str, event: Event, standing: Standing) -> Event:
             f"Received: {mine.kind} version {mine.version}"
         )
     _show_on_version(name, mine)
+    describe(name)
     return mine
 
 

@@ -29,6 +29,7 @@ from components.registry.versions import (
     versions,
 )
 from components.tracking.connection import address, connect, sqlite_file
+from components.tracking.run_folders import verdict_paths
 from components.tracking.runs import Run
 
 SNAPSHOT = Path(".fovea/registry.json")
@@ -105,7 +106,9 @@ def keep_snapshot(name: str) -> Snapshot:
     before = _state_of_database()
     existing = versions(name)
     challenger = version_with_alias(existing, CHALLENGER)
-    verdict = challenger.run.read_text(f"register/{name}/verdict.json") if challenger else None
+    places = verdict_paths(name) if challenger else ()
+    texts = (challenger.run.read_text(place) for place in places if challenger)
+    verdict = next((text for text in texts if text is not None), None)
     snapshot = Snapshot(name, existing, history(name), verdict)
     if before is not None and before == _state_of_database():
         # A user who may only read the workspace gets the answer, too. It is not kept then.

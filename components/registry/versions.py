@@ -51,7 +51,7 @@ class Version:
     name: the name of the registered model. number: the number of the version. tags: key → value of
     the version's tags, such as verdict and reasons. aliases: the version's aliases. run: the MLflow
     run in which the model was trained. created_ms: the time of the registration, Unix time in
-    milliseconds.
+    milliseconds. description: the text on MLflow's page of the version, Markdown.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Version:
     aliases: tuple[str, ...]
     run: Run
     created_ms: int
+    description: str = ""
 
     @property
     def model_id(self) -> str:
@@ -139,6 +140,7 @@ def versions(name: str) -> tuple[Version, ...]:
             aliases=tuple(sorted(held.get(int(row.version), []))),
             run=Run(row.run_id or ""),
             created_ms=int(row.creation_timestamp),
+            description=row.description or "",
         )
         for row in _pages(name)
     ]

@@ -89,6 +89,9 @@ def _fold_data(data: Data, val: NDArray[np.intp], beta: float) -> Data:
     train = choose_rows(old, rest)
     names = data.class_names
     labels = [names[label] for label in train.labels]
-    balance = Balance.from_plan(plan(data.balance.strategy, labels, names, beta))
+    balance = replace(
+        Balance.from_plan(plan(data.balance.strategy, labels, names, beta)),
+        costs=data.balance.costs,
+    )
     content = hashlib.sha256(data.content.encode() + val.astype(np.int64).tobytes()).hexdigest()
     return replace(data, train=train, val=choose_rows(old, val), balance=balance, content=content)

@@ -8,8 +8,9 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ LONGEST_DIGEST = 36  # characters
 NO_VALUE = "none ("  # A tag with an unknown value starts with this text; the reason follows.
 # Tags that say which process writes a run, see this_process.py.
 MACHINE, PROCESS = "machine", "process"
+# The tags by which MLflow's page knows tables, the name of a run, and its description in Markdown.
+TABLES, RUN_NAME, NOTE = "mlflow.loggedArtifacts", "mlflow.runName", "mlflow.note.content"
 BATCH = 100  # params or tags in one request
 METRIC_BATCH = 1_000  # metrics in one request
 PAGE = 1_000  # runs in one answer
@@ -48,6 +51,14 @@ class Origin:
     user: str
     data: str
     digest: str
+
+
+def run_title(backbone: str, origin: Origin) -> str:
+    """Return a name for the run of a training: backbone, data and day, which is the day of today.
+
+    Example: `mobilenet_v2 on data 3f2a91c0, 2026-11-28`.
+    """
+    return f"{backbone} on data {origin.digest[:8]}, {date.today().isoformat()}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +134,32 @@ class Run:
                         below = file.parent.relative_to(path.parent).as_posix()
                         target = str(PurePosixPath(folder, below))
                         journal.add_file(file, "" if target == "." else target)
+
+    def log_table(self, path: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Store a table that MLflow's page of the run shows as a table.
+
+        path: the path of the file inside the artifacts of the run; it ends with `.json`. The file
+        and the tag are those of `mlflow.log_table`.
+        """
+        from mlflow.exceptions import MlflowException
+
+        text = json.dumps({"columns": list(columns), "data": list(rows)}, ensure_ascii=False)
+        known: list[dict[str, str]] = []
+        # A run that is not in MLflow yet has no table.
+        with suppress(MlflowException):
+            known = json.loads(self.read_tags().get(TABLES, "[]"))
+        table = {"path": path, "type": "table"}
+        place = PurePosixPath(path)
+        with self._journal() as journal:
+            journal.add("text", text=text, name=place.name, folder=str(place.parent))
+        if table not in known:
+            self.set_tags({TABLES: json.dumps([*known, table])})
+
+    def route(self, artifact: str = "") -> str:
+        """Return the part of the address of MLflow's page of the run, or of an artifact of it."""
+        experiment = client().get_run(self.id).info.experiment_id
+        page = f"#/experiments/{experiment}/runs/{self.id}"
+        return f"{page}/artifacts/{artifact}" if artifact else page
 
     def read_text(self, path: str) -> str | None:
         """Return the text of an artifact of the run, or None if the artifact cannot be read.

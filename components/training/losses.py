@@ -7,27 +7,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.params.train import Train
+from components.training_set.examples import Balance
 
 Loss = Callable[[Any, Any], Any]
 
 
-def build_loss(train: Train, log_priors: NDArray[np.float32]) -> Loss:
+def build_loss(train: Train, balance: Balance) -> Loss:
     """Return the loss function that `train.loss` names.
 
     A loss function takes labels and logits float [N, C], and returns the losses of the images,
     float [N]. Labels are classes int [N], or the shares of all classes float [N, C], whose sum is
     1, as MixUp and CutMix make them. Every loss is linear in the shares: the loss of a mixed image
     is the mean of its losses for each of its classes, weighted by their shares.
-    train: the section `train` of params.yaml. log_priors: the natural logarithms of the priors,
-    float32 [C]. The prior of a class is its share in the loss: target * weight of the class,
-    divided by the sum of target * weight of all classes (see `Balance`). Only the loss
-    `logit_adjusted` uses the priors. `class_balanced_focal` is the focal loss here, because its
+    train: the section `train` of params.yaml. balance: the balance plan. Only the loss
+    `logit_adjusted` uses its priors: the prior of a class is its share in the loss, that is target
+    * weight of the class, divided by the sum of target * weight of all classes. Only the loss
+    `cost_sensitive` uses its costs. `class_balanced_focal` is the focal loss here, because its
     weights come with the images, see `Balance.for_loss`.
     """
     if train.loss in ("focal", "class_balanced_focal"):
         return focal(train.focal_gamma, train.label_smoothing)
     if train.loss == "logit_adjusted":
-        return logit_adjusted(log_priors, train.logit_adjustment, train.label_smoothing)
+        return logit_adjusted(balance.log_priors, train.logit_adjustment, train.label_smoothing)
+    if train.loss == "cost_sensitive":
+        return cost_sensitive(balance.costs, train.cost_weight, train.label_smoothing)
     return cross_entropy(train.label_smoothing)
 
 
@@ -78,6 +81,33 @@ def logit_adjusted(log_priors: NDArray[np.float32], tau: float, label_smoothing:
 
     def loss(labels: Any, logits: Any) -> Any:
         return plain(labels, logits + shift)
+
+    return loss
+
+
+def cost_sensitive(costs: NDArray[np.float32], weight: float, label_smoothing: float) -> Loss:
+    """Return the cross-entropy plus the expected cost (Galdran et al., 2020).
+
+    The expected cost of an image is the sum over all classes of predicted probability * cost. The
+    costs are divided by the largest of them, so only their ratios matter, as for the decision with
+    the lowest cost (Elkan, 2001).
+
+    If the true probabilities of the classes are q, the probabilities with the lowest loss are
+    proportional to q / (constant + weight * expected cost of deciding for the class). So with a
+    weight of 0, the class of the highest q is predicted. The higher the weight, the nearer is the
+    predicted class to that of the lowest expected cost. In between, a class that would cost much
+    if it were wrong gets a probability that is too low.
+    costs: float32 [C, C], see `cost_matrix`; at least one is above 0. weight: 0 or more.
+    label_smoothing: see `cross_entropy`; the expected cost is that of the labels without smoothing.
+    """
+    from keras import ops
+
+    scaled = costs / costs.max()
+    plain = cross_entropy(label_smoothing)
+
+    def loss(labels: Any, logits: Any) -> Any:
+        of_decisions = ops.matmul(_targets(labels, logits, 0.0), ops.cast(scaled, logits.dtype))
+        return plain(labels, logits) + weight * ops.sum(of_decisions * ops.softmax(logits), -1)
 
     return loss
 

@@ -162,7 +162,7 @@ def _fit(
 
 def _make_soup(classifier: Classifier, data: Data, train: Train, state: TrainingState) -> None:
     """Average the weights of the last epochs of the phase `finetune`, if it pays on val."""
-    loss = build_loss(train, data.balance.log_priors)
+    loss = build_loss(train, data.balance)
     model, best = classifier.logits_model, state.best
     policy = build_augmentation(train.augmentation)
     stream = Stream(data.train, data.balance, train.batch_size, train.seed, policy)
@@ -227,7 +227,7 @@ def _fit_phase(
     """Train from the state until epoch `end`. Return an epoch whose loss is not finite."""
     import keras
 
-    loss = build_loss(train, balance.log_priors)
+    loss = build_loss(train, balance)
     steps = steps_per_epoch(balance, train.batch_size)
     rate = phase.learning_rate / 10**state.rate_cuts
     lowered = replace(phase, learning_rate=rate)

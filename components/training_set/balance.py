@@ -13,21 +13,26 @@ from typing import Any
 import pandas as pd
 
 from components.errors import UserError
+from components.training_set.costs import Costs, cost_matrix
 
 # Every class is drawn as often as the largest one. Two of these also say how the copies are made.
 RAISED = ("oversample", "augment_minority", "smote")
 
 
 def plan(
-    strategy: str, labels: Iterable[str], class_names: Sequence[str], beta: float
+    strategy: str,
+    labels: Iterable[str],
+    class_names: Sequence[str],
+    beta: float,
+    costs: Costs | None = None,
 ) -> dict[str, Any]:
     """Return the plan of a strategy, which components/params/balance.py explains.
 
-    strategy, beta: the values of `balance` in params.yaml. labels: the label of each training
-    image. class_names: the names of all classes.
+    strategy, beta, costs: the values of `balance` in params.yaml. labels: the label of each
+    training image. class_names: the names of all classes.
 
-    The result has the keys strategy and class_names, with the values of these arguments, and also
-    these keys:
+    The result has the keys strategy, class_names and costs, with the values of these arguments, and
+    also these keys:
 
     - counts: class → number of training images.
     - targets: class → number of images drawn in an epoch.
@@ -39,11 +44,13 @@ def plan(
     - class_balanced_weights: class → factor by which the loss `class_balanced_focal` also
       multiplies the loss of an image. It corrects only what remains, too.
 
-    Raises UserError if a class has no training image.
+    Raises UserError if a class has no training image, or in the cases of `cost_matrix`.
 
     >>> plan("oversample", ["cat", "cat", "dog"], ["cat", "dog"], 0.999)["targets"]
     {'cat': 2, 'dog': 2}
     """
+    if costs:
+        cost_matrix(costs, class_names)
     by_label = Counter(labels)
     counts = {name: by_label[name] for name in class_names}
     if 0 in counts.values():
@@ -65,6 +72,7 @@ def plan(
         "class_weights": weights,
         "log_priors": {name: math.log(share / whole) for name, share in in_loss.items()},
         "class_balanced_weights": class_weights("effective_number_weights", remaining, beta),
+        "costs": dict(costs or {}),
     }
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from components.training_set.costs import cost_matrix
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -122,7 +124,9 @@ class Balance:
     each class, the factor by which the loss of its images is multiplied. log_priors: for each
     class, the natural logarithm of its share in the loss. strategy: the strategy that made the
     plan. class_balanced_weights: for each class, the factor by which the loss
-    `class_balanced_focal` also multiplies the loss of its images.
+    `class_balanced_focal` also multiplies the loss of its images. costs: float32 [num_classes,
+    num_classes], what each confusion costs (see `cost_matrix`); only the loss `cost_sensitive`
+    uses it. It is [0, 0] if there are no costs.
     """
 
     targets: NDArray[np.int64]
@@ -132,17 +136,20 @@ class Balance:
     class_balanced_weights: NDArray[np.float32] = field(
         default_factory=lambda: np.ones(1, np.float32)
     )
+    costs: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     @classmethod
     def from_plan(cls, plan: Mapping[str, Any]) -> "Balance":
         """Convert the plan that the stage `balance` writes to a Balance."""
         names = plan["class_names"]
+        costs = plan["costs"]
         return cls(
             np.array([plan["targets"][name] for name in names], np.int64),
             np.array([plan["class_weights"][name] for name in names], np.float32),
             np.array([plan["log_priors"][name] for name in names], np.float32),
             plan["strategy"],
             np.array([plan["class_balanced_weights"][name] for name in names], np.float32),
+            (cost_matrix(costs, names) if costs else np.zeros((0, 0))).astype(np.float32),
         )
 
     def for_loss(self, loss: str) -> "Balance":

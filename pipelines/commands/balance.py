@@ -24,13 +24,14 @@ from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params, read_params
 from components.progress import track
 from components.registry.weights import resolve_weights
+from components.review.figures import interval_text
 from components.splits.sets import near_pairs, row_sets
 from components.training.starts import start_classifier
 from components.training.transforms import check_augmentation
 from components.training_set.examples import Data, Examples
 from components.words import count_text
 from pipelines import artifacts
-from pipelines.commands.console import interval_text, show_lines, show_table
+from pipelines.commands.console import show_lines, show_table
 from pipelines.formats import read_table, write_table, write_text
 from pipelines.training_data import read_training_data
 from pipelines.workspace.prepared import check_prepared

@@ -24,6 +24,7 @@ UNSET = {"dvc.experiment": "none"}
 LINEAGE = {
     "code": {
         "git commit": "git.commit",
+        "date of the commit": "git.commit_date",
         "uncommitted changes": "git.dirty",
         "experiment (DVC)": "dvc.experiment",
     },

@@ -545,6 +545,64 @@ def explain(
     show_lineage(_model_name(), version, as_json=as_json)
 
 
+@app.command(
+    epilog="Example: fovea explain-image photo.jpg, or fovea explain-image cat/*.jpg --class dog"
+)
+def explain_image(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH …", help="Image files, or paths below data/raw as in the reports."
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="FILE|VERSION",
+            help="A .keras file, models:/NAME/3, or an alias such as @champion. "
+            "Default: the model of this workspace.",
+        ),
+    ] = None,
+    class_name: Annotated[
+        str | None,
+        typer.Option("--class", metavar="NAME", help="Default: the predicted class."),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            "--layer",
+            metavar="NAME",
+            help="Also show maps of this layer; `fovea model --layers` lists the layers.",
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="FOLDER", help="Default: .fovea/explanations."),
+    ] = None,
+    nearest: Annotated[
+        int,
+        typer.Option(
+            "--nearest", min=0, max=50, help="Training images that look alike; 0 looks for none."
+        ),
+    ] = 6,
+) -> None:
+    """Show where a model sees what speaks for a class in an image (Grad-CAM).
+
+    For each image, a page has the image, the map over it, the most probable
+    classes, and the training images that look alike to the model. Yellow marks
+    what speaks for the class, dark blue what does not. With --class, the map is
+    for another class than the predicted one. Looking for training images takes
+    long the first time, as the features of all of them are computed. See
+    docs/explanation.md for what such a map can say and what it cannot.
+    """
+    from pipelines.commands.explain_image import FOLDER, Options, explain_paths
+
+    options = Options(model, class_name, layer, to or FOLDER, nearest)
+    with _reading("explain-image"):
+        explain_paths(paths, options)
+
+
 @app.command(epilog="Example: fovea reproduce 3, or fovea reproduce champion --here")
 def reproduce(
     version: Annotated[str, typer.Argument(help="A number, or an alias such as champion.")],
@@ -621,10 +679,11 @@ def ui(
 ) -> None:
     """Serve MLflow's page, and Optuna's page of a search, on 127.0.0.1 until Ctrl-C.
 
-    If MLFLOW_TRACKING_URI is not an sqlite file, only the address of MLflow is
-    printed. If there is a search in this workspace, Optuna Dashboard shows its
-    trials on the next port, also while it runs. On Optuna's page you can also
-    delete the search: it has no other copy.
+    The printed address is that of the registered model's page. If
+    MLFLOW_TRACKING_URI is not an sqlite file, only the address is printed. If
+    there is a search in this workspace, Optuna Dashboard shows its trials on
+    the next port, also while it runs. On Optuna's page you can also delete the
+    search: it has no other copy.
     """
     from pipelines.commands.ui import serve
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from components.evaluation.comparison import Comparison
 from components.evaluation.gate import Verdict
+from components.registry.descriptions import describe
 from components.registry.hand_moves import champion_warning, note_hand_move
 from components.registry.objections import Judge, review_objections
-from components.registry.record import BY_HAND, Event, champions, moved_by_hand
+from components.registry.record import Event, champions, moved_by_hand
+from components.registry.record_words import COLUMNS, decision_text, event_row, when_text
 from components.registry.snapshot import (
     Snapshot,
     keep_snapshot,
@@ -23,11 +25,13 @@ from components.registry.snapshot import (
     waiting_for_mlflow,
 )
 from components.registry.versions import COMPARED_WITH, Version
+from components.review import ways
+from components.review.facts import worst_first
+from components.review.figures import interval_text
 from components.tracking.connection import address
 from pipelines.commands import workspace_model
 from pipelines.commands.console import (
     COLOURS,
-    interval_text,
     show_json,
     show_lines,
     show_table,
@@ -36,7 +40,6 @@ from pipelines.commands.console import (
 
 CLASSES_SHOWN = 30
 REGISTER = "fovea register"
-ROLLBACK = 'fovea rollback --reason "…"'
 # A second clone has the model, but an empty registry. There `dvc repro` runs nothing.
 NO_VERSION = (
     "{name} has no challenger; no champion yet, because {address} has no version of it. If your "
@@ -89,6 +92,7 @@ def read_registry(name: str, *, as_json: bool = False) -> Snapshot:
         if not moved_by_hand(registry.record, registry.standing.held):
             return registry
         note_hand_move(name, judge_here)
+        describe(name)
         return keep_snapshot(name)
 
 
@@ -184,7 +188,7 @@ def _review_tree(registry: Snapshot, review: Review | None) -> dict[str, Any]:
         "challenger": _version_tree(registry.challenger),
         "verdict": None,
         "warnings": [*filter(None, [champion_warning(registry.standing)]), *empty],
-        "next": [ROLLBACK, REGISTER] if lost else [REGISTER],
+        "next": [ways.ROLLBACK, REGISTER] if lost else [REGISTER],
     }
     if review is None:
         return tree
@@ -245,11 +249,10 @@ def show_history(name: str, *, as_json: bool = False) -> None:
     if not record:
         show_lines(f"no version of {name} was promoted, rejected or rolled back yet")
         return
-    columns = ("when (UTC)", "who", "what", "champion", "why")
-    show_table(f"{name} at {address()}", columns, map(_history_row, record))
+    show_table(f"{name} at {address()}", COLUMNS, map(event_row, record))
     for event in record:
         if event.overridden:
-            show_lines(f"{_decision(event)} ({_when(event)}), although {event.overridden}")
+            show_lines(f"{decision_text(event)} ({when_text(event)}), although {event.overridden}")
     show_lines(*warnings, style="yellow")
 
 
@@ -291,11 +294,7 @@ def decision_commands(registry: Snapshot, version: Version) -> tuple[str, ...]:
     if number == registry.standing.held:
         return "fovea history", explain
     declined = any(review_objections(version, registry.standing))
-    override = "" if decision == "promote" and not declined else " --override"
-    promote = f'fovea promote {number}{override} --reason "…"'
-    reject = f'fovea reject {number} --reason "…"'
-    choices = (reject, promote) if declined or decision == "reject" else (promote, reject)
-    return (*choices, explain)
+    return (*ways.commands(number, decision, declined=declined), explain)
 
 
 def _rows_to_show(rows: Sequence[Comparison]) -> list[Comparison]:
@@ -305,14 +304,8 @@ def _rows_to_show(rows: Sequence[Comparison]) -> list[Comparison]:
     champion's recall. Otherwise they are the classes with the lowest recall. The order of the rows
     stays.
     """
-    classes = [row for row in rows if row.class_name is not None]
-    worst = sorted(classes, key=_change)[:CLASSES_SHOWN]
+    worst = worst_first(rows)[:CLASSES_SHOWN]
     return [row for row in rows if row.class_name is None or row in worst]
-
-
-def _change(row: Comparison) -> float:
-    interval = row.difference or row.challenger
-    return float("inf") if interval.value is None else interval.value
 
 
 def _warnings(registry: Snapshot, proposed: Version, compared: bool) -> Iterator[str]:
@@ -340,19 +333,3 @@ def _champion(number: str) -> str:
 
 def _version(number: int | None) -> str:
     return "no version" if number is None else f"version {number}"
-
-
-def _history_row(event: Event) -> tuple[str, ...]:
-    champion_change = f"{event.from_version or '–'} → {event.to_version or '–'}"
-    return (_when(event), event.who, _decision(event), champion_change, event.why)
-
-
-def _decision(event: Event) -> str:
-    # Nobody gave the option --override for a move by hand.
-    overrides = event.override and event.kind != BY_HAND
-    notes = " (superseded)" * event.superseded + " (override)" * overrides
-    return f"{event.kind} {event.version}{notes}"
-
-
-def _when(event: Event) -> str:
-    return event.when.removesuffix("+00:00").replace("T", " ")

@@ -20,6 +20,7 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from components.errors import UserError
+from components.review.ways import model_route
 from components.tracking.connection import address, connect, is_remote, tracking_uri
 from pipelines import artifacts
 from pipelines.commands.console import show_lines, show_waiting
@@ -39,7 +40,8 @@ POLL_S = 0.2
 def serve(port: int, name: str | None) -> None:
     """Serve MLflow's page, and the page of a search, on 127.0.0.1 until Ctrl-C or SIGTERM.
 
-    If MLFLOW_TRACKING_URI is the address of a server, no page of MLflow is served, and only this
+    The address of MLflow's page is that of the registered model, if it has a version. If
+    MLFLOW_TRACKING_URI is the address of a server, no page of MLflow is served, and only its
     address is printed. If the variable is unset, the page of ./mlflow.db is served. If there is a
     search in this workspace, Optuna Dashboard serves the page of its database.
 
@@ -50,16 +52,18 @@ def serve(port: int, name: str | None) -> None:
     the registered model; None if it is not known, and nothing can be warned of. Raises
     UserError if no port is free, if a page does not start, or if a server ends by itself.
     """
-    database = _database()
+    database, shown = _database(), name
     if is_remote():
-        show_lines(f"MLflow's page: {address()}")
+        show_lines(f"MLflow's page: {_at_model(address(), shown)}")
     else:
         show_waiting(
             f"waiting for MLflow's server; it takes 10 to 40 s to start, and writes to {LOG}"
         )
         connect()
         if name is not None:
-            show_warning(read_registry(name))
+            registry = read_registry(name)
+            show_warning(registry)
+            shown = name if registry.versions else None
     try:
         with ExitStack() as stack:
             servers = []
@@ -67,7 +71,7 @@ def serve(port: int, name: str | None) -> None:
                 page = f"http://{HOST}:{_free_port(port)}"
                 process = stack.enter_context(_server(page))
                 _wait_until_it_answers(f"{page}/health", process, "MLflow's server", LOG)
-                show_lines(f"MLflow's page: {page} (Ctrl-C ends it)")
+                show_lines(f"MLflow's page: {_at_model(page, shown)} (Ctrl-C ends it)")
                 servers.append((process, "MLflow's server", LOG, page))
                 port = int(page.rpartition(":")[2]) + 1
             if database:
@@ -79,6 +83,13 @@ def serve(port: int, name: str | None) -> None:
             _wait_until_one_ends(servers)
     except KeyboardInterrupt:
         log.info("the pages are closed")
+
+
+def _at_model(page: str, name: str | None) -> str:
+    """Return the address of the page of a registered model; name: None for the page of MLflow."""
+    if name is None or not page.startswith("http"):
+        return page
+    return f"{page.rstrip('/')}/{model_route(name)}"
 
 
 Server = tuple[subprocess.Popen[str], str, Path, str]  # its process, name, log file and address

@@ -25,6 +25,7 @@ NOT_A_CHANGE = {"dvc.lock"}
 # The keys of the tags that `lineage` returns, now or in an earlier Fovea.
 KEYS = (
     "git.commit",
+    "git.commit_date",
     "git.dirty",
     "dvc.data_raw",
     "dvc.splits",
@@ -130,8 +131,22 @@ def _git_tags(root: Path) -> dict[str, str]:
         return {"git.commit": f"{NO_VALUE}{error})"}
     if status.returncode:
         return {"git.commit": f"{NO_VALUE}{reason(status)})"}
-    commit = f"{NO_VALUE}no commit yet)" if head.returncode else head.stdout.strip()
-    return {"git.commit": commit, "git.dirty": _dirty(status.stdout)}
+    dirty = {"git.dirty": _dirty(status.stdout)}
+    if head.returncode:
+        return {"git.commit": f"{NO_VALUE}no commit yet)", **dirty}
+    commit = head.stdout.strip()
+    date = commit_date(commit, root)
+    return {"git.commit": commit, **({"git.commit_date": date} if date else {}), **dirty}
+
+
+def commit_date(commit: str, root: Path = Path()) -> str | None:
+    """Return the day of a commit, such as `2026-11-28`; None if git does not know the commit."""
+    try:
+        # `git show` would also print what the user's settings ask for, such as signatures.
+        listed = git("rev-list", "--max-count=1", "--format=%cs", commit, root=root)
+    except GitError:
+        return None
+    return None if listed.returncode else listed.stdout.split()[-1]
 
 
 def _dirty(status: str) -> str:

@@ -36,6 +36,7 @@ CODE = (
     "components/params/model.py",
     "components/params/train.py",
     "components/training",
+    "components/training_set/costs.py",
     "components/training_set/examples.py",
     "components/training_set/picture.py",
     "components/training_set/pixels.py",

@@ -38,6 +38,27 @@ TEXT = DIGITS.read_text()
         ),
         ("dropout: 0.2", "dropout: 2", r"model\.dropout should be less than 1\. Received: 2"),
         ("loss: cross_entropy", "loss: mse", r"train\.loss should be 'cross_entropy', .*'mse'"),
+        (
+            "costs: {}",
+            "costs: [[0, 1], [5, 0]]",
+            r"balance\.costs should be a section with keys and values\. Received: \[\[0, 1\], \[5",
+        ),
+        (
+            "costs: {}",
+            "costs: {3: 8}",
+            r"balance\.costs\.3 should be a section with keys and values\. Received: 8$",
+        ),
+        (
+            "costs: {}",
+            "costs: {3: {8: -1}}",
+            r"balance\.costs\.3\.8 should be greater than or equal to 0\. Received: -1$",
+        ),
+        (
+            "    - contrast\n",
+            "    - snow\n",
+            r"evaluate\.corruptions\.kinds, entry 2, should be 'gaussian_noise', .*'snow'$",
+        ),
+        ("top_k: 3", "top_k: 1", r"evaluate\.top_k should be greater than or equal to 2\."),
         ("batch_size: 32", "batch_size: 3.5", r"train\.batch_size should be a valid integer.*3\.5"),
         ("val: 0.15", "val: 0.9", r"val \+ test must be below 1"),
         ("labels: any", "labels: 3", r"validate\.label_known\.labels .*Received: 3"),
@@ -247,6 +268,28 @@ def test_logits_are_not_adjusted_twice(tmp_path):
     read_params(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text(text.replace("loss: cross_", "loss: logit_adjusted # "))
     with pytest.raises(UserError, match=r"adjust them once more: write `logit_adjustment: none`"):
+        read_params(tmp_path / "params.yaml")
+
+
+UNADJUSTED = TEXT.replace("logit_adjustment: tuned", "logit_adjustment: none")
+
+
+def test_a_loss_by_costs_needs_costs_also_if_only_a_trial_has_it(tmp_path):
+    text = UNADJUSTED.replace("loss: cross_entropy", "loss: cost_sensitive")
+    space = "  space:\n    train.loss: {choices: [cross_entropy, cost_sensitive]}\n"
+    head, _, tail = UNADJUSTED.partition("  space:")
+    for written, place in ((text, ""), (head + space + tail.partition("\n")[2], "search.space: ")):
+        (tmp_path / "params.yaml").write_text(written)
+        with pytest.raises(UserError, match=f"yaml: {place}train.loss: cost_sensitive needs costs"):
+            read_params(tmp_path / "params.yaml")
+        (tmp_path / "params.yaml").write_text(written.replace("costs: {}", "costs: {3: {8: 5}}"))
+        assert read_params(tmp_path / "params.yaml").balance.costs == {"3": {"8": 5}}
+
+
+def test_an_adjustment_must_not_undo_what_costs_change(tmp_path):
+    text = TEXT.replace("loss: cross_", "loss: cost_sensitive # ")
+    (tmp_path / "params.yaml").write_text(text.replace("costs: {}", "costs: {3: {8: 5}}"))
+    with pytest.raises(UserError, match=r"would move them back, .* write `logit_adjustment: none`"):
         read_params(tmp_path / "params.yaml")
 
 

@@ -23,7 +23,7 @@ TINY = {
     "model": {"width": 0.35},
     "train": {"finetune": {"epochs": 3}, "head": {"epochs": 3}},
     "search": {"trials": 0},
-    "evaluate": {"resamples": 200},
+    "evaluate": {"resamples": 200, "explain": 2, "corruptions": {"images": 10}},
     "register": {
         "resamples": 200,
         "floors": {"accuracy": 0.0, "balanced_accuracy": 0.0, "recall": 0.0},

@@ -22,7 +22,8 @@ def test_an_experiment_is_run_compared_and_drawn(continued):
 
     run(continued, "dvc plots show")
     page = (continued / "dvc_plots/index.html").read_text()
-    for drawn in ("loss", "confusion.csv", "roc.csv", "precision_recall.csv"):
+    curves = ("roc.csv", "precision_recall.csv", "reliability.csv", "abstention.csv")
+    for drawn in ("loss", "confusion.csv", *curves):
         assert drawn in page
     experiments = json.loads(run(continued, "dvc exp show --json"))
     assert len(experiments) >= 2

@@ -28,10 +28,10 @@ def registered(folder):
 
 
 def tracked(folder):
-    """Return the experiment of DVC and the name of each run."""
+    """Return the experiment of DVC and the stage of each run."""
     with mlflow_of(folder):
         found = client().search_runs([experiment_id()])
-    return [[each.data.tags.get("dvc.experiment"), each.info.run_name] for each in found]
+    return [[each.data.tags.get(tag) for tag in ("dvc.experiment", "stage")] for each in found]
 
 
 def check_unregistered(folder):

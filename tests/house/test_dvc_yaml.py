@@ -41,7 +41,7 @@ CHANGES_NO_BYTE = {
     "pipelines.search_on_prefect": "starts and ends workers, and does not know what they compute",
     "pipelines.search_start": "names a search, checks the environment, and copies the deps",
     "pipelines.workspace.environment": "switches messages and telemetry of packages off",
-    "pipelines.workspace.lineage": "goes to MLflow alone",
+    "pipelines.workspace.lineage": "goes to MLflow; the register report shows its facts unchanged",
     "pipelines.workspace.machine": "goes to MLflow and into the key of checkpoints alone",
     "pipelines.workspace.messages": "prints lines for people",
     "pipelines.workspace.searches": "finds a search on the disk, and lets one process run it",

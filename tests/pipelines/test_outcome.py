@@ -12,20 +12,18 @@ from pipelines.outcome import Done, links, metric_rows, outcome_markdown, plain
 VERDICT = {"decision": "promote", "reasons": ["no champion"], "version": 1, "name": "digits"}
 
 
-def test_a_class_named_intervals_has_its_rows_like_every_other() -> None:
-    one = {"recall": 0.5, "support": 4, "intervals": {"recall": [0.4, None]}}
+def test_every_number_has_a_row_and_its_interval_if_it_has_one() -> None:
     metrics = {
         "accuracy": 0.9,
-        "intervals": {"accuracy": [0.8, 1.0]},
-        "classes": {"glass": one, "intervals": one},
+        "images": 4,
+        "macro_roc_auc": None,
+        "intervals": {"accuracy": [0.8, None]},
     }
     rows = [(row["metric"], row["value"], row["interval"]) for row in metric_rows(metrics)]
     assert rows == [
-        ("accuracy", "0.9000", "0.8000 – 1.0000"),
-        ("classes.glass.recall", "0.5000", "0.4000 – –"),
-        ("classes.glass.support", "4", ""),
-        ("classes.intervals.recall", "0.5000", "0.4000 – –"),
-        ("classes.intervals.support", "4", ""),
+        ("accuracy", "0.9000", "0.8000 – –"),
+        ("images", "4", ""),
+        ("macro_roc_auc", "–", ""),
     ]
 
 
@@ -59,7 +57,7 @@ def test_a_version_is_named_with_its_store_and_a_missing_version_with_what_to_do
 def test_links_lead_to_mlflow_if_it_has_a_page_and_are_words_otherwise() -> None:
     page, report = "#/experiments/1/runs/abc", Path("data/evaluate/report.html")
     assert links("http://10.0.0.1:5000/", page, report) == (
-        "[Report](http://10.0.0.1:5000/#/experiments/1/runs/abc/artifacts/evaluate/report.html)",
+        "[Report](http://10.0.0.1:5000/#/experiments/1/runs/abc/artifacts/2-test-report/report.html)",
         "[MLflow run](http://10.0.0.1:5000/#/experiments/1/runs/abc)",
     )
     text = " ".join(links("sqlite:///mlflow.db", page, report))
@@ -108,7 +106,7 @@ def test_a_name_with_line_breaks_stays_on_its_line() -> None:
     assert plain("cat\n\n# promote") == "cat\\\\n\\\\n\\# promote"
 
 
-def test_names_of_classes_and_models_are_no_markup_in_text_and_table() -> None:
+def test_names_of_classes_and_models_are_no_markup() -> None:
     verdict = {**VERDICT, "reasons": ["recall of <b>|[x](y) fell"], "name": "*digits*"}
     for ran in (("register",), ()):
         text = outcome_markdown(Done(ran, ()), verdict, [])
@@ -116,5 +114,3 @@ def test_names_of_classes_and_models_are_no_markup_in_text_and_table() -> None:
     assert "- recall of \\<b\\>\\|\\[x\\](y) fell" in outcome_markdown(
         Done(("register",), ()), verdict, []
     )
-    (row,) = metric_rows({"classes": {"[x](y)|": {"recall": 0.5}}})
-    assert row["metric"] == "classes.\\[x\\](y)\\|.recall"

@@ -18,7 +18,7 @@ from components.images.png_writer import encode_png
 from components.model.backend import load_keras
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params
-from components.params.register import Floors
+from components.params.register import Card, Floors
 from components.registry import promotion
 from components.registry.promotion import promote, reject, rollback
 from components.registry.seen import Seen, pixel_hashes
@@ -26,19 +26,21 @@ from components.registry.seen_store import keep_seen, seen_by
 from components.registry.standing import history
 from components.registry.versions import challenger, champion, find_version, versions
 from components.tracking.connection import client
-from components.tracking.runs import run_of_model
+from components.tracking.runs import NOTE, run_of_model
 from pipelines import artifacts, balance, prepare, register, split, train
 from pipelines import evaluate as evaluate_stage
 from pipelines.commands.review import judge_here
-from pipelines.formats import read_table, read_tree, write_table, write_tree
+from pipelines.formats import read_table, read_tree, write_table, write_text, write_tree
 from pipelines.register import judge_again
 from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
+from tests.components.pages.outline import Outline
 from tests.components.splits.split_tables import links_of
 from tests.pipelines.versioned import flip
 
 NAMES = ("bright", "dark")
 SIZE = 8
+OUTS = (artifacts.VERDICT, artifacts.REGISTER_REPORT, artifacts.MODEL_CARD)
 IMAGES = 60
 OTHERS = {f"other/{number}.png": ("train", "val")[number % 5 == 0] for number in range(100)}
 
@@ -98,7 +100,10 @@ def write_test_images() -> None:
     write_splits({**dict.fromkeys(table["path"], "test"), **OTHERS})
     write_table(artifacts.DUPLICATES, links_of([]))
     np.save(artifacts.images("test"), images)
+    write_text(artifacts.VALIDATION_PAGE, "<p>the data</p>")
     statistics = {"class_names": list(NAMES), "data_id": "d" * 64, "split_id": "e" * 64}
+    half = dict.fromkeys(NAMES, IMAGES // 2)
+    statistics["counts"] = {"train": {"bright": 40, "dark": 40}, "val": {"dark": 20}, "test": half}
     statistics["pixels"] = {"test": sha256(artifacts.images("test"))}
     write_tree(artifacts.STATISTICS, statistics)
 
@@ -128,6 +133,13 @@ def run(params: Params, how: str = "manual", size: int = SIZE) -> dict[str, obje
     return found
 
 
+def page() -> Outline:
+    """The register report."""
+    outline = Outline(artifacts.REGISTER_REPORT.read_text())
+    assert outline.open == []
+    return outline
+
+
 def reigning() -> int | None:
     version = champion("digits")
     return version.number if version else None
@@ -151,8 +163,23 @@ def test_the_run_of_the_model_has_the_verdict(workspace: Path, params: Params) -
     run(params)
     tracked = run_of_model(sha256(artifacts.MODEL))
     assert tracked is not None
-    assert tracked.read_text("register/digits/verdict.json") == artifacts.VERDICT.read_text()
-    assert client().get_run(tracked.id).data.tags["registered"] == "digits/1"
+    folder = "1-register-report/digits"
+    assert tracked.read_text(f"{folder}/verdict.json") == artifacts.VERDICT.read_text()
+    assert tracked.read_text(f"{folder}/report.html") == artifacts.REGISTER_REPORT.read_text()
+    card = tracked.read_text("4-model-card/digits/model_card.md")
+    assert card == artifacts.MODEL_CARD.read_text()
+    top = [file.path for file in client().list_artifacts(tracked.id)]
+    assert top == ["1-register-report", "3-data-report", "4-model-card"]
+    tags = client().get_run(tracked.id).data.tags
+    assert tags["registered"] == "digits/1"
+    assert "Registered as [version 1 of digits](#/models/digits/versions/1)." in tags[NOTE]
+    assert f"({tracked.route(folder)}/report.html)" in tags[NOTE]
+    classes = json.loads(tracked.read_text(f"{folder}/classes.json") or "")
+    assert [row[:3] for row in classes["data"]] == [["bright", 30, 1.0], ["dark", 30, 1.0]]
+    described = find_version("digits", "1").description
+    assert "**Verdict: promote**: there is no champion" in described
+    assert "| accuracy | 1.000 (" in described
+    assert "**Challenger**" in described
 
 
 def test_a_second_run_registers_nothing_new_and_writes_the_same_bytes(
@@ -160,9 +187,9 @@ def test_a_second_run_registers_nothing_new_and_writes_the_same_bytes(
 ) -> None:
     write_model(5.0)
     run(params)
-    before = artifacts.VERDICT.read_bytes()
+    before = [file.read_bytes() for file in OUTS]
     run(params)
-    assert artifacts.VERDICT.read_bytes() == before
+    assert [file.read_bytes() for file in OUTS] == before
     assert len(versions("digits")) == 1
 
 
@@ -188,6 +215,19 @@ def test_a_model_that_comes_back_is_the_challenger_again_by_verdict_and_by_alias
         assert (proposed.number, proposed.model_id) == (verdict["version"], verdict["model_id"])
         numbers.append(verdict["version"])
     assert numbers == [1, 2, 1]
+
+
+def test_what_people_write_into_params_and_mlflow_stays(workspace: Path, params: Params) -> None:
+    write_model(5.0)
+    run(params)
+    number = "1"
+    written = f"Ann's words.\n\n{find_version('digits', number).description}"
+    client().update_model_version("digits", number, written)
+    card = Card(intended_use="Sorts **waste**.", limits="")
+    run(params.model_copy(update={"register_": params.register_.model_copy(update={"card": card})}))
+    assert find_version("digits", number).description == written
+    assert "## Intended use\n\nSorts **waste**.\n" in artifacts.MODEL_CARD.read_text()
+    assert "below `register.card.limits` in params.yaml" in artifacts.MODEL_CARD.read_text()
 
 
 def test_a_second_run_changes_no_lineage(workspace: Path, params: Params) -> None:
@@ -237,7 +277,7 @@ def test_a_stage_that_fails_leaves_no_verdict_on_an_earlier_model(
     flip(artifacts.images("test"))
     with pytest.raises(UserError):
         run(params)
-    assert not artifacts.VERDICT.exists()
+    assert not any(file.exists() for file in OUTS)
 
 
 def test_an_experiment_is_judged_and_registers_nothing(
@@ -252,6 +292,9 @@ def test_an_experiment_is_judged_and_registers_nothing(
     monkeypatch.setenv("DVC_EXP_NAME", "puffy-unau")
     verdict = run(params, "auto")
     assert (verdict["decision"], verdict["version"], verdict["champion"]) == ("promote", None, 1)
+    assert "dvc exp apply EXPERIMENT && fovea register" in page().text
+    assert "champion, version 1" in page().section("figures")
+    assert artifacts.MODEL_CARD.read_text().startswith("# Model card: a model without a version")
     assert [each.aliases for each in versions("digits")] == [("champion",), ("challenger",)]
     assert run_of_model(sha256(artifacts.MODEL)) is None
     monkeypatch.delenv("DVC_EXP_NAME")
@@ -295,7 +338,7 @@ def test_an_experiment_names_the_version_that_its_model_has(
 def test_the_verdict_holds_no_time_run_or_path(workspace: Path, params: Params) -> None:
     write_model(5.0)
     run(params)
-    text = artifacts.VERDICT.read_text()
+    text = "".join(file.read_text() for file in OUTS)
     tracked = run_of_model(sha256(artifacts.MODEL))
     assert tracked is not None
     assert tracked.id not in text
@@ -318,6 +361,9 @@ def test_auto_promotes_a_better_model_and_never_a_worse_one(
     assert (verdict["decision"], verdict["champion"], reigning()) == ("promote", 1, 2)
     write_model(-5.0)
     assert run(lenient, "auto")["decision"] == "reject"
+    assert "60 images lost, 0 images gained" in page().section("changed")
+    assert "36 more images are left out" in page().section("worse")
+    assert page().section("worse").count("challenger: ") == 24
     assert reigning() == 2
 
 
@@ -413,7 +459,7 @@ def test_damaged_pixels_stop_the_stage_and_register_nothing(
     flip(artifacts.images("test"))
     with pytest.raises(UserError, match=r"test\.images\.npy is not the file"):
         run(params)
-    assert not artifacts.VERDICT.exists()
+    assert not any(file.exists() for file in OUTS)
     assert versions("digits") == ()
 
 
@@ -424,6 +470,8 @@ def test_the_champion_itself_is_held(workspace: Path, params: Params) -> None:
     verdict = run(params, "auto")
     assert verdict["decision"] == "hold"
     assert verdict["reasons"] == ["this model is the champion already, as version 1"]
+    assert "Nothing to decide" in page().text
+    assert "**Verdict: promote**" in find_version("digits", "1").description
     # The record still says why the version was promoted.
     assert find_version("digits", "1").tags["verdict"] == "promote"
 
@@ -518,6 +566,8 @@ def test_a_class_that_the_champion_does_not_know_is_no_gain(
     assert (recalls["bright"], recalls["dark"]) == (1.0, None)
     assert verdict["decision"] == "hold"
     assert verdict["reasons"][0].startswith("the classes changed (new: dark)")  # type: ignore[index]
+    assert "1.000 (0.886 – 1.000) – –" in page().section("classes")
+    assert "0 images lost, 0 images gained" in page().section("changed")
 
 
 def test_a_champion_that_cannot_be_loaded_is_said_and_nothing_is_promoted(
@@ -533,6 +583,8 @@ def test_a_champion_that_cannot_be_loaded_is_said_and_nothing_is_promoted(
     verdict = run(params, "auto")
     assert verdict["decision"] == "hold"
     assert verdict["reasons"] == ["the champion, version 1, cannot be loaded: nothing is compared"]
+    assert "Nothing is compared with version 1" in page().section("figures")
+    assert "the same as those of version 1" in page().section("lineage")
     assert reigning() == 1
 
 
@@ -705,9 +757,14 @@ def test_a_version_is_judged_again_against_the_present_champion(
     assert verdict.decision == "hold"  # the two are right on the same images
     version = find_version("digits", "3")
     assert (version.tags["verdict"], version.tags["compared_with"]) == ("hold", "2")
-    kept = json.loads(version.run.read_text("register/digits/verdict.json") or "")
+    kept = json.loads(version.run.read_text("1-register-report/digits/verdict.json") or "")
     assert (kept["version"], kept["champion"], kept["decision"]) == (3, 2, "hold")
     assert read_tree(artifacts.VERDICT)["champion"] == 1  # the workspace's file belongs to DVC
+    report = Outline(version.run.read_text("1-register-report/digits/report.html") or "")
+    assert "hold: version 3 of digits" in report.text
+    assert "champion, version 2" in report.section("figures")
+    assert "champion, version 2" in version.description
+    assert "champion, version 1" in page().section("figures")
 
 
 def test_a_version_is_compared_with_any_version_or_with_none(workspace: Path, card: Params) -> None:

@@ -23,6 +23,7 @@ from components.tracking.runs import Run
 from pipelines import artifacts, search, train
 from pipelines.formats import read_tree, write_tree
 from pipelines.workspace.searches import FOLDER
+from tests.components.search.conftest import add
 from tests.components.search.finished_trials import SPACE, finished_trials
 from tests.pipelines.versioned import flip
 
@@ -92,6 +93,8 @@ def test_dvc_draws_the_trials_the_importances_and_the_picture(params, tmp_path, 
     search.write_results(Outcome(trials, best.number, best.overrides, (), {}, {}), section, 1)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
     shutil.copytree(ROOT / ".dvc/plots", ".dvc/plots")
+    config = Path(".dvc/config")
+    config.write_text(f"{config.read_text()}[plots]\n    html_template = plots/page.html\n")
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
     ours = [plot for plot in plots if "data/search" in str(plot)]
     Path("dvc.yaml").write_text(yaml.safe_dump({"plots": ours}))
@@ -100,7 +103,9 @@ def test_dvc_draws_the_trials_the_importances_and_the_picture(params, tmp_path, 
     printed = subprocess.run(dvc, check=True, capture_output=True, text=True)
     assert printed.stderr == ""
     page = Path("plots/index.html").read_text()
-    assert "static/workspace_data_search_study.svg" in page
+    picture = "static/workspace_data_search_study.svg"
+    assert "function vegaEmbed(" in page
+    assert set(re.findall(r'(?:src|href)\s*=\s*"([^"]+)"', page)) == {picture}
     drawn = {spec["title"]["text"]: spec for spec in map(json.loads, SPEC.findall(page))}
     values = {name: spec["data"]["values"] for name, spec in drawn.items()}
     shown = [row for row in values["trials"] if row["val_macro_f1"]]
@@ -157,7 +162,8 @@ def test_every_trial_is_a_run_under_one_run_and_a_second_search_trains_nothing(
     run_search(prepared, three_trials, params)
     assert artifacts.TRIALS.read_bytes() == written
     assert artifacts.STUDY_PAGE.read_bytes() == page
-    assert len(runs()) == 4
+    # A run in MLflow whose content is there already is not written again.
+    assert {run.info.run_id for run in runs()} == {run.info.run_id for run in [*parents, *children]}
     rows = study()
     assert rows.first.trials() == before
     rows.close()
@@ -212,7 +218,9 @@ def trial_runs():
 
 
 @pytest.mark.slow
-def test_a_search_that_was_killed_goes_on_under_the_same_run(prepared, three_trials, params):
+def test_a_search_that_was_killed_goes_on_under_the_same_run(
+    prepared, three_trials, params, caplog
+):
     """The stage is killed with all its workers, in the middle of a trial."""
     section = three_trials.model_dump(mode="json", exclude_unset=True)
     parts = [prepared.model, prepared.train, params.balance]
@@ -234,7 +242,9 @@ def test_a_search_that_was_killed_goes_on_under_the_same_run(prepared, three_tri
         time.sleep(0.2)
     process.kill()
     process.wait()
-    run_search(prepared, three_trials, params)
+    with caplog.at_level("INFO"):
+        run_search(prepared, three_trials, params)
+    assert re.search("the search goes on: [12] of 3 trials were finished before", caplog.text)
     rows = study()
     assert [row.state.name for row in rows.first.trials()] == ["COMPLETE"] * 3
     assert Run(rows.first.noted("mlflow_run")).exists()
@@ -244,6 +254,18 @@ def test_a_search_that_was_killed_goes_on_under_the_same_run(prepared, three_tri
     assert len(parents) == 1
     assert parents[0].info.status == "FINISHED"
     assert sorted(int(run.data.tags["search_trial"]) for run in children) == [0, 1, 2]
+
+
+def test_what_dead_workers_were_training_waits_again_without_a_death(tmp_path):
+    rungs = Rungs.create(f"sqlite:///{tmp_path}/study.db", "s", ["maximize"])
+    add(rungs.first, 0, {})
+    add(rungs.add("round 1 of 0", ["maximize"]), 0, {})
+    claims = [store.claim("dead") for store in rungs.stores()]
+    assert all(claims)
+    search._release_all(rungs)
+    again = [store.claim("new") for store in rungs.stores()]
+    assert [(claim.attempt, claim.deaths) for claim in again] == [(2, 0)] * 2
+    rungs.close()
 
 
 def finished() -> int:

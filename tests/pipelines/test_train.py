@@ -25,6 +25,12 @@ def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
 
     history = pd.read_csv(artifacts.HISTORY)
     assert history["epoch"].tolist() == [1, 2]
+    kept = history[history["kept"]]
+    rule = prepared.train.early_stopping
+    best = (
+        history[rule.monitor].min() if rule.monitor == "val_loss" else history[rule.monitor].max()
+    )
+    assert kept[rule.monitor].tolist() == [best]
     classifier = read_classifier(artifacts.MODEL)
     assert classifier.class_names == tuple("0123456789")
     assert classifier.model.get_layer("dropout").rate == 0.4

@@ -9,7 +9,6 @@ import pytest
 from components.evaluation import paired
 from components.evaluation.bootstrap import whole_sample
 from components.evaluation.guards import allowed_loss, changes, doubtful, doubts, images_needed
-from components.evaluation.metrics import count_scores
 from components.evaluation.paired import (
     difference_interval,
     drop_excluded,
@@ -18,6 +17,7 @@ from components.evaluation.paired import (
     permutation_test,
     sign_test,
 )
+from components.evaluation.scores import count_scores
 
 
 def doubt(lost, gained, images, limit=0.05) -> bool:

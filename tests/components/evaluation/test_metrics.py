@@ -15,7 +15,8 @@ from sklearn.metrics import (
 from components.errors import UserError
 from components.evaluation.bootstrap import draw_resamples, equal_weight_images, whole_sample
 from components.evaluation.interval import counted_interval, share_interval
-from components.evaluation.metrics import PER_CLASS, Metrics, measure, roc_auc
+from components.evaluation.metrics import PER_CLASS, Metrics, measure
+from components.evaluation.scores import roc_auc
 
 SEED = 3
 
@@ -54,7 +55,10 @@ def test_point_values_are_those_of_scikit_learn(digits, quick):
     assert metrics.macro_f1.value == pytest.approx(f1.mean())
     assert metrics.macro_precision.value == pytest.approx(precision.mean())
     assert metrics.macro_roc_auc.value == pytest.approx(np.mean(areas))
-    assert np.array_equal(metrics.confusion, confusion_matrix(labels, predicted))
+    matrix = np.zeros((10, 10), int)
+    for cell, images in metrics.confusion.items():
+        matrix[cell] = images
+    assert np.array_equal(matrix, confusion_matrix(labels, predicted))
 
 
 def test_scores_of_resamples_are_those_of_scikit_learn_on_repeated_images(digits):
@@ -100,7 +104,7 @@ def test_roc_auc_of_the_only_class_is_null_and_the_json_has_no_nan(quick):
     metrics = measure(np.zeros(9, int), one_hot(np.zeros(9, int), 2), ["a", "b"], quick, SEED)
     tree = json.loads(json.dumps(metrics.to_tree(), allow_nan=False))
     assert tree["macro_roc_auc"] is None
-    assert tree["classes"]["a"]["roc_auc"] is None
+    assert metrics.classes[0].roc_auc.value is None
     assert tree["accuracy"] == 1
     assert "macro_roc_auc" not in metrics.to_flat()
 
@@ -148,13 +152,24 @@ def test_macro_scores_of_equal_classes_are_about_as_exact_as_a_share(digits, par
 
 
 def test_every_resample_draws_as_many_images_of_each_class_as_there_are(monkeypatch):
-    monkeypatch.setattr("components.evaluation.bootstrap.HELD_AT_ONCE", 20_000)
     labels = np.random.default_rng(0).permutation(np.arange(10_000) % 2 * 2)
+    (whole,) = draw_resamples(labels, 5, SEED)
+    monkeypatch.setattr("components.evaluation.bootstrap.HELD_AT_ONCE", 20_000)
     blocks = list(draw_resamples(labels, 5, SEED))
     assert len(blocks) > 1
+    assert np.array_equal(np.concatenate(blocks, axis=1), whole)
     for images in (labels == 0, labels == 2):
         drawn = np.concatenate([block[images].sum(axis=0) for block in blocks])
         assert drawn.tolist() == [5_000] * 5
+
+
+def test_many_classes_make_the_blocks_smaller_too(monkeypatch):
+    monkeypatch.setattr("components.evaluation.bootstrap.HELD_AT_ONCE", 1_000)
+    assert [block.shape for block in draw_resamples(np.array([0, 499]), 5, SEED)] == [
+        (2, 2),
+        (2, 2),
+        (2, 1),
+    ]
 
 
 def test_probabilities_that_are_not_finite_are_refused(digits, quick):

@@ -75,7 +75,8 @@ def test_every_strategy_and_loss_is_compared(params):
     values = {method.value for method in METHODS}
     assert values >= set(Strategy.__args__) - {"augment_minority"}
     losses = Train.model_fields["loss"].annotation.__args__
-    assert values >= set(losses) - {"cross_entropy"}
+    # cost_sensitive is about costs of confusions, not about rare classes.
+    assert values >= set(losses) - {"cross_entropy", "cost_sensitive"}
 
 
 def test_a_command_turns_off_the_switches_of_all_other_methods():

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import recall_score
 
 from components.evaluation.bootstrap import whole_sample
-from components.evaluation.metrics import count_scores
+from components.evaluation.scores import count_scores
 from components.model.recall import balanced_accuracy
 
 

@@ -24,6 +24,11 @@ class Outline(HTMLParser):
         self._section = ""
         self.feed(page)
 
+    @property
+    def sections(self) -> list[str]:
+        """The names of all sections; the text outside of them is that of the section ``."""
+        return list(self._sections)
+
     def section(self, name: str) -> str:
         """The text of the section that is labelled by the id `name`, its words one blank apart."""
         return " ".join(self._sections[name].split())

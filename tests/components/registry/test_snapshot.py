@@ -57,3 +57,12 @@ def test_a_database_in_which_another_process_writes_has_no_state() -> None:
     database.commit()
     database.close()
     assert snapshot._state_of_database() not in (None, before)
+
+
+def test_the_verdict_is_read_from_its_new_place_and_else_from_the_old_one() -> None:
+    run = read_snapshot(NAME, print).versions[0].run
+    file = Path("verdict.json")
+    for place, text in (("register", "old"), ("1-register-report", "new")):
+        file.write_text(text)
+        run.log_files(file, folder=f"{place}/{NAME}")
+        assert keep_snapshot(NAME).verdict == text

@@ -110,11 +110,14 @@ def test_folds_differ_in_seed_and_content_and_depend_on_nothing_else(labels):
 
 def test_the_balance_plan_is_that_of_the_train_split_of_the_fold(labels):
     data = data_of(*labels, strategy="effective_number_weights")
+    costs = np.array([[0, 4, 1], [1, 0, 1], [1, 1, 0]], np.float32)
+    data = replace(data, balance=replace(data.balance, costs=costs))
     for fold in folds_of(data, folds=2):
         texts = [NAMES[label] for label in fold.data.train.labels]
         expected = Balance.from_plan(plan("effective_number_weights", texts, NAMES, BETA))
         found = fold.data.balance
         assert found.strategy == "effective_number_weights"
+        assert found.costs is costs
         assert found.targets.tolist() == np.bincount(fold.data.train.labels).tolist()
         assert np.array_equal(found.class_weights, expected.class_weights)
         assert not np.array_equal(found.class_weights, data.balance.class_weights)

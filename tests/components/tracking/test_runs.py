@@ -1,10 +1,13 @@
+import json
 import logging
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from components.tracking.runs import (
     adopt_model,
     continue_run,
     run_of_model,
+    run_title,
     runs_below,
     start_run,
 )
@@ -193,6 +197,28 @@ def test_files_and_folders_arrive_below_their_folder(run: Run) -> None:
     assert run.read_text("evaluate/report.html") == "<p>fine</p>"
     assert run.read_text("evaluate/curves/roc.csv") == "a,b\n"
     assert run.read_text("evaluate/none.txt") is None
+
+
+def test_a_table_is_a_file_and_a_tag_that_mlflows_page_knows(run: Run) -> None:
+    run.log_table("a/one.json", ["class", "recall"], [["<b>größe", 0.5], ["glass", None]])
+    run.log_table("a/two.json", ["class"], [])
+    run.log_table("a/one.json", ["class", "recall"], [["<b>größe", 0.5], ["glass", None]])
+    table = client().load_table(client().get_run(run.id).info.experiment_id, "a/one.json", [run.id])
+    assert table["class"].tolist() == ["<b>größe", "glass"]
+    assert table["recall"].tolist()[0] == 0.5
+    listed = json.loads(run.read_tags()["mlflow.loggedArtifacts"])
+    assert listed == [{"path": f"a/{name}.json", "type": "table"} for name in ("one", "two")]
+
+
+def test_a_run_has_an_address_on_mlflows_page(run: Run) -> None:
+    experiment = client().get_run(run.id).info.experiment_id
+    assert run.route() == f"#/experiments/{experiment}/runs/{run.id}"
+    assert run.route("a/b.html") == f"{run.route()}/artifacts/a/b.html"
+
+
+def test_a_run_is_named_after_backbone_data_and_day() -> None:
+    title = run_title("mobilenet_v2", replace(ORIGIN, digest="3f2a91c0ffee.dir"))
+    assert re.fullmatch(r"mobilenet_v2 on data 3f2a91c0, \d{4}-\d\d-\d\d", title)
 
 
 def test_a_tag_is_never_cut_silently(run: Run) -> None:

@@ -51,6 +51,7 @@ COMMANDS = [
     "lr",
     "history",
     "explain",
+    "explain-image",
     "reproduce",
     "study",
     "ui",
@@ -867,7 +868,8 @@ def test_ui_of_a_remote_server_is_its_address(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:s3cret@mlflow.example.org")
     for command in (["ui"], ["--quiet", "ui"]):
-        assert fovea(*command)[1] == "MLflow's page: https://mlflow.example.org\n"
+        page = "https://mlflow.example.org/#/models/digits"
+        assert fovea(*command)[1] == f"MLflow's page: {page}\n"
 
 
 def test_doctor_fails_where_a_check_fails(fovea: Command, monkeypatch: pytest.MonkeyPatch) -> None:

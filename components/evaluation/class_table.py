@@ -1,0 +1,40 @@
+"""Metrics of each class → the table data/evaluate/classes.csv."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from components.evaluation.metrics import PER_CLASS, ClassMetrics, rounded
+from components.words import count_text, name_list
+
+FEW = 10  # test images; the interval of a recall of 0.5 is then wider than from 0.2 to 0.8
+
+
+def class_table(classes: Sequence[ClassMetrics]) -> pd.DataFrame:
+    """Return one row for each class, in the order of the class names.
+
+    Columns of the result: `class`, `support` (number of test images), and for each metric of
+    PER_CLASS three columns, such as `recall`, `recall_low` and `recall_high`. A value or an end of
+    an interval that is undefined is an empty cell.
+    """
+    rows = []
+    for measured in classes:
+        row: dict[str, object] = {"class": measured.name, "support": measured.support}
+        for metric in PER_CLASS:
+            figure = getattr(measured, metric)
+            ends = {f"{metric}_low": figure.low, f"{metric}_high": figure.high}
+            row |= {name: rounded(end) for name, end in ({metric: figure.value} | ends).items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def few_images(classes: Sequence[ClassMetrics]) -> str:
+    """Return a sentence about classes with fewer than FEW test images; empty if there is none."""
+    small = [measured for measured in classes if measured.support < FEW]
+    few = [f"{measured.name} ({measured.support})" for measured in small]
+    if not few:
+        return ""
+    return (
+        f"{count_text(len(few), 'class has', 'classes have')} fewer than {FEW} test images, so "
+        f"their figures say little; add images, or raise split.test: {name_list(few)}"
+    )

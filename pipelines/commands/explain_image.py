@@ -1,0 +1,280 @@
+"""Paths of images, a model → for each image, a page that shows what the model sees in it.
+
+The images are decoded and resized exactly as the stage `prepare` does it, by the rules of
+params.yaml and of the model. No file of a stage is changed.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.errors import UserError
+from components.explanation.explanation import Explanation, contact_sheet, explain_images
+from components.explanation.few_images import outputs_of_few
+from components.explanation.grad_cam import GradCam
+from components.explanation.nearest import TrainingImages, training_images
+from components.explanation.page import Origin, explanation_page
+from components.explanation.pictures import FeatureMaps, feature_maps
+from components.files import write_whole
+from components.images.decoder import decode, resize
+from components.images.fault import Fault
+from components.model.classifier import Classifier
+from components.model.model_file import read_classifier
+from components.params.ingest import Decode
+from components.params.prepare import Prepare
+from components.params.reader import Params, read_params
+from components.params.sentences import nearest as nearest_names
+from components.registry.versions import download, find_version
+from components.sources.reading import read_bytes
+from components.tracking.connection import connect
+from components.training_set.pixels import read_images
+from components.words import name_list, printable
+from pipelines import artifacts
+from pipelines.commands.console import show_lines, show_table
+from pipelines.formats import read_table, read_tree, write_text
+
+log = logging.getLogger(__name__)
+
+FOLDER = artifacts.STATE / "explanations"
+SHEET = "contact-sheet.png"
+MOST = 200  # images at once: all of them are in memory, and on one contact sheet
+TOP = 5  # classes on a page
+CHANNELS = 24  # channels of a layer on a page
+LONGEST_STEM = 100  # characters of the name of a page; file systems allow 255 bytes
+# A version in MLflow by its number or by an alias; the sha256 is what `model.weights` has, too.
+VERSION = re.compile(
+    r"models:/(?P<name>[^/@#]+)(/(?P<number>[^/@#]+)|@(?P<alias>[^/@#]+))(#sha256=(?P<sha256>\w+))?"
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `fovea explain-image`.
+
+    model: a file, a version in MLflow, or an alias such as `@champion`; None for the model of the
+    workspace. class_name: the class that the maps are for; None for the predicted class. layer: the
+    layer whose maps are shown; None for none. to: the folder for the pages. nearest: the number of
+    training images that look alike.
+    """
+
+    model: str | None
+    class_name: str | None
+    layer: str | None
+    to: Path
+    nearest: int
+
+
+def explain_paths(paths: Sequence[Path], options: Options) -> None:
+    """Write a page for each image, and print what the model predicts.
+
+    paths: image files, or paths of images as in reports, relative to data/raw.
+    Raises UserError if params.yaml breaks a rule, if an image cannot be read or decoded, if there
+    is no such model, class or layer, or if the model has no spatial layer.
+    """
+    params = read_params(Path("params.yaml"))
+    _check_arguments(paths, options)
+    contents = [_content(path, params.ingest.decode) for path in paths]
+    file = _model_file(options.model, params)
+    classifier = read_classifier(file)
+    grad_cam = GradCam(classifier)
+    asked = _class_index(classifier, options.class_name)
+    images = _images(paths, contents, classifier, params.ingest.decode)
+    channels: Sequence[FeatureMaps | None] = [None] * len(images)
+    if options.layer:
+        channels = feature_maps(classifier, images, options.layer, CHANNELS)
+    probabilities = _probabilities(classifier, images, file)
+    explanations = explain_images(
+        grad_cam,
+        images,
+        np.arange(len(images)),
+        probabilities,
+        classes=None if asked is None else np.full(len(images), asked),
+        train=_training_images(classifier, options.nearest),
+        count=options.nearest,
+    )
+    pages = _page_names(paths)
+    for row, path in enumerate(paths):
+        origin = Origin(
+            printable(str(path)), options.model or str(file), grad_cam.layer, grad_cam.grid
+        )
+        top = _top(classifier, probabilities[row])
+        page = explanation_page(origin, explanations[row], top, channels[row])
+        write_text(options.to / pages[row], page)
+    _show(paths, classifier, explanations, probabilities, [options.to / page for page in pages])
+    if len(paths) > 1:
+        with write_whole(options.to / SHEET) as temporary:
+            temporary.write_bytes(contact_sheet(explanations))
+        show_lines(f"{options.to / SHEET} has all of them")
+
+
+def _check_arguments(paths: Sequence[Path], options: Options) -> None:
+    if len(paths) > MOST:
+        raise UserError(
+            f"PATH: give at most {MOST} images at once. Received: {len(paths):,} images"
+        )
+    file = next((path for path in (options.to, *options.to.parents) if path.is_file()), None)
+    if file is not None:
+        raise UserError(f"--to must be a folder; give another path. Received: {file}, a file")
+
+
+def _content(path: Path, params: Decode) -> bytes:
+    """Return the bytes of an image file. A path that is not there may be relative to data/raw."""
+    try:
+        folder, file = path.is_dir(), path.is_file()
+    except OSError:  # for example, a name that is too long
+        folder = file = False
+    if folder:
+        raise UserError(
+            f"PATH must be an image; write {path}/*.jpg for the images of a folder. "
+            f"Received: {path}, a folder"
+        )
+    if not file:
+        return _raw_content(path, params)
+    if (size := path.stat().st_size) > params.max_bytes:
+        raise UserError(
+            f"{path} has more bytes than ingest.decode.max_bytes; raise it, or give another file. "
+            f"Received: {size:,} bytes"
+        )
+    return path.read_bytes()
+
+
+def _raw_content(path: Path, params: Decode) -> bytes:
+    try:
+        return read_bytes(artifacts.RAW, path.as_posix(), params.max_bytes, artifacts.STATE)
+    except Fault as fault:
+        known = fault.code not in ("missing", "outside")
+        what = fault.text if known else f"there is no such image, and none below {artifacts.RAW}"
+        raise UserError(f"PATH: {what}; correct the path. Received: {path}") from None
+
+
+def _images(
+    paths: Sequence[Path], contents: Sequence[bytes], classifier: Classifier, params: Decode
+) -> NDArray[np.uint8]:
+    """Return the pixels that the classifier gets, uint8 [N, S, S, 3]."""
+    rules = params.with_sixteen_bit(classifier.sixteen_bit)
+    prepare = Prepare.model_validate({"size": classifier.size, "resize": classifier.resize})
+    images = []
+    for path, content in zip(paths, contents, strict=True):
+        try:
+            pixels = decode(content, rules).pixels
+        except Fault as fault:
+            raise UserError(
+                f"PATH must be an image that the stage `ingest` would accept, but {fault.text}; "
+                f"give another file. Received: {path}"
+            ) from None
+        images.append(resize(pixels, prepare.size, prepare.resize))
+    return np.stack(images)
+
+
+def _model_file(wanted: str | None, params: Params) -> Path:
+    """Return the path of the .keras file that --model names."""
+    if wanted is None:
+        return artifacts.MODEL
+    text = f"models:/{params.register_.name}{wanted}" if wanted.startswith("@") else wanted
+    if not text.startswith("models:"):
+        return Path(text)
+    match = VERSION.fullmatch(text)
+    if match is None:
+        raise UserError(
+            "--model must be a file, @ALIAS, models:/NAME@ALIAS or models:/NAME/VERSION, such as "
+            f"models:/{params.register_.name}/3. Received: {wanted}"
+        )
+    connect()
+    version = find_version(match["name"], match["number"] or match["alias"])
+    if match["sha256"] not in (None, version.model_id):
+        raise UserError(
+            f"--model: the sha256 of version {version.number} of {version.name} is "
+            f"{version.model_id}; check MLFLOW_TRACKING_URI, or leave the sha256 out. "
+            f"Received: {wanted}"
+        )
+    return download(version)
+
+
+def _class_index(classifier: Classifier, name: str | None) -> int | None:
+    if name is None:
+        return None
+    names = classifier.class_names
+    if name in names:
+        return names.index(name)
+    offer = nearest_names(name, names, f"the model has the classes {name_list(names)}")
+    raise UserError(f"--class: the model has no such class; {offer}. Received: {name}")
+
+
+def _probabilities(
+    classifier: Classifier, images: NDArray[np.uint8], file: Path
+) -> NDArray[np.float32]:
+    probabilities = outputs_of_few(classifier.model, images)
+    if not np.isfinite(probabilities).all():
+        raise UserError(
+            "the model predicts probabilities that are no numbers; train it again with lower "
+            f"learning rates, or use another one. Received: {file}"
+        )
+    return probabilities
+
+
+def _training_images(classifier: Classifier, count: int) -> TrainingImages | None:
+    """Return the train split of the workspace, or None if there is none that fits the model."""
+    if not count or not artifacts.STATISTICS.is_file():
+        return None
+    statistics = read_tree(artifacts.STATISTICS)
+    prepared = (statistics["size"], statistics["resize"])
+    if prepared != (classifier.size, classifier.resize):
+        log.info(
+            f"without nearest training images: data/prepare has them at {prepared[0]} pixels "
+            f"({prepared[1]}), and the model takes {classifier.size} ({classifier.resize})"
+        )
+        return None
+    images = read_images(artifacts.images("train"), statistics["pixels"]["train"])
+    labels = read_table(artifacts.rows("train"))["label"].tolist()
+    artifacts.STATE.mkdir(exist_ok=True)
+    return training_images(classifier, images, labels, artifacts.STATE / "features")
+
+
+def _page_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for the page of each image; equal names get numbers.
+
+    >>> _page_names([Path("cat/1.png"), Path("dog/1.png"), Path("2.jpg")])
+    ['1.html', '1-2.html', '2.html']
+    """
+    names: list[str] = []
+    for path in paths:
+        stem, number = path.stem[:LONGEST_STEM], 2
+        name = f"{stem}.html"
+        while name in names:
+            name, number = f"{stem}-{number}.html", number + 1
+        names.append(name)
+    return names
+
+
+def _top(classifier: Classifier, probabilities: NDArray[np.float32]) -> list[tuple[str, float]]:
+    order = np.argsort(-probabilities, kind="stable")[:TOP].tolist()
+    return [(classifier.class_names[index], float(probabilities[index])) for index in order]
+
+
+def _show(
+    paths: Sequence[Path],
+    classifier: Classifier,
+    explanations: Sequence[Explanation],
+    probabilities: NDArray[np.float32],
+    pages: Sequence[Path],
+) -> None:
+    show_table(
+        "",
+        ("image", "predicted", ">probability", "then", "map for"),
+        [
+            (
+                printable(str(path)),
+                explanation.predicted,
+                f"{explanation.probability:.3f}",
+                ", ".join(f"{name} {share:.3f}" for name, share in _top(classifier, shares)[1:2]),
+                explanation.explained if explanation.marked else f"{explanation.explained} (empty)",
+            )
+            for path, explanation, shares in zip(paths, explanations, probabilities, strict=True)
+        ],
+    )
+    show_lines(*map(str, pages))

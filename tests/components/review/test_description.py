@@ -1,0 +1,113 @@
+import re
+
+import mistune
+import pytest
+
+from components.pages.markdown import text
+from components.review.description import (
+    BEGIN,
+    END,
+    FACTS,
+    LONGEST,
+    LONGEST_FACTS,
+    REST,
+    read_description,
+    tag_facts,
+    verdict_facts,
+    write_description,
+)
+from tests.components.review.judged import HOSTILE, judged, model
+
+LINKS = {"Register report": "#/experiments/1/runs/a/artifacts/1-register-report/digits/report.html"}
+
+
+def test_what_people_write_before_and_after_stays() -> None:
+    first = write_description("Ann's words.\n", "**Champion**", "figures")
+    assert first.startswith(f"Ann's words.\n\n**Champion** {BEGIN}\n")
+    edited = f"{first}\n\nBob's words"
+    again = write_description(edited, "**Earlier champion**", "figures")
+    assert again == first.replace("**Champion**", "**Earlier champion**") + "\n\nBob's words"
+    parts = read_description(again)
+    assert (parts.status, parts.facts) == ("**Earlier champion**", "figures")
+
+
+def test_a_list_that_shows_how_a_description_begins_shows_the_status() -> None:
+    status = "**Champion** since today.\n\nmore\n\n```\ncode\n```"
+    whole = write_description("", status, "facts")
+    assert whole.startswith("**Champion** since today. <!--")
+    assert read_description(whole).status == status
+
+
+def test_writing_the_same_again_changes_nothing() -> None:
+    for before in ("", "words", "words\n\n"):
+        once = write_description(before, "status", "facts")
+        assert write_description(once, "status", "facts") == once
+
+
+@pytest.mark.parametrize("lost", [BEGIN, END, FACTS])
+def test_a_block_whose_comment_somebody_deleted_belongs_to_people(lost: str) -> None:
+    broken = write_description("", "old status", "old facts").replace(lost, "")
+    once = write_description(broken, "new status", "new facts")
+    assert once.startswith(broken.rstrip())
+    twice = write_description(once, "newer status", "new facts")
+    assert "old status" in twice
+    assert "new status" not in twice
+    assert twice.count("new facts") == 1
+
+
+def test_a_long_text_of_people_is_kept_and_ours_gets_the_rest() -> None:
+    facts = "\n\n".join(f"paragraph {number} " + "x" * 80 for number in range(40))
+    for words in (0, 1_000, 4_000, 4_500, 4_700, 4_990, 5_000):
+        written = "w" * words
+        whole = write_description(written, "**Champion**", facts)
+        assert len(whole) <= LONGEST
+        assert whole.startswith(written)
+        assert ("**Champion**" in whole) == (words < 4_600), words
+
+
+def test_the_facts_have_verdict_figures_classes_lineage_and_link() -> None:
+    facts = verdict_facts(judged(champion=model(1)), LINKS)
+    assert facts.startswith("**Verdict: promote**: significantly better than the champion")
+    assert "| accuracy | 0.900 (0.850 – 0.950) | 0.800 (0.750 – 0.850) | +0.100 (" in facts
+    assert facts.index("| paper |") < facts.index("| glass |")  # its recall rose less
+    assert f"[Register report]({LINKS['Register report']})" in facts
+    assert "- Code: commit cccccccccccc of 2026-11-20" in facts
+    assert "- Data: images and labels dddddddddddd, the same as those of version 1" in facts
+    assert REST not in facts
+
+
+def test_a_hundred_hostile_classes_stay_within_the_limit_and_are_no_markup() -> None:
+    names = [f"{name} {number}" for number in range(15) for name in HOSTILE]
+    reasons = [f"recall of {name} dropped" for name in names]
+    facts = verdict_facts(judged(names, model(1), reasons=reasons), LINKS)
+    assert len(facts) <= LONGEST_FACTS
+    assert facts.endswith(REST)
+    assert "| accuracy |" in facts
+    shown = str(mistune.create_markdown(plugins=["table"], escape=False)(facts))
+    assert set(re.findall(r"<(\w+)", shown)) <= {
+        *("p", "strong", "ul", "li", "a"),
+        *("table", "thead", "tbody", "tr", "th", "td"),
+    }
+    assert re.findall(r'href="([^"]*)"', shown) in ([], [LINKS["Register report"]])
+    assert "<img" not in shown
+
+
+def test_reasons_leave_room_for_figures_and_lineage() -> None:
+    facts = verdict_facts(judged(champion=model(1), reasons=["<" * 300] * 40), LINKS)
+    assert len(facts) <= LONGEST_FACTS
+    assert "| accuracy |" in facts
+    assert "- Code: commit" in facts
+
+
+def test_an_old_version_has_what_its_tags_say() -> None:
+    old = model(1, {"verdict": "hold", "reasons": "no gain", "git.commit": "c" * 40, "seed": "17"})
+    facts = tag_facts(old)
+    assert facts.startswith("**Verdict: hold**: no gain")
+    assert "- Seed of the training: 17" in facts
+    assert "- Data: not recorded" in facts
+    assert tag_facts(model(1, {})).startswith("It was registered without a verdict.")
+
+
+def test_the_words_of_a_reviewer_do_not_end_the_block() -> None:
+    whole = write_description("", text(f"why {END}", None), "facts")
+    assert whole.count(END) == 1

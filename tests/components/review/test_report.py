@@ -1,0 +1,140 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from components.review.pictures import NOTHING, Changed, Picture
+from components.review.report import CLASSES_SHOWN, register_report
+from tests.components.pages.outline import Outline
+from tests.components.review.judged import HOSTILE, TAGS, judged, model
+
+STORE = "http://mlflow.example.org:5000"
+
+
+def picture(path, label="glass", counted=""):
+    pixels = np.full((200, 200, 3), 90, np.uint8)
+    return Picture(path, label, "glass", "paper", 0.9, counted, pixels)
+
+
+CHANGED = Changed(30, 1, tuple(picture(f"{n}.png") for n in range(24)), (picture("x.png"),))
+
+
+def page(about, changed=NOTHING, store=STORE):
+    return register_report(about, changed, 1234, store)
+
+
+def test_the_page_is_well_formed_and_needs_nothing_beside_it():
+    text = page(judged(champion=model(1)), CHANGED)
+    outline = Outline(text)
+    assert outline.open == []
+    assert "script" not in outline.tags
+    assert "link" not in outline.tags
+    sources = [link for link in outline.links if not link.startswith("data:image/jpeg;base64,")]
+    assert sources == [f"{STORE}/#/models/digits/versions/2"]  # a link, which loads nothing
+    assert not re.search(r"url\(|@import", text)
+    assert text == page(judged(champion=model(1)), CHANGED)
+
+
+def test_the_page_says_verdict_version_commit_and_its_date():
+    text = Outline(page(judged(champion=model(1)))).text
+    assert "promote: version 2 of digits – register report" in text
+    assert "significantly better than the champion." in text
+    assert "cccccccccccc of 2026-11-20" in " ".join(text.split())
+    assert "1,234 images" in text
+
+
+def test_the_ways_to_decide_come_before_everything_else_and_the_advised_one_first():
+    text = page(judged(champion=model(1)))
+    assert text.index('href="http://mlflow') < text.index("fovea promote 2 --reason")
+    assert text.index("fovea promote 2 --reason") < text.index("fovea reject 2 --reason")
+    assert text.index("fovea reject 2 --reason") < text.index('id="verdict"')
+    about = judged(champion=model(1))
+    bad = replace(about, verdict=replace(about.verdict, decision="reject"))
+    text = page(bad, store="sqlite:///mlflow.db")
+    assert text.index("fovea reject 2") < text.index("fovea promote 2 --override")
+    assert "http://127.0.0.1:5000/#/models/digits/versions/2" in text
+    assert "while <code>fovea ui</code> runs" in text
+
+
+@pytest.mark.parametrize("decision", ["promote", "hold", "reject"])
+def test_hold_advises_neither_way(decision):
+    about = judged(champion=model(1))
+    text = page(replace(about, verdict=replace(about.verdict, decision=decision)))
+    assert text.count("as the verdict advises") == (decision != "hold")
+
+
+def test_the_figures_of_both_models_and_the_difference_are_beside_each_other():
+    section = Outline(page(judged(champion=model(1)))).section("figures")
+    assert "version 2 champion, version 1 difference" in section
+    assert "0.900 (0.850 – 0.950) 0.800 (0.750 – 0.850) +0.100 (+0.050 – +0.150)" in section
+
+
+def test_the_class_whose_recall_fell_most_comes_first_and_many_are_counted():
+    names = [f"class {number:03}" for number in range(CLASSES_SHOWN + 2)]
+    section = Outline(page(judged(names, model(1)))).section("classes")
+    assert section.index(names[-1]) < section.index(names[-2]) < section.index(names[2])
+    assert names[0] not in section
+    assert "2 more classes with better results are left out" in section
+
+
+def test_pictures_say_what_changed_and_how_many_are_left_out():
+    outline = Outline(page(judged(champion=model(1)), CHANGED))
+    assert "30 images lost, 1 image gained" in outline.section("changed")
+    assert "6 more images are left out" in outline.section("worse")
+    assert outline.section("worse").count("challenger: glass") == 24
+    assert "All of them." in outline.section("better")
+    gone = Changed(0, 1, (), (picture("x.png", counted="metal"),))
+    assert (
+        "champion: paper, counted as metal" in Outline(page(judged(champion=model(1)), gone)).text
+    )
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        (judged(), "The classes with the lowest recall come first."),
+        (judged(champion=replace(model(1), model_id=model(2).model_id)), "Nothing to decide"),
+        (judged(challenger=model(None)), "dvc exp apply EXPERIMENT &amp;&amp; fovea register"),
+        (judged(challenger=model(2, {})), "not recorded"),
+    ],
+    ids=["no champion", "the champion itself", "an experiment", "nothing known"],
+)
+def test_the_page_exists_in_every_case(about, words):
+    text = page(about)
+    assert Outline(text).open == []
+    assert words in text
+    assert "None" not in Outline(text).text
+
+
+def test_a_champion_that_was_not_compared_is_named_without_figures():
+    about = replace(judged(), champion=model(1))
+    outline = Outline(page(about))
+    assert "Nothing is compared with version 1; the verdict says why" in outline.section("figures")
+    assert "difference" not in outline.section("figures")
+
+
+def test_a_verdict_without_any_figure_is_shown():
+    about = judged(reasons=["the challenger's probabilities are NaN"])
+    broken = replace(about, verdict=replace(about.verdict, comparison=(), decision="reject"))
+    assert "probabilities are NaN" in Outline(page(broken)).section("verdict")
+
+
+def test_hostile_names_are_text():
+    reasons = [f"recall of {name} dropped" for name in HOSTILE]
+    about = judged(HOSTILE, model(1), reasons=reasons)
+    lost = tuple(picture(f"{name}.png", name) for name in HOSTILE)
+    text = page(about, Changed(len(lost), 0, lost, ()))
+    outline = Outline(text)
+    assert outline.open == []
+    assert "script" not in outline.tags
+    assert all(link.startswith(("data:", STORE)) for link in outline.links)
+    assert "\u202e" not in text
+    assert "two\\nlines" in outline.text
+    assert "שלום" in outline.names
+
+
+def test_the_lineage_names_what_differs():
+    newer = model(2, TAGS, **{"model.dropout": "0.4"})
+    section = Outline(page(judged(champion=model(1, **{"model.dropout": "0.2"}), challenger=newer)))
+    assert "model.dropout: 0.4 (version 1: 0.2)" in section.section("lineage")
