@@ -5,7 +5,7 @@ and memory addresses (shared_object_id), so two files of the same model differ. 
 archive does not contain the class names. So `write_classifier` copies the archive of Keras into a
 new archive. The new archive contains a fixed date, and the numbers 1, 2, 3 … instead of memory
 addresses. The file metadata.json in the new archive contains these fields of `Classifier`:
-class_names, size, resize, started_from and, if it is not `high_byte`, sixteen_bit.
+class_names, size, resize, started_from, decode and, if it is not `high_byte`, sixteen_bit.
 """
 
 import json
@@ -48,7 +48,7 @@ def read_classifier(path: Path) -> Classifier:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         _check_network(model, facts)
         images = (facts.size, facts.resize, facts.started_from)
-        return Classifier(model, facts.class_names, *images, facts.sixteen_bit)
+        return Classifier(model, facts.class_names, *images, facts.sixteen_bit, facts.decode)
 
 
 def read_started_from(path: Path) -> str:
@@ -103,6 +103,8 @@ def _facts(classifier: Classifier) -> dict[str, Any]:
     }
     if classifier.sixteen_bit != "high_byte":
         facts["sixteen_bit"] = classifier.sixteen_bit
+    if classifier.decode is not None:
+        facts["decode"] = classifier.decode
     return facts
 
 

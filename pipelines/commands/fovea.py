@@ -709,12 +709,61 @@ def completion(
     print(get_completion_script(prog_name=prog_name, complete_var=COMPLETE, shell=shell.value))  # noqa: T201
 
 
-@app.command(hidden=True)
-def predict(path: Annotated[Path, typer.Argument()] = Path("photo.jpg")) -> None:
-    """Print the Python code that predicts the class of an image. There is no command for it yet."""
-    from pipelines.commands.predict import explain_prediction
+class TableFormat(StrEnum):
+    """The formats in which `fovea predict` writes its rows."""
 
-    explain_prediction(path)
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+@app.command(
+    epilog="Example: fovea predict photos/ --model @champion --output answers.csv, or "
+    "find . -name '*.jpg' | fovea predict -"
+)
+def predict(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH …",
+            help="Images, folders, archives (zip or tar), tables with a column `path`, or - for "
+            "standard input: one image, or the path of an image in each line.",
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="FILE|VERSION",
+            help="A .keras file, models:/NAME/3, models:/NAME@champion, or @champion. "
+            "Default: the model of this workspace.",
+        ),
+    ] = None,
+    to: Annotated[
+        TableFormat | None,
+        typer.Option("--to", help="Default: as the name of --output says; else csv."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Default: standard output."),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", min=1, help="The number of most probable classes in a row.")
+    ] = 1,
+) -> None:
+    """Predict the classes of images, and write one row for each of them.
+
+    A row has the path, the label and its probability, or the code of the fault
+    for which the image is refused, and the reason. No image is left out, but
+    hidden files in folders and archives. The images are decoded and resized as
+    those on which the model was trained. Exits with 0 if all images have a
+    label; 3 if some were refused; 1 if none has a label. See docs/serving.md.
+    """
+    from pipelines.commands.predict import Options, predict_paths
+
+    options = Options(model, to.value if to else None, output, top)
+    with _reading("predict"):
+        raise typer.Exit(predict_paths(paths, options))
 
 
 @app.command(epilog="Example: fovea summary")

@@ -38,6 +38,23 @@ def test_the_rule_for_16_bits_comes_back_and_the_default_is_not_written(rule, cl
         assert b"sixteen_bit" not in archive.read("metadata.json")
 
 
+def test_the_rules_of_decoding_come_back_and_count_instead_of_others(classifier, tmp_path, params):
+    others = params.ingest.decode
+    rules = others.pixel_rules() | {"alpha": "drop", "background": [1, 2, 3]}
+    write_classifier(tmp_path / "m.keras", replace(classifier, decode=rules))
+    read = read_classifier(tmp_path / "m.keras")
+    expected = others.model_copy(update={"alpha": "drop", "background": (1, 2, 3)})
+    assert read.decode_rules(others) == expected
+    # The limits of size are those of whoever decodes.
+    assert read.decode_rules(others.model_copy(update={"max_bytes": 7})).max_bytes == 7
+    write_classifier(tmp_path / "m.keras", replace(classifier, decode={"alpha": "drop"}))
+    fewer = read_classifier(tmp_path / "m.keras").decode_rules(others)
+    assert fewer == others.model_copy(update={"alpha": "drop"})
+    write_classifier(tmp_path / "m.keras", replace(classifier, sixteen_bit="stretch"))
+    old = read_classifier(tmp_path / "m.keras")
+    assert (old.decode, old.decode_rules(others)) == (None, others.with_sixteen_bit("stretch"))
+
+
 def test_equal_weights_give_equal_bytes(classifier, params, tmp_path):
     twin = build_classifier(params.model, ["cat", "dög", "<b>"], 16, "crop")
     twin.model.set_weights(classifier.model.get_weights())
