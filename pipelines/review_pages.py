@@ -45,7 +45,6 @@ COLUMNS = (
     *("class", "test images", "recall", "recall low", "recall high", "recall of the champion"),
     *("difference", "difference low", "difference high"),
 )
-DIGITS = 4  # decimals in this table
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,10 +196,10 @@ def _class_rows(judged: Judged) -> list[list[Any]]:
     rows: list[list[Any]] = []
     for row in worst_first(judged.verdict.comparison):
         own, champion, change = row.challenger, row.champion, row.difference
-        values = [own.value, own.low, own.high, champion.value if champion else None]
-        values += [change.value, change.low, change.high] if change else [None] * 3
-        shown = [None if value is None else round(value, DIGITS) for value in values]
-        rows.append([row.class_name, judged.images.get(row.class_name or "", 0), *shown])
+        images = judged.images.get(row.class_name or "", 0)
+        theirs = [champion.value if champion else None]
+        changed = [change.value, change.low, change.high] if change else [None] * 3
+        rows.append([row.class_name, images, own.value, own.low, own.high, *theirs, *changed])
     return rows
 
 

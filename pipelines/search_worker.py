@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pandas as pd
 
@@ -54,7 +54,8 @@ from pipelines.workspace.training_key import machine_key, package_versions, trai
 def main() -> int:
     """Run trials until the search has ended, or until this process is to be renewed."""
     folder, name, parent = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    signal.signal(signal.SIGTERM, _end_once)
+    # SIGTERM ends the trial in good order, so that it is given back.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     quiet_vendors()
     show_messages(level=logging.WARNING)
     _end_with(parent)
@@ -213,13 +214,6 @@ def epoch_number(row: Row, task: Task, hyperparameters: Hyperparameters) -> int:
     """Return the number of an epoch, see `OnValue`."""
     before = row["phase"] == "head" and task.epochs != 0
     return int(row["epoch"]) - (hyperparameters.train.head.epochs if before else 0)
-
-
-def _end_once(number: int, frame: object) -> NoReturn:
-    """End in good order, so that the trial is given back; a second signal does not disturb this."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(128 + number)
 
 
 def _end_with(parent: int) -> None:

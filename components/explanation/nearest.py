@@ -85,8 +85,8 @@ def nearest(queries: Floats, known: Floats, count: int) -> Nearest:
     zeros has no direction; its distance to every other is 1.
 
     >>> found = nearest(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0], [2.0, 0.0], [1.0, 1.0]]), 2)
-    >>> found.indices.tolist(), found.distances.round(2)
-    ([[1, 2]], array([[0.  , 0.29]], dtype=float32))
+    >>> found.indices.tolist(), found.distances.round(2).tolist()
+    ([[1, 2]], [[0.0, 0.29]])
     """
     parts = [
         _nearest(_unit(queries[start : start + QUERIES]), known, min(count, len(known)))

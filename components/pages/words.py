@@ -6,7 +6,6 @@ from markupsafe import Markup, escape
 
 # If a name has more characters than this, the page shows only its start and its end. A path on
 # Linux may have about 4,000 characters.
-SHORT_WORD = 30  # characters of a word, as HTML, that is not broken into two lines
 LONGEST_NAME = 300
 # These two invisible characters are not escaped, since Persian, Indic scripts and emoji need them.
 JOINERS = "\u200c\u200d"
@@ -48,14 +47,8 @@ def name(text: str) -> Markup:
 
 
 def sentence(text: str) -> Markup:
-    """Write a sentence as HTML; the names in it are written as `name` writes them.
-
-    A line may break inside a long word only, and not inside a number such as 0.845.
-    """
-    words = [str(name(word)) for word in text.split(" ")]
-    return Markup(
-        " ".join(word if len(word) > SHORT_WORD else word.replace("<wbr>", "") for word in words)
-    )
+    """Write a sentence as HTML; the names in it are written as `name` writes them."""
+    return Markup(" ").join(map(name, text.split(" ")))
 
 
 def _shortened(text: str) -> str:

@@ -14,6 +14,7 @@ from components.params.augmentation import changes_images
 from components.params.balance import Balance
 from components.params.blocks import check_old_share
 from components.params.evaluate import Evaluate
+from components.params.export import Export
 from components.params.hyperparameters import Hyperparameters
 from components.params.ingest import Ingest
 from components.params.model import OF_THE_HEAD, Model
@@ -39,7 +40,7 @@ NOT_SEARCHED = {
 
 
 class Params(Section):
-    """All values of params.yaml: a section for each stage, and the section `model`.
+    """All values of params.yaml: a section for each stage, and the sections `model` and `export`.
 
     The rules are checked for the values in params.yaml, and also for the values in `search.space`,
     with which a search may replace them.
@@ -55,6 +56,7 @@ class Params(Section):
     search: Search
     evaluate: Evaluate
     register_: Register = Field(alias="register")
+    export: Export
 
     @model_validator(mode="before")
     @classmethod
@@ -94,14 +96,10 @@ class Params(Section):
         return self
 
     def _check_balance(self, tried: Hyperparameters) -> None:
-        """Raise ValueError if the hyperparameters do not fit the section `balance`."""
-        self._check_strategy(tried)
-        self._check_costs(tried)
-
-    def _check_strategy(self, tried: Hyperparameters) -> None:
-        """Raise ValueError if the hyperparameters leave out what `balance.strategy` is about.
+        """Raise ValueError if the hyperparameters do not fit the section `balance`.
 
         SMOTE makes features for the phase `head`, and augment_minority changes copies of images.
+        The loss `cost_sensitive` needs `balance.costs`.
         """
         if self.balance.strategy == "augment_minority" and not changes_images(
             tried.train.augmentation
@@ -119,9 +117,6 @@ class Params(Section):
                 f"there is this phase. Received: train.head.epochs: {epochs}, "
                 f"model.weights: {weights}"
             )
-
-    def _check_costs(self, tried: Hyperparameters) -> None:
-        """Raise ValueError if the loss is about costs, and `balance.costs` is empty."""
         if tried.train.loss == "cost_sensitive" and not self.balance.costs:
             raise ValueError(
                 "train.loss: cost_sensitive needs costs; write them into balance.costs, such as "

@@ -1,9 +1,7 @@
 """What Fovea writes into a description in MLflow ⇄ the whole description, which people write, too.
 
-Fovea's text begins with the line that ends with the comment BEGIN, and ends with the comment END.
-MLflow's page does not show comments of HTML. What is before and after belongs to people, and is
-never changed. The first line is no comment, because MLflow's list of versions shows how a
-description begins. A third comment separates the status, such as
+Fovea's text is between two comments of HTML, which MLflow's page does not show. What is before and
+after them belongs to people, and is never changed. A third comment separates the status, such as
 `champion`, from the facts, such as the figures. So the status can be written again without the
 facts, which are in a file of an MLflow run.
 """
@@ -24,14 +22,13 @@ LONGEST = 5_000
 # The facts leave room for the status.
 LONGEST_FACTS = 3_400
 LEAST = 300  # With less room beside what people wrote, Fovea writes nothing.
-BEGIN = "<!-- Fovea writes from this line on; write above it -->"
+BEGIN = "<!-- Fovea writes from here; write above this line -->"
 FACTS = "<!-- facts -->"
-END = "<!-- Fovea writes up to this line; write below it -->"
-FRAME = len("\n".join([f" {BEGIN}", "", FACTS, "", END]))
-INSIDE = f"(?:(?!{re.escape(BEGIN)}).)*?"
+END = "<!-- Fovea writes up to here; write below this line -->"
+FRAME = len("\n".join([BEGIN, "", FACTS, "", END]))
 BLOCK = re.compile(
-    rf"(?P<first>[^\n]*) {re.escape(BEGIN)}\n(?P<rest>{INSIDE})\n{re.escape(FACTS)}\n"
-    rf"(?P<facts>{INSIDE})\n{re.escape(END)}",
+    rf"{re.escape(BEGIN)}\n(?P<status>(?:(?!{re.escape(BEGIN)}).)*?)\n{re.escape(FACTS)}\n"
+    rf"(?P<facts>(?:(?!{re.escape(BEGIN)}).)*?)\n{re.escape(END)}",
     re.DOTALL,
 )
 WEAKEST = 5  # classes
@@ -60,8 +57,7 @@ def read_description(whole: str) -> Description:
     if found is None:
         return Description(whole, "", "", "")
     before, after = whole[: found.start()], whole[found.end() :]
-    status = f"{found['first']}\n{found['rest']}".rstrip("\n")
-    return Description(before, status, found["facts"], after)
+    return Description(before, found["status"], found["facts"], after)
 
 
 def write_description(whole: str, status: str, facts: str) -> str:
@@ -79,8 +75,7 @@ def write_description(whole: str, status: str, facts: str) -> str:
         return f"{parts.before}{parts.after}" if parts.has_block else whole
     status = _clip(status, room)
     facts = _clip(facts, room - len(status))
-    first, _, rest = status.partition("\n")
-    block = "\n".join([f"{first} {BEGIN}", rest, FACTS, facts, END])
+    block = "\n".join([BEGIN, status, FACTS, facts, END])
     return f"{before}{block}{parts.after}"
 
 

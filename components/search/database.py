@@ -177,8 +177,7 @@ class Database:
             except (InterfaceError, OperationalError, StorageInternalError) as error:
                 if self._away_since is None:
                     self._away_since = begun
-                # A connection that was lost meanwhile, and no more, is one error.
-                if again and time.monotonic() > self._away_since + self.patience_s:
+                if time.monotonic() > self._away_since + self.patience_s:
                     raise _unusable(error) from None
                 if not again:
                     log.warning(f"the database of the study does not answer: {_cause(error)}")

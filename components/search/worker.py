@@ -54,33 +54,21 @@ def work(
     the study, for the coordinator. Any other exception makes the trial fail and is raised.
     """
     done = 0
-    try:
-        while done < most:
-            store, claim = _claim(rungs.stores(), worker)
-            if claim:
+    while done < most:
+        store, claim = _claim(rungs.stores(), worker)
+        if claim:
+            try:
                 early = rule if store is rungs.first else None
                 _run_claim(store, claim, objectives, run, every_s, early)
-                done += 1
-            elif rungs.first.ended():
-                break
-            else:
-                time.sleep(POLL_S)
-    except ENDS as error:
-        with suppress(UserError):
-            _give_back(rungs, worker)
-        if isinstance(error, HyperparameterError):
-            rungs.first.note(ERROR, str(error))
-        raise
+            except HyperparameterError as error:
+                rungs.first.note(ERROR, str(error))
+                raise
+            done += 1
+        elif rungs.first.ended():
+            break
+        else:
+            time.sleep(POLL_S)
     return done
-
-
-def _give_back(rungs: Rungs, worker: str) -> None:
-    """Give back what a worker still has: a signal may come just after it has taken a trial."""
-    for store in rungs.stores():
-        for claim in store.running():
-            if claim.worker == worker:
-                with suppress(LostTrialError):
-                    store.release(claim)
 
 
 def _claim(stores: Sequence[TrialStore], worker: str) -> tuple[Any, Claim | None]:
@@ -141,7 +129,9 @@ def _train_and_finish(
     except BaseException as error:
         with suppress(LostTrialError, UserError):
             curve.write()
-            if not isinstance(error, ENDS):  # After these, `work` gives the trial back.
+            if isinstance(error, ENDS):
+                store.release(claim)
+            else:
                 store.fail(claim, f"{type(error).__name__}: {one_line(error)}")
         raise
 

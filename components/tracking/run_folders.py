@@ -2,13 +2,14 @@
 
 MLflow's page lists artifacts by the alphabet, digits first. So the numbers put what a reviewer
 reads first at the top: the register report, the test report, the report on the data, the model
-card.
+card, the exports.
 """
 
 REGISTER_REPORT = "1-register-report"
 TEST_REPORT = "2-test-report"
 DATA_REPORT = "3-data-report"
 MODEL_CARD = "4-model-card"
+EXPORTS = "5-exports"
 # Runs of an older Fovea have the verdict in this folder.
 OLD_REGISTER = "register"
 

@@ -5,7 +5,6 @@ params.yaml and of the model. No file of a stage is changed.
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +26,13 @@ from components.model.classifier import Classifier
 from components.model.model_file import read_classifier
 from components.params.ingest import Decode
 from components.params.prepare import Prepare
-from components.params.reader import Params, read_params
+from components.params.reader import read_params
 from components.params.sentences import nearest as nearest_names
-from components.registry.versions import download, find_version
 from components.sources.reading import read_bytes
-from components.tracking.connection import connect
 from components.training_set.pixels import read_images
 from components.words import name_list, printable
 from pipelines import artifacts
+from pipelines.commands.chosen_model import chosen_model
 from pipelines.commands.console import show_lines, show_table
 from pipelines.formats import read_table, read_tree, write_text
 
@@ -46,10 +44,6 @@ MOST = 200  # images at once: all of them are in memory, and on one contact shee
 TOP = 5  # classes on a page
 CHANNELS = 24  # channels of a layer on a page
 LONGEST_STEM = 100  # characters of the name of a page; file systems allow 255 bytes
-# A version in MLflow by its number or by an alias; the sha256 is what `model.weights` has, too.
-VERSION = re.compile(
-    r"models:/(?P<name>[^/@#]+)(/(?P<number>[^/@#]+)|@(?P<alias>[^/@#]+))(#sha256=(?P<sha256>\w+))?"
-)
 
 
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ def explain_paths(paths: Sequence[Path], options: Options) -> None:
     params = read_params(Path("params.yaml"))
     _check_arguments(paths, options)
     contents = [_content(path, params.ingest.decode) for path in paths]
-    file = _model_file(options.model, params)
+    file = chosen_model(options.model, params.register_.name).file
     classifier = read_classifier(file)
     grad_cam = GradCam(classifier)
     asked = _class_index(classifier, options.class_name)
@@ -169,30 +163,6 @@ def _images(
             ) from None
         images.append(resize(pixels, prepare.size, prepare.resize))
     return np.stack(images)
-
-
-def _model_file(wanted: str | None, params: Params) -> Path:
-    """Return the path of the .keras file that --model names."""
-    if wanted is None:
-        return artifacts.MODEL
-    text = f"models:/{params.register_.name}{wanted}" if wanted.startswith("@") else wanted
-    if not text.startswith("models:"):
-        return Path(text)
-    match = VERSION.fullmatch(text)
-    if match is None:
-        raise UserError(
-            "--model must be a file, @ALIAS, models:/NAME@ALIAS or models:/NAME/VERSION, such as "
-            f"models:/{params.register_.name}/3. Received: {wanted}"
-        )
-    connect()
-    version = find_version(match["name"], match["number"] or match["alias"])
-    if match["sha256"] not in (None, version.model_id):
-        raise UserError(
-            f"--model: the sha256 of version {version.number} of {version.name} is "
-            f"{version.model_id}; check MLFLOW_TRACKING_URI, or leave the sha256 out. "
-            f"Received: {wanted}"
-        )
-    return download(version)
 
 
 def _class_index(classifier: Classifier, name: str | None) -> int | None:

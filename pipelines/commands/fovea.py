@@ -603,6 +603,56 @@ def explain_image(
         explain_paths(paths, options)
 
 
+class ExportTarget(StrEnum):
+    """The formats of `fovea export`."""
+
+    SAVED_MODEL = "saved_model"
+    ONNX = "onnx"
+    LITERT = "litert"
+    LITERT_INT8 = "litert-int8"
+
+
+@app.command(
+    epilog="Example: fovea export --to onnx, or fovea export --to litert-int8 --model @champion"
+)
+def export(
+    to: Annotated[
+        ExportTarget,
+        typer.Option(
+            "--to", help="For TensorFlow Serving, onnxruntime, or telephones (floats, or int8)."
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="FILE|VERSION",
+            help="A .keras file, models:/NAME/3, or an alias such as @champion. "
+            "Default: the model of this workspace.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="PATH", help="Default: a name in data/export."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an earlier export at this path.")
+    ] = False,
+) -> None:
+    """Write a model in another format, and compare it with the model on the test split.
+
+    The export takes pixels, uint8 [N, size, size, 3], and gives probabilities.
+    A JSON file beside it says how an image becomes these pixels, and names the
+    classes. If the export loses more accuracy than export.max_accuracy_drop, it
+    is refused. data/export/report.html compares the exports of a model:
+    accuracy, size, and milliseconds for a batch. See docs/export.md.
+    """
+    from pipelines.commands.export import Options, export_model
+
+    with _reading("export"):
+        export_model(Options(to.value, model, output, replace))
+
+
 @app.command(epilog="Example: fovea reproduce 3, or fovea reproduce champion --here")
 def reproduce(
     version: Annotated[str, typer.Argument(help="A number, or an alias such as champion.")],
@@ -679,11 +729,10 @@ def ui(
 ) -> None:
     """Serve MLflow's page, and Optuna's page of a search, on 127.0.0.1 until Ctrl-C.
 
-    The printed address is that of the registered model's page. If
-    MLFLOW_TRACKING_URI is not an sqlite file, only the address is printed. If
-    there is a search in this workspace, Optuna Dashboard shows its trials on
-    the next port, also while it runs. On Optuna's page you can also delete the
-    search: it has no other copy.
+    If MLFLOW_TRACKING_URI is not an sqlite file, only the address of MLflow is
+    printed. If there is a search in this workspace, Optuna Dashboard shows its
+    trials on the next port, also while it runs. On Optuna's page you can also
+    delete the search: it has no other copy.
     """
     from pipelines.commands.ui import serve
 

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import HyperparameterError, UserError
+from components.errors import UserError
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import read_params
 from components.search.rungs import Rungs
 from components.search.tasks import Task
-from components.training.limits import TrainingFailedError
-from pipelines import search_worker
 from pipelines.search_worker import Trainer, check_machine, epoch_number, search_machine
 from pipelines.workspace import training_key
 from pipelines.workspace.searches import PLAN
@@ -94,77 +92,6 @@ def test_a_worker_whose_search_was_killed_before_it_could_begin_ends_at_once(tmp
     command = [*program, str(tmp_path), "w", str(killed.pid)]
     done = subprocess.run(command, cwd=ROOT, timeout=60)
     assert done.returncode == 1
-
-
-class AskedError(Exception):
-    """Instead of a training: what it was asked to do."""
-
-
-@pytest.fixture
-def asked(prepared, params, tmp_path, monkeypatch):
-    """A function that returns with which arguments a task is trained, without its training."""
-    written = Hyperparameters(model=prepared.model, train=prepared.train)
-    trainer = Trainer(written, params.search, params.balance, tmp_path)
-
-    def train(hyperparameters, data, weights, on_epoch, features, checkpoints, **more):
-        raise AskedError(hyperparameters, data, checkpoints, more["until"])
-
-    monkeypatch.setattr(search_worker, "train_classifier", train)
-
-    def ask(task):
-        with pytest.raises(AskedError) as error:
-            trainer.train(task, lambda epoch, value: None)
-        return (*error.value.args, trainer)
-
-    return ask
-
-
-def test_a_task_of_the_first_rung_trains_only_the_head_and_keeps_no_checkpoint(asked):
-    head = {"model.backbone": "mobilenet_v2", "model.weights": "imagenet", "train.head.epochs": 3}
-    mixing = {"train.mixup": 0.2, "train.average.soup": 2, "model.dropout": 0.3}
-    hyperparameters, data, checkpoints, until, trainer = asked(Task(3, head | mixing, 0))
-    train = hyperparameters.train
-    assert (train.finetune.epochs, train.mixup, train.cutmix, train.average.soup) == (0, 0, 0, 0)
-    assert hyperparameters.model.dropout == 0.3
-    assert (checkpoints, until, data) == (None, None, trainer.data())
-
-
-def test_a_task_of_a_round_goes_on_from_the_checkpoints_of_its_trial(asked, tmp_path):
-    hyperparameters, _, checkpoints, until, trainer = asked(Task(3, {"model.dropout": 0.3}, 2))
-    assert (until, checkpoints.root) == (2, tmp_path / "checkpoints/3")
-    assert hyperparameters == trainer.written.with_overrides({"model.dropout": 0.3})
-    *_, all_epochs, _ = asked(Task(3, {}, None))
-    assert all_epochs is None
-
-
-def test_each_confirmation_has_the_images_and_the_seed_of_its_fold(asked):
-    seeds = set()
-    for number in range(2):
-        hyperparameters, data, checkpoints, until, trainer = asked(Task(0, {}, None, number))
-        fold = trainer.folds()[number]
-        assert data is fold.data
-        assert hyperparameters.train.seed == fold.seed
-        assert (checkpoints, until) == (None, None)
-        seeds.add(fold.seed)
-    assert len({*seeds, trainer.written.train.seed}) == 3
-
-
-@pytest.mark.parametrize(
-    ("tried", "error"),
-    [({"train.batch_size": 8}, TrainingFailedError), ({"model.dropout": 0.1}, HyperparameterError)],
-)
-def test_a_value_that_cannot_be_trained_fails_the_trials_that_have_chosen_it(
-    tried, error, prepared, params, tmp_path, monkeypatch
-):
-    def train(*given, **more):
-        raise HyperparameterError("train.batch_size: too large", "train.batch_size")
-
-    monkeypatch.setattr(search_worker, "train_classifier", train)
-    written = Hyperparameters(model=prepared.model, train=prepared.train)
-    trainer = Trainer(written, params.search, params.balance, tmp_path)
-    with pytest.raises(error, match=r"^train\.batch_size: too large$") as raised:
-        trainer.train(Task(1, tried, None), lambda epoch, value: None)
-    assert type(raised.value) is error
 
 
 def test_a_trial_goes_on_at_another_gpu_of_the_same_kind(

@@ -90,14 +90,11 @@ def digest(params: Params) -> str:
 
 
 def treatments() -> list[str]:
-    """Return PLAIN, each strategy, each loss for rare classes, and an empty text: the card."""
+    """Return PLAIN, each strategy of `balance`, each loss, and the card as it is, an empty text."""
     every = get_args(Balance.model_fields["strategy"].annotation)
     # `smote` needs a phase `head`, and a network that starts from random weights has none.
     strategies = [name for name in every if name != "smote"]
-    # `cost_sensitive` is about costs of confusions, not about rare classes.
-    losses = [
-        name for name in get_args(Train.model_fields["loss"].annotation) if name != "cost_sensitive"
-    ]
+    losses = get_args(Train.model_fields["loss"].annotation)
     pairs = [(name, "cross_entropy") for name in strategies] + [("none", name) for name in losses]
     changes = [
         f"balance.strategy={strategy} train.loss={loss} model.logit_adjustment=none"

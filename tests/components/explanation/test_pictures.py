@@ -38,8 +38,6 @@ def test_the_map_is_over_the_image_and_brighter_where_it_marks() -> None:
     assert (picture.shape, picture.dtype) == ((8, 8, 3), np.uint8)
     brightest = np.unravel_index((picture @ LUMA).argmax(), (8, 8))
     assert brightest == (2, 5)
-    green = overlay(np.roll(image, 1, axis=-1), values)
-    assert (green @ LUMA).mean() > (picture @ LUMA).mean() + 10  # as green is brighter than red
     other = image.copy()
     other[0, 0] = 255
     assert (overlay(other, values) != picture).any(axis=-1).sum() == 1

@@ -30,7 +30,7 @@ NASTY = [
     "a\\|b\\",
     "$x^2$ ~x~ =x= {x} \"x\" 'x'",
     "recall of glass: 0.95 (+0.038 – 0.99), größer; data/raw a.png",
-    "<!-- Fovea writes up to this line; write below it -->",
+    "<!-- Fovea writes up to here; write below this line -->",
 ]
 RENDERERS = {
     "markdown-it": MarkdownIt("commonmark").enable(["table", "strikethrough"]).render,

@@ -11,7 +11,7 @@ from components.registry.hand_moves import note_hand_move
 from components.registry.promotion import promote, reject, rollback
 from components.registry.record import Event, to_tag, with_key
 from components.registry.versions import find_version
-from components.review.description import LONGEST
+from components.review.description import BEGIN, LONGEST
 from components.tracking.connection import client
 
 Register = Callable[..., int]
@@ -75,8 +75,8 @@ def test_what_people_wrote_stays_whatever_is_decided(two_versions: Path) -> None
     promote("digits", "1", "first", "Ann")
     client().update_model_version("digits", "2", f"{of_version(2)}\n\nBob's words")
     promote("digits", "2", "better", "Bob", override=True)
-    assert of_model().startswith("Ann's notes\n\n**Champion: version 2** since ")
-    assert of_version(2).startswith("Trained on the new camera.\n\n**Champion** since ")
+    assert of_model().startswith(f"Ann's notes\n\n{BEGIN}")
+    assert of_version(2).startswith(f"Trained on the new camera.\n\n{BEGIN}")
     assert of_version(2).endswith("\n\nBob's words")
     assert "**Champion**" in of_version(2)
 

@@ -101,7 +101,7 @@ def test_a_challenger_is_compared_with_an_old_version(
     probabilities = np.eye(3, dtype=np.float32)[answers]
     register = params.register_.model_copy(update={"name": old, "resamples": 200})
     seen, reigning = nothing_seen(), champion(old)
-    verdict = judge_against(reigning, "another", probabilities, seen, contest, register, 0).verdict
+    verdict = judge_against(reigning, "another", probabilities, seen, contest, register, 0)
     assert verdict.decision == decision
     assert verdict.reasons[-1].startswith("not known what version 1 of colours was trained on")
     assert verdict.comparison[0].champion.value > 0.95

@@ -23,19 +23,12 @@ LINKS = {"Register report": "#/experiments/1/runs/a/artifacts/1-register-report/
 
 def test_what_people_write_before_and_after_stays() -> None:
     first = write_description("Ann's words.\n", "**Champion**", "figures")
-    assert first.startswith(f"Ann's words.\n\n**Champion** {BEGIN}\n")
+    assert first.startswith(f"Ann's words.\n\n{BEGIN}\n")
     edited = f"{first}\n\nBob's words"
     again = write_description(edited, "**Earlier champion**", "figures")
     assert again == first.replace("**Champion**", "**Earlier champion**") + "\n\nBob's words"
     parts = read_description(again)
     assert (parts.status, parts.facts) == ("**Earlier champion**", "figures")
-
-
-def test_a_list_that_shows_how_a_description_begins_shows_the_status() -> None:
-    status = "**Champion** since today.\n\nmore\n\n```\ncode\n```"
-    whole = write_description("", status, "facts")
-    assert whole.startswith("**Champion** since today. <!--")
-    assert read_description(whole).status == status
 
 
 def test_writing_the_same_again_changes_nothing() -> None:

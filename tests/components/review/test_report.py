@@ -57,13 +57,6 @@ def test_the_ways_to_decide_come_before_everything_else_and_the_advised_one_firs
     assert "while <code>fovea ui</code> runs" in text
 
 
-@pytest.mark.parametrize("decision", ["promote", "hold", "reject"])
-def test_hold_advises_neither_way(decision):
-    about = judged(champion=model(1))
-    text = page(replace(about, verdict=replace(about.verdict, decision=decision)))
-    assert text.count("as the verdict advises") == (decision != "hold")
-
-
 def test_the_figures_of_both_models_and_the_difference_are_beside_each_other():
     section = Outline(page(judged(champion=model(1)))).section("figures")
     assert "version 2 champion, version 1 difference" in section

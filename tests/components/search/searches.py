@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from components.errors import UserError
@@ -76,11 +76,14 @@ class ThreadWorkers:
             assert not thread.is_alive()
 
     def _work(self, name: str) -> None:
+        rungs = Rungs(self._url, self._name)
         try:
-            with closing(Rungs(self._url, self._name)) as rungs, suppress(SystemExit):
+            with suppress(SystemExit):
                 work(rungs, name, self._objectives, self._train, every_s=0.2, rule=self._rule)
         except UserError as error:
             self._ended.put(Ended(name, f"on {name}: {error}", failed=True))
+        finally:
+            rungs.close()
 
 
 def rate_of(task) -> float:

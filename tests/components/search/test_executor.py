@@ -1,11 +1,9 @@
 """Local workers: real processes, short programs instead of trainings."""
 
-import os
 import signal
 import sqlite3
 import sys
 import time
-from ast import literal_eval
 from contextlib import closing
 
 import pytest
@@ -164,58 +162,3 @@ def test_a_worker_that_hangs_is_killed_and_nobody_blames_the_memory(workers):
         assert pool.tend(1, 0) == []  # The watch has already said why.
         (after,) = pool._workers.values()
         assert after.name != before.name
-
-
-def seen_by(tmp_path, count, wanted, devices):
-    """Start workers, and return what each of them sees: its GPU and its cores."""
-    program = (
-        "import os, sys, time; from pathlib import Path;"
-        f"file = Path({str(tmp_path)!r}, sys.argv[1].replace(':', '-'));"
-        "seen = [os.environ.get('CUDA_VISIBLE_DEVICES'), sorted(os.sched_getaffinity(0))];"
-        "file.with_suffix('.part').write_text(repr(seen));"
-        "file.with_suffix('.part').rename(file.with_suffix('.seen')); time.sleep(100)"
-    )
-    command = [sys.executable, "-c", program]
-    pool = LocalWorkers(count, lambda name: [*command, name], devices, tmp_path / "logs")
-    deadline = time.monotonic() + LIMIT_S
-    with pool:
-        pool.tend(wanted, 0)
-        while len(files := list(tmp_path.glob("*.seen"))) < wanted:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert len(pool._workers) == wanted
-    return [literal_eval(file.read_text()) for file in files]
-
-
-def test_each_worker_has_a_gpu_and_no_more_start_than_are_wanted(tmp_path, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    seen = seen_by(tmp_path, count=5, wanted=4, devices=["4", "7"])
-    assert sorted(gpu for gpu, _ in seen) == ["4", "4", "7", "7"]
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
-def test_each_worker_has_its_share_of_the_cores(tmp_path):
-    mine = sorted(os.sched_getaffinity(0))
-    count = min(3, len(mine))
-    cores = [share for _, share in seen_by(tmp_path, count, count, devices=[])]
-    assert sorted(core for share in cores for core in share) == mine
-    assert max(map(len, cores)) - min(map(len, cores)) <= 1
-
-
-def test_a_worker_that_is_paused_gives_its_trial_back_at_the_end(workers, tmp_path):
-    ready, mark = tmp_path / "ready", tmp_path / "given back"
-    program = (
-        "import signal, sys, time; from pathlib import Path;"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(Path(sys.argv[1]).write_text('x')));"
-        f"Path({str(ready)!r}).touch(); time.sleep(100)"
-    )
-    command = [sys.executable, "-c", program, str(mark)]
-    with LocalWorkers(1, lambda name: command, [], tmp_path / "logs") as pool:
-        pool.tend(1, 0)
-        deadline = time.monotonic() + LIMIT_S
-        while not ready.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        (worker,) = pool._workers.values()
-        worker.process.send_signal(signal.SIGSTOP)
-    assert mark.exists()

@@ -196,7 +196,7 @@ def test_a_search_by_time_may_have_any_number_of_trials(tmp_path):
 
     def on_progress(progress):
         waiting.append(len(coordinator_rows(tmp_path)) - progress.complete)
-        if progress.complete >= 3 and not progress.stopped:
+        if progress.complete >= 3:
             request_stop(f"sqlite:///{tmp_path}/study.db", "s", REASON)
 
     search = search_of(trials=10**9, finalists=0, confirm={"trials": 0, "folds": 2})

@@ -212,15 +212,3 @@ def test_an_unexpected_error_of_the_heartbeat_ends_the_trial(rungs, monkeypatch)
     with pytest.raises(RuntimeError, match="a bug"):
         work(rungs, "w", ["quality"], train, every_s=0.1, most=1)
     assert rungs.first.trials()[0].user_attrs["failure"] == "RuntimeError: a bug"
-
-
-@pytest.mark.parametrize("moment", ["_run_claim", "Heartbeat"])
-def test_a_signal_just_after_a_trial_was_taken_gives_it_back(rungs, monkeypatch, moment):
-    def end(*arguments):
-        raise SystemExit(143)
-
-    monkeypatch.setattr(worker_module, moment, end)
-    with pytest.raises(SystemExit):
-        run(rungs, lambda task, on_value: {"quality": 0.5})
-    assert [trial.state.name for trial in rungs.first.trials()] == ["WAITING"] * 3
-    assert rungs.first.claim("another").deaths == 0

@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import chdir
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,14 @@ from PIL import Image
 from components.images.png_writer import encode_png
 from components.model.backend import load_keras
 from components.model.classifier import build_classifier, predict
-from components.model.model_file import read_classifier, write_classifier
+from components.model.model_file import write_classifier
 from components.params.reader import Params
 from components.registry.versions import register_version
 from components.tracking.runs import start_run
 from pipelines import artifacts
 from pipelines.commands.explain_image import FOLDER, SHEET
 from pipelines.commands.fovea import main
-from pipelines.formats import read_table, read_tree, write_tree
+from pipelines.formats import read_table, read_tree
 from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 from tests.components.pages.outline import Outline
@@ -97,26 +96,14 @@ def test_the_page_has_the_pixels_of_prepare_and_the_nearest_training_images(
     outline = Outline(page.read_text())
     assert rows["label"][3] in outline.section("nearest")
     # The most probable classes are those of the model.
+    from components.model.model_file import read_classifier
+
     classifier = read_classifier(artifacts.MODEL)
     shares = predict(classifier, images[3:4])[0]
     best = int(shares.argmax())
     assert f"{classifier.class_names[best]} {shares[best]:.3f}" in outline.section("top")
     assert outline.section("top").count("0.") == 5
     assert f"{shares[best]:.3f}" in out
-
-
-def test_an_image_of_16_bits_is_reduced_by_the_rule_of_the_model(explain: Explain) -> None:
-    classifier = read_classifier(artifacts.MODEL)
-    size = classifier.size
-    deep = np.random.default_rng(1).integers(1000, 3000, (size, size), np.uint16)
-    Image.fromarray(deep).save("deep.png")
-    seen = {}
-    for rule in ("high_byte", "stretch"):
-        write_classifier(artifacts.MODEL, replace(classifier, sixteen_bit=rule))
-        assert explain("deep.png", "--nearest", 0)[0] == 0
-        seen[rule] = pictures(FOLDER / "deep.html")[0]
-    np.testing.assert_array_equal(seen["high_byte"][..., 0], deep >> 8)
-    assert (seen["stretch"].min(), seen["stretch"].max()) == (0, 255)
 
 
 def test_a_path_of_a_report_is_found_below_data_raw_and_many_get_a_sheet(explain: Explain) -> None:
@@ -177,6 +164,8 @@ def test_a_version_can_be_named_by_number_or_alias(explain: Explain) -> None:
 def test_without_training_images_that_fit_the_page_has_none(explain: Explain) -> None:
     path = read_table(artifacts.rows("test"))["path"][0]
     statistics = read_tree(artifacts.STATISTICS)
+    from pipelines.formats import write_tree
+
     write_tree(artifacts.STATISTICS, statistics | {"size": 20})
     status, out, _ = explain(path)
     assert status == 0
@@ -229,6 +218,8 @@ def test_bad_input_is_one_sentence(
 
 
 def test_a_model_that_predicts_no_numbers_is_refused(explain: Explain) -> None:
+    from components.model.model_file import read_classifier
+
     classifier = read_classifier(artifacts.MODEL)
     classifier.model.get_layer("logits").bias.assign(np.full(10, np.nan, np.float32))
     write_classifier(artifacts.MODEL, classifier)
