@@ -41,7 +41,10 @@ def test_ctrl_c_and_sigterm_in_the_middle_of_training_end_it_and_its_run(continu
         assert not (continued / "data/train/model.keras").exists()
         remove_dead_rwlock(continued)
     with closing(sqlite3.connect(continued / "mlflow.db")) as store:
-        query = "SELECT status FROM runs WHERE name = 'train' ORDER BY start_time DESC LIMIT 2"
+        query = (
+            "SELECT status FROM runs JOIN tags ON runs.run_uuid = tags.run_uuid "
+            "AND key = 'stage' AND value = 'train' ORDER BY start_time DESC LIMIT 2"
+        )
         assert store.execute(query).fetchall() == [("KILLED",), ("KILLED",)]
 
 
