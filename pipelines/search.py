@@ -159,8 +159,10 @@ def _run_rungs(
             spent_s=rungs.first.noted(SPENT) or 0.0,
         )
         coordinator = Coordinator(rungs, search, written, workers, on_trial, report.update)
+        # Local workers of an earlier process have ended with it. Those on other machines may still
+        # live, so the coordinator watches them instead.
         if isinstance(workers, LocalWorkers):
-            _release_all(rungs)
+            rungs.release()
         with report.shown():
             coordinator.find()
             trials = coordinator.confirm(search.confirm.folds)
@@ -259,16 +261,6 @@ def _record(
 def _unix_ms(time: datetime) -> int:
     """Return a local time as MLflow has it."""
     return int(1000 * time.timestamp())
-
-
-def _release_all(rungs: Rungs) -> None:
-    """Give back the trials of local workers of an earlier process, which have ended with it.
-
-    Workers on other machines may still live, so the coordinator watches them instead.
-    """
-    for store in rungs.stores():
-        for claim in store.running():
-            store.release(claim)
 
 
 def trial_table(trials: Sequence[Trial], search: Search) -> pd.DataFrame:

@@ -6,8 +6,10 @@ finds them.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from components.search.claims import LostTrialError
 from components.search.database import PATIENCE_S, create_study
 from components.search.trials import TrialStore
 
@@ -69,6 +71,14 @@ class Rungs:
     def stores(self) -> list[TrialStore]:
         """Return the studies that exist now, in the order of the rungs."""
         return list(self.named().values())
+
+    def release(self, worker: str | None = None) -> None:
+        """Give back the trials that run; only those of one worker, if it is named."""
+        for store in self.stores():
+            for claim in store.running():
+                if worker in (None, claim.worker):
+                    with suppress(LostTrialError):
+                        store.release(claim)
 
     def close(self) -> None:
         """Close all connections to the database."""

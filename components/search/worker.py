@@ -66,21 +66,13 @@ def work(
             else:
                 time.sleep(POLL_S)
     except ENDS as error:
+        # A signal may come just after a trial was taken.
         with suppress(UserError):
-            _give_back(rungs, worker)
+            rungs.release(worker)
         if isinstance(error, HyperparameterError):
             rungs.first.note(ERROR, str(error))
         raise
     return done
-
-
-def _give_back(rungs: Rungs, worker: str) -> None:
-    """Give back what a worker still has: a signal may come just after it has taken a trial."""
-    for store in rungs.stores():
-        for claim in store.running():
-            if claim.worker == worker:
-                with suppress(LostTrialError):
-                    store.release(claim)
 
 
 def _claim(stores: Sequence[TrialStore], worker: str) -> tuple[Any, Claim | None]:

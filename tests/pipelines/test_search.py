@@ -262,7 +262,7 @@ def test_what_dead_workers_were_training_waits_again_without_a_death(tmp_path):
     add(rungs.add("round 1 of 0", ["maximize"]), 0, {})
     claims = [store.claim("dead") for store in rungs.stores()]
     assert all(claims)
-    search._release_all(rungs)
+    rungs.release()
     again = [store.claim("new") for store in rungs.stores()]
     assert [(claim.attempt, claim.deaths) for claim in again] == [(2, 0)] * 2
     rungs.close()
