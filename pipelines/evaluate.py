@@ -48,6 +48,8 @@ from pipelines.workspace.lineage import origin
 
 log = logging.getLogger(__name__)
 
+Costs = dict[str, dict[str, float]]  # true class → predicted class → cost
+
 
 def run(evaluate: Evaluate) -> None:
     """Measure the model on the test split. Write the results, also to the model's MLflow run.
@@ -63,16 +65,17 @@ def run(evaluate: Evaluate) -> None:
     _check_classes(classifier, statistics)
 
     rows = read_table(artifacts.rows("test"))
-    members = _slices(rows, evaluate)
+    train_rows, costs = read_table(artifacts.rows("train")), _costs()
+    members = _slices(rows, train_rows, evaluate)
     images = read_images(artifacts.images("test"), statistics["pixels"]["test"])
-    train = _training_images(statistics) if evaluate.explain else None
+    train = (_train_images(statistics), train_rows) if evaluate.explain else None
     labels, class_names = rows["label_index"].to_numpy(), classifier.class_names
     for note in bounds(evaluate, len(rows), len(class_names)):
         log.info(note)
 
     probabilities = predict(classifier, images)
 
-    evaluation = _measure(classifier, images, rows, probabilities, members, evaluate)
+    evaluation = _measure(classifier, images, rows, probabilities, members, costs, evaluate)
     predicted = predictions(rows, probabilities, class_names)
     roc = roc_points(labels, probabilities, class_names)
     precision_recall = precision_recall_points(labels, probabilities, class_names)
@@ -82,7 +85,7 @@ def run(evaluate: Evaluate) -> None:
         evaluation,
         read_table(artifacts.HISTORY),
         Effect.from_tree(read_tree(artifacts.CALIBRATION)),
-        Material(predicted, images, roc, precision_recall, _costs(), evaluate.mistakes),
+        Material(predicted, images, roc, precision_recall, costs, evaluate.mistakes),
         explain(
             classifier,
             images,
@@ -121,11 +124,11 @@ def _measure(
     rows: pd.DataFrame,
     probabilities: Floats,
     members: Sequence[Members],
+    costs: Costs,
     evaluate: Evaluate,
 ) -> Evaluation:
     """Measure the predictions, and predict corrupted copies of the images."""
     labels, class_names = rows["label_index"].to_numpy(), classifier.class_names
-    costs = _costs()
     matrix = cost_matrix(costs, class_names) if costs else None
     return Evaluation(
         measure(labels, probabilities, class_names, evaluate, SEED),
@@ -138,24 +141,22 @@ def _measure(
     )
 
 
-def _costs() -> dict[str, dict[str, float]]:
-    costs: dict[str, dict[str, float]] = read_tree(artifacts.PLAN)["costs"]
+def _costs() -> Costs:
+    costs: Costs = read_tree(artifacts.PLAN)["costs"]
     return costs
 
 
-def _training_images(statistics: Mapping[str, Any]) -> tuple[Images, pd.DataFrame]:
-    """Return the training images, as a memory map, and their table."""
-    images = read_images(artifacts.images("train"), statistics["pixels"]["train"])
-    return images, read_table(artifacts.rows("train"))
+def _train_images(statistics: Mapping[str, Any]) -> Images:
+    """Return the training images, as a memory map."""
+    return read_images(artifacts.images("train"), statistics["pixels"]["train"])
 
 
-def _slices(rows: pd.DataFrame, evaluate: Evaluate) -> list[Members]:
-    """Return the slices of the test images. rows: the table of the test images."""
+def _slices(rows: pd.DataFrame, train_rows: pd.DataFrame, evaluate: Evaluate) -> list[Members]:
+    """Return the slices of the test images. rows, train_rows: the tables of both splits."""
     manifest = read_table(artifacts.MANIFEST).set_index("path")["fingerprint"]
-    paths = read_table(artifacts.rows("train"))["path"]
     test, training = (
         [None if pd.isna(value) else value for value in manifest.reindex(each)]
-        for each in (rows["path"], paths)
+        for each in (rows["path"], train_rows["path"])
     )
     return slice_members(rows, evaluate.slices, training_similarity(test, training))
 
