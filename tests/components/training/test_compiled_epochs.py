@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.model.backend import load_keras
+from components.model.backend import load_keras, seeded
 from components.model.head import add_head
 from components.params.model import UNUSED_HEAD, Model
 from components.training.compiled_epochs import compile_epoch
@@ -30,10 +30,10 @@ RICH = PLAIN | {"hidden": (6, 4), "batch_norm": True, "l1": 0.01, "l2": 0.1}
 def head(params):
     load_keras()
     keras.backend.clear_session()
-    keras.utils.set_random_seed(1)
-    features = keras.Input((5,))
     card = Model(backbone="compact", width=1.0, weights="none", **params)
-    model = keras.Model(features, add_head(features, card, 3))
+    with seeded(1):  # so that no thread that another test has left changes the weights
+        features = keras.Input((5,))
+        model = keras.Model(features, add_head(features, card, 3))
     rate = keras.optimizers.schedules.CosineDecay(0.1, STEPS * EPOCHS)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01)
     optimizer.build(model.trainable_variables)

@@ -11,6 +11,7 @@ import pytest
 from components.errors import UserError
 from components.model import backbones
 from components.model.backbones import build_backbone
+from components.model.backend import seeded
 from components.model.classifier import build_classifier, leaf_layers, predict
 from components.model.features import FrozenBackbone
 from components.model.model_file import model_id, read_classifier, write_classifier
@@ -395,8 +396,8 @@ def test_a_backbone_that_scales_pixels_otherwise_has_other_features(
             backbones, "scale_pixels", lambda images, _, how=pixels: build(images, how)
         )
         keras.backend.clear_session()
-        keras.utils.set_random_seed(1)
-        classifier = build_classifier(warm.model, data.class_names, 8, "squash")
+        with seeded(1):
+            classifier = build_classifier(warm.model, data.class_names, 8, "squash")
         FrozenBackbone(classifier, tmp_path).features(data.val)
         keys = {path.parent.name for path in tmp_path.rglob("*.npy")}
     assert len(keys) == 2
