@@ -31,7 +31,7 @@ def _draw(title: str, every: Mapping[str, Events]) -> str:
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"svg.hashsalt": "fovea", "font.size": 9}):
-        figure = Figure(figsize=(10.4, 3.8), layout="constrained")
+        figure = Figure(figsize=(10.4, 4.0), layout="constrained")
         best, count = figure.subplots(1, 2)
         figure.suptitle(title)
         best.set(xlabel="seconds", ylabel="best macro F1 on val until then")
@@ -46,7 +46,8 @@ def _draw(title: str, every: Mapping[str, Events]) -> str:
         best.set(xscale="log", ylim=(low - 0.01, high + 0.01))
         best.xaxis.set_major_formatter("{x:,g}")
         count.yaxis.set_major_formatter("{x:,g}")
-        best.legend(loc="lower right", frameon=False)
+        lines, names = best.get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside lower center", ncols=len(names), frameon=False)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
