@@ -63,7 +63,9 @@ def choose_trial(
     found = {trial.number: trial.values[search.quality] for trial in complete}
     means: Mapping[int, Interval] = {}
     if confirmed:
-        choice = choose(confirmed, found, val_to_train, search.directions[search.quality])
+        epochs = {trial.number: trial.epochs for trial in complete}
+        direction = search.directions[search.quality]
+        choice = choose(confirmed, found, val_to_train, direction, epochs)
         number, sentences, means = choice.number, list(choice.sentences), choice.means
         metrics = {f"confirmed_{search.quality}": choice.mean}
     elif best:

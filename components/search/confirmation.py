@@ -53,6 +53,7 @@ def choose(
     found: Mapping[int, float],
     val_to_train: float,
     direction: Direction,
+    epochs: Mapping[int, int] | None = None,
 ) -> Choice:
     """Choose a trial by its values on the folds, in a paired comparison with trial 0.
 
@@ -65,7 +66,9 @@ def choose(
     confirmed: number of a trial → its values on the folds, in the same order for all trials; NaN
     for a training that failed. It must have trial 0. found: number of a trial → its value in the
     search; trials may be missing. val_to_train: see `folds.val_to_train`. direction: whether the
-    value is better if it is larger or smaller.
+    value is better if it is larger or smaller. epochs: number of a trial → the epochs of
+    fine-tuning after which it had this value; None if they are equal for all trials. Values after
+    other epochs are not compared: most trials end early, trial 0 often with its head.
 
     Raises UserError if every trial failed on a fold.
 
@@ -103,7 +106,7 @@ def choose(
         gains[number].value if gains else None,
         {number: scale.mean(row) for number, row in complete.items()},
         (
-            *_trial_sentences(rows, gains, before, scale),
+            *_trial_sentences(rows, gains, before, scale, epochs or {}),
             *([level] if folds != {1} else []),
             _conclusion(number, better, len(rows)),
         ),
@@ -138,13 +141,18 @@ def _trial_sentences(
     gains: Mapping[int, Interval],
     found: Mapping[int, float],
     scale: _Scale,
+    epochs: Mapping[int, int],
 ) -> Iterator[str]:
     """Yield a sentence for each confirmed trial, first for trial 0."""
+    differ = len({epochs.get(number, 0) for number in rows if number in found}) > 1
     for number, row in rows.items():
         name, was, is_now = f"trial {number}", "was", "is"
         if number == WRITTEN:
             name, was, is_now = "the params as written (trial 0)", "were", "are"
-        before = f" {was} {_text(found[number])} in the search and" if number in found else ""
+        before = ""
+        if number in found:
+            after = f" {_after(epochs.get(number, 0))}" if differ else ""
+            before = f" {was} {_text(found[number])} in the search{after} and"
         failures = int((~np.isfinite(row)).sum())
         if failures:
             yield f"{name}{before} failed on {failures} of {count_text(len(row), 'fold')}"
@@ -152,10 +160,16 @@ def _trial_sentences(
         left = ""
         if number in gains and number != WRITTEN:
             both = number in found and WRITTEN in found
+            both &= epochs.get(number, 0) == epochs.get(WRITTEN, 0)
             first = scale.sign * (found[number] - found[WRITTEN]) if both else None
             left = f": {_gain_text(first, gains[number])}"
         mean = _interval_text(scale.mean(row))
         yield f"{name}{before} {is_now} {mean} on {count_text(len(row), 'fold')}{left}"
+
+
+def _after(epochs: int) -> str:
+    """Return in words when a trial ended in the search."""
+    return f"after {count_text(epochs, 'epoch')}" if epochs else "without fine-tuning"
 
 
 def _gain_text(first: float | None, gain: Interval) -> str:

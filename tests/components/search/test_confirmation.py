@@ -31,6 +31,21 @@ def test_a_gain_within_noise_leaves_the_params_as_written():
     )
 
 
+def test_values_of_the_search_are_not_compared_if_their_trials_ended_at_other_epochs():
+    confirmed = {0: AS_WRITTEN, 4: [0.960, 0.970, 0.966], 17: [0.975, 0.962, 0.970]}
+    found = {0: 0.72, 4: 0.73, 17: 0.985}
+    written, other, far = choose(
+        confirmed, found, SHARE, "maximize", {0: 0, 4: 0, 17: 32}
+    ).sentences[:3]
+    assert written.startswith(
+        "the params as written (trial 0) were 0.720 in the search without fine-tuning and are 0.965"
+    )
+    assert "trial 4 was 0.730 in the search without fine-tuning and" in other
+    assert "its gain over trial 0 was 0.010 and is 0.000" in other
+    assert "trial 17 was 0.985 in the search after 32 epochs and is 0.969" in far
+    assert "its gain over trial 0 is 0.004" in far
+
+
 def test_the_interval_is_that_of_nadeau_and_bengio_at_one_side_of_80_percent():
     """By hand: differences of .01, .02, .03, s = .01, t(2) = 1.061 at 80 %, √(1/3 + .2) = .730."""
     choice = chosen({0: [0.9, 0.9, 0.9], 3: [0.91, 0.92, 0.93]})
