@@ -1,7 +1,8 @@
 """A part of the benchmark → the params of its search, and how many trials it has.
 
-Every search is of the card `standard`: MobileNetV2 0.35 with ImageNet's weights, at 224 pixels. The
-best epoch of a training is the one with the best macro F1 on val, for us and for all peers.
+Every search is of the card `standard`: MobileNetV2 0.35 with ImageNet's weights, at 224 pixels. In
+the part `pruning` it has fewer pixels and epochs, as the trials are whole trainings. The best epoch
+of a training is the one with the best macro F1 on val, for us and for all peers.
 """
 
 from collections.abc import Mapping
@@ -127,6 +128,7 @@ class Case:
 
     def pruning(self) -> Params:
         """Return the params of a search whose trials are stopped early by the median rule."""
-        epochs = {} if self.quick else {"train.finetune.epochs": 6}  # as in the preset `quick`
+        # As in the preset `quick`, in an eighth of the time that `standard` needs.
+        short = {} if self.quick else {"train.finetune.epochs": 6, "prepare.size": 112}
         rule = {"search.pruner": "median", "search.startup_trials": self.sizes.startup}
-        return self.params({**FINETUNE, **epochs, **rule}, self.sizes.pruning)
+        return self.params({**FINETUNE, **short, **rule}, self.sizes.pruning)
