@@ -34,21 +34,42 @@ from pipelines.workspace.search_variables import (
 )
 from pipelines.workspace.searches import PLAN
 from pipelines.workspace.shared_store import put_files
-from pipelines.workspace.training_key import shared_key
+from pipelines.workspace.training_key import code_key, shared_key
 
 DEPLOYMENT = "search-worker/search-worker"
 DEPLOY = "prefect --no-prompt deploy --all --prefect-file infra/search-worker.yaml"
+# The code that decides which values a trial has, and what is measured of it, beside the code of a
+# training; a test compares them. Other code of a search shows it, or lets processes work on it.
+CODE = (
+    "components/params/search.py",
+    "components/params/search_checks.py",
+    "components/params/search_rungs.py",
+    "components/search/costs.py",
+    "components/search/folds.py",
+    "components/search/grid.py",
+    "components/search/layers.py",
+    "components/search/memory_study.py",
+    "components/search/planning.py",
+    "components/search/points.py",
+    "components/search/pruning.py",
+    "components/search/sampling.py",
+    "components/search/space.py",
+    "components/search/tasks.py",
+    "components/training_set/balance.py",
+    "components/validation/folds.py",
+    "pipelines/search_worker.py",
+)
 
 
 def study_key(written: Hyperparameters, search: Search) -> dict[str, str]:
     """Return name → value of everything that decides the trials.
 
-    This is what decides the result of a training, and the search space and the sampler. The number
-    of trials is left out, so that a user can add trials to a search.
+    This is what decides the result of a training, the search space, the sampler, and their code.
+    The number of trials is left out, so that a user can add trials to a search.
     """
     data = read_training_data()
     key = shared_key(written, data, resolve_weights(written.model))
-    key |= search_machine()
+    key |= search_machine() | code_key(CODE)
     # They decide the folds, and may change without another image in train or val.
     key["sets of copies"] = hashlib.sha256(json.dumps(sets_of_copies()).encode()).hexdigest()
     budget = {"trials", "minutes", "finalists", "keep", "confirm", "within"}

@@ -19,7 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from components.errors import UserError, one_line
+from components.errors import UserError
+from components.search.storage import (
+    cause_of,
+    engine_options,
+    open_storage,
+    unusable,
+    user_errors,
+)
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +34,6 @@ T = TypeVar("T")
 
 # How many seconds a process waits for a database that is away or locked by another process.
 PATIENCE_S = 120.0
-# How many seconds one try waits for a lock, or for a connection.
-LOCK_S, CONNECT_S = 20, 10
-# PostgreSQL asks a silent machine after 10 s, then two times more. Then its connections end.
-ALIVE = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2"
-# A worker that is paused inside a transaction would block all others. PostgreSQL ends its
-# transaction after this time. (sqlite cannot: there, the coordinator has to kill the worker.)
-PAUSED_MS = 10_000
-KINDS = ("sqlite", "postgresql")
-EXAMPLE = "postgresql+psycopg://USER@HOST/fovea"
-ADVICE = "start it, correct its address, or end what locks it, and run the same command again"
 
 
 def create_study(url: str, study: str, directions: Sequence[str]) -> None:
@@ -49,12 +46,12 @@ def create_study(url: str, study: str, directions: Sequence[str]) -> None:
     import optuna
 
     with _without_words():
-        storage = _open(url, create=True)
+        storage = open_storage(url, create=True)
         try:
             if url.startswith("sqlite"):
                 with storage.engine.connect() as connection:
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            with _user_errors():
+            with user_errors():
                 created: Any = optuna.create_study(
                     storage=storage,
                     study_name=study,
@@ -88,15 +85,15 @@ class Database:
         self.name, self.patience_s = study, patience_s
         self._away_since: float | None = None
         self._holder: Any = None
-        self.storage = _open(url, create=False)
-        self._engine = sqlalchemy.create_engine(url, **_options(url))
+        self.storage = open_storage(url, create=False)
+        self._engine = sqlalchemy.create_engine(url, **engine_options(url))
         if url.startswith("sqlite"):
             _begin_immediate(self._engine)
         self._sessions = sqlalchemy.orm.sessionmaker(self._engine)
         # A transaction that only reads does not wait until another process has written.
         self._readers = sqlalchemy.orm.sessionmaker(self.storage.engine)
         try:
-            with _user_errors():
+            with user_errors():
                 self.study: Any = optuna.load_study(study_name=study, storage=self.storage)
                 self.study_id: int = self.storage.get_study_id_from_name(study)
         except KeyError:
@@ -130,7 +127,7 @@ class Database:
             return True
         digest = hashlib.sha256(self.name.encode()).digest()
         key = int.from_bytes(digest[:8], signed=True)
-        with _user_errors():
+        with user_errors():
             self._holder = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             lock = sqlalchemy.text("SELECT pg_try_advisory_lock(:key)")
             held = bool(self._holder.execute(lock, {"key": key}).scalar())
@@ -179,14 +176,14 @@ class Database:
                     self._away_since = begun
                 # A connection that was lost meanwhile, and no more, is one error.
                 if again and time.monotonic() > self._away_since + self.patience_s:
-                    raise _unusable(error) from None
+                    raise unusable(error) from None
                 if not again:
-                    log.warning(f"the database of the study does not answer: {_cause(error)}")
+                    log.warning(f"the database of the study does not answer: {cause_of(error)}")
                 again = True
                 time.sleep(min(1.0, self.patience_s / 10))
             except DatabaseError as error:
                 if type(error) is DatabaseError:  # sqlite says so of a damaged file
-                    raise _unusable(error) from None
+                    raise unusable(error) from None
                 raise
             except KeyError as error:
                 if error.args != (NOT_FOUND_MSG,):
@@ -195,42 +192,6 @@ class Database:
                     "the study of this search was deleted, for example in Optuna Dashboard; run "
                     f"`dvc repro`, which begins it again. Received: study {self.name}"
                 ) from None
-
-
-def _open(url: str, create: bool) -> Any:
-    import optuna
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
-    kind, found, _ = url.partition("://")
-    if found and kind.partition("+")[0] not in KINDS:
-        raise UserError(
-            "FOVEA_STUDY_STORAGE: the database of a study is sqlite or PostgreSQL; write an "
-            f"address such as {EXAMPLE}. Received: an address that begins with {kind}"
-        )
-    try:
-        with _user_errors():
-            return optuna.storages.RDBStorage(
-                url, engine_kwargs=_options(url), skip_table_creation=not create
-            )
-    except (ArgumentError, NoSuchModuleError) as error:
-        # The address may have a password, so it is not shown.
-        raise UserError(
-            "FOVEA_STUDY_STORAGE: no address of a database; write one such as "
-            f"{EXAMPLE}. Received: {one_line(error)}"
-        ) from None
-    except ImportError:
-        raise UserError(
-            "FOVEA_STUDY_STORAGE: the driver of this database is not installed; write an address "
-            f"such as {EXAMPLE}, and run `pip install 'fovea[postgres]'`. "
-            f"Received: an address that begins with {kind}"
-        ) from None
-
-
-def _options(url: str) -> dict[str, Any]:
-    if url.startswith("sqlite"):
-        return {"connect_args": {"timeout": LOCK_S}}
-    rules = f"-c idle_in_transaction_session_timeout={PAUSED_MS} -c lock_timeout={LOCK_S}s {ALIVE}"
-    return {"connect_args": {"connect_timeout": CONNECT_S, "options": rules}}
 
 
 def _begin_immediate(engine: Any) -> None:
@@ -244,30 +205,6 @@ def _begin_immediate(engine: Any) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import DatabaseError, InterfaceError
-
-    try:
-        yield
-    except (DatabaseError, InterfaceError, StorageInternalError) as error:
-        raise _unusable(error) from None
-
-
-def _unusable(error: Exception) -> UserError:
-    return UserError(
-        f"FOVEA_STUDY_STORAGE: the database of the study cannot be used; {ADVICE}. "
-        f"What is finished stays in it. Received: {_cause(error)}"
-    )
-
-
-def _cause(error: Exception) -> str:
-    """Return the message of the driver. SQLAlchemy adds the statement, Optuna hides the message."""
-    cause = error.__cause__ if error.__cause__ is not None else error
-    return one_line(getattr(cause, "orig", None) or cause)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ finds them.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from components.search.claims import LostTrialError
 from components.search.database import PATIENCE_S, create_study
@@ -35,8 +34,6 @@ class Rungs:
 
         directions: `maximize` or `minimize` for each objective.
         """
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         create_study(url, name, directions)
         return cls(url, name)
 

@@ -69,6 +69,6 @@ class Watch:
                 if self._store.give_back(claim, f"no sign of life for {self._grace_s:g} s"):
                     taken.append(claim)
                     continue
-                silence = 0.0  # It has renewed its claim in the last moment.
+                # It has renewed its claim in the last moment, so the next look finds another claim.
             self._silent[claim.trial_id] = _Silence(claim, silence)
         return taken

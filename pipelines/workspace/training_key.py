@@ -6,7 +6,7 @@ written. So it ends with the same bytes as a training that was never stopped.
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def shared_key(
         "balance plan": _hash(*map(np.asarray, vars(data.balance).values())),
         "rule for 16 bits": str(data.sixteen_bit),
         "start weights": sha256(weights) if weights else "none",
-        **{str(file.relative_to(ROOT)): sha256(file) for file in _code()},
+        **code_key(CODE),
         **machine_key(),
     }
 
@@ -99,8 +99,13 @@ def machine_key() -> dict[str, str]:
     }
 
 
-def _code() -> Iterator[Path]:
-    for path in (ROOT / name for name in CODE):
+def code_key(names: Sequence[str]) -> dict[str, str]:
+    """Return file → sha256 of code. names: files, and folders of which all files count."""
+    return {str(file.relative_to(ROOT)): sha256(file) for file in _files(names)}
+
+
+def _files(names: Sequence[str]) -> Iterator[Path]:
+    for path in (ROOT / name for name in names):
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 

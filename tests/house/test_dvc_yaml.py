@@ -18,6 +18,7 @@ from components.params.train import Train
 from pipelines import artifacts
 from pipelines.__main__ import STAGES
 from pipelines.installed import GROUPS
+from pipelines.search_start import CODE as SEARCH
 from pipelines.workspace.training_key import CODE
 
 ROOT = Path(__file__).parents[2]
@@ -192,6 +193,19 @@ def test_no_dep_is_code_that_the_stage_does_not_reach(
 
 def test_the_key_of_checkpoints_has_the_code_that_training_depends_on() -> None:
     assert {ROOT / path for path in CODE} == code("train")
+
+
+def test_the_name_of_a_search_has_the_code_that_decides_its_trials(
+    imports: grimp.ImportGraph,
+) -> None:
+    names = [f"components.search.{name}" for name in ("costs", "folds", "planning", "pruning")]
+    modules = {*names, *(name for start in names for name in imports.find_upstream_modules(start))}
+    sources = {file_of(module) for module in modules if file_of(module).read_text()}
+    decides = sources | {file_of("pipelines.search_worker")}
+    listed = {ROOT / path for path in SEARCH}
+    assert listed <= decides
+    known = [*listed, *(ROOT / path for path in CODE)]
+    assert sorted(path for path in decides if not any(map(path.is_relative_to, known))) == []
 
 
 @every_stage

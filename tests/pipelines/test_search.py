@@ -14,14 +14,13 @@ import pytest
 import yaml
 
 from components.errors import UserError
-from components.params.hyperparameters import Hyperparameters
 from components.params.search import Choices, Confirm, Range
 from components.search.choice import Outcome
 from components.search.rungs import Rungs
 from components.tracking.connection import client
 from components.tracking.runs import Run
 from pipelines import artifacts, search, train
-from pipelines.formats import read_tree, write_tree
+from pipelines.formats import read_tree
 from pipelines.workspace.searches import FOLDER
 from tests.components.search.conftest import add
 from tests.components.search.finished_trials import SPACE, finished_trials
@@ -278,25 +277,3 @@ def finished() -> int:
         return sum(row.state.is_finished() for row in rows.first.trials())
     finally:
         rows.close()
-
-
-def test_what_decides_a_trial_begins_another_search_and_more_trials_do_not(prepared, three_trials):
-    written = Hyperparameters(model=prepared.model, train=prepared.train)
-    before = search.study_key(written, three_trials)
-    more = three_trials.model_copy(update={"trials": 30, "finalists": 2})
-    assert search.study_key(written, more) == before
-    assert search.study_key(written, three_trials.model_copy(update={"first_rung": 2})) != before
-    other = written.with_overrides({"train.weight_decay": 0.25})
-    assert search.study_key(other, three_trials) != before
-    assert before["KERAS_BACKEND"] == "tensorflow"
-    point = {RATE: 0.02, "model.dropout": 0.0}
-    for update in ({"start": (point,)}, {"sampler": "random"}, {"objectives": ("val_loss",)}):
-        other_search = three_trials.model_copy(update=update)
-        assert search.study_key(written, other_search) != before
-    rows = pd.read_parquet(artifacts.rows("train"))
-    rows.assign(group="all of one patient").to_parquet(artifacts.rows("train"))
-    assert search.study_key(written, three_trials) != before  # The folds would be other ones.
-    rows.to_parquet(artifacts.rows("train"))
-    plan = read_tree(artifacts.PLAN)
-    write_tree(artifacts.PLAN, {**plan, "strategy": "oversample"})
-    assert search.study_key(written, three_trials) != before

@@ -1,7 +1,11 @@
 """Flow runs as workers of a search: a real Prefect server, and the states that workers report."""
 
+import contextvars
 import os
+import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -144,25 +148,69 @@ def test_a_silent_worker_is_replaced_and_its_place_in_the_pool_is_given_back(sta
     assert set(states(tmp_path.name).values()) == {"CANCELLED"}
 
 
-def test_a_flow_run_that_nobody_takes_is_said_once(started, monkeypatch, caplog):
-    workers = started(count=1)
-    workers.tend(1, 0)
+def test_workers_that_see_the_end_of_the_search_are_not_cancelled(started, tmp_path):
+    from prefect.client.orchestration import get_client
+    from prefect.states import Completed, Running
+
+    with started(count=1) as workers:
+        workers.tend(1, 0)
+        (run,) = states(tmp_path.name)
+        set_state(run, Running())
+        # The thread has the settings of this one, such as the address of the server.
+        see_the_end = partial(contextvars.copy_context().run, set_state, run, Completed())
+        timer = threading.Timer(0.5, see_the_end)
+        timer.start()
+    timer.join()
+    with get_client(sync_client=True) as client:
+        history = [state.type.value for state in client.read_flow_run_states(run)]
+    assert history == ["SCHEDULED", "RUNNING", "COMPLETED"]
+
+
+def test_a_flow_run_that_has_ended_keeps_its_end(started, tmp_path):
+    """One machine was believed dead, and then ends by itself."""
+    from prefect.states import Completed, Crashed, Running
+
+    with pytest.raises(KeyboardInterrupt), started(count=2) as workers:
+        workers.tend(2, 0)
+        late, dead = states(tmp_path.name)
+        for run in (late, dead):
+            set_state(run, Running())
+        workers.kill(worker_name(late))
+        set_state(late, Completed())
+        set_state(dead, Crashed())
+        workers.kill(worker_name(dead))
+        raise KeyboardInterrupt
+    assert states(tmp_path.name) == {late: "COMPLETED", dead: "CRASHED"}
+
+
+def test_a_flow_run_that_nobody_takes_is_said_once(started, tmp_path, monkeypatch, caplog):
+    from prefect.states import Running
+
+    monkeypatch.setattr(search_on_prefect, "PICKED_UP_S", 1.0)
+    workers = started(count=2)
+    workers.tend(2, 0)
+    set_state(next(iter(states(tmp_path.name))), Running())
+    workers.tend(2, 0)
     assert not caplog.records
-    monkeypatch.setattr(search_on_prefect, "PICKED_UP_S", 0.0)
-    workers.tend(1, 0)
-    workers.tend(1, 0)
+    time.sleep(1.0)
+    workers.tend(2, 0)
+    workers.tend(2, 0)
     (record,) = caplog.records
-    assert "1 of 1 flow runs of the search wait" in record.message
+    assert "1 of 2 flow runs of the search wait" in record.message
     assert "prefect worker start --pool gpu" in record.message
 
 
-def test_a_server_that_is_away_is_said_once_and_ends_nothing(deployment, caplog, monkeypatch):
-    monkeypatch.setattr(search_on_prefect, "ASK_S", 0.0)
-    api = "http://127.0.0.1:9/api"
-    with PrefectWorkers(1, api, deployment, "gpu", "away", {}) as workers:
+def test_a_server_that_is_away_is_said_once_and_ends_nothing(started, prefect_api, caplog):
+    workers = started()
+    for times in (1, 2):
+        workers._api = "http://127.0.0.1:9/api"
         assert workers.tend(1, 0) == workers.tend(1, 0) == []
-    (record,) = caplog.records
-    assert record.message.startswith("Prefect's server cannot be asked")
+        assert len(caplog.records) == times
+        workers._api = prefect_api
+        assert workers.tend(0, 0) == []
+    assert {record.message.partition(" about")[0] for record in caplog.records} == {
+        "Prefect's server cannot be asked"
+    }
 
 
 @pytest.mark.usefixtures("prefect_api")

@@ -1,17 +1,123 @@
-"""What `search` checks and hands over before workers start on other machines."""
+"""What names a search, and what it checks and hands over before workers start elsewhere."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from components.errors import UserError
-from components.params.search import Choices
-from pipelines.search_start import input_files, start_on_prefect
-from pipelines.search_worker import PLAN
+from components.files import sha256
+from components.params.hyperparameters import Hyperparameters
+from components.params.search import Choices, Confirm, Range, Search
+from pipelines import artifacts
+from pipelines.formats import read_tree, write_tree
+from pipelines.search_start import input_files, start_on_prefect, study_key
+from pipelines.search_worker import PLAN, search_machine
 from tests.pipelines.versioned import commit, make_repository
+
+ROOT = Path(__file__).parents[2]
+SPACE = {
+    "model.dropout": Choices(choices=(0.0, 0.1)),
+    "train.finetune.learning_rate": Range(low=0.001, high=0.1, log=True),
+}
+BUDGET = {
+    "trials": 30,
+    "minutes": 5.0,
+    "finalists": 2,
+    "keep": 0.25,
+    "confirm": Confirm(trials=2, folds=3),
+    "within": {"bytes": 9.0},
+}
+DECIDES = {
+    "objectives": ("val_loss",),
+    "sampler": "random",
+    "startup_trials": 3,
+    "first_rung": 1,
+    "pruner": "median",
+    "start": ({"model.dropout": 0.1, "train.finetune.learning_rate": 0.02},),
+    "space": {"model.dropout": Choices(choices=(0.0, 0.2))},
+}
+FILE = "data/weights/a.keras"
+
+
+@pytest.fixture
+def key_of(prepared: Any, params: Any) -> Callable[..., dict[str, str]]:
+    """A function that returns the key of a search, with some changes of params.yaml."""
+    written = Hyperparameters(model=prepared.model, train=prepared.train)
+    search = params.search.model_copy(update={"space": SPACE})
+
+    def key(overrides: dict[str, Any] | None = None, **changes: Any) -> dict[str, str]:
+        return study_key(written.with_overrides(overrides or {}), search.model_copy(update=changes))
+
+    return key
+
+
+def differences(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+def test_a_search_goes_on_with_another_budget_and_another_begins_with_other_trials(key_of):
+    assert BUDGET.keys() | DECIDES.keys() == Search.model_fields.keys()
+    before = key_of()
+    for name, value in BUDGET.items():
+        assert key_of(**{name: value}) == before, name
+    for name, value in DECIDES.items():
+        assert differences(before, key_of(**{name: value})) == {f"search.{name}"}
+    assert key_of(space=dict(reversed(SPACE.items()))) == before
+    assert differences(before, key_of({"train.weight_decay": 0.25})) == {"train.weight_decay"}
+
+
+def test_other_data_begin_another_search(key_of):
+    before = key_of()
+
+    def changed(path, change, read, write):
+        tree = read(path)
+        write(path, change(tree))
+        after = key_of()
+        write(path, tree)
+        assert key_of() == before
+        return differences(before, after)
+
+    def changed_rows(**columns):
+        return changed(
+            artifacts.rows("train"),
+            lambda rows: rows.assign(**columns),
+            pd.read_parquet,
+            lambda path, rows: rows.to_parquet(path),
+        )
+
+    def changed_tree(path, **values):
+        return changed(path, lambda tree: {**tree, **values}, read_tree, write_tree)
+
+    labels = pd.read_parquet(artifacts.rows("train"))["label_index"]
+    assert changed_rows(label_index=labels.to_numpy()[::-1]) == {"labels"}
+    assert changed_rows(group="all of one patient") == {"sets of copies"}  # of the folds
+    assert changed_tree(artifacts.STATISTICS, resize="crop") == {"images"}
+    assert changed_tree(artifacts.PLAN, strategy="oversample") == {"balance plan"}
+
+
+def test_other_weights_begin_another_search(key_of):
+    Path(FILE).parent.mkdir(parents=True, exist_ok=True)
+    space = {"model.weights": Choices(choices=("none", FILE))}
+    keys = []
+    for content in (b"1", b"2"):
+        Path(FILE).write_bytes(content)
+        keys.append((key_of({"model.weights": FILE}), key_of(space=space)))
+    (start, tried), (other_start, other_tried) = keys
+    assert differences(start, other_start) == {"start weights"}
+    assert differences(tried, other_tried) == {f"weights {FILE}"}
+
+
+def test_other_code_or_packages_begin_another_search(key_of):
+    key = key_of()
+    for name in ("pipelines/train.py", "components/search/sampling.py"):
+        assert key[name] == sha256(ROOT / name)
+    assert search_machine().items() <= key.items()
+    assert key["package optuna"]
+    assert key["KERAS_BACKEND"] == "tensorflow"
 
 
 @pytest.fixture

@@ -196,6 +196,19 @@ def test_a_training_that_has_gone_further_than_a_round_has_the_value_of_the_roun
     assert train("a", 2) == train("b", 2)
 
 
+def test_a_task_reports_each_epoch_and_returns_all_objectives(prepared, params, tmp_path):
+    written = Hyperparameters(model=prepared.model, train=prepared.train)
+    assert written.train.early_stopping.monitor == "val_loss"
+    search = params.search.model_copy(update={"objectives": ("val_loss", "bytes")})
+    curve = {}
+    trainer = Trainer(written, search, params.balance, tmp_path)
+    values = trainer.train(Task(0, {}, None), curve.__setitem__)
+    assert list(curve) == [1, 2]
+    assert values.keys() == {"val_loss", "bytes"}
+    assert values["val_loss"] == min(curve.values()) > 1.0  # No accuracy is above 1.
+    assert values["bytes"] > 0
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_in_a_training_is_no_fault_of_the_trial(prepared, params, tmp_path):
     written = Hyperparameters(model=prepared.model, train=prepared.train)

@@ -1,7 +1,9 @@
 """The store of trials: claims, fences and states, on real databases."""
 
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from dataclasses import asdict, replace
 
 import optuna
@@ -12,6 +14,7 @@ from components.errors import UserError
 from components.search.claims import BEAT, LostTrialError
 from components.search.database import create_study
 from components.search.rows import set_trial_attribute
+from components.search.rungs import Rungs
 from components.search.tasks import Task
 from components.search.trials import TrialStore
 from components.search.watch import Watch
@@ -345,27 +348,59 @@ def test_a_worker_without_a_study_is_told_so(study):
         ("nonsense", "no address of a database"),
         ("nothing://host/database", "is sqlite or PostgreSQL; write an .* begins with nothing$"),
         ("sqlite:////no/such/folder/study.db", "the database of the study cannot be used.*open"),
+        ("sqlite:////etc/passwd/study.db", "the database of the study cannot be used.*open"),
         (
             "oracle+cx_oracle://a:b@host/database",
             r"is sqlite or P.* begins with oracle\+cx_oracle$",
         ),
         ("postgresql://a:b@host/c", r"driver .* as postgresql\+psycopg://.* with postgresql$"),
         ("postgresql+no://a:b@host/c", r"no address .* as postgresql\+psycopg://.*Received: Can't"),
+        ("postgresql+asyncpg://a:b@host/c", r"for asynchronous programs; .*postgresql\+asyncpg$"),
+        ("sqlite+aiosqlite:///study.db", "for asynchronous programs; write an address such as"),
+        ("postgresql+psycopg://host:b/c", "no address of .*Received: a port that is no number$"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_one_sentence(address, message):
     with pytest.raises(UserError, match=message):
-        create_study(address, "s", ["maximize"])
+        Rungs.create(address, "s", ["maximize"])
     with pytest.raises(UserError, match=message):
         TrialStore(address, "s")
 
 
+def test_a_database_of_another_program_stays_as_it_is(tmp_path):
+    """MLflow and Prefect also write the version of their tables into `alembic_version`."""
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        connection.execute("INSERT INTO alembic_version VALUES ('5e7b1fe8ac41')")
+    before = file.read_bytes()
+    with pytest.raises(UserError, match=r"belongs to another program.*Received: alembic_version$"):
+        create_study(f"sqlite:///{file}", "s", ["maximize"])
+    assert file.read_bytes() == before
+
+
+def test_a_database_of_another_version_of_optuna_is_one_sentence(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    create_study(url, "s", ["maximize"])
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v99'")
+    for open_it in (lambda: create_study(url, "s", ["maximize"]), lambda: TrialStore(url, "s")):
+        with pytest.raises(UserError, match=r"another version of Optuna; write the .*Received: Th"):
+            open_it()
+
+
+def test_an_address_may_have_braces(tmp_path):
+    """A password may have them, too."""
+    url = f"sqlite:///{tmp_path}/{{a}}.db"
+    create_study(url, "s", ["maximize"])
+    TrialStore(url, "s").close()
+    assert (tmp_path / "{a}.db").is_file()
+
+
 def test_a_locked_sqlite_file_is_waited_for(tmp_path, monkeypatch):
-    import sqlite3
+    from components.search import storage
 
-    from components.search import database
-
-    monkeypatch.setattr(database, "LOCK_S", 0.1)
+    monkeypatch.setattr(storage, "LOCK_S", 0.1)
     url = f"sqlite:///{tmp_path}/study.db"
     create_study(url, "s", ["maximize"])
     store = TrialStore(url, "s", patience_s=20)
@@ -389,11 +424,9 @@ def test_a_locked_sqlite_file_is_waited_for(tmp_path, monkeypatch):
 
 def test_a_process_waits_once_for_a_database_that_is_away(tmp_path, monkeypatch):
     """A worker that has given up also tries to give its trial back, and should not wait again."""
-    import sqlite3
+    from components.search import storage
 
-    from components.search import database
-
-    monkeypatch.setattr(database, "LOCK_S", 0.1)
+    monkeypatch.setattr(storage, "LOCK_S", 0.1)
     url = f"sqlite:///{tmp_path}/study.db"
     create_study(url, "s", ["maximize"])
     store = TrialStore(url, "s", patience_s=1.5)
@@ -437,6 +470,22 @@ def test_postgresql_that_restarts_in_the_middle_is_waited_for(postgresql):
         TrialStore(address, "restart")
     control("start")
     assert states(store) == "CW"
+    store.close()
+
+
+def test_a_lost_connection_is_one_line_that_says_why(postgresql, capfd, caplog):
+    address, control = postgresql
+    create_study(address, "lost", ["maximize"])
+    store = TrialStore(address, "lost", patience_s=0.5)
+    points(store, 2)
+    assert states(store) == "WW"
+    control("stop")
+    with pytest.raises(UserError, match="the database of the study cannot be used"):
+        store.trials()
+    control("start")
+    (record,) = caplog.records
+    assert record.message.startswith("the database of the study does not answer: terminating conn")
+    assert "SELECT" not in capfd.readouterr().err
     store.close()
 
 

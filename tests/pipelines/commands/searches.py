@@ -13,6 +13,7 @@ def begun_search(workspace: Path, **changes: object) -> Rungs:
     """Write a search with all trials of its first rung waiting, and return its studies."""
     search = search_of(**changes)
     folder = workspace / FOLDER / "s"
+    folder.mkdir(parents=True)
     rungs = Rungs.create(f"sqlite:///{folder}/study.db", "s", ["maximize"])
     planning = Planning(search, WRITTEN)
     for number in range(search.trials):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.search import database
+from components.search import storage
 from components.search.coordinator import STOP
 from components.search.overview import note_outcome
 from components.search.rungs import Rungs
@@ -218,7 +218,7 @@ def test_damage_is_one_sentence(fovea: Command, begun: Rungs, damage: str) -> No
 def test_a_database_in_use_can_be_read_but_a_stop_waits_and_gives_up(
     fovea: Command, begun: Rungs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "LOCK_S", 1)
+    monkeypatch.setattr(storage, "LOCK_S", 1)
     monkeypatch.setattr("components.search.overview.PATIENCE_S", 1.0)
     connection = sqlite3.connect(S / "study.db", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
