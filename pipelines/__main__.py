@@ -91,12 +91,14 @@ def _check_and_run(stage: str) -> None:
         check_encoding()
         check_packages_of(stage)
         params = read_params(Path("params.yaml"))
-        # Without these checks, the stage `search` or `train` could fail an hour later. The second
-        # one may download weights, so it comes last.
+        # Without these checks, a later stage could fail after an hour of training. The last one may
+        # download weights.
         if stage in READS_IMAGES + TRAINS:
             from components.training.transforms import check_augmentation
 
             check_augmentation(params.train.augmentation, params.prepare.size)
+        if stage in TRAINS:
+            _check_slices(params)
         if stage in READS_IMAGES:
             from components.registry.model_checks import check_models
 
@@ -108,6 +110,16 @@ def _check_and_run(stage: str) -> None:
             run_guarded(partial(importlib.import_module("pipelines.__main__").main, [stage]))
         else:
             run_stage(stage, params)
+
+
+def _check_slices(params: Params) -> None:
+    """Raise UserError if the stage `evaluate` will not find a column of `evaluate.slices`."""
+    from components.evaluation.slice_members import check_columns
+    from pipelines import artifacts
+    from pipelines.formats import read_table
+
+    if params.evaluate.slices:
+        check_columns(read_table(artifacts.rows("test")), params.evaluate.slices)
 
 
 def _needs_guard() -> bool:

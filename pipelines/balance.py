@@ -11,6 +11,8 @@ from pipelines.formats import read_table, read_tree, write_table, write_tree
 
 log = logging.getLogger(__name__)
 
+LISTED = 20  # classes in the log; counts.csv has all
+
 
 def run(balance: Balance) -> None:
     """Write the balance plan and a table with the number of images of each class.
@@ -40,5 +42,6 @@ def _in_words(counts: pd.DataFrame) -> str:
     if before.equals(after):
         sizes = " to ".join(f"{size:,}" for size in sorted({before.min(), before.max()}))
         return f"an epoch uses all {before.sum():,} images once, {sizes} of each class"
-    listed = ", ".join(f"{name} {old} → {new}" for name, old, new in counts.to_numpy())
-    return f"images of each class → images that an epoch uses: {listed}"
+    listed = [f"{name} {old} → {new}" for name, old, new in counts[:LISTED].to_numpy()]
+    more = f" and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
+    return f"images of each class → images that an epoch uses: {', '.join(listed)}{more}"

@@ -42,6 +42,7 @@ from components.tracking.connection import connect
 from components.tracking.runs import run_for_model
 from components.training_set.costs import cost_matrix
 from components.training_set.pixels import read_images
+from components.words import name_list
 from pipelines import artifacts
 from pipelines.formats import read_table, read_tree, write_table, write_text, write_tree
 from pipelines.workspace.lineage import origin
@@ -164,9 +165,11 @@ def _slices(rows: pd.DataFrame, train_rows: pd.DataFrame, evaluate: Evaluate) ->
 def _check_classes(classifier: Classifier, statistics: Mapping[str, Any]) -> None:
     prepared = tuple(statistics["class_names"])
     if classifier.class_names != prepared:
+        known, needed = set(classifier.class_names), set(prepared)
         raise UserError(
             "the model must have the classes of the prepared data; run `dvc repro train`. "
-            f"Received: model {', '.join(classifier.class_names)}; data {', '.join(prepared)}"
+            f"Received: only in the model: {name_list(known - needed) or 'none'}; only in the "
+            f"data: {name_list(needed - known) or 'none'}"
         )
 
 

@@ -140,11 +140,13 @@ def pair_predictions(
     champion's probabilities. class_names: the names of the C classes of the challenger.
     """
     known = champion.class_names
-    shared = tuple(name for name in class_names if name in known)
+    both = set(class_names) & set(known)
+    shared = tuple(name for name in class_names if name in both)
+    index = {name: at for at, name in enumerate(shared)}
 
     def position(names: Sequence[str]) -> Ints:
         """Return int [classes]: the index of each name in `shared`, or S."""
-        return np.array([shared.index(n) if n in shared else len(shared) for n in names], np.int64)
+        return np.array([index.get(name, len(shared)) for name in names], np.int64)
 
     ours, theirs = position(class_names), position(known)
     compared = ours[labels] < len(shared)
@@ -157,8 +159,8 @@ def pair_predictions(
         champion=answers[compared],
         no_gain=of_gone[compared],
         shared=shared,
-        added=tuple(name for name in class_names if name not in known),
-        gone=tuple(name for name in known if name not in class_names),
+        added=tuple(name for name in class_names if name not in both),
+        gone=tuple(name for name in known if name not in both),
     )
 
 
@@ -167,7 +169,8 @@ def _shared_answers(probabilities: Floats, known: Sequence[str], shared: Sequenc
 
     probabilities: float [N, K]; column k belongs to known[k].
     """
-    columns = probabilities[:, [known.index(name) for name in shared]]
+    column = {name: at for at, name in enumerate(known)}
+    columns = probabilities[:, [column[name] for name in shared]]
     # One more column, S, with the smallest number above 0: it wins only if all others are 0.
     above_0 = np.finfo(columns.dtype).smallest_subnormal
     return decided_classes(np.pad(columns, ((0, 0), (0, 1)), constant_values=above_0))
@@ -208,9 +211,10 @@ def compare(
         row.metric: row for row in _macro_rows(truth, models, compared_classes, register, seed)
     }
     recalls = []
+    position = {name: at for at, name in enumerate(compared_classes)}
     for index, name in enumerate(class_names):
-        if name in compared_classes:
-            members = truth == compared_classes.index(name)
+        if name in position:
+            members = truth == position[name]
             of_class = [right[members] for right in rights]
         else:  # a class that the champion does not know
             of_class = [predicted[labels == index] == index]

@@ -132,11 +132,10 @@ def judge(
     rows = compare(labels, challenger, pair, class_names, register, seed)
     recalls = [] if pair is None else _recall_changes(pair, register)
     floors = _below_floors(labels, challenger, class_names, register.floors)
-    harmed = [reasons.harm(change) for change in recalls if change.harmed]
     looks = [] if pair is None else reasons.account(earlier, None)
-    if failures := [*_worse(pair, rows, register, seed), *floors, *harmed]:
+    if failures := [*_worse(pair, rows, register, seed), *floors, *reasons.harms(recalls)]:
         return decide("reject", *failures, *looks)
-    possible = [text for change in doubtful(recalls) for text in reasons.possible_harm(change)]
+    possible = reasons.possible_harms(doubtful(recalls))
     if doubts := [*unusable, *reasons.without_images(labels, class_names), *possible]:
         return decide("hold", *doubts, *looks)
     if pair is None:
@@ -198,21 +197,15 @@ def _below_floors(
     """Return a reason for each score of the challenger, on all test images, below its floor."""
     predicted = decided_classes(challenger)
     scores = count_scores(labels, predicted, len(class_names), whole_sample(len(labels)))
-    values = [
-        ("accuracy", None, floors.accuracy, scores["accuracy"][0]),
-        ("balanced_accuracy", None, floors.balanced_accuracy, scores["balanced_accuracy"][0]),
-        *(
-            ("recall", name, floors.recall, recall)
-            for name, recall in zip(class_names, scores["recall"][:, 0], strict=True)
-        ),
+    overall = {"accuracy": floors.accuracy, "balanced_accuracy": floors.balanced_accuracy}
+    # A rounding error in the 16th digit could decide, so the scores are rounded to 12 decimals.
+    low = [
+        reasons.below(title(metric), scores[metric][0], floor)
+        for metric, floor in overall.items()
+        if scores[metric][0].round(12) < floor
     ]
-    # A rounding error in the 16th digit could decide, so the scores are rounded to 12 decimals. A
-    # score that is NaN is not below its floor.
-    return [
-        f"{title(metric, name)} {value:.3f} is below its floor of {floor:g}"
-        for metric, name, floor, value in values
-        if value.round(12) < floor
-    ]
+    recalls = dict(zip(class_names, scores["recall"][:, 0].tolist(), strict=True))
+    return [*low, *reasons.below_floor(recalls, floors.recall)]
 
 
 def _comparison(tree: Mapping[str, Any]) -> Comparison:

@@ -2,19 +2,23 @@
 
 A sentence has one fact. It begins with a small letter, and has no full stop at its end, because the
 commands put sentences together.
+
+With thousands of classes, thousands of them can break a rule. The sentences name the worst
+CLASSES_SHOWN of them, and say how many more there are; the comparison in verdict.json has all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 import numpy as np
 
-from components.evaluation.comparison import Comparison, Pair
+from components.evaluation.comparison import Comparison, Pair, title
 from components.evaluation.guards import Change
 from components.evaluation.interval import Floats, Ints
+from components.words import count_text, name_list
 
 NOTHING_SHARED = "no test image has a class that both models know, so nothing is compared"
-CLASSES_SHOWN = 10  # the most classes of which a verdict says which drop is excluded
+CLASSES_SHOWN = 10  # the most classes that get a sentence of their own
 SMALLEST_P = 0.0001
 
 
@@ -29,7 +33,7 @@ def not_finite(whose: str, probabilities: Floats) -> list[str]:
 def changed_classes(pair: Pair) -> list[str]:
     """Return sentences if the two models do not know the same classes."""
     words = {"new": pair.added, "gone": pair.gone}
-    parts = [f"{word}: {', '.join(names)}" for word, names in words.items() if names]
+    parts = [f"{word}: {name_list(names)}" for word, names in words.items() if names]
     if not parts:
         return []
     compared = f"{len(pair.labels)} test images of the {len(pair.shared)} classes that both know"
@@ -47,7 +51,7 @@ def without_images(labels: Ints, class_names: Sequence[str]) -> list[str]:
     """Return a sentence if a class has no test image. labels: int [N], class indices."""
     support = np.bincount(labels, minlength=len(class_names))
     names = [name for name, images in zip(class_names, support, strict=True) if not images]
-    text = f"no test image of {', '.join(names)}, so the floor for the recall cannot be checked"
+    text = f"no test image of {name_list(names)}, so the floor for the recall cannot be checked"
     return [text] if names else []
 
 
@@ -78,17 +82,40 @@ def account(earlier: int, level: float | None) -> list[str]:
     return [f"{times} on this test split before this one{needed}"]
 
 
-def harm(change: Change) -> str:
-    """Return that the drop of a group is certainly above the limit."""
-    return (
+def below_floor(recalls: Mapping[str, float], floor: float) -> list[str]:
+    """Return the recalls below their floor, the lowest first. recalls: class → recall, or NaN."""
+    # A rounding error in the 16th digit could decide, so the recalls are rounded. NaN is not below.
+    low = {name: recall for name, recall in recalls.items() if round(recall, 12) < floor}
+    lowest = sorted(low, key=lambda name: low[name])[:CLASSES_SHOWN]
+    texts = [below(title("recall", name), low[name], floor) for name in lowest]
+    return [*texts, *_more("the recall is below its floor", len(low))]
+
+
+def below(what: str, value: float, floor: float) -> str:
+    """Return that a score is below its floor."""
+    return f"{what} {value:.3f} is below its floor of {floor:g}"
+
+
+def harms(changes: Sequence[Change]) -> list[str]:
+    """Return the groups whose drop is certainly above the limit, the largest drop first."""
+    harmed = sorted((each for each in changes if each.harmed), key=lambda each: -each.lowest)
+    texts = [
         f"{change.name} dropped by significantly more than {change.limit:g}: {_counts(change)}, "
         f"so a drop below {change.lowest:.3f} is excluded"
-    )
+        for change in harmed[:CLASSES_SHOWN]
+    ]
+    return [*texts, *_more("the recall dropped as significantly", len(harmed))]
 
 
-def possible_harm(change: Change) -> list[str]:
-    """Return what a group lost, and which drop is excluded."""
-    return [f"{change.name} dropped: {_counts(change)}", _excluded(change)]
+def possible_harms(changes: Sequence[Change]) -> list[str]:
+    """Return what groups lost, and which drops are excluded, the largest possible drop first."""
+    widest = sorted(changes, key=lambda each: -each.highest)[:CLASSES_SHOWN]
+    texts = [
+        text
+        for change in widest
+        for text in (f"{change.name} dropped: {_counts(change)}", _excluded(change))
+    ]
+    return [*texts, *_more("the recall may have dropped too much", len(changes))]
 
 
 def excluded_drops(changes: Sequence[Change]) -> list[str]:
@@ -117,6 +144,14 @@ def all_floors_hold(rows: Sequence[Comparison]) -> str:
         f"there is no champion, and every value reaches its floor: {overall}, "
         f"lowest recall {lowest.challenger.value:.3f} (class {lowest.class_name})"
     )
+
+
+def _more(what: str, classes: int) -> list[str]:
+    """Return a sentence about the classes that get none of their own, if there are any."""
+    hidden = classes - CLASSES_SHOWN
+    if hidden <= 0:
+        return []
+    return [f"{what} for {count_text(hidden, 'more class', 'more classes')}; verdict.json has all"]
 
 
 def _counts(change: Change) -> str:

@@ -74,8 +74,22 @@ def slice_members(rows: pd.DataFrame, columns: Sequence[str], similarity: Floats
     return [*of_columns, *(members for members in of_facts if members is not None)]
 
 
+def check_columns(rows: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise UserError if a column makes no slices, as in `slice_members`."""
+    for column in columns:
+        _values(rows, column)
+
+
 def _of_column(rows: pd.DataFrame, column: str) -> Iterator[Members]:
-    """Yield the slices of a column, sorted by its values. Empty cells are a value, too."""
+    """Yield the slices of a column, sorted by its values."""
+    values = _values(rows, column)
+    for name in sorted(values.unique()):
+        rule = f"{column} = {name}"
+        yield Members(rule, column, rule, (values == name).to_numpy())
+
+
+def _values(rows: pd.DataFrame, column: str) -> pd.Series:
+    """Return the values of a column as text. Empty cells are a value, too."""
     if column not in rows:
         few = [name for name in rows if 2 <= rows[name].nunique(dropna=False) <= MOST_VALUES]
         raise UserError(
@@ -83,16 +97,14 @@ def _of_column(rows: pd.DataFrame, column: str) -> Iterator[Members]:
             f"{name_list(few) or 'none'}, or write `slices: []`. Received: {printable(column)}"
         )
     values = rows[column].astype("object").where(rows[column].notna(), MISSING).astype(str)
-    names = sorted(values.unique())
-    if not 2 <= len(names) <= MOST_VALUES:
+    count = values.nunique()
+    if not 2 <= count <= MOST_VALUES:
         raise UserError(
             f"evaluate.slices: a column must have 2 to {MOST_VALUES} values in the test split; "
             "name another column, or write groups of its values into your table. "
-            f"Received: {printable(column)}, with {count_text(len(names), 'value')}"
+            f"Received: {printable(column)}, with {count_text(count, 'value')}"
         )
-    for name in names:
-        rule = f"{column} = {name}"
-        yield Members(rule, column, rule, (values == name).to_numpy())
+    return values
 
 
 def _of_fact(values: Floats, fact: Fact) -> Members | None:

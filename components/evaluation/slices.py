@@ -224,8 +224,8 @@ def _fisher(wrong: Ints, images: Ints, all_wrong: Ints, all_images: Ints) -> Flo
 def _holm(p_values: Floats) -> Floats:
     """Return p-values with Holm's correction (1979), in the same order.
 
-    >>> _holm(np.array([0.03, 0.01]))
-    array([0.03, 0.02])
+    >>> _holm(np.array([0.04, 0.01, 0.03]))
+    array([0.06, 0.03, 0.06])
     """
     order = np.argsort(p_values, kind="stable")
     left = len(p_values) - np.arange(len(p_values))

@@ -14,6 +14,7 @@ import pandas as pd
 
 from components.errors import UserError
 from components.training_set.costs import Costs, cost_matrix
+from components.words import name_list
 
 # Every class is drawn as often as the largest one. Two of these also say how the copies are made.
 RAISED = ("oversample", "augment_minority", "smote")
@@ -57,7 +58,7 @@ def plan(
         empty = [name for name, count in counts.items() if count == 0]
         raise UserError(
             "a class has no training image, so it has no weight and nothing to draw; add images. "
-            f"Received: {', '.join(empty)}"
+            f"Received: {name_list(empty)}"
         )
     targets = _targets(strategy, counts)
     weights = class_weights(strategy, counts, beta)

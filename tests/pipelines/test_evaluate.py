@@ -236,7 +236,7 @@ def test_a_second_run_gives_the_same_bytes(workspace, quick):
 def test_other_classes_than_the_prepared_ones_are_refused(workspace, quick):
     statistics = read_tree(artifacts.STATISTICS)
     write_tree(artifacts.STATISTICS, {**statistics, "class_names": ["glass", "paper"]})
-    with pytest.raises(UserError, match=r"Received: model <b>, glass; data glass, paper$"):
+    with pytest.raises(UserError, match=r"only in the model: <b>; only in the data: paper$"):
         run(evaluate=quick)
 
 

@@ -62,3 +62,9 @@ def test_what_is_written_is_read_back(predicted):
     assert Calibration.from_tree(tree).to_tree() == tree
     assert Calibration.from_tree(tree).ece == pytest.approx(measured.ece, abs=1e-6)
     assert sum(one.images for one in Calibration.from_tree(tree).bins) == 400
+
+
+def test_a_bin_contains_its_upper_edge():
+    """9/15 is the upper edge of the bin in which 0.55 is."""
+    measured = calibration(np.array([0, 1]), np.array([[0.6, 0.4], [0.55, 0.45]]))
+    assert measured.bins == (Bin(2, pytest.approx(0.575), 0.5),)

@@ -51,3 +51,10 @@ def test_two_test_images_of_a_class_are_measured_and_said_to_be_few(quick):
     assert said.startswith("1 class has fewer than 10 test images, so")
     assert said.endswith(": metal (2)")
     assert few_images(metrics.classes[:1]) == ""
+
+
+@pytest.mark.parametrize(("images", "said"), [(9, True), (10, False)])
+def test_ten_test_images_are_not_few(quick, images, said):
+    labels = np.repeat([0, 1], [30, images])
+    classes = measure(labels, np.eye(2)[labels], ["glass", "metal"], quick, SEED).classes
+    assert bool(few_images(classes)) == said

@@ -8,7 +8,12 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from components.errors import UserError
 from components.evaluation.interval import counted_interval
-from components.evaluation.slice_members import MISSING, Members, slice_members
+from components.evaluation.slice_members import (
+    MISSING,
+    Members,
+    check_columns,
+    slice_members,
+)
 from components.evaluation.slices import COLUMNS, measure_slices, weakness
 
 IMAGES = 400
@@ -73,6 +78,72 @@ def test_without_a_weak_slice_one_is_named_in_at_most_5_percent_of_cases():
     assert pairs > 10 * cases
 
 
+def drawn(seed: int):
+    """Mistakes, and six slices of which the first has many; the p-values have all sizes."""
+    generator = np.random.default_rng(seed)
+    wrong = generator.random(IMAGES) < 0.2
+    inside = generator.random((6, IMAGES)) < generator.uniform(0.05, 0.6, (6, 1))
+    inside[0] |= wrong & (generator.random(IMAGES) < 0.3)
+    return wrong, inside
+
+
+def test_p_values_are_fishers_with_holms_correction():
+    wrong, inside = drawn(seed=24)
+    found = weakness(wrong, inside)
+
+    def p_value(part, rest):
+        table = [[(wrong & some).sum(), (~wrong & some).sum()] for some in (part, rest)]
+        return fisher_exact(table, alternative="greater").pvalue
+
+    def of_pair(first, second):
+        both = inside[first] & inside[second]
+        return max(p_value(both, inside[part] & ~both) for part in (first, second))
+
+    def corrected(p_values, own):
+        """The highest of p * (number of p-values not below it), of all up to `own`."""
+        steps = (p * sum(other >= p for other in p_values) for p in p_values if p <= own)
+        return min(1, 2 * max(steps))  # half of the error is for single slices, half for pairs
+
+    single = [p_value(part, ~part) for part in inside]
+    pairs = [of_pair(first, second) for first, second in found.pairs]
+    assert len(pairs) > 5
+    assert min(found.single) < 0.05 < max(found.single)
+    assert found.single == pytest.approx([corrected(single, p) for p in single])
+    assert found.pair == pytest.approx([corrected(pairs, p) for p in pairs])
+
+
+@pytest.mark.parametrize(("seed", "singles", "pairs"), [(24, 1, 1), (29, 2, 0)])
+def test_weak_is_what_has_a_p_value_of_at_most_one_minus_the_confidence(seed, singles, pairs):
+    wrong, inside = drawn(seed)
+    tests, members = weakness(wrong, inside), [Members("a", "a", "a", part) for part in inside]
+    for limit in (0.05, 0.4, 0.6):
+        found = measure_slices(*predicted(wrong), members, 1 - limit)
+        assert [each.weak for each in found.slices[:6]] == (tests.single <= limit).tolist()
+        assert len(found.slices[6:]) == (tests.pair <= limit).sum()
+        assert all(each.weak for each in found.slices[6:])
+    assert ((tests.single <= 0.6).sum(), (tests.pair <= 0.6).sum()) == (singles, pairs)
+
+
+def test_slices_and_pairs_of_ten_images_are_tested_and_a_slice_in_a_slice_is_no_pair():
+    place = np.arange(IMAGES)
+    ten, wide, beside = place < 10, place < 20, (place >= 10) & (place < 60)
+    found = weakness(place % 7 == 0, np.array([ten, wide, beside]))
+    assert not np.isnan(found.single).any()
+    assert found.pairs.tolist() == [[1, 2]]  # 10 images; `ten` is a part of `wide`
+
+
+def test_of_two_weak_slices_the_one_that_is_weak_for_sure_is_the_weakest():
+    """No image of the small slice is right, and 10 % of the large one."""
+    place = np.arange(IMAGES)
+    small, large = place < 11, (place >= 11) & (place < 111)
+    wrong = small | (large & (place % 10 != 0)) | (place % 50 == 0)
+    members = [Members(name, name, name, part) for name, part in (("s", small), ("l", large))]
+    found = measure_slices(*predicted(wrong), members, 0.95)
+    assert [each.weak for each in found.slices] == [True, True]
+    assert found.weakest is not None
+    assert found.weakest.name == "l"
+
+
 def test_looking_at_more_slices_asks_for_more():
     wrong = np.arange(IMAGES) < 40
     weak = (np.arange(IMAGES) < 7) | (np.arange(IMAGES) >= 385)  # 7 of 22 are wrong
@@ -116,6 +187,27 @@ def test_every_value_of_a_column_is_a_slice_also_the_empty_one():
     assert names[:3] == [f"place = {MISSING}", "place = hall", "place = yard"]
     assert names[3:] == ["small", "dark", "blurred", "low contrast", "near a training image"]
     assert slice_members(rows, ["place"], similarity())[0].inside.sum() == 100
+
+
+def test_small_images_have_a_short_side_and_near_ones_a_high_similarity():
+    rows, near = table(), similarity()
+    found = {each.name: each.inside for each in slice_members(rows, [], near)}
+    shorter = rows[["width", "height"]].min(axis=1).to_numpy()
+    assert shorter[found["small"]].max() < shorter[~found["small"]].min()
+    assert near[found["near a training image"]].min() > near[~found["near a training image"]].max()
+    assert found["near a training image"].sum() == 40
+
+
+@pytest.mark.parametrize(("values", "refused"), [(2, False), (50, False), (51, True)])
+def test_a_column_may_have_2_to_50_values(values, refused):
+    rows = table(place=np.arange(IMAGES) % values)
+    if refused:
+        with pytest.raises(UserError, match="with 51 values"):
+            check_columns(rows, ["place"])
+    else:
+        check_columns(rows, ["camera", "place"])
+        names = [each.name for each in slice_members(rows, ["place"], similarity())]
+        assert names[:values] == sorted(f"place = {value}" for value in range(values))
 
 
 def test_facts_that_tell_nothing_are_no_slices():

@@ -15,10 +15,10 @@ def test_it_is_that_of_scikit_learn(digits, k):
 
 
 def test_equal_probabilities_are_ranked_as_the_predicted_class_is():
-    labels, probabilities = np.array([0, 1, 2]), np.full((3, 3), 1 / 3)
+    labels, probabilities = np.array([0, 0, 1, 2]), np.full((4, 3), 1 / 3)
     predicted = probabilities.argmax(axis=1)
     found = [top_k_accuracy(labels, probabilities, k, 0.95).value for k in (1, 2)]
-    assert found == pytest.approx([accuracy_score(labels, predicted), 2 / 3])
+    assert found == pytest.approx([accuracy_score(labels, predicted), 3 / 4])
 
 
 @pytest.mark.parametrize("k", [10, 11, 500])

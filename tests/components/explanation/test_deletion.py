@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from components.explanation import deletion
 from components.explanation.deletion import deletion_test, mask
@@ -130,3 +131,11 @@ def photographs(folder, params):
             images.append(resize(pixels, 224, "squash"))
             labels.append(label)
     return np.stack(images), np.array(labels, np.int64)
+
+
+def test_the_interval_of_a_mean_is_that_of_scipy():
+    values = np.random.default_rng(3).normal(0.2, 0.1, 12).astype(np.float32)
+    found = deletion._mean(values, 0.9)
+    expected = ttest_1samp(values, 0).confidence_interval(0.9)
+    assert found.value == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))

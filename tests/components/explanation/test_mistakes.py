@@ -1,6 +1,7 @@
 """The mistakes that a report explains: chosen, bounded, and each explained once."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -155,3 +156,23 @@ def test_the_page_shows_everything_and_escapes_names(classifier, images, train):
     )
     bare = Outline(explanation_page(origin, explained(classifier, images, None, [5])[0], [], None))
     assert "channels" not in bare.ids and "nearest" not in bare.ids
+
+
+def test_the_weakest_class_has_the_lowest_share_of_right_predictions(classifier, images):
+    """Of glass, 3 of 9 are right, and of metal 2 of 4."""
+    labels = np.array([0] * 9 + [1] * 4)
+    predicted = np.array([0] * 3 + [2] * 6 + [1, 1, 2, 2])
+    shares = np.eye(3, dtype=np.float32)[predicted]
+    found = explain_mistakes(classifier, images, shares, labels, None, AMOUNTS)
+    assert found.weakest_class == "glass"
+
+
+def test_an_image_without_evidence_for_the_class_is_not_marked(classifier, images):
+    import keras
+
+    network = keras.models.clone_model(classifier.model)
+    network.set_weights(classifier.model.get_weights())
+    kernel = network.get_layer("logits").kernel
+    kernel.assign(-np.abs(np.asarray(kernel)))
+    (found,) = explained(replace(classifier, model=network), images, None, [5])
+    assert not found.marked

@@ -87,3 +87,25 @@ def test_hostile_names_are_text_and_many_classes_are_bounded(names):
     assert len(re.findall(r"<h2>", shown)) == 6
     assert ("50 more classes, left out." in card) == (len(names) > CLASSES_SHOWN)
     assert card == model_card(model(2), facts(tuple(names)))
+
+
+def test_rare_classes_and_low_recalls_come_first():
+    about = facts(("glass", "metal", "paper"))
+    counts = {split: {"glass": 9, "metal": 5, "paper": 7} for split in ("train", "test")}
+    predicted = about.labels.copy()
+    predicted[np.flatnonzero(predicted == 2)[:30]] = 0
+    predicted[np.flatnonzero(predicted == 0)[:10]] = 1
+    found = sections(model_card(model(2), replace(about, counts=counts, predicted=predicted)))
+
+    def names(text):
+        return re.findall(r"^\| (glass|metal|paper) \|", text, re.MULTILINE)
+
+    assert names(found["Data"]) == ["metal", "paper", "glass"]
+    assert names(found["Figures"]) == ["paper", "glass", "metal"]
+
+
+@pytest.mark.parametrize(("images", "few"), [(29, True), (30, False)])
+def test_thirty_test_images_are_not_few(images, few):
+    labels = np.repeat([0, 1], [40, images])
+    card = model_card(model(2), replace(facts(), labels=labels, predicted=labels))
+    assert ("known roughly: paper." in card) == few

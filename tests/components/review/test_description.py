@@ -99,6 +99,16 @@ def test_reasons_leave_room_for_figures_and_lineage() -> None:
     assert "- Code: commit" in facts
 
 
+def test_reasons_of_any_length_fill_the_room_and_no_more() -> None:
+    lengths = []
+    for size in range(1, 300, 3):
+        reasons = ["first", *["z" * 300] * 8, "y" * size]
+        facts = verdict_facts(judged(champion=model(1), reasons=reasons), LINKS)
+        assert facts.endswith(REST)
+        lengths.append(len(facts))
+    assert LONGEST_FACTS - 25 <= max(lengths) <= LONGEST_FACTS
+
+
 def test_an_old_version_has_what_its_tags_say() -> None:
     old = model(1, {"verdict": "hold", "reasons": "no gain", "git.commit": "c" * 40, "seed": "17"})
     facts = tag_facts(old)

@@ -69,3 +69,10 @@ def test_an_answer_of_a_class_that_is_gone_is_no_gain():
     known = ("glass", "metal", "tin")
     found = changed([0], sure_of([0]), champion, ("glass", "metal"), known)
     assert (found.lost, found.gained) == (0, 0)
+
+
+def test_what_was_gained_is_sorted_by_how_sure_the_champion_was():
+    champion = np.stack([[1 - p, p] for p in (0.6, 0.9, 0.7)])
+    found = changed([0, 0, 0], sure_of([0, 0, 0], 0.99), champion)
+    assert [picture.path for picture in found.better] == ["001.png", "002.png", "000.png"]
+    assert found.better[0].confidence == champion[1, 1]

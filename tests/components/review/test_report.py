@@ -4,10 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from components.evaluation.comparison import Comparison
+from components.evaluation.interval import UNDEFINED
+from components.pages.interval_chart import interval_chart
+from components.review.facts import worst_first
 from components.review.pictures import NOTHING, Changed, Picture
-from components.review.report import CLASSES_SHOWN, register_report
+from components.review.report import CLASSES_SHOWN, _chart, register_report
 from tests.components.pages.outline import Outline
-from tests.components.review.judged import HOSTILE, TAGS, judged, model
+from tests.components.review.judged import HOSTILE, TAGS, judged, model, row
 
 STORE = "http://mlflow.example.org:5000"
 
@@ -138,3 +142,25 @@ def test_the_lineage_names_what_differs():
     newer = model(2, TAGS, **{"model.dropout": "0.4"})
     section = Outline(page(judged(champion=model(1, **{"model.dropout": "0.2"}), challenger=newer)))
     assert "model.dropout: 0.4 (version 1: 0.2)" in section.section("lineage")
+
+
+def test_classes_that_fell_come_before_new_ones_those_that_rose_and_those_without_images():
+    rows = [
+        row("recall", "rose", 0.9, 0.8),
+        Comparison("recall", "empty", UNDEFINED, None, None),
+        row("recall", "new", 0.1, None),
+        row("recall", "fell", 0.7, 0.8),
+        row("accuracy", None, 0.9, 0.8),
+    ]
+    assert [each.class_name for each in worst_first(rows)] == ["fell", "new", "rose", "empty"]
+    assert [each.class_name for each in worst_first(rows[1:3])] == ["new", "empty"]
+
+
+def test_the_chart_of_differences_goes_from_the_lower_to_the_higher_end():
+    chart = Outline(page(judged(champion=model(1)))).section("figures")
+    assert "+0.100 (+0.050 – +0.150)" in chart
+    drawn = _chart(judged(champion=model(1)))
+    assert drawn == interval_chart(
+        "challenger minus champion",
+        dict.fromkeys(["accuracy", "balanced accuracy"], (0.05, 0.1, 0.15)),
+    )
