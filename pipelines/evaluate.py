@@ -3,6 +3,7 @@
 Training images are read only to show those that look like a mistake.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from components.errors import UserError
 from components.evaluation.abstention import abstention
 from components.evaluation.bootstrap import SEED
 from components.evaluation.bounds import bounds
-from components.evaluation.class_table import class_table
+from components.evaluation.class_table import class_table, weakest_classes_first
 from components.evaluation.curves import (
     precision_recall_points,
     reliability_points,
@@ -31,7 +32,7 @@ from components.evaluation.predictions import Images, confusion_rows, prediction
 from components.evaluation.report import Material, Subject, report
 from components.evaluation.robustness import robustness, robustness_table
 from components.evaluation.slice_members import Members, slice_members
-from components.evaluation.slices import measure_slices
+from components.evaluation.slices import measure_slices, weakest_slices_first
 from components.evaluation.top_k import top_k_accuracy
 from components.model.classifier import Classifier, predict
 from components.model.model_file import model_id as identify
@@ -197,4 +198,11 @@ def _log(evaluation: Evaluation, model_id: str) -> None:
     with run_for_model(model_id, origin()) as tracked:
         tracked.log_metrics({f"test_{name}": value for name, value in evaluation.to_flat().items()})
         tracked.log_files(artifacts.REPORT, folder=run_folders.TEST_REPORT)
-        tracked.log_files(*tables, artifacts.CURVES, folder="evaluate")
+        tracked.log_files(*tables, artifacts.CURVES, folder=run_folders.EVALUATION)
+        for name, table in {
+            "classes": weakest_classes_first(class_table(evaluation.metrics.classes)),
+            "slices": weakest_slices_first(evaluation.slices.table()),
+        }.items():
+            shown = json.loads(table.to_json(orient="split", index=False))
+            path = f"{run_folders.TEST_REPORT}/{name}.json"
+            tracked.log_table(path, shown["columns"], shown["data"])

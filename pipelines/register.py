@@ -61,6 +61,8 @@ from pipelines.review_pages import (
     review,
     unregistered_facts,
     version_facts,
+    version_slices,
+    workspace_slices,
     write_pages,
 )
 from pipelines.workspace.lineage import lineage_of_model, origin, who
@@ -108,6 +110,7 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     statistics = read_tree(artifacts.STATISTICS)
     contest = _contest(ingest, prepare)
     probabilities = np.stack(contest.rows["probabilities"].to_numpy())
+    slices = workspace_slices()
     experiment = dvc_experiment()
 
     def judge(version: Version, before: Version | None) -> Verdict | None:
@@ -125,7 +128,7 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     if experiment:
         known = version_of_model(versions(register.name), identity)
         facts = version_facts(known) if known else unregistered_facts(register.name, identity)
-        made = review(facts, reigning, outcome, contest, probabilities, seen)
+        made = review(facts, reigning, outcome, contest, probabilities, seen, slices)
         write_pages(made, register, statistics)
         log.info(
             f"{verdict.decision}; {verdict.reasons[0]}; the experiment {experiment} registers no "
@@ -150,14 +153,15 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     )
     version = find_version(register.name, str(number))
     keep_seen(version, seen)
-    made = review(version_facts(version), reigning, outcome, contest, probabilities, seen)
+    about = version_facts(version)
+    made = review(about, reigning, outcome, contest, probabilities, seen, slices)
     write_pages(made, register, statistics)
-    if judgement:
-        log_review(made, version)
     if version.run.exists():
         version.run.log_files(artifacts.VALIDATION_PAGE, folder=run_folders.DATA_REPORT)
         card = f"{run_folders.MODEL_CARD}/{register.name}"
         version.run.log_files(artifacts.MODEL_CARD, folder=card)
+    if judgement:
+        log_review(made, version)  # after the files above, because it links them
     log.info(f"version {number} of {register.name}: {verdict.decision}; {verdict.reasons[0]}")
     # Promotion is the last step. If the stage crashes before this step, the champion is unchanged,
     # and the next run of the stage compares the model with the same champion.
@@ -208,7 +212,8 @@ def _judge_version(
     judgement = _judgement(identity, reigning, verdict, contest)
     if judgement:
         tag_version(version.name, version.number, judgement)
-        made = review(version_facts(version), reigning, outcome, contest, probabilities, seen)
+        about, slices = version_facts(version), version_slices(version)
+        made = review(about, reigning, outcome, contest, probabilities, seen, slices)
         log_review(made, version)
     return verdict
 

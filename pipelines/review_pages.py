@@ -6,18 +6,21 @@ version is judged again by a command.
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from components.errors import UserError
 from components.evaluation.decision import decided_classes
+from components.evaluation.slices import Slice, weak_slices
 from components.model.model_file import read_started_from
 from components.params.register import Register
 from components.registry.contest import Contest, Outcome
@@ -33,9 +36,9 @@ from components.review.ways import model_route
 from components.tracking import run_folders
 from components.tracking.connection import store
 from components.tracking.record_kinds import ADOPTED
-from components.tracking.runs import NOTE, run_of_model
+from components.tracking.runs import NOTE, Run, run_of_model
 from pipelines import artifacts
-from pipelines.formats import write_text, write_tree
+from pipelines.formats import read_table, write_text, write_tree
 from pipelines.workspace.lineage import commit_date, lineage_of_model
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ COLUMNS = (
     *("class", "test images", "recall", "recall low", "recall high", "recall of the champion"),
     *("difference", "difference low", "difference high"),
 )
+ALONE = 5  # columns about the model alone
 DIGITS = 4  # decimals in this table
 
 
@@ -101,14 +105,29 @@ def review(
     contest: Contest,
     probabilities: NDArray[np.float32],
     seen: Seen,
+    slices: Sequence[Slice] | None,
 ) -> Review:
     """Return the review of a model. reigning: the champion; None if there is none."""
     champion = None if reigning is None else version_facts(reigning)
     labels = contest.rows["label_index"].to_numpy(np.int64)[outcome.compared]
     counts = np.bincount(labels, minlength=len(contest.class_names))
     images = dict(zip(contest.class_names, map(int, counts), strict=True))
-    judged = Judged(model, champion, outcome.verdict, images)
+    judged = Judged(model, champion, outcome.verdict, images, slices)
     return Review(judged, outcome, contest, probabilities, seen)
+
+
+def workspace_slices() -> Sequence[Slice] | None:
+    """Return the weak slices of the model of this workspace; None if no slice was tested."""
+    return weak_slices(read_table(artifacts.SLICES))
+
+
+def version_slices(version: Version) -> Sequence[Slice] | None:
+    """Return the weak slices of a version; None if its MLflow run does not know them."""
+    path = f"{run_folders.EVALUATION}/{artifacts.SLICES.name}"
+    table = version.run.read_text(path) if version.run.exists() else None
+    with suppress(ValueError):  # The table was changed in MLflow.
+        return None if table is None else weak_slices(pd.read_csv(StringIO(table)))
+    return None
 
 
 def version_facts(version: Version) -> ModelFacts:
@@ -145,6 +164,7 @@ def write_pages(review: Review, register: Register, statistics: Mapping[str, Any
         predicted=decided_classes(review.probabilities),
         seen=int((rows & in_test).sum()),
         confidence=register.confidence,
+        slices=review.judged.slices,
         floors=register.floors,
         written=register.card,
     )
@@ -175,12 +195,10 @@ def log_review(review: Review, version: Version) -> None:
         write_text(report, review.report)
         write_tree(tree, review.tree)
         run.log_files(report, tree, folder=folder)
-    run.log_table(f"{folder}/classes.json", COLUMNS, _class_rows(review.judged))
-    links = {
-        "Register report": run.route(f"{folder}/{artifacts.REGISTER_REPORT.name}"),
-        "all files of the run": f"{run.route()}/artifacts",
-    }
-    facts = verdict_facts(review.judged, links)
+    columns = COLUMNS if review.judged.compared else COLUMNS[:ALONE]
+    rows = [row[: len(columns)] for row in _class_rows(review.judged)]
+    run.log_table(f"{folder}/classes.json", columns, rows)
+    facts = verdict_facts(review.judged, _links(run, name))
     page = model_route(name, version.number)
     status = f"Registered as [version {version.number} of {name}]({page})."
     note = write_description(run.read_tags().get(NOTE, ""), status, facts)
@@ -190,6 +208,18 @@ def log_review(review: Review, version: Version) -> None:
     }
     run.set_tags({**registered, NOTE: note})
     describe(name, {version.number: facts})
+
+
+def _links(run: Run, name: str) -> dict[str, str]:
+    """Return title → address on MLflow's page of what a reviewer may read, if the run has it."""
+    pages = {
+        "Register report": f"{run_folders.REGISTER_REPORT}/{name}/{artifacts.REGISTER_REPORT.name}",
+        "Test report": f"{run_folders.TEST_REPORT}/{artifacts.REPORT.name}",
+        "Data report": f"{run_folders.DATA_REPORT}/{artifacts.VALIDATION_PAGE.name}",
+        "Model card": f"{run_folders.MODEL_CARD}/{name}/{artifacts.MODEL_CARD.name}",
+    }
+    found = {title: run.route(path) for title, path in pages.items() if run.has_artifact(path)}
+    return {**found, "all files of the run": f"{run.route()}/artifacts"}
 
 
 def _class_rows(judged: Judged) -> list[list[Any]]:

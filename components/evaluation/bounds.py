@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from components.evaluation.curves import MOST_CURVES
-from components.evaluation.metrics import MOST_LOGGED, areas_have_intervals
+from components.evaluation.metrics import areas_have_intervals
 from components.evaluation.robustness import cost_in_words
 from components.params.evaluate import Evaluate
 
@@ -23,5 +23,3 @@ def bounds(evaluate: Evaluate, images: int, classes: int) -> Iterator[str]:
         )
     if classes > MOST_CURVES:
         yield f"of {classes:,} classes, the {MOST_CURVES} with the most test images have curves"
-    if classes > MOST_LOGGED:
-        yield f"the metrics of {classes:,} classes are in classes.csv, not among MLflow's metrics"

@@ -28,6 +28,17 @@ def class_table(classes: Sequence[ClassMetrics]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def weakest_classes_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `class_table` for MLflow's page, which shows the first four columns.
+
+    The lowest recall comes first, an undefined one last. The recall is the third column; the ends
+    of all intervals come after the values.
+    """
+    columns = ["class", "support", "recall", *table]
+    columns.sort(key=lambda name: name.endswith(("_low", "_high")))
+    return table.sort_values("recall", kind="stable", na_position="last")[[*dict.fromkeys(columns)]]
+
+
 def few_images(classes: Sequence[ClassMetrics]) -> str:
     """Return a sentence about classes with fewer than FEW test images; empty if there is none."""
     small = [measured for measured in classes if measured.support < FEW]

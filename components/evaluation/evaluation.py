@@ -43,10 +43,14 @@ class Evaluation:
         return {**tree, "top_k": self.k, **numbers, "intervals": intervals}
 
     def to_flat(self) -> dict[str, float]:
-        """Return name → value for MLflow. Undefined values are left out."""
+        """Return name → value for MLflow. Undefined values are left out.
+
+        MLflow's page has them in this order, so the ends of the intervals are last.
+        """
         figures = {name: figure.value for name, figure in self._figures()}
         further = {name: value for name, value in figures.items() if value is not None}
-        return self.metrics.to_flat() | further
+        values = self.metrics.to_flat() | further
+        return dict(sorted(values.items(), key=lambda item: item[0].endswith(("_low", "_high"))))
 
     def in_words(self) -> Iterator[str]:
         """Yield a line for each part that was measured, and about classes with few images."""

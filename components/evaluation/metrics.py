@@ -35,7 +35,6 @@ Example: three images of the classes glass and metal.
     F1 of glass, metal           2/3, 2/3
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,14 +63,8 @@ from components.params.evaluate import Evaluate
 
 PER_CLASS = ("precision", "recall", "f1", "roc_auc")
 DIGITS = 6  # the number of decimals of the values in metrics.json
-# The maximum number of classes whose metrics go to MLflow one by one. The table of the classes goes
-# there in any case.
-MOST_LOGGED = 100
 # The maximum of images * classes * resamples for which ROC AUC has an interval: about 10 s.
 MOST_COMPARISONS = 2_000_000_000
-# The names of some MLflow metrics contain a class name, such as `test_precision/glass`. This is the
-# maximum length of the class name in characters. MLflow allows 250 characters for the whole name.
-LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -142,22 +135,14 @@ class Metrics:
         }
 
     def to_flat(self) -> dict[str, float]:
-        """Return name → value for MLflow. Examples: `macro_f1`, `macro_f1_low`, `recall/glass`.
+        """Return name → value for MLflow, such as `macro_f1` and `macro_f1_low`.
 
-        Undefined values are left out, and so are the metrics of the classes if there are more than
-        MOST_LOGGED of them. MLflow may refuse long names and special characters. So a
-        class name is used only if it has at most LONGEST_NAME characters, and if all its characters
-        are letters, digits, spaces, hyphens or underscores. Any other class name is replaced by the
-        word `class` and the index of the class, for example `recall/class 3`.
+        Undefined values are left out. The metrics of the classes are in a table, see `class_table`.
         """
-        values: dict[str, float | None] = {**self.calibration.scores}
+        values: dict[str, float | None] = {}
         for name, figure in self.headlines().items():
             values |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-        shown_classes = self.classes if len(self.classes) <= MOST_LOGGED else ()
-        for index, measured in enumerate(shown_classes):
-            plain = re.fullmatch(rf"[\w -]{{1,{LONGEST_NAME}}}", measured.name)
-            shown = measured.name if plain else f"class {index}"
-            values |= {f"{metric}/{shown}": getattr(measured, metric).value for metric in PER_CLASS}
+        values |= self.calibration.scores
         return {name: value for name, value in values.items() if value is not None}
 
 

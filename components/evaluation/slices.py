@@ -80,7 +80,7 @@ class Slices:
     def weakest(self) -> Slice | None:
         """Return the weakest slice; None if no slice is surely weaker than the rest."""
         weak = [found for found in self.slices if found.weak]
-        return min(weak, key=lambda found: (found.accuracy.high or 0, -found.images), default=None)
+        return min(weak, key=_strength, default=None)
 
     def in_words(self) -> str:
         """Return the weakest slice in one line."""
@@ -107,6 +107,48 @@ class Slices:
             for found in self.slices
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=list(COLUMNS)).round(6)
+
+
+def weak_slices(table: pd.DataFrame) -> tuple[Slice, ...] | None:
+    """Return the weak slices of a table that `Slices.table` has made, the weakest first.
+
+    Returns None if no slice was tested. Raises ValueError if the table lacks one of COLUMNS.
+    """
+    if missing := set(COLUMNS) - set(table):
+        raise ValueError(f"the table of slices must have the columns {sorted(missing)}")
+    if table["p_value"].isna().all():
+        return None
+    rows = table[table["weak"].astype(bool)].itertuples(index=False)
+    found = [
+        Slice(
+            str(row.slice),
+            str(row.rule),
+            int(row.images),
+            Interval(row.accuracy, row.accuracy_low, row.accuracy_high),
+            row.balanced_accuracy,
+            row.macro_f1,
+            row.p_value,
+            weak=True,
+        )
+        for row in rows
+    ]
+    return tuple(sorted(found, key=_strength))
+
+
+def _strength(found: Slice) -> tuple[float, int]:
+    """Return what the weakest of the weak slices has least of."""
+    return (found.accuracy.high or 0, -found.images)
+
+
+def weakest_slices_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `Slices.table` for MLflow's page, which shows the first four columns.
+
+    The weak slices come first, then those with the lowest accuracy.
+    """
+    columns = ["slice", "images", "accuracy", "p_value", "weak", *table]
+    return table.sort_values(["weak", "accuracy"], ascending=[False, True])[
+        [*dict.fromkeys(columns)]
+    ]
 
 
 def measure_slices(

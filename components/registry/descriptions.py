@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 
 from components.errors import one_line
-from components.pages.markdown import table, text
+from components.pages.markdown import GAP, spaced_table, text
 from components.registry.hand_moves import champion_warning
 from components.registry.objections import is_outdated, judged_against, review_objections
 from components.registry.record import Event, last_decision
@@ -83,19 +83,22 @@ def _describe_versions(name: str, standing: Standing, facts: Mapping[int, str]) 
 
 
 def _status(version: Version, standing: Standing) -> Iterator[str]:
-    """Yield what a version is, and how to decide on it, as Markdown."""
+    """Yield what a version is, and how to decide on it, as Markdown.
+
+    MLflow's list of versions shows the first characters as they are written. So they are no markup.
+    """
     event = last_decision(standing.record, version.number, version.model_id)
     declined = event is not None and event.declines
     if version.number == standing.held:
-        yield f"**Champion**{_since(standing.last_move)}"
+        yield f"Champion{_since(standing.last_move)}"
         yield f"`{ROLLBACK}` makes the champion before it the champion again."
         return
     if declined:
-        yield f"**{text(_first(review_objections(version, standing)), LONGEST_WARNING)}**"
+        yield f"{text(_first(review_objections(version, standing)), LONGEST_WARNING)}."
     elif CHALLENGER in version.aliases:
-        yield "**Challenger**: it waits for a decision."
+        yield "Challenger: it waits for a decision."
     elif event is not None:
-        yield f"**Earlier champion**: promoted{_by(event)}"
+        yield f"Earlier champion: promoted{_by(event)}"
     else:
         yield "Neither champion nor challenger."
     if CHALLENGER in version.aliases and is_outdated(version, standing.champion):
@@ -142,17 +145,17 @@ def _history(standing: Standing, room: int) -> str:
     if not standing.record:
         return "No version was promoted, rejected or rolled back yet."
     rows: list[list[str]] = []
-    room -= len(table(COLUMNS, [])) + len(OLDER) + 10
+    room -= len(spaced_table(COLUMNS, [])) + len(OLDER) + 10
     for event in reversed(standing.record):
         *cells, why = event_row(event)
         row = [*map(text, cells), text(why, LONGEST_WHY)]
-        room -= len(" | ".join(row)) + 5
+        room -= len(GAP.join(row)) + 3 * len(row) + 2
         if room < 0:
             break
         rows.append(row)
     left_out = len(standing.record) - len(rows)
     older = f"\n\n{left_out} {OLDER}" if left_out else ""
-    return table(COLUMNS, rows) + older
+    return spaced_table(COLUMNS, rows) + older
 
 
 def _since(move: Event | None) -> str:

@@ -11,14 +11,17 @@ import numpy as np
 
 from components.evaluation.interval import Interval, Ints, counted_interval
 from components.evaluation.scores import count_scores
+from components.evaluation.slices import Slice
 from components.pages.markdown import table, text
 from components.params.register import Card, Floors
 from components.review.facts import ModelFacts
-from components.review.figures import interval_text
+from components.review.figures import interval_text, slice_text
 from components.review.lineage import UNKNOWN, lineage_lines
 from components.words import count_text, number_text
 
 CLASSES_SHOWN = 100  # classes in a table
+SLICES_SHOWN = 10
+LONGEST_SLICE = 120  # characters
 FEW_IMAGES = 30  # a class with fewer test images has a wide interval, which the card says
 UNWRITTEN = "Nobody has written this yet. Write it below `register.card.{key}` in params.yaml."
 
@@ -31,7 +34,9 @@ class CardFacts:
     class_names: the names of the C classes. labels, predicted: int [N], the label and the predicted
     class of each test image, as indices into class_names. seen: how many test images the model has
     seen, because the weights that it started from were trained on them. confidence: the level of
-    the intervals. floors: the minimum scores of the gate. written: a person's texts of params.yaml.
+    the intervals. slices: the slices of the test images on which the model is surely weak; None if
+    they are not known. floors: the minimum scores of the gate. written: a person's texts of
+    params.yaml.
     """
 
     size: int
@@ -41,6 +46,7 @@ class CardFacts:
     predicted: Ints
     seen: int
     confidence: float
+    slices: Sequence[Slice] | None
     floors: Floors
     written: Card
 
@@ -91,8 +97,9 @@ def _data(facts: CardFacts) -> list[str]:
     ]
     return [
         f"{count_text(sum(totals.values()), 'image')}: {sums}. The model learns from train. The "
-        "images of val decide when the training stops. The figures below are of test.",
-        table(["class, the rarest first", *splits], rows),
+        "images of val decide when the training stops. The figures below are of test. The rarest "
+        "class comes first.",
+        table(["class", *splits], rows),
         *_left_out(len(rare)),
     ]
 
@@ -132,10 +139,10 @@ def _figures(facts: CardFacts) -> list[str]:
         "from, or are copies of such images, so the figures are too good."
     )
     return [
-        f"On {count_text(len(labels), 'test image')}, with {percent} intervals (Wilson, 1927)."
-        + seen * (facts.seen > 0),
+        f"On {count_text(len(labels), 'test image')}, with {percent} intervals (Wilson, 1927). The "
+        "class with the lowest recall comes first." + seen * (facts.seen > 0),
         table(["metric", "value"], overall),
-        table(["class, the weakest first", "test images", "recall"], rows),
+        table(["class", "test images", "recall"], rows),
         *_left_out(len(recalls)),
     ]
 
@@ -163,6 +170,11 @@ def _known_limits(facts: CardFacts) -> list[str]:
             f"Fewer than {FEW_IMAGES} test images, so the recall is known roughly: {shown}"
             f"{_more(len(few) - CLASSES_SHOWN)}."
         )
+    limits += [
+        f"Surely weaker on this part of the test images: "
+        f"{text(slice_text(found), LONGEST_SLICE)}, accuracy {interval_text(found.accuracy)}."
+        for found in (facts.slices or ())[:SLICES_SHOWN]
+    ]
     floors = facts.floors
     limits.append(
         f"The gate rejects a model with an accuracy below {floors.accuracy:g}, a balanced accuracy "

@@ -14,10 +14,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from components.evaluation.comparison import Comparison
-from components.pages.markdown import table, text
+from components.evaluation.slices import Slice
+from components.pages.markdown import SPACE, spaced_table, text
 from components.review.facts import Judged, ModelFacts, worst_first
-from components.review.figures import interval_text
+from components.review.figures import (
+    ALL_TESTED,
+    NO_WEAK_SLICE,
+    interval_text,
+    p_text,
+    slice_text,
+)
 from components.review.lineage import lineage_lines
+from components.words import count_text, number_text
 
 # MLflow's column for a description has 5,000 characters. Only sqlite would store more.
 LONGEST = 5_000
@@ -34,7 +42,11 @@ BLOCK = re.compile(
     rf"(?P<facts>{INSIDE})\n{re.escape(END)}",
     re.DOTALL,
 )
+AFTER_TABLE = f"{SPACE}\n"  # a table on MLflow's page has no margin
+APART = len(f"\n\n{AFTER_TABLE}")
 WEAKEST = 5  # classes
+WEAKEST_SLICES = 3
+LONGEST_SLICE = 120  # characters
 LONGEST_REASON = 300  # characters
 REST = "The rest is in the register report."
 
@@ -91,7 +103,7 @@ def room_for_facts(whole: str, status: str) -> int:
 
 
 def verdict_facts(judged: Judged, links: Mapping[str, str]) -> str:
-    """Return the verdict, the figures, the weakest classes and the lineage, as Markdown.
+    """Return the verdict, the figures, the weakest classes and slices, the lineage, as Markdown.
 
     links: title → address of each page that a reviewer may open. The result has at most
     LONGEST_FACTS characters; what finds no room is left out, and the text says so.
@@ -99,8 +111,9 @@ def verdict_facts(judged: Judged, links: Mapping[str, str]) -> str:
     compared = None if judged.is_champion else judged.champion
     first, *others = _reasons(judged.verdict.decision, judged.verdict.reasons)
     pages = " · ".join(f"[{title}]({address})" for title, address in links.items())
-    figures, lineage = list(_figures(judged)), list(_lineage(judged.model, compared))
-    return _fit([first], others, figures, [pages], lineage, last=1)
+    figures = [*_figures(judged), *_slices(judged.slices)]
+    lineage = list(_lineage(judged.model, compared))
+    return _fit([first], others, [pages], figures, lineage, last=1)
 
 
 def tag_facts(model: ModelFacts) -> str:
@@ -129,12 +142,35 @@ def _figures(judged: Judged) -> Iterator[str]:
     confidence = f"{100 * judged.verdict.confidence:g} % intervals"
     if judged.overall:
         rows = [[row.title, *_cells(row, bool(champion))] for row in judged.overall]
-        images = f"{judged.verdict.images} test images, {confidence}"
-        yield table([images, *columns], rows)
+        images = count_text(judged.verdict.images, "test image")
+        table = spaced_table(["metric", *columns], rows)
+        yield _section("Figures", f" on {images}, with {confidence}", table)
     if classes := worst_first(judged.verdict.comparison)[:WEAKEST]:
-        title = "recall, the largest fall first" if champion else "recall, the lowest first"
+        order = "the largest fall first" if champion else "the lowest first"
         rows = [[text(row.class_name or ""), *_cells(row, bool(champion))] for row in classes]
-        yield table([title, *columns], rows)
+        table = spaced_table(["class", *columns], rows)
+        yield _section("Recall of classes", f", {order}", table)
+
+
+def _slices(slices: Sequence[Slice] | None) -> Iterator[str]:
+    if slices is None:
+        return
+    if not slices:
+        yield _section("Weak slices", "", f"{NO_WEAK_SLICE} {ALL_TESTED}")
+        return
+    rows = [
+        [
+            text(slice_text(found), LONGEST_SLICE),
+            interval_text(found.accuracy),
+            number_text(found.images),
+            text(p_text(found.p_value)),
+        ]
+        for found in slices[:WEAKEST_SLICES]
+    ]
+    table = spaced_table(["slice", "accuracy", "images", "p"], rows)
+    hidden = len(slices) - len(rows)
+    more = f"{count_text(hidden, 'more slice is', 'more slices are')} weak. " if hidden > 0 else ""
+    yield _section("Weak slices", ", the weakest first", f"{table}\n\n{more}{ALL_TESTED}")
 
 
 def _cells(row: Comparison, compared: bool) -> list[str]:
@@ -142,10 +178,16 @@ def _cells(row: Comparison, compared: bool) -> list[str]:
     return [interval_text(row.challenger), *(others if compared else [])]
 
 
+def _section(title: str, more: str, below: str) -> str:
+    """Return a part with a title. On MLflow's page, headings of Markdown would not be bold."""
+    return f"**{title}**{more}\n\n{below}"
+
+
 def _lineage(model: ModelFacts, champion: ModelFacts | None) -> Iterator[str]:
-    for line in lineage_lines(model, champion):
+    for number, line in enumerate(lineage_lines(model, champion)):
         said = "; ".join([line.text, *line.items])
-        yield f"- {line.term}: {text(said, LONGEST_REASON)}"
+        item = f"- {line.term}: {text(said, LONGEST_REASON)}"
+        yield item if number else _section("What it was made from", "", item)
 
 
 def _fit(*groups: Sequence[str], last: int = -1) -> str:
@@ -157,9 +199,9 @@ def _fit(*groups: Sequence[str], last: int = -1) -> str:
     room = LONGEST_FACTS - len(REST) - 2
     kept = set()
     for place in sorted(range(len(parts)), key=lambda place: parts[place][0]):
-        if len(parts[place][1]) + 2 <= room:
+        if len(parts[place][1]) + APART <= room:
             kept.add(place)
-            room -= len(parts[place][1]) + 2
+            room -= len(parts[place][1]) + APART
     rest = [] if len(kept) == len(parts) else [REST]
     return _joined([*(parts[place][1] for place in sorted(kept)), *rest])
 
@@ -168,8 +210,9 @@ def _joined(parts: Sequence[str]) -> str:
     """Join parts with an empty line, but the items of a list without one."""
     lines = [parts[0]]
     for before, part in pairwise(parts):
-        in_list = before.startswith("- ") and part.startswith("- ")
-        lines.append(f"\n{part}" if in_list else f"\n\n{part}")
+        in_list = before.rpartition("\n")[2].startswith("- ") and part.startswith("- ")
+        space = AFTER_TABLE if before.endswith("|") else ""
+        lines.append(f"\n{part}" if in_list else f"\n\n{space}{part}")
     return "".join(lines)
 
 
@@ -179,5 +222,8 @@ def _clip(written: str, room: int) -> str:
         paragraphs = written.removesuffix("\n\n…").split("\n\n")
         if len(paragraphs) == 1:
             return ""
-        written = "\n\n".join([*paragraphs[:-1], "…"])
+        paragraphs.pop()
+        while len(paragraphs) > 1 and paragraphs[-1].startswith(("**", SPACE)):  # title of nothing
+            paragraphs.pop()
+        written = "\n\n".join([*paragraphs, "…"])
     return written

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from components.evaluation.comparison import Comparison
 from components.evaluation.gate import Verdict
+from components.evaluation.slices import Slice
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,16 @@ class Judged:
     """A verdict on a model, and what it is about.
 
     model: the model. champion: the champion of the comparison; None if there was none. verdict: the
-    verdict. images: class → the number of its test images in the verdict.
+    verdict. images: class → the number of its test images in the verdict. slices: the slices of the
+    test images on which the model is surely weak, the weakest first, as the stage `evaluate` has
+    found them; None if they are not known.
     """
 
     model: ModelFacts
     champion: ModelFacts | None
     verdict: Verdict
     images: Mapping[str, int]
+    slices: Sequence[Slice] | None
 
     @property
     def is_champion(self) -> bool:

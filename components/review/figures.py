@@ -1,6 +1,15 @@
-"""Values with intervals → text, the same in the terminal, on pages and in MLflow."""
+"""Values with intervals, weak slices → text, the same in the terminal, on pages and in MLflow."""
 
 from components.evaluation.interval import Interval
+from components.evaluation.slices import Slice
+
+# What a reader must know of the slices that are shown.
+NO_WEAK_SLICE = "No slice of the test images is surely weaker than the rest."
+ALL_TESTED = (
+    "All slices and pairs of slices were tested. The p-values are corrected for their number "
+    "(Holm, 1979)."
+)
+LEAST_P = 0.001
 
 
 def interval_text(interval: Interval | None, *, signed: bool = False) -> str:
@@ -20,3 +29,19 @@ def interval_text(interval: Interval | None, *, signed: bool = False) -> str:
         for number in (interval.value, interval.low, interval.high)
     )
     return f"{value} ({low} – {high})"
+
+
+def slice_text(found: Slice) -> str:
+    """Return the name of a slice and its rule, such as `dark (brightness at most 0.21)`."""
+    return found.name if found.name == found.rule else f"{found.name} ({found.rule})"
+
+
+def p_text(p_value: float | None) -> str:
+    """Return a p-value with three decimals, such as `0.012`; `<0.001` if it is lower.
+
+    >>> p_text(0.0121), p_text(1e-9)
+    ('0.012', '<0.001')
+    """
+    if p_value is None:
+        return "–"
+    return f"{p_value:.3f}" if p_value >= LEAST_P else f"<{LEAST_P}"

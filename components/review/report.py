@@ -9,13 +9,20 @@ from components.pages.interval_chart import IntervalChart, interval_chart
 from components.pages.page import render
 from components.review import ways
 from components.review.facts import Judged, worst_first
-from components.review.figures import interval_text
+from components.review.figures import (
+    ALL_TESTED,
+    NO_WEAK_SLICE,
+    interval_text,
+    p_text,
+    slice_text,
+)
 from components.review.lineage import lineage_lines
 from components.review.pictures import SHOWN, Changed, Picture
 from components.validation.page.thumbnails import is_tiny, picture_uri, thumbnail
 
 TEMPLATE = Path(__file__).with_name("register_report.html.jinja")
 CLASSES_SHOWN = 100  # classes in the table of recalls
+SLICES_SHOWN = 20
 PICTURE_PX = 128
 
 
@@ -53,11 +60,16 @@ def register_report(judged: Judged, changed: Changed, seen: int, store: str) -> 
         chart=_chart(judged),
         classes=classes[:CLASSES_SHOWN],
         hidden=len(classes) - CLASSES_SHOWN,
+        slices=(judged.slices or ())[:SLICES_SHOWN],
+        no_weak_slice=NO_WEAK_SLICE,
+        all_tested=ALL_TESTED,
         galleries=list(_galleries(changed)),
         changed=changed,
         lineage=list(lineage_lines(model, compared[0] if compared else None)),
         seen=seen,
         text=interval_text,
+        slice_text=slice_text,
+        p_text=p_text,
     )
 
 

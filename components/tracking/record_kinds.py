@@ -1,10 +1,11 @@
 """A record of a journal → the request to MLflow that its kind names."""
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from components.tracking.connection import address, client, experiment_id, is_remote
 from components.tracking.journal import Journal
@@ -16,6 +17,8 @@ RUN_KEY = "run_key"
 MODEL_ID = "model_id"
 # A run with this tag was created for a model that was trained elsewhere.
 ADOPTED = "adopted"
+# MLflow's page shows the artifacts that this tag lists as tables.
+TABLES = "mlflow.loggedArtifacts"
 
 
 class WaitingError(Exception):
@@ -150,6 +153,18 @@ def _log_text(journal: Journal, record: Record) -> None:
         client().log_artifact(journal.run_id, str(file), record["folder"] or None)
 
 
+def _log_table(journal: Journal, record: Record) -> None:
+    """Log a table, and add it to the tag, as `mlflow.log_table` does."""
+    _log_text(journal, record)
+    tags = client().get_run(journal.run_id).data.tags
+    known = []
+    with suppress(ValueError):  # Somebody has edited the tag.
+        known = json.loads(tags.get(TABLES, "[]"))
+    table = {"path": str(PurePosixPath(record["folder"], record["name"])), "type": "table"}
+    if table not in known:
+        client().set_tag(journal.run_id, TABLES, json.dumps([*known, table]))
+
+
 def _delete(journal: Journal, record: Record) -> None:
     """Delete another run, which this one replaces. A second request changes nothing."""
     from mlflow.exceptions import MlflowException
@@ -186,6 +201,7 @@ KINDS: Mapping[str, Callable[[Journal, Record], None]] = {
     "tags": _set_tags,
     "file": _log_file,
     "text": _log_text,
+    "table": _log_table,
     "delete": _delete,
     "end": _end,
 }

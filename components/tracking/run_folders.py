@@ -1,4 +1,4 @@
-"""The names of folders and tables among the artifacts of a run.
+"""The names of folders and files among the artifacts of a run.
 
 MLflow's page lists artifacts by the alphabet, digits first. So the numbers put what a reviewer
 reads first at the top: the register report, the test report, the report on the data, the model
@@ -9,6 +9,7 @@ REGISTER_REPORT = "1-register-report"
 TEST_REPORT = "2-test-report"
 DATA_REPORT = "3-data-report"
 MODEL_CARD = "4-model-card"
+EVALUATION = "evaluate"
 # Runs of an older Fovea have the verdict in this folder.
 OLD_REGISTER = "register"
 

@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -31,8 +31,8 @@ LONGEST_DIGEST = 36  # characters
 NO_VALUE = "none ("  # A tag with an unknown value starts with this text; the reason follows.
 # Tags that say which process writes a run, see this_process.py.
 MACHINE, PROCESS = "machine", "process"
-# The tags by which MLflow's page knows tables, the name of a run, and its description in Markdown.
-TABLES, RUN_NAME, NOTE = "mlflow.loggedArtifacts", "mlflow.runName", "mlflow.note.content"
+# The tags by which MLflow's page knows the name of a run, and its description in Markdown.
+RUN_NAME, NOTE = "mlflow.runName", "mlflow.note.content"
 BATCH = 100  # params or tags in one request
 METRIC_BATCH = 1_000  # metrics in one request
 PAGE = 1_000  # runs in one answer
@@ -141,25 +141,26 @@ class Run:
         path: the path of the file inside the artifacts of the run; it ends with `.json`. The file
         and the tag are those of `mlflow.log_table`.
         """
-        from mlflow.exceptions import MlflowException
-
         text = json.dumps({"columns": list(columns), "data": list(rows)}, ensure_ascii=False)
-        known: list[dict[str, str]] = []
-        # A run that is not in MLflow yet has no table.
-        with suppress(MlflowException):
-            known = json.loads(self.read_tags().get(TABLES, "[]"))
-        table = {"path": path, "type": "table"}
         place = PurePosixPath(path)
         with self._journal() as journal:
-            journal.add("text", text=text, name=place.name, folder=str(place.parent))
-        if table not in known:
-            self.set_tags({TABLES: json.dumps([*known, table])})
+            journal.add("table", text=text, name=place.name, folder=str(place.parent))
 
     def route(self, artifact: str = "") -> str:
         """Return the part of the address of MLflow's page of the run, or of an artifact of it."""
         experiment = client().get_run(self.id).info.experiment_id
         page = f"#/experiments/{experiment}/runs/{self.id}"
         return f"{page}/artifacts/{artifact}" if artifact else page
+
+    def has_artifact(self, path: str) -> bool:
+        """Return True if MLflow has the artifact. path: inside the artifacts of the run."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            files = client().list_artifacts(self.id, str(PurePosixPath(path).parent))
+        except (MlflowException, OSError):
+            return False
+        return any(file.path == path for file in files)
 
     def read_text(self, path: str) -> str | None:
         """Return the text of an artifact of the run, or None if the artifact cannot be read.

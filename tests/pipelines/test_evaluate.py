@@ -132,12 +132,32 @@ def test_evaluate_writes_every_file_and_logs_it_to_the_run_of_the_model(workspac
     assert logged["test_ece"] == metrics["ece"]
     classes = pd.read_csv(artifacts.CLASSES)
     assert classes["class"].tolist() == list(NAMES)
-    assert logged["test_recall/class 0"] == pytest.approx(classes["recall"][0], abs=1e-6)
     assert logged["test_aurc"] == metrics["aurc"]
     names = {file.path for file in MlflowClient().list_artifacts(run_id, "evaluate")}
     assert {"evaluate/metrics.json", "evaluate/curves"} <= names
-    shown = MlflowClient().list_artifacts(run_id, TEST_REPORT)
-    assert [file.path for file in shown] == [f"{TEST_REPORT}/report.html"]
+    shown = tables_in_mlflow(run_id)
+    assert list(shown) == [f"{TEST_REPORT}/classes.json", f"{TEST_REPORT}/slices.json"]
+    weakest_first = classes.sort_values("recall")
+    for column in ("class", "recall"):
+        stored = shown[f"{TEST_REPORT}/classes.json"][column].tolist()
+        assert stored == weakest_first[column].tolist()
+    reports = [file.path for file in MlflowClient().list_artifacts(run_id, TEST_REPORT)]
+    assert reports == [
+        f"{TEST_REPORT}/{name}" for name in ("classes.json", "report.html", "slices.json")
+    ]
+    assert next(iter(logged)) == "test_accuracy"  # as MLflow's page lists them
+    ends = [name.endswith(("_low", "_high")) for name in logged]
+    assert ends == sorted(ends)
+
+
+def tables_in_mlflow(run_id):
+    """Name of each file that MLflow's page shows as a table → the table."""
+    from mlflow import MlflowClient
+
+    run = MlflowClient().get_run(run_id)
+    listed = [table["path"] for table in json.loads(run.data.tags["mlflow.loggedArtifacts"])]
+    experiment = run.info.experiment_id
+    return {path: MlflowClient().load_table(experiment, path, [run_id]) for path in listed}
 
 
 def test_slices_costs_and_corruptions_are_measured_where_params_ask_for_them(

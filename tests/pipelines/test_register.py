@@ -13,9 +13,12 @@ import pytest
 from PIL import Image
 
 from components.errors import UserError
+from components.evaluation.interval import Interval
+from components.evaluation.slices import Slice, Slices
 from components.files import sha256
 from components.images.png_writer import encode_png
 from components.model.backend import load_keras
+from components.pages.markdown import GAP
 from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params
 from components.params.register import Card, Floors
@@ -70,8 +73,8 @@ def write_model(
     write_classifier(artifacts.MODEL, classifier)
 
 
-def evaluate() -> None:
-    """Leave what `evaluate` leaves, by the model as it is."""
+def evaluate(weak: Sequence[str] = ()) -> None:
+    """Leave what `evaluate` leaves, by the model as it is. weak: the names of the weak slices."""
     from components.evaluation.predictions import predictions
     from components.model.classifier import predict
     from components.model.model_file import read_classifier
@@ -80,6 +83,11 @@ def evaluate() -> None:
     rows = read_table(artifacts.rows("test"))
     probabilities = predict(read_classifier(artifacts.MODEL), read_images(artifacts.images("test")))
     write_table(artifacts.PREDICTIONS, predictions(rows, probabilities, NAMES))
+    slices = [
+        Slice(name, name, 40, Interval(0.5, 0.35, 0.65), 0.5, 0.5, p, weak=name in weak)
+        for name, p in {"small": 1.0, **dict.fromkeys(weak, 0.001)}.items()
+    ]
+    write_table(artifacts.SLICES, Slices(tuple(slices), len(slices), 0).table())
 
 
 def write_test_images() -> None:
@@ -123,9 +131,11 @@ def workspace(folder_with_store: Path) -> Path:
     return folder_with_store
 
 
-def run(params: Params, how: str = "manual", size: int = SIZE) -> dict[str, object]:
+def run(
+    params: Params, how: str = "manual", size: int = SIZE, weak: Sequence[str] = ()
+) -> dict[str, object]:
     """Run the stage after the model was written, and return its verdict."""
-    evaluate()
+    evaluate(weak)
     section = params.register_.model_copy(update={"promote": how, "resamples": 200})
     prepare = params.prepare.model_copy(update={"size": size})
     register.run(params.ingest, prepare, section)
@@ -170,16 +180,25 @@ def test_the_run_of_the_model_has_the_verdict(workspace: Path, params: Params) -
     assert card == artifacts.MODEL_CARD.read_text()
     top = [file.path for file in client().list_artifacts(tracked.id)]
     assert top == ["1-register-report", "3-data-report", "4-model-card"]
+    assert "No slice of the test images is surely weaker" in page().section("slices")
     tags = client().get_run(tracked.id).data.tags
     assert tags["registered"] == "digits/1"
     assert "Registered as [version 1 of digits](#/models/digits/versions/1)." in tags[NOTE]
-    assert f"({tracked.route(folder)}/report.html)" in tags[NOTE]
+    described = find_version("digits", "1").description
+    for link in (
+        f"[Register report]({tracked.route(folder)}/report.html)",
+        f"[Data report]({tracked.route('3-data-report')}/report.html)",
+        f"[Model card]({tracked.route('4-model-card/digits')}/model_card.md)",
+    ):
+        assert link in tags[NOTE]
+        assert link in described
+    assert "Test report" not in described  # this run has none
     classes = json.loads(tracked.read_text(f"{folder}/classes.json") or "")
     assert [row[:3] for row in classes["data"]] == [["bright", 30, 1.0], ["dark", 30, 1.0]]
-    described = find_version("digits", "1").description
+    assert classes["columns"] == ["class", "test images", "recall", "recall low", "recall high"]
     assert "**Verdict: promote**: there is no champion" in described
-    assert "| accuracy | 1.000 (" in described
-    assert "**Challenger**" in described
+    assert f"| accuracy{GAP} | 1.000 (" in described
+    assert described.startswith("Challenger: it waits for a decision.")
 
 
 def test_a_second_run_registers_nothing_new_and_writes_the_same_bytes(
@@ -765,6 +784,28 @@ def test_a_version_is_judged_again_against_the_present_champion(
     assert "champion, version 2" in report.section("figures")
     assert "champion, version 2" in version.description
     assert "champion, version 1" in page().section("figures")
+
+
+def test_a_review_has_the_weak_slices_of_the_model_that_it_is_about(
+    workspace: Path, card: Params
+) -> None:
+    write_model(5.0)
+    run(card, weak=["dark"])
+    weak = read_table(artifacts.SLICES)
+    row = f"| dark{GAP} | 0.500 (0.350 – 0.650){GAP} | 40{GAP} | 0.001 |"
+    assert row in find_version("digits", "2").description
+    assert "dark" in page().section("slices")
+    assert "Surely weaker on this part of the test images: dark" in artifacts.MODEL_CARD.read_text()
+    evaluate(weak=["of another model"])
+    # The run of the version says what is known of it.
+    for table, shown in ((None, 0), (weak, 1), (weak.drop(columns="weak"), 0)):
+        version = find_version("digits", "2")
+        if table is not None:
+            write_table(Path("slices.csv"), table)
+            version.run.log_files(Path("slices.csv"), folder="evaluate")
+        assert judge_again(version, "digits", None) is not None
+        described = find_version("digits", "2").description
+        assert (described.count(row), described.count("slice")) == (shown, 4 * shown)
 
 
 def test_a_version_is_compared_with_any_version_or_with_none(workspace: Path, card: Params) -> None:

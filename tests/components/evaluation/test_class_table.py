@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-from components.evaluation.class_table import class_table, few_images
+from components.evaluation.class_table import class_table, few_images, weakest_classes_first
 from components.evaluation.metrics import measure
 
 SEED = 1
@@ -31,6 +31,17 @@ def test_it_has_every_class_in_its_order_with_the_figures_of_scikit_learn(digits
         assert (table[f"{name}_low"].fillna(table[name]) <= table[name]).all()
         assert (table[name] <= table[f"{name}_high"].fillna(table[name])).all()
         assert table[f"{name}_low"].notna().sum() >= 7
+
+
+def test_for_mlflows_page_the_lowest_recall_comes_first_and_the_ends_of_intervals_last():
+    table = pd.DataFrame(
+        {"class": ["a", "b", "c"], "support": 1, "precision": 1.0, "precision_low": 0.5}
+    ).assign(recall=[0.9, None, 0.1], recall_low=0.0)
+    shown = weakest_classes_first(table)
+    assert [*shown] == [
+        *("class", "support", "recall", "precision", "precision_low", "recall_low"),
+    ]
+    assert shown["class"].tolist() == ["c", "a", "b"]
 
 
 def test_what_is_undefined_is_an_empty_cell(quick):

@@ -14,7 +14,13 @@ from components.evaluation.slice_members import (
     check_columns,
     slice_members,
 )
-from components.evaluation.slices import COLUMNS, measure_slices, weakness
+from components.evaluation.slices import (
+    COLUMNS,
+    measure_slices,
+    weak_slices,
+    weakest_slices_first,
+    weakness,
+)
 
 IMAGES = 400
 
@@ -54,6 +60,37 @@ def test_a_dark_tenth_with_flipped_labels_is_found_as_the_weakest():
     assert found.weakest.rule == f"brightness at most {rows.loc[dark, 'brightness'].max():.4g}"
     assert [each.name for each in found.slices if each.weak] == ["dark"]
     assert "the weakest is dark (brightness at most" in found.in_words()
+
+
+def test_the_weak_slices_of_a_table_are_those_that_were_measured(tmp_path):
+    rows = table(place=np.where(np.arange(IMAGES) < 40, "left", "right"))
+    dark = rows["brightness"] <= rows["brightness"].quantile(0.1, interpolation="lower")
+    wrong = wrong_at_random(0.05, seed=3) | dark.to_numpy() | (np.arange(IMAGES) < 30)
+    found = measure_slices(*predicted(wrong), slice_members(rows, ["place"], similarity()), 0.95)
+    found.table().to_csv(tmp_path / "slices.csv", index=False)
+    weak = weak_slices(pd.read_csv(tmp_path / "slices.csv"))
+    assert weak is not None
+    assert [each.name for each in weak] == ["dark", "place = left"]
+    shown = weakest_slices_first(found.table())
+    assert [*shown][:4] == ["slice", "images", "accuracy", "p_value"]
+    assert set(shown) == set(COLUMNS)
+    assert set(shown["slice"][:2]) == {"dark", "place = left"}
+    assert shown["accuracy"][2:].is_monotonic_increasing
+    for each in weak:
+        (measured,) = (other for other in found.slices if other.name == each.name)
+        assert (each.rule, each.images, each.weak) == (measured.rule, measured.images, True)
+        assert each.accuracy.high == pytest.approx(measured.accuracy.high, abs=1e-6)
+
+
+def test_a_table_without_a_weak_or_a_tested_slice_or_a_column(tmp_path):
+    members = slice_members(table(), [], similarity())
+    even = measure_slices(*predicted(wrong_at_random(0.1, seed=3)), members, 0.95).table()
+    assert weak_slices(even) == ()
+    assert weak_slices(even.assign(p_value=np.nan)) is None
+    measure_slices(*predicted(np.zeros(IMAGES, bool)), [], 0.95).table().to_csv(tmp_path / "a.csv")
+    assert weak_slices(pd.read_csv(tmp_path / "a.csv")) is None
+    with pytest.raises(ValueError, match="weak"):
+        weak_slices(even.drop(columns="weak"))
 
 
 def test_a_pair_is_found_where_neither_of_its_slices_explains_it():

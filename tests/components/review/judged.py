@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from components.evaluation.comparison import Comparison
 from components.evaluation.gate import Verdict
 from components.evaluation.interval import Interval
+from components.evaluation.slices import Slice
 from components.review.facts import Judged, ModelFacts
 
 # What a name of a class may be: the rules of labels forbid line breaks, old tables may have them.
@@ -35,6 +36,12 @@ def model(version: int | None, tags: Mapping[str, str] = TAGS, **params: str) ->
     return ModelFacts("digits", version, f"{version or 0}" * 64, tags, params)
 
 
+def weak(name: str, p_value: float = 1e-9) -> Slice:
+    """A weak slice of 40 images with the accuracy 0.5."""
+    accuracy = Interval(0.5, 0.35, 0.65)
+    return Slice(name, f"{name} at most 0.21", 40, accuracy, 0.5, 0.5, p_value, weak=True)
+
+
 def row(metric: str, name: str | None, value: float, champion: float | None) -> Comparison:
     """A row; the interval of each value reaches 0.05 to both sides."""
 
@@ -51,6 +58,7 @@ def judged(
     champion: ModelFacts | None = None,
     challenger: ModelFacts | None = None,
     reasons: Sequence[str] = ("significantly better than the champion",),
+    slices: Sequence[Slice] | None = None,
 ) -> Judged:
     """A verdict: class n has the recall 0.9 - n / 1000; the champion's is 0.8 for each class."""
     theirs = None if champion is None else 0.8
@@ -62,4 +70,5 @@ def judged(
         ),
     ]
     verdict = Verdict("promote", tuple(reasons), tuple(rows), 60, 0.95)
-    return Judged(challenger or model(2), champion, verdict, dict.fromkeys(classes, 30))
+    images = dict.fromkeys(classes, 30)
+    return Judged(challenger or model(2), champion, verdict, images, slices)

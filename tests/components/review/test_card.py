@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from components.params.register import Card, Floors
-from components.review.card import CLASSES_SHOWN, CardFacts, model_card
-from tests.components.review.judged import HOSTILE, model
+from components.review.card import CLASSES_SHOWN, SLICES_SHOWN, CardFacts, model_card
+from tests.components.review.judged import HOSTILE, model, weak
 
 FLOORS = Floors(accuracy=0.8, balanced_accuracy=0.8, recall=0.5)
 
@@ -19,7 +19,7 @@ def facts(names=("glass", "paper"), intended_use="", limits=""):
     )  # one of each is `names[0]`
     counts = {split: dict.fromkeys(names, 7) for split in ("train", "val", "test")}
     written = Card(intended_use=intended_use, limits=limits)
-    return CardFacts(28, counts, names, labels, predicted, 0, 0.95, FLOORS, written)
+    return CardFacts(28, counts, names, labels, predicted, 0, 0.95, None, FLOORS, written)
 
 
 def sections(text):
@@ -60,6 +60,15 @@ def test_classes_with_few_test_images_are_a_limit():
     few = replace(about, labels=about.labels[:20], predicted=about.predicted[:20])
     assert "recall is known roughly: glass, paper." in model_card(model(2), few)
     assert "known roughly" not in model_card(model(2), about)
+
+
+def test_weak_slices_are_a_limit_and_many_are_bounded():
+    slices = [weak(name * 20) for name in (*HOSTILE, *HOSTILE)]
+    card = sections(model_card(model(2), replace(facts(), slices=slices)))["Limits"]
+    assert card.count("Surely weaker on this part") == SLICES_SHOWN
+    assert "accuracy 0.500 (0.350 – 0.650)" in card
+    assert "<script>" not in card
+    assert "Surely weaker" not in model_card(model(2), replace(facts(), slices=[]))
 
 
 def test_test_images_that_the_start_has_seen_are_named():

@@ -3,7 +3,7 @@ import re
 import mistune
 import pytest
 
-from components.pages.markdown import text
+from components.pages.markdown import GAP, SPACE, text
 from components.review.description import (
     BEGIN,
     END,
@@ -16,9 +16,17 @@ from components.review.description import (
     verdict_facts,
     write_description,
 )
-from tests.components.review.judged import HOSTILE, judged, model
+from components.review.facts import Judged
+from tests.components.review.judged import HOSTILE, judged, model, weak
 
 LINKS = {"Register report": "#/experiments/1/runs/a/artifacts/1-register-report/digits/report.html"}
+
+
+def facts_of(about: Judged) -> str:
+    """The facts of a verdict, without the space between the columns."""
+    facts = verdict_facts(about, LINKS)
+    assert len(facts) <= LONGEST_FACTS
+    return facts.replace(GAP, "").replace(SPACE, " ")
 
 
 def test_what_people_write_before_and_after_stays() -> None:
@@ -65,8 +73,16 @@ def test_a_long_text_of_people_is_kept_and_ours_gets_the_rest() -> None:
         assert ("**Champion**" in whole) == (words < 4_600), words
 
 
+def test_a_heading_stays_only_with_what_is_below_it() -> None:
+    facts = verdict_facts(judged(champion=model(1), slices=[weak("dark")]), LINKS)
+    for words in range(0, 4_700, 20):
+        whole = write_description("w" * words, "Champion", facts)
+        kept = read_description(whole).facts
+        assert not re.search(rf"\n\*\*[^\n]*\n+({SPACE}|\*\*|…|$)", kept), words
+
+
 def test_the_facts_have_verdict_figures_classes_lineage_and_link() -> None:
-    facts = verdict_facts(judged(champion=model(1)), LINKS)
+    facts = facts_of(judged(champion=model(1)))
     assert facts.startswith("**Verdict: promote**: significantly better than the champion")
     assert "| accuracy | 0.900 (0.850 – 0.950) | 0.800 (0.750 – 0.850) | +0.100 (" in facts
     assert facts.index("| paper |") < facts.index("| glass |")  # its recall rose less
@@ -76,11 +92,28 @@ def test_the_facts_have_verdict_figures_classes_lineage_and_link() -> None:
     assert REST not in facts
 
 
+def test_the_weakest_slices_have_figures_and_the_correction_for_looking_at_many() -> None:
+    slices = [weak("dark"), weak("small", 0.0123), *(weak(f"slice {n}") for n in range(3))]
+    facts = facts_of(judged(champion=model(1), slices=slices))
+    shown = text("dark (dark at most 0.21)", None)
+    assert f"| {shown} | 0.500 (0.350 – 0.650) | 40 | &#60;0.001 |" in facts
+    assert "| 40 | 0.012 |" in facts
+    assert "slice 1" not in facts
+    assert "2 more slices are weak. All slices and pairs of slices were tested" in facts
+    assert "corrected for their number (Holm, 1979)" in facts
+
+
+def test_no_weak_slice_is_said_and_an_unknown_one_is_not() -> None:
+    none = facts_of(judged(slices=[]))
+    assert "No slice of the test images is surely weaker than the rest. All slices" in none
+    assert "slice" not in facts_of(judged(slices=None))
+
+
 def test_a_hundred_hostile_classes_stay_within_the_limit_and_are_no_markup() -> None:
     names = [f"{name} {number}" for number in range(15) for name in HOSTILE]
     reasons = [f"recall of {name} dropped" for name in names]
-    facts = verdict_facts(judged(names, model(1), reasons=reasons), LINKS)
-    assert len(facts) <= LONGEST_FACTS
+    slices = [weak(name * 20) for name in HOSTILE]
+    facts = facts_of(judged(names, model(1), reasons=reasons, slices=slices))
     assert facts.endswith(REST)
     assert "| accuracy |" in facts
     shown = str(mistune.create_markdown(plugins=["table"], escape=False)(facts))
@@ -93,8 +126,7 @@ def test_a_hundred_hostile_classes_stay_within_the_limit_and_are_no_markup() -> 
 
 
 def test_reasons_leave_room_for_figures_and_lineage() -> None:
-    facts = verdict_facts(judged(champion=model(1), reasons=["<" * 300] * 40), LINKS)
-    assert len(facts) <= LONGEST_FACTS
+    facts = facts_of(judged(champion=model(1), reasons=["<" * 300] * 40))
     assert "| accuracy |" in facts
     assert "- Code: commit" in facts
 

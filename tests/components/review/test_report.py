@@ -9,9 +9,9 @@ from components.evaluation.interval import UNDEFINED
 from components.pages.interval_chart import interval_chart
 from components.review.facts import worst_first
 from components.review.pictures import NOTHING, Changed, Picture
-from components.review.report import CLASSES_SHOWN, _chart, register_report
+from components.review.report import CLASSES_SHOWN, SLICES_SHOWN, _chart, register_report
 from tests.components.pages.outline import Outline
-from tests.components.review.judged import HOSTILE, TAGS, judged, model, row
+from tests.components.review.judged import HOSTILE, TAGS, judged, model, row, weak
 
 STORE = "http://mlflow.example.org:5000"
 
@@ -80,6 +80,16 @@ def test_the_class_whose_recall_fell_most_comes_first_and_many_are_counted():
     assert section.index(names[-1]) < section.index(names[-2]) < section.index(names[2])
     assert names[0] not in section
     assert "2 more classes with better results are left out" in section
+
+
+def test_weak_slices_have_a_table_and_what_a_reader_must_know_of_them():
+    slices = [weak("<b>"), *(weak(f"slice {number}") for number in range(SLICES_SHOWN + 1))]
+    section = Outline(page(judged(slices=slices))).section("slices")
+    assert "<b> (<b> at most 0.21) 40 0.500 (0.350 – 0.650) <0.001" in section
+    assert "2 more slices left out; slices.csv has all. All slices and pairs" in section
+    none = Outline(page(judged(slices=[]))).section("slices")
+    assert "No slice of the test images is surely weaker than the rest. All slices" in none
+    assert 'id="slices"' not in page(judged())
 
 
 def test_pictures_say_what_changed_and_how_many_are_left_out():

@@ -26,6 +26,7 @@ from components.tracking.runs import (
     add_finished_run,
     adopt_model,
     continue_run,
+    run_for_model,
     run_of_model,
     run_title,
     runs_below,
@@ -208,6 +209,22 @@ def test_a_table_is_a_file_and_a_tag_that_mlflows_page_knows(run: Run) -> None:
     assert table["recall"].tolist()[0] == 0.5
     listed = json.loads(run.read_tags()["mlflow.loggedArtifacts"])
     assert listed == [{"path": f"a/{name}.json", "type": "table"} for name in ("one", "two")]
+
+
+def test_all_tables_of_a_run_that_mlflow_does_not_have_yet_are_listed(workspace: Path) -> None:
+    with run_for_model("a" * 64, ORIGIN) as adopted:
+        for name in ("one", "two"):
+            adopted.log_table(f"a/{name}.json", ["class"], [])
+    stored = run_of_model("a" * 64)
+    assert stored is not None
+    listed = json.loads(stored.read_tags()["mlflow.loggedArtifacts"])
+    assert [table["path"] for table in listed] == ["a/one.json", "a/two.json"]
+
+
+def test_an_artifact_is_there_or_not(run: Run) -> None:
+    run.log_table("a/one.json", ["class"], [])
+    paths = ("a/one.json", "a/two.json", "one.json", "a")
+    assert [run.has_artifact(path) for path in paths] == [True, False, False, True]
 
 
 def test_a_run_has_an_address_on_mlflows_page(run: Run) -> None:
