@@ -214,7 +214,7 @@ def _links(run: Run, name: str) -> dict[str, str]:
     """Return title → address on MLflow's page of what a reviewer may read, if the run has it."""
     pages = {
         "Register report": f"{run_folders.REGISTER_REPORT}/{name}/{artifacts.REGISTER_REPORT.name}",
-        "Test report": f"{run_folders.TEST_REPORT}/{artifacts.REPORT.name}",
+        "Test report": run_folders.TEST_REPORT_PAGE,
         "Data report": f"{run_folders.DATA_REPORT}/{artifacts.VALIDATION_PAGE.name}",
         "Model card": f"{run_folders.MODEL_CARD}/{name}/{artifacts.MODEL_CARD.name}",
     }

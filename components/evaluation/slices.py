@@ -25,16 +25,20 @@ rest of `dark` has. So the pair is not weak.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from components.evaluation.decision import decided_classes
 from components.evaluation.interval import Bools, Floats, Interval, Ints, counted_interval
 from components.evaluation.scores import count_scores
-from components.evaluation.slice_members import Members
 from components.words import count_text, printable
+
+if TYPE_CHECKING:  # pandas takes a second to start, and `fovea review` reads no table
+    import pandas as pd
+
+    from components.evaluation.slice_members import Members
 
 LEAST = 10  # images of a slice that is tested
 COLUMNS = (
@@ -96,8 +100,10 @@ class Slices:
             f"{found.accuracy.value:.3f} on {count_text(found.images, 'image')}"
         )
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> "pd.DataFrame":
         """Return one row for each slice, with the columns COLUMNS."""
+        import pandas as pd
+
         rows = [
             (
                 found.name, found.rule, found.images, found.accuracy.value, found.accuracy.low,
@@ -109,7 +115,7 @@ class Slices:
         return pd.DataFrame(rows, columns=list(COLUMNS)).round(6)
 
 
-def weak_slices(table: pd.DataFrame) -> tuple[Slice, ...] | None:
+def weak_slices(table: "pd.DataFrame") -> tuple[Slice, ...] | None:
     """Return the weak slices of a table that `Slices.table` has made, the weakest first.
 
     Returns None if no slice was tested. Raises ValueError if the table lacks one of COLUMNS.
@@ -140,7 +146,7 @@ def _strength(found: Slice) -> tuple[float, int]:
     return (found.accuracy.high or 0, -found.images)
 
 
-def weakest_slices_first(table: pd.DataFrame) -> pd.DataFrame:
+def weakest_slices_first(table: "pd.DataFrame") -> "pd.DataFrame":
     """Return `Slices.table` for MLflow's page, which shows the first four columns.
 
     The weak slices come first, then those with the lowest accuracy.
@@ -152,7 +158,7 @@ def weakest_slices_first(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def measure_slices(
-    labels: Ints, probabilities: Floats, members: Sequence[Members], confidence: float
+    labels: Ints, probabilities: Floats, members: Sequence["Members"], confidence: float
 ) -> Slices:
     """Return how the classifier does on each slice, and on each pair that is surely weak.
 

@@ -43,7 +43,6 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 AFTER_TABLE = f"{SPACE}\n"  # a table on MLflow's page has no margin
-APART = len(f"\n\n{AFTER_TABLE}")
 WEAKEST = 5  # classes
 WEAKEST_SLICES = 3
 LONGEST_SLICE = 120  # characters
@@ -196,14 +195,13 @@ def _fit(*groups: Sequence[str], last: int = -1) -> str:
     last: the group whose parts get only the room that the other groups leave.
     """
     parts = [(group == last, part) for group, found in enumerate(groups) for part in found if part]
-    room = LONGEST_FACTS - len(REST) - 2
-    kept = set()
+    kept: list[int] = []
     for place in sorted(range(len(parts)), key=lambda place: parts[place][0]):
-        if len(parts[place][1]) + APART <= room:
-            kept.add(place)
-            room -= len(parts[place][1]) + APART
+        tried = sorted([*kept, place])
+        if len(_joined([*(parts[index][1] for index in tried), REST])) <= LONGEST_FACTS:
+            kept = tried
     rest = [] if len(kept) == len(parts) else [REST]
-    return _joined([*(parts[place][1] for place in sorted(kept)), *rest])
+    return _joined([*(parts[index][1] for index in kept), *rest])
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ TEST_REPORT = "2-test-report"
 DATA_REPORT = "3-data-report"
 MODEL_CARD = "4-model-card"
 EVALUATION = "evaluate"
+TEST_REPORT_PAGE = f"{TEST_REPORT}/report.html"
 # Runs of an older Fovea have the verdict in this folder.
 OLD_REGISTER = "register"
 
