@@ -198,11 +198,10 @@ def _below_floors(
     predicted = decided_classes(challenger)
     scores = count_scores(labels, predicted, len(class_names), whole_sample(len(labels)))
     overall = {"accuracy": floors.accuracy, "balanced_accuracy": floors.balanced_accuracy}
-    # A rounding error in the 16th digit could decide, so the scores are rounded to 12 decimals.
     low = [
-        reasons.below(title(metric), scores[metric][0], floor)
+        text
         for metric, floor in overall.items()
-        if scores[metric][0].round(12) < floor
+        for text in reasons.below({title(metric): scores[metric][0]}, floor)
     ]
     recalls = dict(zip(class_names, scores["recall"][:, 0].tolist(), strict=True))
     return [*low, *reasons.below_floor(recalls, floors.recall)]

@@ -84,16 +84,16 @@ def account(earlier: int, level: float | None) -> list[str]:
 
 def below_floor(recalls: Mapping[str, float], floor: float) -> list[str]:
     """Return the recalls below their floor, the lowest first. recalls: class → recall, or NaN."""
-    # A rounding error in the 16th digit could decide, so the recalls are rounded. NaN is not below.
-    low = {name: recall for name, recall in recalls.items() if round(recall, 12) < floor}
-    lowest = sorted(low, key=lambda name: low[name])[:CLASSES_SHOWN]
-    texts = [below(title("recall", name), low[name], floor) for name in lowest]
-    return [*texts, *_more("the recall is below its floor", len(low))]
+    low = below({title("recall", name): recall for name, recall in recalls.items()}, floor)
+    return [*low[:CLASSES_SHOWN], *_more("the recall is below its floor", len(low))]
 
 
-def below(what: str, value: float, floor: float) -> str:
-    """Return that a score is below its floor."""
-    return f"{what} {value:.3f} is below its floor of {floor:g}"
+def below(scores: Mapping[str, float], floor: float) -> list[str]:
+    """Return the scores below their floor, the lowest first. scores: title → score, or NaN."""
+    # A rounding error in the 16th digit could decide, so the scores are rounded. NaN is not below.
+    low = [(score, what) for what, score in scores.items() if round(score, 12) < floor]
+    low.sort(key=lambda pair: pair[0])
+    return [f"{what} {score:.3f} is below its floor of {floor:g}" for score, what in low]
 
 
 def harms(changes: Sequence[Change]) -> list[str]:

@@ -15,13 +15,12 @@ from components.evaluation.slices import Slice
 from components.pages.markdown import table, text
 from components.params.register import Card, Floors
 from components.review.facts import ModelFacts
-from components.review.figures import interval_text, slice_text
+from components.review.figures import LONGEST_SLICE, interval_text, slice_text
 from components.review.lineage import UNKNOWN, lineage_lines
 from components.words import count_text, number_text
 
 CLASSES_SHOWN = 100  # classes in a table
 SLICES_SHOWN = 10
-LONGEST_SLICE = 120  # characters
 FEW_IMAGES = 30  # a class with fewer test images has a wide interval, which the card says
 UNWRITTEN = "Nobody has written this yet. Write it below `register.card.{key}` in params.yaml."
 

@@ -19,6 +19,7 @@ from components.pages.markdown import SPACE, spaced_table, text
 from components.review.facts import Judged, ModelFacts, worst_first
 from components.review.figures import (
     ALL_TESTED,
+    LONGEST_SLICE,
     NO_WEAK_SLICE,
     interval_text,
     p_text,
@@ -45,7 +46,6 @@ BLOCK = re.compile(
 AFTER_TABLE = f"{SPACE}\n"  # a table on MLflow's page has no margin
 WEAKEST = 5  # classes
 WEAKEST_SLICES = 3
-LONGEST_SLICE = 120  # characters
 LONGEST_REASON = 300  # characters
 REST = "The rest is in the register report."
 

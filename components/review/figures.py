@@ -10,6 +10,7 @@ ALL_TESTED = (
     "(Holm, 1979)."
 )
 LEAST_P = 0.001
+LONGEST_SLICE = 120  # characters of the name and the rule of a slice in Markdown
 
 
 def interval_text(interval: Interval | None, *, signed: bool = False) -> str:
