@@ -1,13 +1,14 @@
 """metrics.json, verdict.json, what ran → the rows of the flow's table, and its text."""
 
+import html
 from pathlib import Path
 
 import mistune
 import pytest
 from markdown_it import MarkdownIt
-from markupsafe import escape
 
 from pipelines.outcome import Done, links, metric_rows, outcome_markdown, plain
+from tests.markdown_names import NASTY
 
 VERDICT = {"decision": "promote", "reasons": ["no champion"], "version": 1, "name": "digits"}
 
@@ -67,25 +68,6 @@ def test_links_lead_to_mlflow_if_it_has_a_page_and_are_words_otherwise() -> None
     assert "file:" not in text
 
 
-NASTY = [
-    "a|b",
-    "<img src=x onerror=alert(1)>",
-    "[x](javascript:1)",
-    "![x](http://host/x.png)",
-    "`code` *strong* _it_ __init__ ~~gone~~",
-    "# heading",
-    "- item",
-    "+ item",
-    "1. item",
-    "12) item",
-    "> quote",
-    "===",
-    "http://host/x www.host.org ann@host.org <http://host>",
-    "&lt;b&gt; &#60;",
-    "a\\|b\\",
-    "$x^2$",
-    "white_blood_cell: 0.95 (0.90 – 0.99), größer",
-]
 RENDERERS = {
     "markdown-it": MarkdownIt("commonmark").enable(["table", "strikethrough"]).render,
     "mistune": mistune.create_markdown(plugins=["url", "table", "strikethrough"]),
@@ -96,7 +78,7 @@ RENDERERS = {
 @pytest.mark.parametrize("name", NASTY)
 def test_a_name_is_shown_as_it_is_by_every_renderer_of_markdown(name: str, renderer: str) -> None:
     shown = str(RENDERERS[renderer](plain(name)))
-    expected = str(escape(name)).replace("&#34;", "&quot;")
+    expected = html.escape(name, quote=False).replace('"', "&quot;")
     assert shown == f"<p>{expected}</p>\n"
     in_list = str(RENDERERS[renderer](f"- {plain(name)}\n"))
     assert in_list.replace("\n", "") == f"<ul><li>{expected}</li></ul>"

@@ -9,29 +9,8 @@ from markdown_it import MarkdownIt
 from markupsafe import escape
 
 from components.pages.markdown import table, text
+from tests.markdown_names import NASTY
 
-NASTY = [
-    "a|b",
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "[x](javascript:1)",
-    "![x](http://host/x.png)",
-    "`code` *strong* _it_ __init__ ~~gone~~",
-    "# heading",
-    "- item",
-    "+ item",
-    "1. item",
-    "12) item",
-    "> quote",
-    "===",
-    "http://host/x www.host.org WWW.host.org ann@host.org",
-    "@ann and :smile:",
-    "&lt;b&gt; &#60; &#x3c;",
-    "a\\|b\\",
-    "$x^2$ ~x~ =x= {x} \"x\" 'x'",
-    "recall of glass: 0.95 (+0.038 – 0.99), größer; data/raw a.png",
-    "<!-- Fovea writes up to this line; write below it -->",
-]
 RENDERERS = {
     "markdown-it": MarkdownIt("commonmark").enable(["table", "strikethrough"]).render,
     # With its own escaping, which is no part of CommonMark, it would show references as they are.

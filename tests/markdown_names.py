@@ -1,0 +1,28 @@
+"""Names from outside that Markdown would take for markup."""
+
+NASTY = [
+    "a|b",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[x](javascript:1)",
+    "![x](http://host/x.png)",
+    "`code` *strong* _it_ __init__ ~~gone~~",
+    "# heading",
+    "- item",
+    "+ item",
+    "1. item",
+    "12) item",
+    "> quote",
+    "===",
+    "http://host/x www.host.org WWW.host.org ann@host.org",
+    "@ann and :smile:",
+    "&lt;b&gt; &#60; &#x3c;",
+    "a\\|b\\",
+    "$x^2$ ~x~ =x= {x} \"x\" 'x'",
+    "recall of glass: 0.95 (+0.038 – 0.99), größer; data/raw a.png",
+    "<!-- Fovea writes up to this line; write below it -->",
+    "http://host/x www.host.org ann@host.org <http://host>",
+    "&lt;b&gt; &#60;",
+    "$x^2$",
+    "white_blood_cell: 0.95 (0.90 – 0.99), größer",
+]
