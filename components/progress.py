@@ -21,10 +21,10 @@ REFRESHES_PER_S = 4
 BAR_WIDTH = 40  # characters
 
 
-def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+def track(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
     """Yield `items` unchanged. If INFO messages are logged, show how many items are done.
 
-    description: the text before the numbers. total: the number of items.
+    description: the text before the numbers. total: the number of items; None if it is unknown.
     """
     if console := _terminal():
         from rich.progress import track as bar
@@ -32,14 +32,14 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         yield from bar(items, description, total=total, console=console)
         return
     start = shown = time.monotonic()
-    done = 0
+    done, of_total = 0, "" if total is None else f" of {total}"
     for done, item in enumerate(items, start=1):
         yield item
         if time.monotonic() - shown > LINE_EVERY_S:
             shown = time.monotonic()
-            log.info(f"{description}: {done} of {total}")
+            log.info(f"{description}: {done}{of_total}")
     seconds = time.monotonic() - start
-    log.info(f"{description}: {done} of {total} in {seconds:.1f} s")
+    log.info(f"{description}: {done}{of_total} in {seconds:.1f} s")
 
 
 @contextmanager

@@ -88,8 +88,11 @@ GROUPS: dict[str, dict[str, str]] = {
 # Package → what Fovea uses it for. Fovea imports these packages, but they are in no group, because
 # they cannot change the files that a stage writes.
 HARMLESS = {
+    "ai-edge-litert": "reads what `fovea export` writes, which is no out of a stage",
     "configobj": "reads DVC's config files",
     "mlflow": "records runs, in a store that is not an out of a stage",
+    "onnx": "reads what `fovea export` writes, which is no out of a stage",
+    "onnxruntime": "reads what `fovea export` writes, which is no out of a stage",
     "fsspec": "copies files to the workers of a search, which check their sha256",
     "packaging": "compares versions",
     "platformdirs": "finds the folders of caches and config files",

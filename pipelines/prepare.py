@@ -32,7 +32,8 @@ def run(ingest: Ingest, prepare: Prepare) -> None:
 
     arrays = {split: artifacts.images(split) for split in SPLITS}
     facts = statistics(splits, arrays, prepare)
-    # The stage `train` saves this rule with the model. The default rule is not written.
+    # The stage `train` saves these rules with the model, which can then decode images by itself.
+    facts["decode"] = ingest.decode.pixel_rules()
     if (rule := ingest.decode.saved_sixteen_bit()) != "high_byte":
         facts["sixteen_bit"] = rule
     write_tree(artifacts.STATISTICS, facts)

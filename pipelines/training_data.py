@@ -29,6 +29,7 @@ def read_training_data() -> Data:
         statistics["resize"],
         hashlib.sha256(json.dumps(statistics, sort_keys=True).encode()).hexdigest(),
         statistics.get("sixteen_bit", "high_byte"),
+        statistics.get("decode"),
     )
 
 

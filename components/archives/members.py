@@ -144,7 +144,7 @@ def _is_utf8(info: zipfile.ZipInfo) -> bool:
 def tar_members(file: IO[bytes]) -> Iterator[Member]:
     """Yield the files and folders of a tar.
 
-    The caller must read the bytes of a file before it asks for the next member.
+    The caller must read the bytes that it needs of a file before it asks for the next member.
 
     Raises RefusedError for a link, a device, a sparse file, or more than HEADER_BYTES bytes between
     two files. Raises EOFError if the end of the tar is missing. If the tar is damaged, raises
@@ -161,6 +161,9 @@ def tar_members(file: IO[bytes]) -> Iterator[Member]:
             size = info.size if info.isreg() else 0
             stream.left = HEADER_BYTES + size
             yield Member(info.name, size, partial(_open_tar_member, archive, info), info.isdir())
+            if info.isreg():
+                # What the caller has left out is skipped before the bytes of headers are counted.
+                archive.fileobj.seek(info.offset_data + size)
             stream.left = HEADER_BYTES
             archive.members.clear()  # type: ignore[attr-defined]  # to free the memory of the headers
     stream.finish()

@@ -114,9 +114,9 @@ def announced_bytes(archive: Path) -> int:
 
     Raises UserError if a zip is damaged.
     """
-    if not _is_zip(archive):
+    if not is_zip(archive):
         return archive.stat().st_size
-    with _as_user_error(archive), zipfile.ZipFile(archive) as members:
+    with as_user_error(archive), zipfile.ZipFile(archive) as members:
         return sum(info.file_size for info in members.infolist())
 
 
@@ -131,16 +131,16 @@ def unpack(archive: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
     size = archive.stat().st_size
     sums: dict[str, str] = {}
     skipped: list[str] = []
-    with _as_user_error(archive), archive.open("rb") as file:
-        members = zip_members(file) if _is_zip(archive) else tar_members(file)
-        work = _write_files(_count(members, limits, size), folder, sums, skipped)
+    with as_user_error(archive), archive.open("rb") as file:
+        members = zip_members(file) if is_zip(archive) else tar_members(file)
+        work = _write_files(within_limits(members, limits, size), folder, sums, skipped)
         steps = _mebibytes(file, size, work)
         for _ in track(steps, f"unpack {archive.name} (MiB)", total=_steps(size)):
             pass
     return Unpacked(sums, tuple(skipped))
 
 
-def _count(members: Iterable[Member], limits: Limits, size: int) -> Iterator[Member]:
+def within_limits(members: Iterable[Member], limits: Limits, size: int) -> Iterator[Member]:
     """Yield the members unchanged. Raises RefusedError if a limit is exceeded.
 
     size: the size of the archive file in bytes.
@@ -241,7 +241,7 @@ def _plain_name(name: str) -> str:
 
 
 @contextmanager
-def _as_user_error(archive: Path) -> Iterator[None]:
+def as_user_error(archive: Path) -> Iterator[None]:
     """Convert an error about the archive to UserError. Errors of the disk are raised unchanged."""
     try:
         yield
@@ -272,7 +272,8 @@ def _is_damage(error: OSError) -> bool:
     return error.errno is None or (error.errno == errno.EINVAL and error.filename is None)
 
 
-def _is_zip(archive: Path) -> bool:
+def is_zip(archive: Path) -> bool:
+    """Return whether the name of an archive says that it is a zip."""
     return archive.suffix.lower() == ".zip"
 
 

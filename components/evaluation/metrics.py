@@ -50,6 +50,7 @@ from components.evaluation.bootstrap import (
     whole_sample,
 )
 from components.evaluation.decision import decided_classes
+from components.evaluation.finite import check_finite
 from components.evaluation.interval import (
     UNDEFINED,
     Floats,
@@ -165,7 +166,7 @@ def measure(
     the interval of `score_interval`. If there are very many images and classes, ROC AUC has no
     interval, see `areas_have_intervals`.
     """
-    check_finite(probabilities)
+    check_probabilities(probabilities)
     scores = _scores(labels, probabilities, whole_sample(len(labels)), areas=True)
     with_areas = areas_have_intervals(len(labels), len(class_names), evaluate.resamples)
     blocks = [
@@ -225,7 +226,7 @@ def areas_have_intervals(images: int, classes: int, resamples: int) -> bool:
     return images * classes * resamples <= MOST_COMPARISONS
 
 
-def check_finite(probabilities: Floats) -> None:
+def check_probabilities(probabilities: Floats) -> None:
     """Raise UserError if there is no image, or if a probability is NaN or infinite.
 
     probabilities: float [N, C], the probabilities of C classes for N images.
@@ -234,12 +235,7 @@ def check_finite(probabilities: Floats) -> None:
         raise UserError(
             "the test split has no image; add images, or raise split.test. Received: 0 images"
         )
-    broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
-    if broken:
-        raise UserError(
-            "the classifier must give finite probabilities; train it again with a lower "
-            f"learning rate. Received: NaN or infinity for {broken} of {len(probabilities)} images"
-        )
+    check_finite(probabilities)
 
 
 def confusion(labels: Ints, predicted: Ints) -> dict[tuple[int, int], int]:

@@ -31,6 +31,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from components.deadline import call_within
+from components.params.ingest import Decode
 from components.params.section import LONGEST_LABEL, Name, Side, is_label
 
 MEMBERS = [CONFIG, METADATA, WEIGHTS] = ["config.json", "metadata.json", "model.weights.h5"]
@@ -83,6 +84,20 @@ class Facts(BaseModel):
     resize: Literal["squash", "crop", "pad"]
     started_from: Name
     sixteen_bit: Literal["high_byte", "stretch"] | Windowed = "high_byte"
+    decode: dict[str, Any] | None = None
+
+    @field_validator("decode")
+    @classmethod
+    def _check_rules(cls, rules: dict[str, Any] | None) -> dict[str, Any] | None:
+        if rules is not None:
+            try:
+                Decode.model_validate_json(json.dumps({**rules, "max_bytes": 1, "max_pixels": 1}))
+            except ValidationError as error:
+                # An older Fovea may have had fewer rules.
+                for wrong in (each for each in error.errors() if each["type"] != "missing"):
+                    place = "/".join(map(str, wrong["loc"]))
+                    raise ValueError(f"{place}: {wrong['msg']}") from None
+        return rules
 
     @field_validator("class_names")
     @classmethod

@@ -69,7 +69,7 @@ def load_keras(threads: int | None = None) -> None:
     os.environ.update({VARIABLE: name, "KERAS_NNX_ENABLED": "false"})
     for limit in LIMITS:
         os.environ.pop(limit, None)
-    with _hold_native_stderr():
+    with hold_native_stderr():
         (_start_jax if name == "jax" else _start_tensorflow)(threads)
     _threads = threads
 
@@ -94,7 +94,7 @@ def seeded(seed: int) -> Iterator[random.Random]:
     import keras
     from keras.src.random import seed_generator
 
-    with _hold_native_stderr():
+    with hold_native_stderr():
         keras.utils.set_random_seed(seed)
     everyones = seed_generator.python_random
     seed_generator.python_random = generator = random.Random(seed)
@@ -134,12 +134,12 @@ def _import_keras() -> None:
 
 
 @contextmanager
-def _hold_native_stderr() -> Iterator[None]:
+def hold_native_stderr() -> Iterator[None]:
     """Write what is sent to file descriptor 2 (stderr) into a temporary file.
 
-    During its start TensorFlow 2.21 writes to this descriptor, even if the environment variable
-    TF_CPP_MIN_LOG_LEVEL forbids it. If an exception is raised, the text in the temporary file is
-    printed. Otherwise the text is dropped.
+    During its start and while it converts, TensorFlow 2.21 writes to this descriptor, even if the
+    environment variable TF_CPP_MIN_LOG_LEVEL forbids it. If an exception is raised, the text in the
+    temporary file is printed. Otherwise the text is dropped.
     """
     sys.stderr.flush()
     original = os.dup(2)

@@ -20,6 +20,7 @@ from components.model.backbones import build_backbone
 from components.model.backend import PREDICTION_BATCH
 from components.model.devices import local_outputs, machine_count
 from components.model.head import add_head, call_in_turn, head_layers
+from components.params.ingest import Decode
 from components.params.model import Model
 
 
@@ -41,6 +42,8 @@ class Classifier:
         the model file from which the weights were read.
     sixteen_bit: how images of 16 bits were reduced to 8 bits for training: the value of the param
         `ingest.decode.sixteen_bit`. Whoever decodes images for this classifier needs the same rule.
+    decode: all rules by which the images for training were decoded: the section `ingest.decode`
+        without its limits of size. None: the file was written before there was this field.
     """
 
     model: Any
@@ -49,6 +52,16 @@ class Classifier:
     resize: str
     started_from: str
     sixteen_bit: str | Mapping[str, Any] = "high_byte"  # also of files from before this field
+    decode: Mapping[str, Any] | None = None
+
+    def decode_rules(self, others: Decode) -> Decode:
+        """Return the rules by which the images for this classifier are decoded.
+
+        others: the limits of size, and, if the classifier does not know its rules, the other rules.
+        """
+        if self.decode is None:
+            return others.with_sixteen_bit(self.sixteen_bit)
+        return others.with_pixel_rules(self.decode)
 
     @property
     def backbone(self) -> Any:

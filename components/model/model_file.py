@@ -5,7 +5,7 @@ and memory addresses (shared_object_id), so two files of the same model differ. 
 archive does not contain the class names. So `write_classifier` copies the archive of Keras into a
 new archive. The new archive contains a fixed date, and the numbers 1, 2, 3 … instead of memory
 addresses. The file metadata.json in the new archive contains these fields of `Classifier`:
-class_names, size, resize, started_from and, if it is not `high_byte`, sixteen_bit.
+class_names, size, resize, started_from, decode and, if it is not `high_byte`, sixteen_bit.
 """
 
 import json
@@ -40,6 +40,8 @@ def read_classifier(path: Path) -> Classifier:
     So no code in the file is run, and the file cannot fill the memory or lead to other files.
     Raises UserError if the file is missing or damaged, or if another program wrote it.
     """
+    with _report_damage(path):
+        path.stat()  # A missing file is reported before Keras starts, which takes seconds.
     load_keras()
     import keras
 
@@ -48,7 +50,7 @@ def read_classifier(path: Path) -> Classifier:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         _check_network(model, facts)
         images = (facts.size, facts.resize, facts.started_from)
-        return Classifier(model, facts.class_names, *images, facts.sixteen_bit)
+        return Classifier(model, facts.class_names, *images, facts.sixteen_bit, facts.decode)
 
 
 def read_started_from(path: Path) -> str:
@@ -103,6 +105,8 @@ def _facts(classifier: Classifier) -> dict[str, Any]:
     }
     if classifier.sixteen_bit != "high_byte":
         facts["sixteen_bit"] = classifier.sixteen_bit
+    if classifier.decode is not None:
+        facts["decode"] = classifier.decode
     return facts
 
 

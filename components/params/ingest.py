@@ -1,5 +1,6 @@
 """Section `ingest`: how images and labels are stored, and how bytes become pixels."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -118,6 +119,24 @@ class Decode(Section):
         """
         rule: str | dict[str, Any] = self.model_dump()["sixteen_bit"]
         return "high_byte" if rule == "refuse" else rule
+
+    def pixel_rules(self) -> dict[str, Any]:
+        """Return the rules that decide about pixels and refusals: all but the two limits of size.
+
+        They are saved with a model, because whoever decodes images for it needs the same rules.
+        """
+        return self.model_dump(mode="json", exclude={"max_bytes", "max_pixels"})
+
+    def with_pixel_rules(self, saved: Mapping[str, Any]) -> "Decode":
+        """Return a copy with the rules of a saved model. Rules that are missing stay as they are.
+
+        Raises pydantic.ValidationError if a rule has a value that params.yaml may not have.
+        """
+        own = self.model_dump()
+        known = own.keys() - {"max_bytes", "max_pixels"}
+        rules = own | {key: saved[key] for key in known & saved.keys()}
+        # As JSON, because a saved colour is a list, which Python's mode takes for no tuple.
+        return Decode.model_validate_json(json.dumps(rules))
 
     def with_sixteen_bit(self, saved: str | Mapping[str, Any]) -> "Decode":
         """Return a copy with the rule of a saved model, unless the copy would mean the same."""

@@ -14,6 +14,7 @@ from components.params.augmentation import changes_images
 from components.params.balance import Balance
 from components.params.blocks import check_old_share
 from components.params.evaluate import Evaluate
+from components.params.export import Export
 from components.params.hyperparameters import Hyperparameters
 from components.params.ingest import Ingest
 from components.params.model import OF_THE_HEAD, Model
@@ -39,7 +40,7 @@ NOT_SEARCHED = {
 
 
 class Params(Section):
-    """All values of params.yaml: a section for each stage, and the section `model`.
+    """All values of params.yaml: a section for each stage, and the sections `model` and `export`.
 
     The rules are checked for the values in params.yaml, and also for the values in `search.space`,
     with which a search may replace them.
@@ -55,6 +56,7 @@ class Params(Section):
     search: Search
     evaluate: Evaluate
     register_: Register = Field(alias="register")
+    export: Export
 
     @model_validator(mode="before")
     @classmethod

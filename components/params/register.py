@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.params.section import Confidence, Resamples, Section, Share
+from components.params.section import Confidence, Positive, Resamples, Section, Share
 
 LONGEST_TEXT = 5_000  # characters
 Written = Annotated[str, Field(max_length=LONGEST_TEXT)]
@@ -16,6 +16,13 @@ class Floors(Section):
     accuracy: Share
     balanced_accuracy: Share
     recall: Share = Field(description="minimum recall of every class")
+
+
+class Serving(Section):
+    """The most that a server of a new version may need; null for no limit."""
+
+    max_latency_ms: Positive | None = Field(description="time of a request with one image")
+    max_memory_mb: Positive | None = Field(description="memory of the process")
 
 
 class Card(Section):
@@ -52,4 +59,5 @@ class Register(Section):
         "by at most this number"
     )
     floors: Floors
+    serving: Serving = Field(description="limits for a server of a new version")
     card: Card = Field(description="what a person writes for the model card")

@@ -63,6 +63,7 @@ NEW_KEYS = {
     "evaluate.corruptions": "{kinds: [], images: 100}",
     "register.primary": "accuracy # or balanced_accuracy, macro_f1",
     "register.card": "{intended_use: '', limits: ''}",
+    "export": "{max_accuracy_drop: 0.01}",
 }
 SPACE_VALUES = "{low: 0.1, high: 0.5, log: false} or {choices: [0.1, 0.5]}"
 # YAML 1.1 reads these texts as booleans; YAML 1.2, which DVC and Fovea read, does not.
@@ -190,8 +191,12 @@ def _new_line(key: str) -> str:
 
     >>> _new_line("train.head.views")
     '`views: 0` into the section `head` of `train`'
+    >>> _new_line("export")
+    '`export: {max_accuracy_drop: 0.01}` as a section of its own'
     """
     *sections, name = key.split(".")
+    if not sections:
+        return f"`{name}: {NEW_KEYS[key]}` as a section of its own"
     place = " of ".join(f"`{section}`" for section in reversed(sections))
     return f"`{name}: {NEW_KEYS[key]}` into the section {place}"
 

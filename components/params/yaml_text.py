@@ -5,6 +5,7 @@ true. So every place that reads params.yaml uses this module. Then a value that 
 the same meaning in a stage.
 """
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,6 +43,14 @@ def parse(text: str, path: Path) -> Any:
             "value instead of the alias. Received: a value that contains itself"
         )
     return tree
+
+
+def canonical(tree: Mapping[str, Any]) -> str:
+    """Return a mapping as JSON with sorted keys, so that equal mappings give equal texts.
+
+    The tag `params` of a model version is the sha256 of this text of params.yaml.
+    """
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def scalar(value: str | float) -> str:

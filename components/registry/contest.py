@@ -38,8 +38,8 @@ class Contest:
     """The test images on which the challenger and the champion are compared.
 
     "Prepared" means decoded and resized. The challenger gets the images in the field `prepared`. If
-    the champion needs another image size, way of resizing or rule for 16 bits, the image files are
-    prepared again for the champion.
+    the champion needs another image size, way of resizing or other rules of decoding, the image
+    files are prepared again for the champion.
 
     rows: a table with one row for each of the N test images, with the columns path, image_id and
     label_index. prepared: uint8 [N, size, size, 3], the images in the order of `rows`, prepared
@@ -155,10 +155,12 @@ def _predictions(classifier: Classifier, contest: Contest) -> NDArray[np.float32
     """Return float32 [N, K]: the classifier's probabilities for the test images.
 
     K is the number of the classifier's own classes. If the classifier was not trained with the
-    image size and the way of resizing of contest.prepare, or with the rule for 16 bits of
+    image size and the way of resizing of contest.prepare, or with the rules of decoding of
     contest.ingest, the images are prepared again.
     """
-    decode = contest.ingest.decode.with_sixteen_bit(classifier.sixteen_bit)
+    # What the classifier refuses is decoded as the contest says: it must answer for every image.
+    rules = {key: rule for key, rule in (classifier.decode or {}).items() if rule != "refuse"}
+    decode = contest.ingest.decode.with_sixteen_bit(classifier.sixteen_bit).with_pixel_rules(rules)
     ingest = contest.ingest.model_copy(update={"decode": decode})
     sizes = (classifier.size, classifier.resize) == (contest.prepare.size, contest.prepare.resize)
     if sizes and ingest == contest.ingest:

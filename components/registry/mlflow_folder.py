@@ -1,10 +1,16 @@
 """A .keras file → a model folder for MLflow; it contains an unchanged copy of the .keras file.
 
-MLflow can load and serve a model from such a folder.
+MLflow can load and serve a model from such a folder, in two ways, which MLflow calls flavors:
+
+- `python_function`: from the bytes of image files to class names and probabilities. The loader is
+  the module LOADER of the installed Fovea. `mlflow.pyfunc.load_model`, `mlflow models predict` and
+  `mlflow models serve` use this flavor.
+- `keras`: the network alone, from pixels uint8 [N, size, size, 3] to probabilities.
 """
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,18 +21,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from components.files import sha256
+from components.images.png_writer import encode_png
 from components.model.backend import load_keras
 from components.tracking.connection import client, experiment_id
 from components.tracking.runs import Run
 
 if TYPE_CHECKING:
-    from mlflow.models import Model
+    from mlflow.models import Model, ModelSignature
 
 # The path of the .keras file inside the model folder. MLflow's code for Keras expects this path.
 WEIGHTS = "data/model.keras"
+# The module with the function `_load_pyfunc`. MLflow imports it by its name. It is not imported
+# here, because the room `serving` is above this room.
+LOADER = "components.serving.pyfunc"
 # The packages that are needed to load the model and to predict. Without this list MLflow would
-# find out by itself which packages are needed. This takes about 15 s.
-REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
+# find out by itself which packages are needed. This takes about 15 s. Fovea itself is not in the
+# list: pip would look for its name in a public index, where a stranger may use the same name.
+REQUIRED = (
+    *("mlflow", "keras", "tensorflow", "numpy", "pandas", "pydantic"),
+    *("pillow", "simplejpeg", "opencv-python-headless"),
+)
 
 
 @dataclass(frozen=True)
@@ -93,8 +108,9 @@ def write_model_folder(
 ) -> None:
     """Write a model folder: the .keras file, and the files that MLflow needs to load the model.
 
-    The files for MLflow describe the model, the shapes and dtypes of its input and output, and the
-    packages that it needs. One of these files contains an example of the input.
+    The files for MLflow describe the model, its flavors, the columns of its input and output, and
+    the packages that it needs. One of these files contains an example of the input. MLmodel has the
+    sha256 of the .keras file, which LOADER compares before it opens the file.
 
     folder: the path of the folder; it is created if it does not exist. file: the path of the .keras
     file, which is copied to WEIGHTS without a change. example: uint8 [1, size, size, 3], a real
@@ -108,24 +124,61 @@ def write_model_folder(
     # Keras.
     load_keras()
     import mlflow.keras
+    import mlflow.pyfunc
+    import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     images = TensorSpec(np.dtype(np.uint8), (-1, *example.shape[1:]))
     probabilities = TensorSpec(np.dtype(np.float32), (-1, classes))
     folder.mkdir(parents=True, exist_ok=True)
-    mlflow.keras.save_model(
-        _AsItIs(file),
-        str(folder),
-        mlflow_model=model,
-        signature=ModelSignature(Schema([images]), Schema([probabilities])),
-        input_example=example,
-        pip_requirements=requirements(),
-    )
+    with warnings.catch_warnings():
+        # MLflow compares the columns of the example with a range, which pandas will not allow.
+        warnings.filterwarnings("ignore", "Operation with range is deprecated")
+        mlflow.keras.save_model(
+            _AsItIs(file),
+            str(folder),
+            mlflow_model=model,
+            signature=ModelSignature(Schema([images]), Schema([probabilities])),
+            input_example=pd.DataFrame({"image": [encode_png(example[0])]}),
+            pip_requirements=requirements(),
+        )
     # mlflow.tensorflow.load_model can load the folder only if the next line is executed. For
     # mlflow.keras.load_model the line is not needed.
     model.flavors["keras"]["save_format"] = "tf"
+    # MLflow's function for Keras has written its own flavor `python_function`, which takes pixels.
+    mlflow.pyfunc.add_to_model(
+        model,
+        loader_module=LOADER,
+        data=WEIGHTS,
+        conda_env="conda.yaml",
+        python_env="python_env.yaml",
+        model_config={"sha256": sha256(file)},
+    )
+    model.signature = _signature()
     model.save(str(folder / "MLmodel"))
+
+
+def _signature() -> "ModelSignature":
+    """Return the columns of the flavor `python_function`. In JSON, bytes are written as base64.
+
+    For an image that the decoder refuses, only the column `fault` has a value.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Map
+
+    return ModelSignature(
+        Schema([ColSpec(DataType.binary, "image")]),
+        Schema(
+            [
+                ColSpec(DataType.string, "label", required=False),
+                ColSpec(DataType.double, "probability", required=False),
+                ColSpec(Map(DataType.double), "probabilities", required=False),
+                ColSpec(DataType.string, "fault", required=False),
+            ]
+        ),
+    )
 
 
 def requirements() -> list[str]:

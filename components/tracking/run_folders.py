@@ -2,7 +2,7 @@
 
 MLflow's page lists artifacts by the alphabet, digits first. So the numbers put what a reviewer
 reads first at the top: the register report, the test report, the report on the data, the model
-card.
+card, the exports.
 """
 
 REGISTER_REPORT = "1-register-report"
@@ -10,6 +10,7 @@ TEST_REPORT = "2-test-report"
 DATA_REPORT = "3-data-report"
 MODEL_CARD = "4-model-card"
 EVALUATION = "evaluate"
+EXPORTS = "5-exports"
 TEST_REPORT_PAGE = f"{TEST_REPORT}/report.html"
 # Runs of an older Fovea have the verdict in this folder.
 OLD_REGISTER = "register"

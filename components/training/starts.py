@@ -78,4 +78,4 @@ def start_classifier(
             classifier = warm_head(*head, built.source, built.source_id)
         else:
             classifier = build_on(*head, origin_of(model))
-    return replace(classifier, sixteen_bit=data.sixteen_bit)
+    return replace(classifier, sixteen_bit=data.sixteen_bit, decode=data.decode)

@@ -182,7 +182,7 @@ class Data:
     classes; label n means the class class_names[n]. size: the side of the images in pixels. resize:
     the method by which the images were resized (squash, crop or pad). content: a sha256 (hex) that
     is different for different images; a checkpoint of a training on other images is not used.
-    sixteen_bit: how images of 16 bits were reduced to 8 bits, as in `Classifier`.
+    sixteen_bit, decode: by which rules the images were decoded, as in `Classifier`.
     """
 
     train: Examples
@@ -193,3 +193,4 @@ class Data:
     resize: str
     content: str
     sixteen_bit: str | Mapping[str, Any] = "high_byte"
+    decode: Mapping[str, Any] | None = None

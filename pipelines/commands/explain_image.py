@@ -1,11 +1,10 @@
 """Paths of images, a model → for each image, a page that shows what the model sees in it.
 
-The images are decoded and resized exactly as the stage `prepare` does it, by the rules of
-params.yaml and of the model. No file of a stage is changed.
+The images are decoded and resized exactly as in the stage `prepare`, by the rules of the model.
+No file of a stage is changed.
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.errors import UserError
+from components.evaluation.finite import check_finite
 from components.explanation.explanation import Explanation, contact_sheet, explain_images
 from components.explanation.few_images import outputs_of_few
 from components.explanation.grad_cam import GradCam
@@ -21,21 +21,18 @@ from components.explanation.nearest import TrainingImages, training_images
 from components.explanation.page import Origin, explanation_page
 from components.explanation.pictures import FeatureMaps, feature_maps
 from components.files import write_whole
-from components.images.decoder import decode, resize
 from components.images.fault import Fault
 from components.model.classifier import Classifier
-from components.model.model_file import read_classifier
 from components.params.ingest import Decode
-from components.params.prepare import Prepare
-from components.params.reader import Params, read_params
+from components.params.reader import read_params
 from components.params.sentences import nearest as nearest_names
-from components.registry.versions import download, find_version
+from components.serving import Model, load
 from components.sources.reading import read_bytes
-from components.tracking.connection import connect
 from components.training_set.pixels import read_images
 from components.words import name_list, printable
 from pipelines import artifacts
 from pipelines.commands.console import show_lines, show_table
+from pipelines.commands.model_option import model_address
 from pipelines.formats import read_table, read_tree, write_text
 
 log = logging.getLogger(__name__)
@@ -46,10 +43,6 @@ MOST = 200  # images at once: all of them are in memory, and on one contact shee
 TOP = 5  # classes on a page
 CHANNELS = 24  # channels of a layer on a page
 LONGEST_STEM = 100  # characters of the name of a page; file systems allow 255 bytes
-# A version in MLflow by its number or by an alias; the sha256 is what `model.weights` has, too.
-VERSION = re.compile(
-    r"models:/(?P<name>[^/@#]+)(/(?P<number>[^/@#]+)|@(?P<alias>[^/@#]+))(#sha256=(?P<sha256>\w+))?"
-)
 
 
 @dataclass(frozen=True)
@@ -79,15 +72,17 @@ def explain_paths(paths: Sequence[Path], options: Options) -> None:
     params = read_params(Path("params.yaml"))
     _check_arguments(paths, options)
     contents = [_content(path, params.ingest.decode) for path in paths]
-    file = _model_file(options.model, params)
-    classifier = read_classifier(file)
+    address = model_address(options.model)
+    model = load(address, "--model").with_limits(params.ingest.decode)
+    classifier = model.classifier
     grad_cam = GradCam(classifier)
     asked = _class_index(classifier, options.class_name)
-    images = _images(paths, contents, classifier, params.ingest.decode)
+    images = _images(paths, contents, model)
     channels: Sequence[FeatureMaps | None] = [None] * len(images)
     if options.layer:
         channels = feature_maps(classifier, images, options.layer, CHANNELS)
-    probabilities = _probabilities(classifier, images, file)
+    probabilities = outputs_of_few(classifier.model, images)
+    check_finite(probabilities)
     explanations = explain_images(
         grad_cam,
         images,
@@ -98,10 +93,9 @@ def explain_paths(paths: Sequence[Path], options: Options) -> None:
         count=options.nearest,
     )
     pages = _page_names(paths)
+    called = options.model or address
     for row, path in enumerate(paths):
-        origin = Origin(
-            printable(str(path)), options.model or str(file), grad_cam.layer, grad_cam.grid
-        )
+        origin = Origin(printable(str(path)), called, grad_cam.layer, grad_cam.grid)
         top = _top(classifier, probabilities[row])
         page = explanation_page(origin, explanations[row], top, channels[row])
         write_text(options.to / pages[row], page)
@@ -152,47 +146,18 @@ def _raw_content(path: Path, params: Decode) -> bytes:
         raise UserError(f"PATH: {what}; correct the path. Received: {path}") from None
 
 
-def _images(
-    paths: Sequence[Path], contents: Sequence[bytes], classifier: Classifier, params: Decode
-) -> NDArray[np.uint8]:
-    """Return the pixels that the classifier gets, uint8 [N, S, S, 3]."""
-    rules = params.with_sixteen_bit(classifier.sixteen_bit)
-    prepare = Prepare.model_validate({"size": classifier.size, "resize": classifier.resize})
+def _images(paths: Sequence[Path], contents: Sequence[bytes], model: Model) -> NDArray[np.uint8]:
+    """Return the pixels that the model gets, uint8 [N, S, S, 3]."""
     images = []
     for path, content in zip(paths, contents, strict=True):
         try:
-            pixels = decode(content, rules).pixels
+            images.append(model.pixels(content))
         except Fault as fault:
             raise UserError(
                 f"PATH must be an image that the stage `ingest` would accept, but {fault.text}; "
                 f"give another file. Received: {path}"
             ) from None
-        images.append(resize(pixels, prepare.size, prepare.resize))
     return np.stack(images)
-
-
-def _model_file(wanted: str | None, params: Params) -> Path:
-    """Return the path of the .keras file that --model names."""
-    if wanted is None:
-        return artifacts.MODEL
-    text = f"models:/{params.register_.name}{wanted}" if wanted.startswith("@") else wanted
-    if not text.startswith("models:"):
-        return Path(text)
-    match = VERSION.fullmatch(text)
-    if match is None:
-        raise UserError(
-            "--model must be a file, @ALIAS, models:/NAME@ALIAS or models:/NAME/VERSION, such as "
-            f"models:/{params.register_.name}/3. Received: {wanted}"
-        )
-    connect()
-    version = find_version(match["name"], match["number"] or match["alias"])
-    if match["sha256"] not in (None, version.model_id):
-        raise UserError(
-            f"--model: the sha256 of version {version.number} of {version.name} is "
-            f"{version.model_id}; check MLFLOW_TRACKING_URI, or leave the sha256 out. "
-            f"Received: {wanted}"
-        )
-    return download(version)
 
 
 def _class_index(classifier: Classifier, name: str | None) -> int | None:
@@ -203,18 +168,6 @@ def _class_index(classifier: Classifier, name: str | None) -> int | None:
         return names.index(name)
     offer = nearest_names(name, names, f"the model has the classes {name_list(names)}")
     raise UserError(f"--class: the model has no such class; {offer}. Received: {name}")
-
-
-def _probabilities(
-    classifier: Classifier, images: NDArray[np.uint8], file: Path
-) -> NDArray[np.float32]:
-    probabilities = outputs_of_few(classifier.model, images)
-    if not np.isfinite(probabilities).all():
-        raise UserError(
-            "the model predicts probabilities that are no numbers; train it again with lower "
-            f"learning rates, or use another one. Received: {file}"
-        )
-    return probabilities
 
 
 def _training_images(classifier: Classifier, count: int) -> TrainingImages | None:

@@ -71,6 +71,15 @@ VersionArgument = Annotated[
 Reason = Annotated[
     str, typer.Option("--reason", help="The reason in one sentence, for the registry.")
 ]
+WantedModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FILE|VERSION",
+        help="A .keras file, models:/NAME/3, models:/NAME@champion, or @champion for the model "
+        "that params.yaml names. Default: the model of this workspace.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; see docs/reviewing.md.")]
 
 
@@ -555,15 +564,7 @@ def explain_image(
             metavar="PATH …", help="Image files, or paths below data/raw as in the reports."
         ),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="FILE|VERSION",
-            help="A .keras file, models:/NAME/3, or an alias such as @champion. "
-            "Default: the model of this workspace.",
-        ),
-    ] = None,
+    model: WantedModel = None,
     class_name: Annotated[
         str | None,
         typer.Option("--class", metavar="NAME", help="Default: the predicted class."),
@@ -601,6 +602,48 @@ def explain_image(
     options = Options(model, class_name, layer, to or FOLDER, nearest)
     with _reading("explain-image"):
         explain_paths(paths, options)
+
+
+class ExportTarget(StrEnum):
+    """The formats of `fovea export`."""
+
+    SAVED_MODEL = "saved_model"
+    ONNX = "onnx"
+    LITERT = "litert"
+    LITERT_INT8 = "litert-int8"
+
+
+@app.command(
+    epilog="Example: fovea export --to onnx, or fovea export --to litert-int8 --model @champion"
+)
+def export(
+    to: Annotated[
+        ExportTarget,
+        typer.Option(
+            "--to", help="For TensorFlow Serving, onnxruntime, or telephones (floats, or int8)."
+        ),
+    ],
+    model: WantedModel = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="PATH", help="Default: a name in data/export."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an earlier export at this path.")
+    ] = False,
+) -> None:
+    """Write a model in another format, and compare it with the model on the test split.
+
+    The export takes pixels, uint8 [N, size, size, 3], and gives probabilities.
+    A JSON file beside it says how an image becomes these pixels, and names the
+    classes. If the export loses more accuracy than export.max_accuracy_drop, it
+    is refused. data/export/report.html compares the exports of a model:
+    accuracy, size, and milliseconds for a batch. See docs/export.md.
+    """
+    from pipelines.commands.export import Options, export_model
+
+    with _reading("export"):
+        export_model(Options(to.value, model, output, replace))
 
 
 @app.command(epilog="Example: fovea reproduce 3, or fovea reproduce champion --here")
@@ -709,12 +752,109 @@ def completion(
     print(get_completion_script(prog_name=prog_name, complete_var=COMPLETE, shell=shell.value))  # noqa: T201
 
 
-@app.command(hidden=True)
-def predict(path: Annotated[Path, typer.Argument()] = Path("photo.jpg")) -> None:
-    """Print the Python code that predicts the class of an image. There is no command for it yet."""
-    from pipelines.commands.predict import explain_prediction
+class TableFormat(StrEnum):
+    """The formats in which `fovea predict` writes its rows."""
 
-    explain_prediction(path)
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+@app.command(
+    epilog="Example: fovea predict photos/ --model @champion --output answers.csv, or "
+    "find . -name '*.jpg' | fovea predict -"
+)
+def predict(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH …",
+            help="Images, folders, archives (zip or tar), tables with a column `path`, or - for "
+            "standard input: one image, or the path of an image in each line.",
+        ),
+    ],
+    model: WantedModel = None,
+    to: Annotated[
+        TableFormat | None,
+        typer.Option("--to", help="Default: as the name of --output says; else csv."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Default: standard output."),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", min=1, help="The number of most probable classes in a row.")
+    ] = 1,
+) -> None:
+    """Predict the classes of images, and write one row for each of them.
+
+    A row has the path, the label and its probability, or the code of the fault
+    for which the image is refused, and the reason. No image is left out, but
+    hidden files in folders and archives. The images are decoded and resized as
+    those on which the model was trained. Exits with 0 if all images have a
+    label; 3 if some were refused; 1 if none has a label. See docs/serving.md.
+    """
+    from pipelines.commands.predict import Options, predict_paths
+
+    options = Options(model, to.value if to else None, output, top)
+    with _reading("predict"):
+        raise typer.Exit(predict_paths(paths, options))
+
+
+@app.command(epilog="Example: fovea serve --shadow @challenger --port 8080")
+def serve(
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="FILE|VERSION",
+            help="A .keras file, models:/NAME/3, models:/NAME@ALIAS, or @ALIAS.",
+        ),
+    ] = "@champion",
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            "--shadow",
+            metavar="FILE|VERSION",
+            help="A second model that is asked and compared, but does not answer.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", metavar="IP", help="0.0.0.0 answers other machines, too.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is a free one.")] = 8000,
+    every: Annotated[
+        float,
+        typer.Option(
+            "--check-every", min=0.1, metavar="SECONDS", help="Between two looks at the alias."
+        ),
+    ] = 10.0,
+    images: Annotated[
+        int, typer.Option("--max-images", min=1, max=10_000, help="The most of one request.")
+    ] = 256,
+    megabytes: Annotated[
+        int, typer.Option("--max-megabytes", min=1, max=2000, help="The most of one request.")
+    ] = 64,
+    seconds: Annotated[
+        float,
+        typer.Option("--timeout", min=1.0, max=3600.0, metavar="SECONDS", help="For an answer."),
+    ] = 30.0,
+) -> None:
+    """Answer for images over HTTP until Ctrl-C: POST /predict and /predict/explain.
+
+    The page of the server has a place to drop a picture on, and examples for
+    curl and Python. If the alias of --model moves, the new version answers, once
+    it is checked, loaded and compiled; no request is lost. If FOVEA_SERVE_TOKEN
+    is set, every request needs it. See docs/serving.md.
+    """
+    from components.serving.server.bodies import Limits
+    from pipelines.commands.serve import Options
+    from pipelines.commands.serve import serve as answer
+
+    size = megabytes * 1_000_000
+    limits = Limits(images, size, max(8 * size, Limits.all_bytes), seconds)
+    with _reading("serve"):
+        answer(Options(model, shadow, host, port, every, limits))
 
 
 @app.command(epilog="Example: fovea summary")

@@ -1,7 +1,6 @@
 """The repository as it is now → tags that name the code, data and params of a run or a model."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,7 +72,7 @@ def lineage(root: Path = Path()) -> dict[str, str]:
         "dvc.experiment": dvc_experiment(),
         "data_id": statistics.get("data_id"),
         "split_id": statistics.get("split_id"),
-        "params": _sha256(_canonical(params)) if params else None,
+        "params": _sha256(yaml_text.canonical(params)) if params else None,
         "split.seed": _param(params, "split", "seed"),
         "train.seed": _param(params, "train", "seed"),
         "train.threads": _param(params, "train", "threads"),
@@ -177,7 +176,7 @@ def _lock_hash(
     hashes = dvc_files.stage_files(lock, stage, kind)
     wanted = {path: value for path, value in hashes.items() if path.endswith(ending)}
     if len(wanted) > 1:
-        return _sha256(_canonical(wanted))
+        return _sha256(yaml_text.canonical(wanted))
     return next(iter(wanted.values()), None)
 
 
@@ -197,11 +196,6 @@ def _params(path: Path) -> dict[str, Any]:
 def _param(params: Mapping[str, Any], section: str, name: str) -> Any:
     values = params.get(section)
     return values.get(name) if isinstance(values, dict) else None
-
-
-def _canonical(tree: Mapping[str, Any]) -> str:
-    """Return a mapping as JSON with sorted keys, so that equal mappings give equal texts."""
-    return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def _sha256(text: str) -> str:

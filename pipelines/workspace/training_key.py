@@ -33,6 +33,7 @@ CODE = (
     "components/params/augmentation.py",
     "components/params/blocks.py",
     "components/params/hyperparameters.py",
+    "components/params/ingest.py",
     "components/params/model.py",
     "components/params/train.py",
     "components/training",

@@ -48,6 +48,12 @@ def test_a_bar_is_drawn_on_a_terminal_unless_quiet(
     assert ("epoch 1" in terminal.text) == (level == NORMAL)
 
 
+def test_a_number_that_is_not_known_yet_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    show_messages()
+    assert list(track(iter([1, 2]), "images", None)) == [1, 2]
+    assert capsys.readouterr().out.startswith("images: 2 in 0.")
+
+
 @pytest.mark.parametrize("to_file", [True, False])
 def test_a_message_appears_above_the_bar_and_stays_in_the_file_of_standard_output(
     to_file: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -29,10 +29,12 @@ def test_prepare_writes_pixels_and_rows_of_every_split(
         assert (rows["split"] == split).all()
         assert tree["pixels"][split] == sha256(artifacts.images(split))
         assert [tree["class_names"][index] for index in rows["label_index"]] == list(rows["label"])
+    assert tree["decode"] == params.ingest.decode.pixel_rules()
     # Another rule for 16 bits changes no image of 8 bits, but the model must know the rule.
     decode = params.ingest.decode.with_sixteen_bit("stretch")
     prepare.run(params.ingest.model_copy(update={"decode": decode}), params.prepare)
-    assert json.loads(artifacts.STATISTICS.read_text()) == tree | {"sixteen_bit": "stretch"}
+    rules = {"sixteen_bit": "stretch", "decode": decode.pixel_rules()}
+    assert json.loads(artifacts.STATISTICS.read_text()) == tree | rules
 
 
 def test_further_columns_of_a_table_come_through_unharmed(

@@ -55,6 +55,7 @@ def write_model(
     sixteen_bit: str | dict[str, dict[str, int]] = "high_byte",
     started_from: str = "none",
     resize: str = "squash",
+    decode: dict[str, object] | None = None,
 ) -> None:
     """Write a classifier that calls images bright above grey; it is right where slope > 0."""
     load_keras()
@@ -69,7 +70,7 @@ def write_model(
     model = keras.Model(pixels, head(hidden))
     signs = np.array([{"bright": 1, "dark": -1}.get(name, 0) for name in names])
     head.set_weights([np.tile(slope * signs, (3, 1)), np.zeros(len(names))])
-    classifier = Classifier(model, tuple(names), size, resize, started_from, sixteen_bit)
+    classifier = Classifier(model, tuple(names), size, resize, started_from, sixteen_bit, decode)
     write_classifier(artifacts.MODEL, classifier)
 
 
@@ -516,14 +517,26 @@ def test_a_champion_of_another_shape_is_scored_on_the_same_images(
     assert verdict["decision"] == "hold"
 
 
-def test_a_champion_sees_images_of_16_bits_by_its_own_rule(workspace: Path, params: Params) -> None:
+WINDOW = {"window": {"low": 0, "high": 255}}
+
+
+@pytest.mark.parametrize(
+    ("sixteen_bit", "decode"),
+    [(WINDOW, None), ("high_byte", {"sixteen_bit": WINDOW, "grey": "refuse"})],
+)
+def test_a_champion_sees_images_by_its_own_rules_and_must_answer_for_all(
+    sixteen_bit: str | dict[str, dict[str, int]],
+    decode: dict[str, object] | None,
+    workspace: Path,
+    params: Params,
+) -> None:
     rows = read_table(artifacts.rows("test"))
     for path in rows["path"]:  # the same pictures, in the lower 8 of 16 bits
         values = np.asarray(Image.open(artifacts.RAW / path))[..., 0].astype(np.uint16)
         Image.fromarray(values).save(artifacts.RAW / path)
     # The rule of params.yaml is high_byte, so these pictures are black for the challenger.
     write_black_images(rows)
-    write_model(4.0, sixteen_bit={"window": {"low": 0, "high": 255}})
+    write_model(4.0, sixteen_bit=sixteen_bit, decode=decode)
     promote("digits", str(register_as_it_is(params, 2, SIZE)), "a window", "Ann", override=True)
     write_model(5.0)
     verdict = run(params)

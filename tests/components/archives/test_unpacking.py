@@ -249,6 +249,14 @@ def test_what_file_browsers_leave_is_not_unpacked_but_listed(tmp_path: Path, fol
     assert [path for path in folder.rglob("*") if path.is_file()] == [folder / "cat/1.png"]
 
 
+def test_a_large_hidden_file_of_a_tar_is_left_out_like_a_small_one(
+    tmp_path: Path, folder: Path
+) -> None:
+    members = [("cat/._1.png", bytes(300_000)), ("cat/1.png", b"x")]
+    unpacked = unpack(tarred(tmp_path / "mac.tar", members), folder)
+    assert (list(unpacked.sums), unpacked.skipped) == (["cat/1.png"], ("cat/._1.png",))
+
+
 def test_junk_is_known_by_any_part_of_a_path() -> None:
     assert is_junk("cat/.hidden/1.png")
     assert not is_junk("cat/1.hidden.png")

@@ -39,6 +39,10 @@ from tests.families import TRIED
 
 NAMES = [f"class {number}" for number in range(10)]
 SIZE = 8
+RULES = {
+    **{"sixteen_bit": "high_byte", "cmyk": "convert", "grey": "repeat", "palette": "expand"},
+    **{"alpha": "blend", "background": [0, 0, 0], "icc_profile": "srgb"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +110,8 @@ def test_an_unchanged_file_is_read(pack: Callable[..., Path]) -> None:
         ({"size": 10**9}, "metadata.json/fovea/size: "),
         ({"resize": "shrink"}, "metadata.json/fovea/resize: "),
         ({"sixteen_bit": {"window": {"low": 9, "high": 2**16}}}, "metadata.json/fovea/sixteen_bit"),
+        ({"decode": {**RULES, "alpha": "mix"}}, "metadata.json/fovea/decode: Value error, alpha: "),
+        ({"decode": {"url": "http"}}, "metadata.json/fovea/decode: Value error, url: "),
     ],
 )
 def test_facts_that_do_not_fit_the_network_are_refused(

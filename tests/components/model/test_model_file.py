@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from components.errors import UserError
+from components.model import model_file
 from components.model.backend import load_keras
 from components.model.classifier import Classifier, build_classifier, predict
 from components.model.model_file import model_id, read_classifier, write_classifier
@@ -36,6 +37,23 @@ def test_the_rule_for_16_bits_comes_back_and_the_default_is_not_written(rule, cl
     assert read_classifier(tmp_path / "m.keras").sixteen_bit == "high_byte"
     with zipfile.ZipFile(tmp_path / "m.keras") as archive:
         assert b"sixteen_bit" not in archive.read("metadata.json")
+
+
+def test_the_rules_of_decoding_come_back_and_count_instead_of_others(classifier, tmp_path, params):
+    others = params.ingest.decode
+    rules = others.pixel_rules() | {"alpha": "drop", "background": [1, 2, 3]}
+    write_classifier(tmp_path / "m.keras", replace(classifier, decode=rules))
+    read = read_classifier(tmp_path / "m.keras")
+    expected = others.model_copy(update={"alpha": "drop", "background": (1, 2, 3)})
+    assert read.decode_rules(others) == expected
+    # The limits of size are those of whoever decodes.
+    assert read.decode_rules(others.model_copy(update={"max_bytes": 7})).max_bytes == 7
+    write_classifier(tmp_path / "m.keras", replace(classifier, decode={"alpha": "drop"}))
+    fewer = read_classifier(tmp_path / "m.keras").decode_rules(others)
+    assert fewer == others.model_copy(update={"alpha": "drop"})
+    write_classifier(tmp_path / "m.keras", replace(classifier, sixteen_bit="stretch"))
+    old = read_classifier(tmp_path / "m.keras")
+    assert (old.decode, old.decode_rules(others)) == (None, others.with_sixteen_bit("stretch"))
 
 
 def test_equal_weights_give_equal_bytes(classifier, params, tmp_path):
@@ -74,7 +92,8 @@ def test_a_damaged_file_is_one_sentence(content, tmp_path):
         read_classifier(tmp_path / "m.keras")
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named_before_keras_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_file, "load_keras", pytest.fail)
     with pytest.raises(UserError, match=r"the model file does not exist.*gone\.keras"):
         read_classifier(tmp_path / "gone.keras")
 

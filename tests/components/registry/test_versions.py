@@ -274,8 +274,8 @@ def test_a_real_model_predicts_the_same_through_mlflow(registered: Register) -> 
     expected = model.predict(images, verbose=0)
 
     client()
-    loaded = mlflow.pyfunc.load_model("models:/digits@challenger")
-    np.testing.assert_array_equal(loaded.predict(images), expected)
+    again = mlflow.keras.load_model("models:/digits@challenger")
+    np.testing.assert_array_equal(again.predict(images, verbose=0), expected)
     again = mlflow.tensorflow.load_model("models:/digits/1")
     np.testing.assert_array_equal(again.predict(images, verbose=0), expected)
     assert "keras==" in (stored_file(1).parent.parent / "requirements.txt").read_text()

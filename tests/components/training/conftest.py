@@ -38,7 +38,8 @@ def tiny_data() -> Data:
     )
     train, val = Examples(images[:24], labels[:24]), Examples(images[24:], labels[24:])
     names = ("blue", "green", "red")
-    return Data(train, val, balance, names, 8, "squash", "36 images", sixteen_bit="stretch")
+    rules = {"sixteen_bit": "stretch", "decode": {"alpha": "drop"}}
+    return Data(train, val, balance, names, 8, "squash", "36 images", **rules)
 
 
 def tiny_hyperparameters(params: Params) -> Hyperparameters:

@@ -82,8 +82,10 @@ def test_random_numbers_of_other_threads_change_no_weight(hyperparameters, data,
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_rule_for_16_bits_is_part_of_the_classifier(first, data):
-    assert read_classifier(first.file).sixteen_bit == data.sixteen_bit == "stretch"
+def test_the_rules_of_decoding_are_part_of_the_classifier(first, data):
+    read = read_classifier(first.file)
+    assert read.sixteen_bit == data.sixteen_bit == "stretch"
+    assert read.decode == data.decode == {"alpha": "drop"}
 
 
 def test_another_seed_gives_other_weights(hyperparameters, train_here, first, data):

@@ -203,7 +203,7 @@ def test_without_training_images_that_fit_the_page_has_none(explain: Explain) ->
         (("{image}", "--layer", "pool"), "--layer: the output of this layer is no maps"),
         (("{image}", "--model", "other.keras"), "the model file does not exist; "),
         (("{image}", "--model", "text.png"), "text.png is damaged, or is not a model file"),
-        (("{image}", "--model", "models:/a b@c@d"), "--model must be a file, @ALIAS, "),
+        (("{image}", "--model", "models:/a b@c@d"), "--model must be a file, models:/NAME@ALIAS"),
         (("{image}", "--model", "@champion"), "digits at "),
         (("{image}", "--to", "text.png/pages"), "--to must be a folder; give another path"),
         (("{image}",) * 201, "PATH: give at most 200 images at once. Received: 201 images"),
@@ -235,7 +235,7 @@ def test_a_model_that_predicts_no_numbers_is_refused(explain: Explain) -> None:
     path = read_table(artifacts.rows("test"))["path"][0]
     status, _, err = explain(path)
     assert status == 1
-    assert "predicts probabilities that are no numbers" in err
+    assert "must give finite probabilities" in err
 
 
 def test_the_help_teaches_what_to_type(explain: Explain) -> None:

@@ -52,6 +52,7 @@ COMMANDS = [
     "history",
     "explain",
     "explain-image",
+    "predict",
     "reproduce",
     "study",
     "ui",

@@ -1,0 +1,194 @@
+"""Images of many requests → batches for the network → the probabilities of each image.
+
+One thread computes. While it does, images of other requests wait, and the next batch has all of
+them. A batch is begun later than it could be only if further images are being decoded, and at most
+by `wait_s`, so a single request never waits for others.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.images.decoder import Pixels
+from components.serving.model import Model
+
+Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+# How often the network is timed for a size of a batch; the shortest time counts.
+TIMED = 3
+# How many bytes the pixels of all images in work may have, and how many images they may be.
+WAITING_BYTES = 2**28
+MOST_PLACES = 1024
+
+
+class BusyError(Exception):
+    """So many images wait that a further one would wait too long, or memory would run out."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the network says about one image.
+
+    probabilities: float32 [num_classes]. waited_s: the seconds from the end of its decoding to the
+    start of its batch. computed_s: the seconds of its batch. images: how many were in its batch.
+    """
+
+    probabilities: NDArray[np.float32]
+    waited_s: float
+    computed_s: float
+    images: int
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    pixels: Pixels
+    since: float
+    future: Future[Output] = field(default_factory=Future)
+
+
+class Batcher:
+    """Computes the images of all requests in batches, in a thread of its own.
+
+    An image takes a place from `reserve` until its output is known, also while it is decoded. So
+    the places bound both the memory and the time that an image waits.
+    """
+
+    def __init__(
+        self, compute: Compute, seconds: Mapping[int, float], places: int, wait_s: float
+    ) -> None:
+        """Start the thread.
+
+        compute: pixels uint8 [N, S, S, 3] → probabilities float32 [N, num_classes]. seconds: size
+        of a batch → how long the network needs for it; only these sizes are computed. places: how
+        many images may be in work at once. wait_s: how long a batch waits for images that are being
+        decoded.
+        """
+        self.places = places
+        self._compute, self._seconds, self._wait_s = compute, dict(seconds), wait_s
+        self._changed = Condition()
+        self._queue: deque[_Waiting] = deque()
+        self._taken = self._expected = 0
+        self._closed = False
+        self._thread = Thread(target=self._run, name="batches", daemon=True)
+        self._thread.start()
+
+    @property
+    def taken(self) -> int:
+        """Return the number of places that are taken."""
+        return self._taken
+
+    def is_alive(self) -> bool:
+        """Return whether batches are computed."""
+        return self._thread.is_alive()
+
+    def reserve(self, count: int) -> None:
+        """Take places for images that will now be decoded. Raises BusyError if there are too few.
+
+        For each of them, `submit` or `give_back` must be called.
+        """
+        with self._changed:
+            if self._closed or self._taken + count > self.places:
+                raise BusyError
+            self._taken += count
+            self._expected += count
+
+    def give_back(self, count: int) -> None:
+        """Give places back, because their images will not be submitted."""
+        with self._changed:
+            self._taken -= count
+            self._expected -= count
+            self._changed.notify_all()
+
+    def submit(self, pixels: Pixels) -> Future[Output]:
+        """Return the future output of an image, for which a place was reserved.
+
+        pixels: uint8 [S, S, 3]. If the future is cancelled before its batch starts, the image is
+        left out.
+        """
+        waiting = _Waiting(pixels, time.monotonic())
+        with self._changed:
+            self._expected -= 1
+            self._queue.append(waiting)
+            self._changed.notify_all()
+        return waiting.future
+
+    def close(self) -> None:
+        """Compute all images that wait, and end the thread. No further place can be reserved."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or (self._closed and not self._expected))
+                if not self._queue:
+                    return
+                self._wait_for_more()
+                count = best_size(self._seconds, len(self._queue))
+                batch = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
+            self._answer(batch)
+            with self._changed:
+                self._taken -= len(batch)
+                self._changed.notify_all()
+
+    def _wait_for_more(self) -> None:
+        largest, until = max(self._seconds), self._queue[0].since + self._wait_s
+        self._changed.wait_for(
+            lambda: len(self._queue) >= largest or not self._expected,
+            timeout=max(0.0, until - time.monotonic()),
+        )
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        wanted = [image for image in batch if image.future.set_running_or_notify_cancel()]
+        if not wanted:
+            return
+        begun = time.monotonic()
+        try:
+            rows = self._compute(np.stack([image.pixels for image in wanted]))
+        except Exception as error:  # every request of the batch must hear of it
+            for image in wanted:
+                image.future.set_exception(error)
+            return
+        seconds = time.monotonic() - begun
+        for image, row in zip(wanted, rows, strict=True):
+            image.future.set_result(Output(row, begun - image.since, seconds, len(wanted)))
+
+
+def best_size(seconds: Mapping[int, float], waiting: int) -> int:
+    """Return the size of a batch that needs the least time for each image.
+
+    A batch that is not full is filled up with zeros, which take time, too. Of equal sizes, the
+    larger one is returned. seconds: size of a batch
+    → how long the network needs for it. waiting: how many images wait, at least 1.
+
+    >>> best_size({1: 1.0, 8: 4.0, 32: 12.0}, 3)
+    1
+    >>> best_size({1: 1.0, 8: 4.0, 32: 12.0}, 9)
+    8
+    """
+    return min(seconds, key=lambda size: (seconds[size] / min(size, waiting), -size))
+
+
+def build_batcher(model: Model, wait_s: float) -> Batcher:
+    """Return the Batcher of a model, whose network is compiled and timed for each size."""
+    seconds = {size: _seconds_of(model, size) for size in model.batches}
+    fitting = WAITING_BYTES // (3 * model.classifier.size**2)
+    places = min(max(fitting, 2 * max(seconds)), MOST_PLACES)
+    return Batcher(model.probabilities, seconds, places, wait_s)
+
+
+def _seconds_of(model: Model, size: int) -> float:
+    side, times = model.classifier.size, []
+    images = np.zeros((size, side, side, 3), np.uint8)
+    for _ in range(1 + TIMED):  # The first call compiles.
+        begun = time.perf_counter()
+        model.probabilities(images)
+        times.append(time.perf_counter() - begun)
+    return min(times[1:])

@@ -1,0 +1,1 @@
+"""Models over HTTP: `build_app(server)` is an ASGI application that answers for images."""
