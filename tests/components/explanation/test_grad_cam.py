@@ -111,6 +111,14 @@ def test_hidden_layers_of_the_head_are_a_part_of_the_gradient():
     assert not GradCam(classifier).maps(IMAGES_16[:2], classes).any()
 
 
+def test_dropout_changes_no_map():
+    whole, dropped = build(size=16), build(size=16, dropout=0.9)
+    dropped.model.set_weights(whole.model.get_weights())
+    classes = np.zeros(2, int)
+    maps = [GradCam(classifier).maps(IMAGES_16[:2], classes) for classifier in (whole, dropped)]
+    np.testing.assert_array_equal(*maps)
+
+
 def test_a_class_for_which_nothing_speaks_has_an_empty_map(compact):
     _, kernel = maps_and_kernel(compact, IMAGES_16)
     changed = build(size=16)
