@@ -1,6 +1,6 @@
 # A target runs a few commands that a person could also type. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo check test slow lock upgrade clean
+.PHONY: help set-up demo check test slow coverage lock upgrade clean
 .DELETE_ON_ERROR:
 # If SHELL were not set, make 3.81 (the make of macOS) would look for `dvc` on the PATH of the terminal.
 # It must use the PATH that the line after SHELL sets.
@@ -21,11 +21,14 @@ demo: set-up data/raw ## Search and train on 1,797 real digits, and register ver
 check: set-up ## Check style, formatting, types, import contracts and spelling; takes seconds
 	ruff check . && ruff format --check . && mypy && lint-imports && codespell
 
-test: set-up ## Run the doctests and all tests except the long tests, with branch coverage; takes minutes
-	python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --cov
+test: set-up ## Run the doctests and all tests except the long tests; takes minutes
+	python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 slow: set-up ## Run the long tests
 	python -m pytest -m slow -n 2 --dist loadgroup --no-loadscope-reorder
+
+coverage: set-up ## Run the same as `make test`, and show the lines and branches that nothing runs; takes longer
+	python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --cov
 
 lock: set-up ## Write requirements.lock after a change in pyproject.toml; keep versions that are still allowed
 	uv --no-config pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE) -o requirements.lock

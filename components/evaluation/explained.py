@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from components.errors import UserError
 from components.evaluation.interval import Floats, Ints
+from components.explanation.grad_cam import GradCam
 from components.explanation.mistakes import Amounts, ExplainedMistakes, explain_mistakes
 from components.explanation.nearest import training_images
 from components.model.classifier import Classifier
@@ -81,10 +82,9 @@ def explain(
     step = max(1, -(-len(rows) // MOST_COMPARED))
     compared = rows.iloc[::step]
     try:
+        grad_cam = GradCam(classifier)  # first: a network without maps is refused at once
         known = training_images(classifier, pixels[::step], compared["label"].tolist(), store)
-        found = explain_mistakes(
-            classifier, images, probabilities, labels, known, amounts(evaluate)
-        )
+        found = explain_mistakes(grad_cam, images, probabilities, labels, known, amounts(evaluate))
     except UserError as error:
         log.warning(f"no mistake is explained: {error}")
         return Explained(None, str(error))

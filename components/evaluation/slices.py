@@ -118,7 +118,8 @@ class Slices:
 def weak_slices(table: "pd.DataFrame") -> tuple[Slice, ...] | None:
     """Return the weak slices of a table that `Slices.table` has made, the weakest first.
 
-    Returns None if no slice was tested. Raises ValueError if the table lacks one of COLUMNS.
+    Returns None if no slice was tested. Raises ValueError if the table lacks one of COLUMNS,
+    or if a number of a weak slice is none.
     """
     if missing := set(COLUMNS) - set(table):
         raise ValueError(f"the table of slices must have the columns {sorted(missing)}")
@@ -130,10 +131,10 @@ def weak_slices(table: "pd.DataFrame") -> tuple[Slice, ...] | None:
             str(row.slice),
             str(row.rule),
             int(row.images),
-            Interval(row.accuracy, row.accuracy_low, row.accuracy_high),
-            row.balanced_accuracy,
-            row.macro_f1,
-            row.p_value,
+            Interval(float(row.accuracy), float(row.accuracy_low), float(row.accuracy_high)),
+            float(row.balanced_accuracy),
+            float(row.macro_f1),
+            float(row.p_value),
             weak=True,
         )
         for row in rows
@@ -141,9 +142,9 @@ def weak_slices(table: "pd.DataFrame") -> tuple[Slice, ...] | None:
     return tuple(sorted(found, key=_strength))
 
 
-def _strength(found: Slice) -> tuple[float, int]:
+def _strength(found: Slice) -> float:
     """Return what the weakest of the weak slices has least of."""
-    return (found.accuracy.high or 0, -found.images)
+    return found.accuracy.high or 0.0
 
 
 def weakest_slices_first(table: "pd.DataFrame") -> "pd.DataFrame":

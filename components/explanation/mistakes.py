@@ -1,7 +1,7 @@
 """A classifier, test images and their predictions → the explanations that a report shows.
 
 train = training_images(classifier, images, labels, Path(".fovea/features"))
-found = explain_mistakes(classifier, test, probabilities, labels, train, amounts)
+found = explain_mistakes(GradCam(classifier), test, probabilities, labels, train, amounts)
 for mistake in found.worst:
     mistake.image_png, mistake.overlay_png, mistake.label, mistake.predicted, mistake.nearest
 """
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from components.explanation.explanation import Explanation, Images, Ints, explain_images
 from components.explanation.grad_cam import GradCam
 from components.explanation.nearest import TrainingImages
-from components.model.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class ExplainedMistakes:
 
 
 def explain_mistakes(
-    classifier: Classifier,
+    grad_cam: GradCam,
     images: Images,
     probabilities: NDArray[np.floating],
     labels: Ints,
@@ -79,10 +78,10 @@ def explain_mistakes(
 
     The map of a mistake is for the predicted class. An image that is shown twice is explained once.
     images: uint8 [N, S, S, 3], the test images, also a memory map. probabilities: float [N, C], as
-    the classifier predicts them, all finite. labels: int [N], class indices. train: None for no
-    nearest images. Raises UserError in the same cases as `GradCam`.
+    its classifier predicts them, all finite. labels: int [N], class indices. train: None for no
+    nearest images.
     """
-    grad_cam, names = GradCam(classifier), classifier.class_names
+    names = grad_cam.classifier.class_names
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]

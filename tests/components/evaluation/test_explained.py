@@ -10,6 +10,7 @@ from components.evaluation import explained as room
 from components.evaluation.explained import amounts, explain
 from components.explanation.mistakes import Amounts
 from components.model.classifier import build_classifier
+from tests.components.explanation.without_maps import vectors_only
 
 NAMES = ("glass", "metal")
 LABELS = np.array([0, 0, 1, 1])
@@ -78,3 +79,11 @@ def test_a_network_that_cannot_be_explained_is_measured_all_the_same(
     assert found.found is None
     assert "the layers `backbone` and `logits`" in found.reason
     assert f"no mistake is explained: {found.reason}" in caplog.text
+
+
+def test_a_network_without_maps_is_noticed_before_its_features_are_computed(
+    train, tmp_path, params, monkeypatch
+):
+    monkeypatch.setattr(room, "training_images", lambda *_: pytest.fail("features are computed"))
+    found = explained(vectors_only(NAMES), train, tmp_path, params)
+    assert "Grad-CAM needs a layer with maps" in found.reason

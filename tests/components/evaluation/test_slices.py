@@ -91,6 +91,8 @@ def test_a_table_without_a_weak_or_a_tested_slice_or_a_column(tmp_path):
     assert weak_slices(pd.read_csv(tmp_path / "a.csv")) is None
     with pytest.raises(ValueError, match="weak"):
         weak_slices(even.drop(columns="weak"))
+    with pytest.raises(ValueError, match="about half"):
+        weak_slices(even.assign(weak=True, accuracy="about half"))
 
 
 def test_a_pair_is_found_where_neither_of_its_slices_explains_it():

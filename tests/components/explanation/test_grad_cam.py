@@ -14,14 +14,13 @@ from components.explanation.grad_cam import BATCH, GradCam, Place, enlarge
 from components.model.applications import APPLICATIONS
 from components.model.backend import load_keras
 from components.model.classifier import (
-    Classifier,
     add_logit_adjustment,
-    add_softmax,
     add_temperature,
     build_classifier,
 )
 from components.model.model_file import read_classifier, write_classifier
 from components.params.model import UNUSED_HEAD, Model
+from tests.components.explanation.without_maps import vectors_only
 from tests.families import TRIED
 
 NAMES = tuple("abcdefgh")
@@ -112,6 +111,14 @@ def test_hidden_layers_of_the_head_are_a_part_of_the_gradient():
     assert not GradCam(classifier).maps(IMAGES_16[:2], classes).any()
 
 
+def test_dropout_changes_no_map():
+    whole, dropped = build(size=16), build(size=16, dropout=0.9)
+    dropped.model.set_weights(whole.model.get_weights())
+    classes = np.zeros(2, int)
+    maps = [GradCam(classifier).maps(IMAGES_16[:2], classes) for classifier in (whole, dropped)]
+    np.testing.assert_array_equal(*maps)
+
+
 def test_a_class_for_which_nothing_speaks_has_an_empty_map(compact):
     _, kernel = maps_and_kernel(compact, IMAGES_16)
     changed = build(size=16)
@@ -165,24 +172,12 @@ def test_no_image_gives_no_map(compact):
     assert GradCam(compact).maps(IMAGES_16[:0], np.zeros(0, int)).shape == (0, 16, 16)
 
 
-def vectors_only(name="backbone"):
-    """A classifier whose backbone has no maps."""
-    images = keras.Input((8, 8, 3), dtype="uint8")
-    floats = keras.layers.Rescaling(1 / 255)(images)
-    features = keras.layers.Dense(4)(keras.layers.Flatten()(floats))
-    backbone = keras.Model(images, features, name=name)
-    first = keras.Input((8, 8, 3), dtype="uint8", name="images")
-    hidden = keras.layers.Dropout(0.1, name="dropout")(backbone(first))
-    logits = keras.layers.Dense(len(NAMES), name="logits")(hidden)
-    return Classifier(keras.Model(first, add_softmax(logits)), NAMES, 8, "squash", "none")
-
-
 def test_a_network_without_a_spatial_layer_is_refused_in_one_sentence():
     load_keras()
     with pytest.raises(UserError, match=r"Grad-CAM needs a layer with maps .*Received: backbone"):
-        GradCam(vectors_only())
+        GradCam(vectors_only(NAMES))
     with pytest.raises(UserError, match=r"the layers `backbone` and `logits`.*Received: .*encoder"):
-        GradCam(vectors_only("encoder"))
+        GradCam(vectors_only(NAMES, "encoder"))
 
 
 def test_the_maps_explain_the_logit_and_not_its_share(compact):

@@ -55,7 +55,7 @@ def train(classifier, images, tmp_path):
 
 
 def test_worst_weakest_and_confused_pairs_are_chosen_and_bounded(classifier, images, train):
-    found = explain_mistakes(classifier, images, probabilities(), LABELS, train, AMOUNTS)
+    found = explain_mistakes(GradCam(classifier), images, probabilities(), LABELS, train, AMOUNTS)
     assert found.mistakes == 7
     assert [each.row for each in found.worst] == [5, 10, 8]
     assert [each.probability for each in found.worst] == pytest.approx([0.95, 0.9, 0.85])
@@ -68,7 +68,7 @@ def test_worst_weakest_and_confused_pairs_are_chosen_and_bounded(classifier, ima
 
 
 def test_an_explanation_has_what_a_page_shows(classifier, images, train):
-    found = explain_mistakes(classifier, images, probabilities(), LABELS, train, AMOUNTS)
+    found = explain_mistakes(GradCam(classifier), images, probabilities(), LABELS, train, AMOUNTS)
     worst = found.worst[0]
     assert (worst.label, worst.predicted, worst.explained) == ("metal", "glass", "glass")
     np.testing.assert_array_equal(worst.image, images[5])
@@ -93,7 +93,7 @@ def test_an_image_that_is_shown_twice_is_explained_once(classifier, images, monk
         "maps",
         lambda self, some, classes: asked.append(len(some)) or maps(self, some, classes),
     )
-    found = explain_mistakes(classifier, images, probabilities(), LABELS, None, AMOUNTS)
+    found = explain_mistakes(GradCam(classifier), images, probabilities(), LABELS, None, AMOUNTS)
     assert asked == [5]
     assert found.worst[0] is found.weakest[0] is found.pairs[1].explanations[0]
     assert found.worst[0].nearest == ()
@@ -101,7 +101,7 @@ def test_an_image_that_is_shown_twice_is_explained_once(classifier, images, monk
 
 def test_without_mistakes_nothing_is_explained(classifier, images):
     right = np.eye(3, dtype=np.float32)[LABELS]
-    found = explain_mistakes(classifier, images, right, LABELS, None, AMOUNTS)
+    found = explain_mistakes(GradCam(classifier), images, right, LABELS, None, AMOUNTS)
     assert (found.mistakes, found.worst, found.weakest, found.pairs) == (0, (), (), ())
     assert found.weakest_class is None
 
@@ -109,7 +109,7 @@ def test_without_mistakes_nothing_is_explained(classifier, images):
 def test_a_class_without_test_images_is_not_the_weakest(classifier, images):
     rows = LABELS != 1
     some = probabilities()[rows]
-    found = explain_mistakes(classifier, images[rows], some, LABELS[rows], None, AMOUNTS)
+    found = explain_mistakes(GradCam(classifier), images[rows], some, LABELS[rows], None, AMOUNTS)
     assert found.weakest_class == "paper"
 
 
@@ -163,7 +163,7 @@ def test_the_weakest_class_has_the_lowest_share_of_right_predictions(classifier,
     labels = np.array([0] * 9 + [1] * 4)
     predicted = np.array([0] * 3 + [2] * 6 + [1, 1, 2, 2])
     shares = np.eye(3, dtype=np.float32)[predicted]
-    found = explain_mistakes(classifier, images, shares, labels, None, AMOUNTS)
+    found = explain_mistakes(GradCam(classifier), images, shares, labels, None, AMOUNTS)
     assert found.weakest_class == "glass"
 
 

@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markupsafe import escape
 
-from components.pages.markdown import table, text
+from components.pages.markdown import GAP, spaced_table, table, text
 from tests.markdown_names import NASTY
 
 RENDERERS = {
@@ -35,6 +35,11 @@ def test_a_name_in_a_table_is_one_cell() -> None:
     shown = str(RENDERERS["mistune"](table(["class"], [[text("a|b\n<b>")]])))
     assert str(escape("a|b\\n<b>")) in shown.replace("&#39;", "'")
     assert shown.count("<td") == 1
+
+
+def test_space_is_between_two_columns_and_not_after_the_last() -> None:
+    found = spaced_table(["class", "recall"], [["glass", "0.9"]])
+    assert found == f"| class{GAP} | recall |\n|---|---|\n| glass{GAP} | 0.9 |"
 
 
 def test_what_reverses_text_is_written_as_an_escape_and_hebrew_as_it_is() -> None:

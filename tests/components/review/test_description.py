@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import mistune
 import pytest
@@ -12,6 +13,7 @@ from components.review.description import (
     LONGEST_FACTS,
     REST,
     read_description,
+    room_for_facts,
     tag_facts,
     verdict_facts,
     write_description,
@@ -52,6 +54,11 @@ def test_writing_the_same_again_changes_nothing() -> None:
         assert write_description(once, "status", "facts") == once
 
 
+def test_people_may_write_directly_above_what_fovea_writes() -> None:
+    written = "words\n" + write_description("", "status", "facts")
+    assert write_description(written, "status", "facts") == written
+
+
 @pytest.mark.parametrize("lost", [BEGIN, END, FACTS])
 def test_a_block_whose_comment_somebody_deleted_belongs_to_people(lost: str) -> None:
     broken = write_description("", "old status", "old facts").replace(lost, "")
@@ -73,6 +80,31 @@ def test_a_long_text_of_people_is_kept_and_ours_gets_the_rest() -> None:
         assert ("**Champion**" in whole) == (words < 4_600), words
 
 
+def test_where_people_left_too_little_room_only_their_words_stay() -> None:
+    for above in ("", "words\n\n"):
+        written = f"{above}{write_description('', 'status', 'facts')}\n\n{'w' * 4_700}"
+        again = write_description(written, "status", "facts")
+        assert again == f"{above}\n\n{'w' * 4_700}"
+        assert write_description(again, "status", "facts") == again
+
+
+def test_a_long_status_leaves_less_room_for_the_facts() -> None:
+    status = "\n\n".join(["**Champion**", *["s" * 100] * 10])
+    for words in range(3_000, 4_000, 100):
+        whole = write_description("w" * words, status, "\n\n".join(["f" * 50] * 40))
+        assert len(whole) <= LONGEST
+        assert "s" * 100 in whole
+
+
+@pytest.mark.parametrize("before", ["", "words", "words\n\n"])
+def test_facts_that_fill_the_room_stay_whole(before: str) -> None:
+    room = room_for_facts(before, "status")
+    facts = "\n\n".join(["first", "x" * (room - len("first\n\n"))])
+    whole = write_description(before, "status", facts)
+    assert read_description(whole).facts == facts
+    assert room == room_for_facts(before, "") - len("status")
+
+
 def test_a_heading_stays_only_with_what_is_below_it() -> None:
     facts = verdict_facts(judged(champion=model(1), slices=[weak("dark")]), LINKS)
     for words in range(0, 4_700, 20):
@@ -88,8 +120,25 @@ def test_the_facts_have_verdict_figures_classes_lineage_and_link() -> None:
     assert facts.index("| paper |") < facts.index("| glass |")  # its recall rose less
     assert f"[Register report]({LINKS['Register report']})" in facts
     assert "- Code: commit cccccccccccc of 2026-11-20" in facts
-    assert "- Data: images and labels dddddddddddd, the same as those of version 1" in facts
+    assert "\n- Data: images and labels dddddddddddd, the same as those of version 1" in facts
+    assert "\n\n- Data" not in facts  # one list
     assert REST not in facts
+
+
+def test_a_table_keeps_its_distance_from_what_follows() -> None:
+    assert f"|\n\n{SPACE}\n**" in verdict_facts(judged(), LINKS)
+
+
+def test_the_champion_is_not_compared_with_itself() -> None:
+    facts = facts_of(judged(champion=model(2)))
+    assert "the same as" not in facts
+
+
+def test_without_a_comparison_the_figures_have_no_column_of_the_champion() -> None:
+    alone = judged()
+    facts = facts_of(replace(alone, champion=model(1)))
+    assert "| metric | version 2 |" in facts
+    assert "champion" not in facts[facts.index("| metric") :].split("\n\n")[0]
 
 
 def test_the_weakest_slices_have_figures_and_the_correction_for_looking_at_many() -> None:
