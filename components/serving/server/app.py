@@ -14,7 +14,6 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
@@ -32,7 +31,6 @@ from components.serving.server.bodies import (
     MULTIPART,
     Limits,
     Memory,
-    expected_bytes,
     read_images,
 )
 from components.serving.server.guard import Guard
@@ -193,9 +191,9 @@ def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
         request: Request, top: int = Query(1, ge=1, description="The number of classes in `top`.")
     ) -> Response:
         """Predict the classes of images: files of a form, or base64 in JSON."""
-        with memory.reserve(expected_bytes(request, limits)):
+        with memory.counted() as add:
             begun = perf_counter()
-            images = await read_images(request, limits)
+            images = await read_images(request, limits, add)
             answers.metrics.phases.labels("read").observe(perf_counter() - begun)
             model, predictions = await within(answers.predict(images, top))
         tree: dict[str, Any] = {
@@ -218,8 +216,8 @@ def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
             raise busy("too many explanations are in work")
         explained += 1
         try:
-            with memory.reserve(expected_bytes(request, limits)):
-                images = await read_images(request, limits)
+            with memory.counted() as add:
+                images = await read_images(request, limits, add)
                 if len(images) > 1:
                     text = f"send one image at a time. Received: {len(images)} images"
                     raise Problem(413, text)
@@ -273,11 +271,15 @@ def _add_state(app: FastAPI, answers: Answers, settings: Settings) -> None:
     async def numbers() -> Response:
         """Return metrics in the text format of Prometheus."""
         answers.metrics.taken.set(answers.follower.current.batcher.taken)
+        answers.metrics.behind.set(bool(answers.follower.trouble))
         return Response(answers.metrics.text(), media_type=metrics.TYPE)
 
     @app.get("/model")
     async def about() -> dict[str, Any]:
-        """Return the version that answers: its classes, its lineage, its card, and its shadow."""
+        """Return the version that answers: its classes, its lineage, its card, and its shadow.
+
+        `trouble` says why the version that the alias names does not answer; null if it does.
+        """
         model = answers.follower.current.model
         shadow = answers.shadow.summary() if answers.shadow else None
         return {
@@ -287,6 +289,7 @@ def _add_state(app: FastAPI, answers: Answers, settings: Settings) -> None:
             "lineage": dict(model.version.tags) if model.version else {},
             "card": await asyncio.to_thread(settings.card, model),
             "shadow": shadow,
+            "trouble": answers.follower.trouble or None,
         }
 
 
@@ -295,7 +298,8 @@ def _add_pages(app: FastAPI, answers: Answers, settings: Settings) -> None:
     async def drop(request: Request) -> Response:
         model = answers.follower.current.model
         address = str(request.base_url).rstrip("/")
-        return HTMLResponse(pages.drop_page(_name(model), address, bool(settings.token)))
+        page = pages.drop_page(_name(model), len(model.class_names), address, bool(settings.token))
+        return HTMLResponse(page)
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs() -> Response:
@@ -333,10 +337,13 @@ def _add_errors(app: FastAPI) -> None:
 
 def _add_guards(app: FastAPI, answers: Answers, settings: Settings) -> None:
     paths = {route.path for route in app.routes if isinstance(route, Route)}
-    if "*" not in settings.hosts:
-        # Otherwise any page in a browser could ask a server on 127.0.0.1 under a name of its own.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts))
-    app.add_middleware(Guard, metrics=answers.metrics, token=settings.token, paths=paths)
+    app.add_middleware(
+        Guard,
+        metrics=answers.metrics,
+        token=settings.token,
+        hosts=settings.hosts,
+        paths=paths,
+    )
 
 
 def _name(model: Model) -> dict[str, Any]:
