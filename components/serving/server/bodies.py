@@ -162,7 +162,7 @@ async def _from_form(
             f"the form must have files in fields named `{FIELD}` and nothing else "
             f"({error.message.rstrip('.')})",
         ) from None
-    except (ValueError, LookupError):  # by names in some strange charsets
+    except ValueError:  # by names of fields in the charsets idna, punycode and undefined
         raise Problem(400, "the form must have the charset utf-8, or none") from None
     if not parser.complete:
         parser.close()

@@ -101,6 +101,15 @@ WRONG = {
             "headers": {"content-type": "multipart/form-data; boundary=b"},
         },
     ),
+    "a form of a strange charset": (
+        400,
+        "must have the charset utf-8",
+        {
+            "content": b'--b\r\nContent-Disposition: form-data; name="i"; filename="i"\r\n'
+            b"\r\nx\r\n--b--\r\n",
+            "headers": {"content-type": "multipart/form-data; boundary=b; charset=undefined"},
+        },
+    ),
     "another field": (422, "the field picture", {"files": {"picture": b"x"}}),
     "a text in a form": (400, "nothing else", {"data": {"image": "x"}, "files": as_form(b"x")}),
     "too many files": (413, "at most 3 images", {"files": as_form(*[b"x"] * 4)}),
