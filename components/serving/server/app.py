@@ -12,7 +12,6 @@ import numpy as np
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -22,113 +21,28 @@ from components.explanation.explanation import explain_images
 from components.images.fault import Fault
 from components.pages.page import data_uri
 from components.serving import metrics
-from components.serving.model import Model, Prediction
-from components.serving.server import pages, problems
+from components.serving.model import Model
+from components.serving.server import pages
 from components.serving.server.answering import Answers
 from components.serving.server.bodies import (
-    FIELD,
-    JSON,
-    MULTIPART,
     Limits,
     Memory,
     read_images,
 )
 from components.serving.server.guard import Guard
+from components.serving.server.interface import (
+    ERRORS,
+    Explained,
+    Predictions,
+    answer,
+    body,
+    model_name,
+)
 from components.serving.server.problems import Problem, busy
 
 log = logging.getLogger(__name__)
 
 EXPLAINED = 4  # explanations in work at once; each needs the network twice, with gradients
-
-
-class ModelName(BaseModel):
-    """The model that has answered."""
-
-    name: str | None = Field(description="The registered model; null for a plain file.")
-    version: int | None
-    sha256: str = Field(description="The sha256 of its file; empty for a plain file.")
-
-
-class Class(BaseModel):
-    """A class and its probability."""
-
-    label: str
-    probability: float
-
-
-class Answer(BaseModel):
-    """What the model says about one image; either `fault` is null, or `label` is."""
-
-    label: str | None
-    probability: float | None
-    top: list[Class] = Field(description="The most probable classes, the most probable first.")
-    fault: str | None = Field(description="The code of the reason why the image is refused.")
-    reason: str | None = Field(description="The same for people.")
-
-
-class Predictions(BaseModel):
-    """The answer to a request: one entry for each image, in their order."""
-
-    model: ModelName
-    images: list[Answer]
-
-
-class Explained(BaseModel):
-    """The prediction of one image, and where the model sees what speaks for a class."""
-
-    model: ModelName
-    image: Answer
-    explained: str = Field(description="The class that the map is for.")
-    marked: bool = Field(description="False if nothing in the image speaks for the class.")
-    picture: str = Field(description="The map over the image, a PNG file as data URI.")
-
-
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            MULTIPART: {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {
-                        FIELD: {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "format": "binary"},
-                        }
-                    },
-                    "additionalProperties": False,
-                }
-            },
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "required": ["images"],
-                    "properties": {
-                        "images": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "format": "byte"},
-                        }
-                    },
-                }
-            },
-        },
-    }
-}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {problems.TYPE: {}}}
-    for status, text in {
-        400: "The body is broken.",
-        401: "The token is missing or wrong.",
-        408: "The body was not complete in time.",
-        413: "Too many bytes or images.",
-        415: "The body is of another type.",
-        422: "No image can be answered, or a value is wrong.",
-        503: "Too much is in work; Retry-After says when to ask again.",
-    }.items()
-}
 
 
 @dataclass(frozen=True)
@@ -186,7 +100,12 @@ def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
         except TimeoutError:
             raise busy(f"there was no answer within {limits.seconds:g} s") from None
 
-    @app.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=BODY)
+    @app.post(
+        "/predict",
+        response_model=Predictions,
+        responses=ERRORS,
+        openapi_extra=body(limits.images),
+    )
     async def predict(
         request: Request, top: int = Query(1, ge=1, description="The number of classes in `top`.")
     ) -> Response:
@@ -197,15 +116,15 @@ def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
             answers.metrics.phases.labels("read").observe(perf_counter() - begun)
             model, predictions = await within(answers.predict(images, top))
         tree: dict[str, Any] = {
-            "model": _name(model),
-            "images": [_answer(prediction) for prediction in predictions],
+            "model": model_name(model),
+            "images": [answer(prediction) for prediction in predictions],
         }
         if all(prediction.fault for prediction in predictions):
             text = "no image can be read: " + predictions[0].reason
             raise Problem(422, text, **tree)
         return JSONResponse(tree)
 
-    @app.post("/predict/explain", response_model=Explained, responses=ERRORS, openapi_extra=BODY)
+    @app.post("/predict/explain", response_model=Explained, responses=ERRORS, openapi_extra=body(1))
     async def explain(
         request: Request,
         label: str | None = Query(None, description="The class to explain; else the predicted."),
@@ -243,8 +162,8 @@ def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
                     served.grad_cam(), images, np.arange(1), shares, classes=classes
                 )
                 return {
-                    "model": _name(model),
-                    "image": _answer(model.prediction(shares[0], min(5, len(names)))),
+                    "model": model_name(model),
+                    "image": answer(model.prediction(shares[0], min(5, len(names)))),
                     "explained": found.explained,
                     "marked": found.marked,
                     "picture": data_uri(found.overlay_png, "png"),
@@ -283,7 +202,7 @@ def _add_state(app: FastAPI, answers: Answers, settings: Settings) -> None:
         model = answers.follower.current.model
         shadow = answers.shadow.summary() if answers.shadow else None
         return {
-            **_name(model),
+            **model_name(model),
             "size": model.classifier.size,
             "classes": list(model.class_names),
             "lineage": dict(model.version.tags) if model.version else {},
@@ -298,7 +217,9 @@ def _add_pages(app: FastAPI, answers: Answers, settings: Settings) -> None:
     async def drop(request: Request) -> Response:
         model = answers.follower.current.model
         address = str(request.base_url).rstrip("/")
-        page = pages.drop_page(_name(model), len(model.class_names), address, bool(settings.token))
+        page = pages.drop_page(
+            model_name(model), len(model.class_names), address, bool(settings.token)
+        )
         return HTMLResponse(page)
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
@@ -344,20 +265,3 @@ def _add_guards(app: FastAPI, answers: Answers, settings: Settings) -> None:
         hosts=settings.hosts,
         paths=paths,
     )
-
-
-def _name(model: Model) -> dict[str, Any]:
-    version = model.version
-    if version is None:
-        return {"name": None, "version": None, "sha256": ""}
-    return {"name": version.name, "version": version.number, "sha256": version.model_id}
-
-
-def _answer(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "label": prediction.label,
-        "probability": prediction.probability,
-        "top": [{"label": name, "probability": share} for name, share in prediction.top],
-        "fault": prediction.fault,
-        "reason": prediction.reason or None,
-    }
