@@ -11,11 +11,12 @@ from typing import cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from components.serving.server.guard import LINGER_S
 from components.serving.server.problems import Problem, busy
 
 MOST = 1024  # connections
 HEAD_S = 10.0  # for the head of a request, from the first byte or the end of the one before
-UNREAD_S = 30.0  # how long an answer may lie unread
+UNREAD_S = 30.0  # how long no byte of an answer may be read
 
 
 def most_connections() -> int:
@@ -30,6 +31,7 @@ class Connection(H11Protocol):
     _head: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
     _since = 0.0
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection. If there are too many, the one that was idle for longest is closed."""
@@ -55,12 +57,17 @@ class Connection(H11Protocol):
         self._stop_unread()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and leave those after a refusal alone."""
+        if not self._refused:
+            super().data_received(data)
+
     def handle_events(self) -> None:
         """Start what has arrived."""
         super().handle_events()
         if self.in_work:
             self._stop_head()
-        elif self._head is None:
+        elif self._head is None and not self._refused:
             self._wait_for_head()
 
     def on_response_complete(self) -> None:
@@ -71,7 +78,7 @@ class Connection(H11Protocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Let a sender who has closed only its own direction have its answer."""
-        if not self.in_work or self.cycle.more_body:
+        if self._refused or not self.in_work or self.cycle.more_body:
             return None
         self.cycle.keep_alive = False
         return True
@@ -98,7 +105,14 @@ class Connection(H11Protocol):
 
     def _wait_for_reader(self) -> None:
         self._stop_unread()
-        self._unread = self.loop.call_later(UNREAD_S, self.transport.abort)
+        size = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(UNREAD_S, self._check_reader, size)
+
+    def _check_reader(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:  # it is slow, but it reads
+            self._wait_for_reader()
+        else:
+            self.transport.abort()
 
     def _stop_head(self) -> None:
         if self._head is not None:
@@ -120,12 +134,16 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _refuse(self, problem: Problem) -> None:
-        if not (self.in_work and self.cycle.response_started):
-            response, status = problem.response(), HTTPStatus(problem.status)
-            headers = [*response.raw_headers, (b"connection", b"close")]
-            lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
-            lines += [name + b": " + value for name, value in headers]
-            self.transport.write(b"\r\n".join([*lines, b"", bytes(response.body)]))
-        self.transport.close()
-        # Without this, a receiver that does not read would keep the connection.
-        self._wait_for_reader()
+        self._refused = True
+        self._stop_head()
+        if self.in_work and self.cycle.response_started:
+            self.transport.close()
+            return
+        response, status = problem.response(), HTTPStatus(problem.status)
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
+        lines += [name + b": " + value for name, value in headers]
+        self.transport.write(b"\r\n".join([*lines, b"", bytes(response.body)]))
+        self.transport.write_eof()
+        # If it was closed now, a sender who is not done would not see the answer.
+        self.loop.call_later(LINGER_S, self.transport.abort)
