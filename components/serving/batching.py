@@ -7,7 +7,7 @@ by `wait_s`, so a single request never waits for others.
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition, Thread
@@ -118,11 +118,14 @@ class Batcher:
         return waiting.future
 
     def close(self) -> None:
-        """Compute all images that wait, and end the thread. No further place can be reserved."""
+        """End the thread, when all images that wait are computed. No further place is reserved."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait until the thread has ended, after `close`, or until `timeout_s` is over."""
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while True:
@@ -134,9 +137,6 @@ class Batcher:
                 count = best_size(self._seconds, len(self._queue))
                 batch = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
             self._answer(batch)
-            with self._changed:
-                self._taken -= len(batch)
-                self._changed.notify_all()
 
     def _wait_for_more(self) -> None:
         largest, until = max(self._seconds), self._queue[0].since + self._wait_s
@@ -147,18 +147,24 @@ class Batcher:
 
     def _answer(self, batch: list[_Waiting]) -> None:
         wanted = [image for image in batch if image.future.set_running_or_notify_cancel()]
-        if not wanted:
-            return
         begun = time.monotonic()
+        rows: Iterator[NDArray[np.float32]] = iter(())
+        failure: Exception | None = None
         try:
-            rows = self._compute(np.stack([image.pixels for image in wanted]))
+            if wanted:
+                rows = iter(self._compute(np.stack([image.pixels for image in wanted])))
         except Exception as error:  # every request of the batch must hear of it
-            for image in wanted:
-                image.future.set_exception(error)
-            return
+            failure = error
         seconds = time.monotonic() - begun
-        for image, row in zip(wanted, rows, strict=True):
-            image.future.set_result(Output(row, begun - image.since, seconds, len(wanted)))
+        with self._changed:  # A sender who has the answer finds the place free.
+            self._taken -= len(batch)
+            self._changed.notify_all()
+        for image in wanted:
+            if failure is not None:
+                image.future.set_exception(failure)
+            else:
+                output = Output(next(rows), begun - image.since, seconds, len(wanted))
+                image.future.set_result(output)
 
 
 def best_size(seconds: Mapping[int, float], waiting: int) -> int:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # A version that was refused is tried again after this time: its file may have been repaired.
 REFUSED_S = 60.0
+CLOSE_S = 5.0  # a thread that waits for MLflow longer than that is left behind at the end
 WAIT_S = 0.005  # how long a batch waits for images that are being decoded
 
 
@@ -56,6 +57,15 @@ def serve_model(model: Model) -> Served:
     return Served(model, build_batcher(model, WAIT_S))
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """A version that was refused. at: when, by time.monotonic. text: why."""
+
+    reference: str
+    at: float
+    text: str
+
+
 OnSwap = Callable[[Model], None]
 OnRefusal = Callable[[str], None]
 
@@ -75,11 +85,16 @@ class Follower:
         self._lock = Lock()
         self._stop = Event()
         self._thread: Thread | None = None
-        self._refused: tuple[str, float] = ("", 0.0)
-        self._said = ""
+        self._refused = _Refused("", 0.0, "")
+        self._trouble = ""
         # Called with the new model after a swap, and with the reason after a refusal.
         self.on_swap: list[OnSwap] = []
         self.on_refusal: list[OnRefusal] = []
+
+    @property
+    def trouble(self) -> str:
+        """Return why the version that the alias names does not answer; empty if it does."""
+        return self._trouble
 
     @property
     def current(self) -> Served:
@@ -98,7 +113,7 @@ class Follower:
             with self._lock:
                 served.leases -= 1
                 last = served is not self._current and not served.leases
-            if last:
+            if last:  # An image that nobody waits for may still be computed; this does not wait.
                 served.batcher.close()
 
     def start(self, every_s: float) -> None:
@@ -112,8 +127,9 @@ class Follower:
         """End the thread, and compute what waits."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_S)
         self._current.batcher.close()
+        self._current.batcher.join()
 
     def look(self) -> None:
         """If the alias has moved, let the version that it names now answer.
@@ -130,17 +146,21 @@ class Follower:
             self._say(f"cannot look for a new {self._alias}: {one_line(error)}")
             return
         before = self._current.model.version
-        if before is not None and version.model_id == before.model_id and version.model_id:
+        if before is not None and version.reference == before.reference:
+            if self._trouble:
+                log.info(f"version {version.number} is the {self._alias}, and answers")
+            self._trouble = ""
             return
-        name, refused_at = self._refused
-        if name == version.reference and time.monotonic() - refused_at < REFUSED_S:
+        last = self._refused
+        if last.reference == version.reference and time.monotonic() - last.at < REFUSED_S:
+            self._say(last.text)
             return
         try:
             model = load(f"models:/{version.name}/{version.number}")
             self._swap(serve_model(self._checked(model)))
         except Exception as error:  # The old model must go on whatever is wrong with the new one.
-            self._refused = (version.reference, time.monotonic())
             text = f"version {version.number} is refused, so the old one goes on: {one_line(error)}"
+            self._refused = _Refused(version.reference, time.monotonic(), text)
             self._say(text)
             for hear in self.on_refusal:
                 hear(text)
@@ -161,15 +181,16 @@ class Follower:
         if unused:
             old.batcher.close()
         version = new.model.version
+        self._trouble = ""
         log.info(f"version {version.number if version else '?'} answers now")
         for hear in self.on_swap:
             hear(new.model)
 
     def _say(self, text: str) -> None:
-        """Log a text, but not twice in a row."""
-        if text != self._said:
+        """Log what is wrong, but not again while it stays so."""
+        if text != self._trouble:
             log.warning(text)
-        self._said = text
+        self._trouble = text
 
     def _look_always(self, every_s: float) -> None:
         while not self._stop.wait(every_s):

@@ -49,6 +49,9 @@ class Metrics:
         )
         self.model = Info("model", "The model that answers", **of)
         self.swaps = Counter("swaps", "Other models, by what became of them", ("result",), **of)
+        self.behind = Gauge(
+            "behind", "1 if the version that the alias names does not answer; /model says why", **of
+        )
         self.shadow = Counter(
             "shadow_images", "Images of the shadow: same, other, or dropped", ("result",), **of
         )

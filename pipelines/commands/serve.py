@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 TOKEN = "FOVEA_SERVE_TOKEN"
 LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
 GRACE_S = 30  # after the signal, requests that have begun may take so long
-CONNECTIONS = 1024  # further ones get 503
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,8 @@ def serve(options: Options) -> None:
     """
     import uvicorn
 
+    from pipelines.commands.serve_protocol import Connection
+
     with _listen(options.host, options.port) as listening:
         host, port = listening.getsockname()[:2]
         show_waiting("waiting for TensorFlow; the model is loaded and compiled")
@@ -73,7 +74,8 @@ def serve(options: Options) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=CONNECTIONS,
+            http=Connection,
+            ws="none",
             timeout_graceful_shutdown=GRACE_S,
         )
         shown = f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""python -m tests.benchmarks.serving IMAGES --model FILE PART …: how fast a model answers.
+"""python -m tests.benchmarks.serving IMAGES --model FILE [PART …]: how fast a model answers.
 
 - `rivals`: one image in a request, 8 clients: `fovea serve`, and `mlflow models serve` with both
   flavors of a version. The flavor `keras` gets pixels that the client has decoded before.
@@ -6,29 +6,23 @@
 - `folder`: `fovea predict` on the folder, beside decoding alone and the network alone
 - `load`: many requests to one server, its memory, and a champion that is swapped meanwhile
 
-IMAGES is a folder of image files. Every server is a process of its own on 127.0.0.1, and stands in
-a folder of its own with an sqlite store. Times are in seconds, and memory is in megabytes.
+IMAGES is a folder of image files. Without PART, all four run, in about 12 minutes on two cores;
+`--quick` runs them in two minutes, to see that they work. Every server is a process of its own on
+127.0.0.1, with an sqlite store in a temporary folder. The tables are Markdown, and the numbers are
+in the file of `--output`, too.
 """
 
 import argparse
 import base64
-import http.client
 import json
-import os
 import shutil
-import signal
-import socket
-import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, chdir, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, chdir
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
@@ -40,149 +34,99 @@ from components.serving import Model, load
 from components.tracking.connection import client
 from components.tracking.runs import start_run
 from tests.benchmarks.quiet import start_quietly
+from tests.benchmarks.serving_clients import (
+    FIELDS,
+    Body,
+    ask,
+    fovea_command,
+    mlflow_command,
+    server,
+)
 from tests.benchmarks.timing import median_s
 from tests.components.origins import ORIGIN
 
-CLIENTS = 8
 NAME = "bench"
-FIELDS = ("requests a second", "p50 ms", "p99 ms", "failed")
-
-
-@dataclass
-class Load:
-    """What clients have seen. latencies_s: of each answer with the status 200."""
-
-    latencies_s: list[float] = field(default_factory=list)
-    failed: int = 0
-    seconds: float = 0.0
-    versions: dict[int, int] = field(default_factory=dict)
-
-    def row(self) -> tuple[str, ...]:
-        """Return requests a second, p50, p99 and failures as texts."""
-        latencies = sorted(self.latencies_s) or [float("nan")]
-        p50, p99 = statistics.median(latencies), latencies[int(0.99 * (len(latencies) - 1))]
-        rate = len(self.latencies_s) / self.seconds
-        return f"{rate:.1f}", f"{1000 * p50:.1f}", f"{1000 * p99:.1f}", str(self.failed)
 
 
 @dataclass(frozen=True)
-class Body:
-    """The body of a request and its type."""
+class Size:
+    """How much is measured. seconds: for each rival. requests: of the load. times: repetitions."""
 
-    kind: str
-    content: bytes
-
-
-def ask(address: str, path: str, bodies: Sequence[Body], seconds: float, most: int = 10**9) -> Load:
-    """Let CLIENTS clients send bodies, each one after the answer to the one before."""
-    found, lock, until = Load(), threading.Lock(), time.monotonic() + seconds
-    sent = iter(range(most))
-
-    def work(first: int) -> None:
-        place = urlsplit(address)
-        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=120)
-        for number in sent:
-            if time.monotonic() > until:
-                break
-            body = bodies[(first + number) % len(bodies)]
-            begun = time.perf_counter()
-            try:
-                connection.request("POST", path, body.content, {"Content-Type": body.kind})
-                answer = connection.getresponse()
-                content, fine = answer.read(), answer.status == 200
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                content, fine = b"", False
-            taken = time.perf_counter() - begun
-            with lock:
-                found.failed += not fine
-                if fine:
-                    found.latencies_s.append(taken)
-                    if path == "/predict":
-                        version = json.loads(content)["model"]["version"] or 0
-                        found.versions[version] = found.versions.get(version, 0) + 1
-
-    begun = time.monotonic()
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    found.seconds = time.monotonic() - begun
-    return found
+    seconds: float
+    warm_s: float
+    warm_requests: int
+    requests: int
+    swapped: int
+    times: int
 
 
-@contextmanager
-def server(command: Sequence[str], port: int, health: str) -> Iterator[tuple[str, psutil.Process]]:
-    """Start a server for a `with` statement; yield its address and its process."""
-    with Path("server.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        address = f"http://127.0.0.1:{port}"
-        try:
-            _wait(port, health, process)
-            yield address, psutil.Process(process.pid)
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+WHOLE = Size(30.0, 5.0, 2_000, 50_000, 6_000, 301)
+QUICK = Size(4.0, 2.0, 300, 900, 600, 51)
 
 
-def _wait(port: int, health: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            sys.exit(f"the server has ended:\n{Path('server.log').read_text()}")
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", health)
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.2)
-    sys.exit("the server does not answer")
+@dataclass(frozen=True)
+class Result:
+    """A table, and what was promised: (text, value, target, whether it is met)."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    targets: Sequence[tuple[str, float, str, bool]]
+
+    def print(self) -> None:
+        """Print both as Markdown."""
+        _print_table(self.header, self.rows)
+        _print_table(
+            ("target", "measured", "promised", "met"),
+            [
+                (text, f"{value:.3g}", target, "yes" if met else "**no**")
+                for text, value, target, met in self.targets
+            ],
+        )
 
 
-def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    for cells in (header, ["---"] * len(header), *rows):
+        print(f"| {' | '.join(cells)} |", flush=True)
+    print()
 
 
-def fovea_server(model: str, *more: str) -> tuple[list[str], int, str]:
-    """Return the command, the port and the path of health of `fovea serve`."""
-    port, fovea = free_port(), "from pipelines.commands.fovea import main; main()"
-    options = ["--model", model, "--port", str(port), *more]
-    return [sys.executable, "-c", fovea, "serve", *options], port, "/readyz"
+def at_least(text: str, value: float, least: float) -> tuple[str, float, str, bool]:
+    """Return a target that is met by a large value."""
+    return text, value, f"at least {least:g}", value >= least
 
 
-def mlflow_server(model: str) -> tuple[list[str], int, str]:
-    """Return the command, the port and the path of health of `mlflow models serve`."""
-    port = free_port()
-    serve = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
-    return [*serve, "-m", model, "--host", "127.0.0.1", "--port", str(port)], port, "/ping"
+def at_most(text: str, value: float, most: float) -> tuple[str, float, str, bool]:
+    """Return a target that is met by a small value."""
+    return text, value, f"at most {most:g}", value <= most
 
 
-def rivals(model: Model, file: Path, images: Sequence[bytes], seconds: float) -> None:
-    """Print the table of `fovea serve` beside both flavors of MLflow."""
+def rivals(model: Model, images: Sequence[bytes], size: Size) -> Result:
+    """Return the table of `fovea serve` beside both flavors of MLflow."""
     pixels = [model.pixels(image) for image in images]
     texts = [base64.b64encode(image).decode() for image in images]
     tensors = [as_json({"inputs": [image.tolist()]}) for image in pixels]
     records = [as_json({"dataframe_records": [{"image": text}]}) for text in texts]
-    shutil.copytree(_folder_of(1), "keras_flavor")
-    _keep_keras_flavor(Path("keras_flavor"))
-    rows = {}
-    for name, (command, port, health), path, bodies in (
-        ("fovea serve", fovea_server(f"models:/{NAME}/1"), "/predict", forms(images)),
-        ("mlflow, python_function", mlflow_server(f"models:/{NAME}/1"), "/invocations", records),
-        ("mlflow, keras", mlflow_server("keras_flavor"), "/invocations", tensors),
+    _write_keras_flavor(Path("keras_flavor"))
+    version, found = f"models:/{NAME}/1", {}
+    for name, command, path, bodies in (
+        ("fovea serve", fovea_command(version), "/predict", forms(images)),
+        ("mlflow, python_function", mlflow_command(version), "/invocations", records),
+        ("mlflow, keras", mlflow_command("keras_flavor"), "/invocations", tensors),
     ):
-        with server(command, port, health) as (address, _):
-            ask(address, path, bodies, seconds=5)  # what is compiled late
-            rows[name] = ask(address, path, bodies, seconds)
-    _print_rows(rows)
+        with server(command) as (address, _):
+            ask(address, path, bodies, seconds=size.warm_s)
+            found[name] = ask(address, path, bodies, size.seconds)
+    ours, ours_in_mlflow, keras = found.values()
+    tail = ours.latency_ms(0.99) / ours.latency_ms(0.5)
+    failed = sum(load.failed for load in found.values())
+    targets = [
+        at_least("fovea serve / mlflow, keras", ours.rate / keras.rate, 5),
+        at_least("fovea serve / mlflow, python_function", ours.rate / ours_in_mlflow.rate, 1.5),
+        at_most("p99 / p50 of fovea serve", tail, 3),
+        at_most("failed", failed, 0),
+    ]
+    rows = [[name, *load.row()] for name, load in found.items()]
+    return Result(("server, 8 clients, 1 image", *FIELDS), rows, targets)
 
 
 def as_json(tree: object) -> Body:
@@ -199,89 +143,106 @@ def forms(images: Sequence[bytes]) -> list[Body]:
     ]
 
 
-def _folder_of(number: int) -> Path:
+def _write_keras_flavor(folder: Path) -> None:
+    """Write version 1 with the flavor `keras` as `python_function`, as Fovea logged it before."""
+    import yaml
     from mlflow.artifacts import download_artifacts
 
     client()
-    return Path(download_artifacts(f"models:/{NAME}/{number}"))
-
-
-def _keep_keras_flavor(folder: Path) -> None:
-    """Let the flavor `keras` answer in `python_function`, as Fovea logged models before."""
-    import yaml
-
+    shutil.copytree(download_artifacts(f"models:/{NAME}/1"), folder)
     described = yaml.safe_load((folder / "MLmodel").read_text())
     pyfunc = described["flavors"]["python_function"]
-    pyfunc.update(loader_module="mlflow.keras", data="data")
-    pyfunc.pop("config", None)
-    described.pop("signature", None)
-    described.pop("saved_input_example_info", None)
+    pyfunc["loader_module"] = "mlflow.keras"
+    for key in ("config", "data"):
+        pyfunc.pop(key, None)
+    for key in ("signature", "saved_input_example_info"):
+        described.pop(key, None)
     (folder / "MLmodel").write_text(yaml.safe_dump(described))
 
 
-def one(model: Model, file: Path, images: Sequence[bytes], seconds: float) -> None:
-    """Print the time of one prediction, beside its decoding and the traced call alone."""
+def one(model: Model, images: Sequence[bytes], size: Size) -> Result:
+    """Return the time of one prediction, beside its decoding and the traced call alone."""
     image, pixels = images[0], model.pixels(images[0])[np.newaxis]
     model.warm_up()
     parts: dict[str, Callable[[], object]] = {
-        "decode": lambda: model.pixels(image),
+        "decoding": lambda: model.pixels(image),
         "traced call": lambda: np.asarray(model.compute(pixels)),
         "predict": lambda: model.predict([image]),
     }
-    times = {name: median_s(work, 301) for name, work in parts.items()}
-    ratio = times["predict"] / (times["decode"] + times["traced call"])
-    for name, value in times.items():
-        print(f"| {name} | {1000 * value:.2f} ms |")
-    print(f"| predict / (decode + traced call) | {ratio:.2f} |")
+    # In turn, so that other work on the machine harms all three alike.
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(size.times):
+        for name, work in parts.items():
+            times[name].append(median_s(work, 1))
+    medians = {name: float(np.median(found)) for name, found in times.items()}
+    ratio = medians["predict"] / (medians["decoding"] + medians["traced call"])
+    rows = [[name, f"{1000 * value:.2f}"] for name, value in medians.items()]
+    target = at_most("predict / (decoding + traced call)", ratio, 1.2)
+    return Result(("one image in this process", "ms"), rows, [target])
 
 
-def folder(model: Model, file: Path, images: Sequence[bytes], seconds: float) -> None:
-    """Print images a second of `fovea predict`, of decoding alone and of the network alone."""
+def folder(model: Model, images: Sequence[bytes], size: Size) -> Result:
+    """Return images a second of `fovea predict`, of decoding alone and of the network alone."""
     Path("images").mkdir()
     for number, image in enumerate(images):
         Path("images", f"{number:06}").write_bytes(image)
+    paths = sorted(Path("images").iterdir())
     pixels = np.stack([model.pixels(image) for image in images])
     model.warm_up()
-    model.probabilities(pixels[:64])
-
-    def decode_all() -> None:
-        for _ in in_threads(model.pixels, images):
-            pass
-
-    def predict_all() -> None:
-        for _ in model.stream(sorted(Path("images").iterdir())):
-            pass
-
-    rates = {
-        "decoding alone": len(images) / median_s(decode_all),
-        "network alone": len(images) / median_s(lambda: model.probabilities(pixels)),
-        "both": len(images) / median_s(predict_all),
+    works: dict[str, Callable[[], object]] = {
+        "decoding alone": lambda: list(in_threads(model.pixels, images)),
+        "network alone": lambda: model.probabilities(pixels),
+        "both": lambda: list(model.stream(paths)),
     }
-    for name, rate in rates.items():
-        print(f"| {name} | {rate:.0f} images/s |")
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(5):
+        for name, work in works.items():
+            seconds[name].append(median_s(work, 1))
+    rates = {name: len(images) / float(np.median(found)) for name, found in seconds.items()}
     slower = min(rates["decoding alone"], rates["network alone"])
-    print(f"| both / the slower one | {rates['both'] / slower:.2f} |")
+    rows = [[name, f"{rate:.0f}"] for name, rate in rates.items()]
+    target = at_least("both / the slower one", rates["both"] / slower, 0.9)
+    return Result((f"a folder of {len(images)} images", "images/s"), rows, [target])
 
 
-def load_test(model: Model, file: Path, images: Sequence[bytes], seconds: float) -> None:
-    """Print the memory of a server under load, and what a swap of the champion loses."""
-    started = fovea_server(f"models:/{NAME}@champion", "--check-every", "1")
-    with server(*started) as (address, process):
-        bodies = forms(images)
-        ask(address, "/predict", bodies, 1e9, most=2_000)
+def load_test(model: Model, images: Sequence[bytes], size: Size) -> Result:
+    """Return the memory of a server under load, and what a swap of the champion loses."""
+    _promote(1)
+    bodies = forms(images)
+    with server(fovea_command(f"models:/{NAME}@champion", "--check-every", "1")) as started:
+        address, process = started
+        ask(address, "/predict", bodies, most=size.warm_requests)
         before = _megabytes(process)
-        most = int(os.environ.get("REQUESTS", "50000"))
-        found = ask(address, "/predict", bodies, 1e9, most=most)
+        found = ask(address, "/predict", bodies, most=size.requests)
         after = _megabytes(process)
-        _print_rows({f"{most} requests": found})
-        print(f"| memory | {before:.0f} and {after:.0f} MB, {100 * (after / before - 1):+.1f} % |")
-        threading.Timer(10, lambda: _promote(2)).start()
-        _print_rows({"swap": (swapped := ask(address, "/predict", bodies, 60))})
-        print(f"| answers by version | {swapped.versions} |")
-        print(f"| memory after the swap | {_megabytes(process):.0f} MB |")
+        third = size.swapped / 3 / found.rate
+        threading.Timer(third, lambda: _promote(2)).start()
+        swapped = ask(address, "/predict", bodies, most=size.swapped)
+        # A short load may end before the new version is compiled.
+        while len(swapped.versions) < 2:
+            more = ask(address, "/predict", bodies, seconds=1)
+            swapped.failed += more.failed
+            swapped.versions += more.versions
+        end = _megabytes(process)
+    growth = 100 * (after / before - 1)
+    rows = [
+        [f"{size.requests:,} requests", *found.row(), f"{before:.0f} → {after:.0f}", ""],
+        ["a swap meanwhile", *swapped.row(), f"{end:.0f}", _by_version(swapped.versions)],
+    ]
+    targets = [
+        at_most("growth of memory, %", growth, 2),
+        at_most("failed", found.failed, 0),
+        at_most("failed in the swap", swapped.failed, 0),
+    ]
+    return Result(("load", *FIELDS, "memory, MB", "answered by"), rows, targets)
+
+
+def _by_version(versions: dict[int, int]) -> str:
+    return ", ".join(f"version {number}: {count}" for number, count in sorted(versions.items()))
 
 
 def _megabytes(process: psutil.Process) -> float:
+    time.sleep(1)  # what the last request has used is freed
     return float(process.memory_info().rss) / 1e6
 
 
@@ -289,22 +250,17 @@ def _promote(number: int) -> None:
     client().set_registered_model_alias(NAME, "champion", str(number))
 
 
-def _print_rows(rows: dict[str, Load]) -> None:
-    print(f"| server | {' | '.join(FIELDS)} |")
-    print("|---" * (len(FIELDS) + 1) + "|")
-    for name, found in rows.items():
-        print(f"| {name} | {' | '.join(found.row())} |", flush=True)
-
-
-def _read(folder: Path, model: Model) -> list[bytes]:
-    files = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
+def _read(pictures: Path, model: Model) -> list[bytes]:
+    """Return the bytes of all files that the model answers."""
     fine = []
-    for content in files:
-        try:
-            model.pixels(content)
-        except Fault:
-            continue
-        fine.append(content)
+    for path in sorted(pictures.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            try:
+                model.pixels(content)
+            except Fault:
+                continue
+            fine.append(content)
     return fine
 
 
@@ -318,36 +274,45 @@ def _register(file: Path) -> None:
         write_classifier(Path("version.keras"), classifier)
         with start_run("train", ORIGIN, {"stage": "train"}) as run:
             pass
-        size = classifier.size
-        example = np.zeros((1, size, size, 3), np.uint8)
+        example = np.zeros((1, classifier.size, classifier.size, 3), np.uint8)
         names = len(classifier.class_names)
         register_version(NAME, Path("version.keras"), run, example, names, {"verdict": "promote"})
-    _promote(1)
 
 
 PARTS = {"rivals": rivals, "one": one, "folder": folder, "load": load_test}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables of the parts asked for."""
+    """Print the tables of the parts asked for, and write them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("images", type=Path)
-    parser.add_argument("part", nargs="+", choices=list(PARTS))
+    parser.add_argument("part", nargs="*", help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--model", type=Path, required=True, help="a .keras file")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for each server")
+    parser.add_argument("--quick", action="store_true", help="to see that it works")
+    parser.add_argument("--output", type=Path, default=Path("serving.json"))
     given = parser.parse_args(arguments)
+    if unknown := set(given.part) - set(PARTS):
+        parser.error(f"PART must be some of {', '.join(PARTS)}. Received: {min(unknown)}")
     start_quietly()
-    file, pictures = given.model.resolve(), given.images.resolve()
+    size = QUICK if given.quick else WHOLE
+    file, output = given.model.resolve(), given.output.resolve()
     model = load(file)
-    images = _read(pictures, model)
+    images = _read(given.images.resolve(), model)
+    written = {}
     with ExitStack() as stack:
         stack.enter_context(chdir(stack.enter_context(tempfile.TemporaryDirectory())))
         _register(file)
-        for name in given.part:
+        for name in given.part or PARTS:
+            begun = time.monotonic()
+            result = PARTS[name](model, images, size)
+            seconds = time.monotonic() - begun
             print(f"\n## {name}: {len(images)} images, {model.classifier.size} pixels\n")
-            PARTS[name](model, file, images, given.seconds)
+            result.print()
+            print(f"({seconds:.0f} s)", flush=True)
+            written[name] = {**vars(result), "seconds": seconds}
+            output.write_text(json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":

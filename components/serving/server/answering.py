@@ -73,11 +73,13 @@ class Answers:
                 text = f"at most {batcher.places} images of this model are taken at once"
                 raise Problem(413, f"{text}; send fewer. Received: {left} images") from None
             raise busy("too many images wait") from None
-        self.metrics.taken.set(batcher.taken)
+        # Requests with few images are not behind all images of one with many.
+        lane = asyncio.Semaphore(cores())
 
         async def one(content: bytes) -> Output | Fault:
             nonlocal left
-            pixels = await self.decode(served.model, content)
+            async with lane:
+                pixels = await self.decode(served.model, content)
             left -= 1
             if isinstance(pixels, Fault):
                 batcher.give_back(1)

@@ -12,9 +12,7 @@ import numpy as np
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
@@ -23,114 +21,28 @@ from components.explanation.explanation import explain_images
 from components.images.fault import Fault
 from components.pages.page import data_uri
 from components.serving import metrics
-from components.serving.model import Model, Prediction
-from components.serving.server import pages, problems
+from components.serving.model import Model
+from components.serving.server import pages
 from components.serving.server.answering import Answers
 from components.serving.server.bodies import (
-    FIELD,
-    JSON,
-    MULTIPART,
     Limits,
     Memory,
-    expected_bytes,
     read_images,
 )
 from components.serving.server.guard import Guard
+from components.serving.server.interface import (
+    ERRORS,
+    Explained,
+    Predictions,
+    answer,
+    body,
+    model_name,
+)
 from components.serving.server.problems import Problem, busy
 
 log = logging.getLogger(__name__)
 
 EXPLAINED = 4  # explanations in work at once; each needs the network twice, with gradients
-
-
-class ModelName(BaseModel):
-    """The model that has answered."""
-
-    name: str | None = Field(description="The registered model; null for a plain file.")
-    version: int | None
-    sha256: str = Field(description="The sha256 of its file; empty for a plain file.")
-
-
-class Class(BaseModel):
-    """A class and its probability."""
-
-    label: str
-    probability: float
-
-
-class Answer(BaseModel):
-    """What the model says about one image; either `fault` is null, or `label` is."""
-
-    label: str | None
-    probability: float | None
-    top: list[Class] = Field(description="The most probable classes, the most probable first.")
-    fault: str | None = Field(description="The code of the reason why the image is refused.")
-    reason: str | None = Field(description="The same for people.")
-
-
-class Predictions(BaseModel):
-    """The answer to a request: one entry for each image, in their order."""
-
-    model: ModelName
-    images: list[Answer]
-
-
-class Explained(BaseModel):
-    """The prediction of one image, and where the model sees what speaks for a class."""
-
-    model: ModelName
-    image: Answer
-    explained: str = Field(description="The class that the map is for.")
-    marked: bool = Field(description="False if nothing in the image speaks for the class.")
-    picture: str = Field(description="The map over the image, a PNG file as data URI.")
-
-
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            MULTIPART: {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {
-                        FIELD: {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "format": "binary"},
-                        }
-                    },
-                    "additionalProperties": False,
-                }
-            },
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "required": ["images"],
-                    "properties": {
-                        "images": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "format": "byte"},
-                        }
-                    },
-                }
-            },
-        },
-    }
-}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {problems.TYPE: {}}}
-    for status, text in {
-        400: "The body is broken.",
-        401: "The token is missing or wrong.",
-        408: "The body was not complete in time.",
-        413: "Too many bytes or images.",
-        415: "The body is of another type.",
-        422: "No image can be answered, or a value is wrong.",
-        503: "Too much is in work; Retry-After says when to ask again.",
-    }.items()
-}
 
 
 @dataclass(frozen=True)
@@ -188,26 +100,31 @@ def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
         except TimeoutError:
             raise busy(f"there was no answer within {limits.seconds:g} s") from None
 
-    @app.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=BODY)
+    @app.post(
+        "/predict",
+        response_model=Predictions,
+        responses=ERRORS,
+        openapi_extra=body(limits.images),
+    )
     async def predict(
         request: Request, top: int = Query(1, ge=1, description="The number of classes in `top`.")
     ) -> Response:
         """Predict the classes of images: files of a form, or base64 in JSON."""
-        with memory.reserve(expected_bytes(request, limits)):
+        with memory.counted() as add:
             begun = perf_counter()
-            images = await read_images(request, limits)
+            images = await read_images(request, limits, add)
             answers.metrics.phases.labels("read").observe(perf_counter() - begun)
             model, predictions = await within(answers.predict(images, top))
         tree: dict[str, Any] = {
-            "model": _name(model),
-            "images": [_answer(prediction) for prediction in predictions],
+            "model": model_name(model),
+            "images": [answer(prediction) for prediction in predictions],
         }
         if all(prediction.fault for prediction in predictions):
             text = "no image can be read: " + predictions[0].reason
             raise Problem(422, text, **tree)
         return JSONResponse(tree)
 
-    @app.post("/predict/explain", response_model=Explained, responses=ERRORS, openapi_extra=BODY)
+    @app.post("/predict/explain", response_model=Explained, responses=ERRORS, openapi_extra=body(1))
     async def explain(
         request: Request,
         label: str | None = Query(None, description="The class to explain; else the predicted."),
@@ -218,8 +135,8 @@ def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
             raise busy("too many explanations are in work")
         explained += 1
         try:
-            with memory.reserve(expected_bytes(request, limits)):
-                images = await read_images(request, limits)
+            with memory.counted() as add:
+                images = await read_images(request, limits, add)
                 if len(images) > 1:
                     text = f"send one image at a time. Received: {len(images)} images"
                     raise Problem(413, text)
@@ -245,8 +162,8 @@ def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
                     served.grad_cam(), images, np.arange(1), shares, classes=classes
                 )
                 return {
-                    "model": _name(model),
-                    "image": _answer(model.prediction(shares[0], min(5, len(names)))),
+                    "model": model_name(model),
+                    "image": answer(model.prediction(shares[0], min(5, len(names)))),
                     "explained": found.explained,
                     "marked": found.marked,
                     "picture": data_uri(found.overlay_png, "png"),
@@ -273,20 +190,25 @@ def _add_state(app: FastAPI, answers: Answers, settings: Settings) -> None:
     async def numbers() -> Response:
         """Return metrics in the text format of Prometheus."""
         answers.metrics.taken.set(answers.follower.current.batcher.taken)
+        answers.metrics.behind.set(bool(answers.follower.trouble))
         return Response(answers.metrics.text(), media_type=metrics.TYPE)
 
     @app.get("/model")
     async def about() -> dict[str, Any]:
-        """Return the version that answers: its classes, its lineage, its card, and its shadow."""
+        """Return the version that answers: its classes, its lineage, its card, and its shadow.
+
+        `trouble` says why the version that the alias names does not answer; null if it does.
+        """
         model = answers.follower.current.model
         shadow = answers.shadow.summary() if answers.shadow else None
         return {
-            **_name(model),
+            **model_name(model),
             "size": model.classifier.size,
             "classes": list(model.class_names),
             "lineage": dict(model.version.tags) if model.version else {},
             "card": await asyncio.to_thread(settings.card, model),
             "shadow": shadow,
+            "trouble": answers.follower.trouble or None,
         }
 
 
@@ -295,7 +217,10 @@ def _add_pages(app: FastAPI, answers: Answers, settings: Settings) -> None:
     async def drop(request: Request) -> Response:
         model = answers.follower.current.model
         address = str(request.base_url).rstrip("/")
-        return HTMLResponse(pages.drop_page(_name(model), address, bool(settings.token)))
+        page = pages.drop_page(
+            model_name(model), len(model.class_names), address, bool(settings.token)
+        )
+        return HTMLResponse(page)
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs() -> Response:
@@ -333,24 +258,10 @@ def _add_errors(app: FastAPI) -> None:
 
 def _add_guards(app: FastAPI, answers: Answers, settings: Settings) -> None:
     paths = {route.path for route in app.routes if isinstance(route, Route)}
-    if "*" not in settings.hosts:
-        # Otherwise any page in a browser could ask a server on 127.0.0.1 under a name of its own.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts))
-    app.add_middleware(Guard, metrics=answers.metrics, token=settings.token, paths=paths)
-
-
-def _name(model: Model) -> dict[str, Any]:
-    version = model.version
-    if version is None:
-        return {"name": None, "version": None, "sha256": ""}
-    return {"name": version.name, "version": version.number, "sha256": version.model_id}
-
-
-def _answer(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "label": prediction.label,
-        "probability": prediction.probability,
-        "top": [{"label": name, "probability": share} for name, share in prediction.top],
-        "fault": prediction.fault,
-        "reason": prediction.reason or None,
-    }
+    app.add_middleware(
+        Guard,
+        metrics=answers.metrics,
+        token=settings.token,
+        hosts=settings.hosts,
+        paths=paths,
+    )

@@ -12,13 +12,13 @@ DROP = Path(__file__).with_name("drop.html.jinja")
 DOCS = Path(__file__).with_name("docs.html.jinja")
 
 
-def drop_page(model: Mapping[str, Any], address: str, token: bool) -> str:
+def drop_page(model: Mapping[str, Any], classes: int, address: str, token: bool) -> str:
     """Return the HTML of the page to drop a picture on.
 
-    model: name, version and sha256. address: that of the server, without a slash at the end. token:
-    whether the examples must send one.
+    model: name, version and sha256. classes: their number. address: that of the server, without a
+    slash at the end. token: whether the examples must send one.
     """
-    return render(DROP, model=model, address=address, token=token)
+    return render(DROP, model=model, top=min(classes, 3), address=address, token=token)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ def batcher(network):
     yield made
     network.free.set()
     made.close()
+    made.join()
 
 
 def send(batcher, *values):
@@ -119,8 +120,11 @@ def test_closing_computes_what_waits(network):
     batcher = Batcher(network, {1: 1.0}, places=8, wait_s=0.0)
     network.free.clear()
     futures = send(batcher, 1, 2, 3)
-    threading.Timer(0.05, network.free.set).start()
     batcher.close()
+    with pytest.raises(BusyError):
+        batcher.reserve(1)
+    network.free.set()
+    batcher.join()
     assert [future.done() for future in futures] == [True] * 3
     assert not batcher.is_alive()
     with pytest.raises(BusyError):

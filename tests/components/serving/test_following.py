@@ -68,6 +68,7 @@ def test_the_new_model_answers_and_the_old_one_ends_after_its_last_answer(
         size = old.model.classifier.size
         output = old.batcher.submit(old.model.pixels(bytes_of_an_image(size))).result(60)
         assert output.probabilities.shape == (3,)
+    old.batcher.join(10)
     assert not old.batcher.is_alive()
     with follower.lease() as new:
         assert new.model.version.number == 2
