@@ -155,8 +155,8 @@ def main() -> None:
     addresses: SimpleQueue[str] = SimpleQueue()
     Thread(target=_read_until_end, args=(addresses,), daemon=True).start()
     quiet_vendors()
-    _import_packages()
     try:
+        _start_packages()
         _serve(addresses.get(), answers)
     except UserError as error:
         sys.exit(str(error))
@@ -168,14 +168,18 @@ def _read_until_end(addresses: SimpleQueue[str]) -> None:
     os._exit(0)
 
 
-def _import_packages() -> None:
-    """Import what takes long, while the stage still works. MLflow's store is not opened yet."""
+def _start_packages() -> None:
+    """Start Keras and MLflow, which takes seconds, while the stage still works.
+
+    The stage has made the tables of MLflow's store before it starts this process. Two processes
+    that make them at the same moment would disturb each other.
+    """
     from components.model.backend import load_keras
     from components.serving.server import app  # noqa: F401
-    from components.tracking.connection import import_mlflow
+    from components.tracking.connection import client
 
     load_keras()
-    import_mlflow()
+    client()
 
 
 def _serve(address: str, answers: int) -> None:

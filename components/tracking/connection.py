@@ -79,7 +79,7 @@ def connect() -> None:
 
 def client() -> "MlflowClient":
     """Return MLflow's client for `tracking_uri()`, without the check that `connect` makes."""
-    mlflow = import_mlflow()
+    mlflow = _import_mlflow()
     # set_tracking_uri also writes the address to MLFLOW_TRACKING_URI. If the user has not set this
     # variable, the variable is removed again, because the default address depends on the current
     # folder. If the variable stayed and the current folder changed, the address of the old folder
@@ -187,7 +187,7 @@ def experiment_id(name: str | None = None) -> str:
     if file is not None:
         _check_sqlite(file)
         return _experiment_id(wanted)
-    import_mlflow()  # The import is slow, so it is done before the time limit starts.
+    _import_mlflow()  # The import is slow, so it is done before the time limit starts.
     return within_limit(lambda: _experiment_id(wanted))
 
 
@@ -236,7 +236,7 @@ def _needs_quoting(path: Path) -> bool:
     return quote(str(path)) != str(path)
 
 
-def import_mlflow() -> Any:
+def _import_mlflow() -> Any:
     """Import and return the package mlflow, which reads some of SETTINGS when it is imported."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
