@@ -89,8 +89,10 @@ class VersionServer:
             raise self.failed("ended while it was asked") from None
 
     def has_ended(self) -> bool:
-        """Return whether the process has ended."""
-        return self._process.poll() is not None
+        """Return whether the process has ended, or does so within a second."""
+        with suppress(subprocess.TimeoutExpired):  # Its connections are closed a moment earlier.
+            self._process.wait(1.0)
+        return self._process.returncode is not None
 
     def failed(self, what: str) -> ServerFailedError:
         """Return the error that says what a server of this version does, with its last lines."""
