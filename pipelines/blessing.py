@@ -65,7 +65,7 @@ def bless(
         measured = [asked.measure(contents[:MEASURED]) for _ in range(TIMES)]
     except ServerFailedError as error:
         log.warning(f"{error}: {error.details or 'it has said nothing'}")
-        return Blessing((str(error),))
+        return Blessing((str(error),), said=error.details)
     latency, memory = (min(values) for values in zip(*measured, strict=True))
     tolerance = HALF_TOLERANCE if ready.half else TOLERANCE
     doubts = [

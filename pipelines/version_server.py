@@ -43,7 +43,8 @@ SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCAT
 class ServerFailedError(Exception):
     """A server of a version does not do what it should. The message is a reason of a verdict.
 
-    So the message has no path, port or time. details: what is only good for the log.
+    So the message has no path, port or time. details: what may have them, and is empty if nothing
+    is known.
     """
 
     def __init__(self, message: str, details: str = "") -> None:

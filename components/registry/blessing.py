@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from components.evaluation.gate import Verdict
 from components.registry.versions import BLESSING, Version
 
-LATENCY, MEMORY = "served.latency_ms", "served.memory_mb"  # tags of a version
-PASSED, FAILED, UNMEASURED = "passed", "failed", "not measured"
+# Tags of a version, beside BLESSING.
+LATENCY, MEMORY, SAID = "served.latency_ms", "served.memory_mb", "served.said"
+PASSED, FAILED, UNKNOWN = "passed", "failed", "not known"
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,15 @@ class Blessing:
 
     doubts: a sentence for each thing that is wrong; empty if nothing is. notes: sentences about
     what is right. latency_ms: the time of a request with one image. memory_mb: the memory of the
-    server. Both are None if they were not measured.
+    server. Both are None if they were not measured. said: the last lines that a server wrote which
+    failed. They can have a path of this machine, so they are no reason of a verdict.
     """
 
     doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     latency_ms: float | None = None
     memory_mb: float | None = None
+    said: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -44,8 +47,9 @@ class Blessing:
         words = [FAILED if self.doubts else PASSED, *self.reasons]
         return {
             BLESSING: "\n".join(words),
-            LATENCY: UNMEASURED if self.latency_ms is None else f"{self.latency_ms:.1f}",
-            MEMORY: UNMEASURED if self.memory_mb is None else f"{self.memory_mb:.0f}",
+            LATENCY: UNKNOWN if self.latency_ms is None else f"{self.latency_ms:.1f}",
+            MEMORY: UNKNOWN if self.memory_mb is None else f"{self.memory_mb:.0f}",
+            SAID: self.said or UNKNOWN,
         }
 
 
@@ -55,7 +59,7 @@ UNASKED = Blessing(("no server of this version was asked yet; `fovea register` a
 
 
 def read_blessing(version: Version) -> Blessing:
-    """Return the blessing of a version, without its figures.
+    """Return the doubts and the notes of a version.
 
     A version from before has no such tag: nothing is known of it, so there is no doubt.
     """
@@ -66,8 +70,8 @@ def read_blessing(version: Version) -> Blessing:
 
 
 def served_text(version: Version) -> str:
-    """Return the figures of the server in words; empty if they were not measured."""
-    latency, memory = (version.tags.get(key, UNMEASURED) for key in (LATENCY, MEMORY))
-    if UNMEASURED in (latency, memory):
-        return ""
-    return f"A server of it needed {latency} ms for one image, and {memory} MB of memory."
+    """Return the figures of the server in words, or what it said; empty if nothing is known."""
+    latency, memory, said = (version.tags.get(key, UNKNOWN) for key in (LATENCY, MEMORY, SAID))
+    if UNKNOWN not in (latency, memory):
+        return f"A server of it needed {latency} ms for one image, and {memory} MB of memory"
+    return "" if said == UNKNOWN else f"The server of it that failed said: {said}"

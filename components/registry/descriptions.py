@@ -117,7 +117,7 @@ def _status(version: Version, standing: Standing) -> Iterator[str]:
 
 def _served(version: Version) -> Iterator[str]:
     if said := served_text(version):
-        yield said
+        yield f"{text(said, LONGEST_WARNING)}."
 
 
 def _describe_model(name: str, standing: Standing) -> None:

@@ -42,7 +42,7 @@ from tests.pipelines.test_register import (
 NO_LIMITS = Serving(max_latency_ms=None, max_memory_mb=None)
 SAME = "a server of this version gives the probabilities of `evaluate` for 20 test images"
 PASSED = Blessing((), (SAME,), 2.5, 400.0)
-FAILED = Blessing(("a server of this version does not start",))
+FAILED = Blessing(("a server of this version does not start",), said="error at */home/ann*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,9 +284,9 @@ def test_a_server_that_fails_is_one_sentence_and_leaves_no_process(
         monkeypatch.setattr(blessing, "ANSWER_S", 20.0)
     with version_server.version_server() as server:
         found = bless(server, version, contest, probabilities, NO_LIMITS)
-    assert found == Blessing((f"a server of this version {what}",))
-    said = {"does not start": "no room", "ended while it was asked": "out of memory"}
-    assert said.get(what, "it has said nothing") in caplog.text
+    said = {"does not start": "no room", "ended while it was asked": "out of memory"}.get(what, "")
+    assert found == Blessing((f"a server of this version {what}",), said=said)
+    assert f"a server of this version {what}: {said or 'it has said nothing'}" in caplog.text
     assert not psutil.pid_exists(server.pid)
 
 
@@ -403,9 +403,11 @@ def test_without_a_blessing_the_verdict_is_at_most_hold(card: Params, bless_as: 
     assert version.tags["verdict"] == "hold"
     assert version.tags["reasons"].startswith(FAILED.doubts[0])
     assert version.tags["blessing"] == f"failed\n{FAILED.doubts[0]}"
-    assert version.tags["served.latency_ms"] == "not measured"
+    assert version.tags["served.latency_ms"] == "not known"
     assert f"**Verdict: hold**: {FAILED.doubts[0]}" in version.description
-    assert "A server of it" not in version.description
+    assert "A server of it needed" not in version.description
+    assert "The server of it that failed said: error at &#42;&#47;home" in version.description
+    assert all("/home/ann" not in file.read_text() for file in OUTS)
     assert FAILED.doubts[0] in page().section("verdict")
     with pytest.raises(UserError, match=r"its verdict is hold \(a server of this version does"):
         promote("digits", "2", "better", "Ann", judge_here)
