@@ -24,7 +24,7 @@ from components.registry.blessing import Blessing
 from components.registry.contest import Contest
 from components.registry.versions import Version, forget_download
 from components.sources.reading import read_bytes
-from components.words import name_list
+from components.words import count_text, name_list
 from pipelines import artifacts
 from pipelines.version_server import ServerFailedError, VersionServer
 
@@ -157,7 +157,7 @@ def _differences(
 
     expected: float32 [N, C], the probabilities of `evaluate` for the N images of the answers.
     """
-    of = f"of {len(answers)} test images"
+    of = f"of {count_text(len(answers), 'test image')}"
     if refused := [answer["fault"] for answer in answers if answer["fault"]]:
         codes = name_list(Counter(refused))
         yield f"a server of this version refuses {len(refused)} {of} ({codes})"
@@ -167,7 +167,7 @@ def _differences(
         if not answer["fault"]
     ]
     if any(set(found) != set(class_names) for _, found in pairs):
-        yield "a server of this version has other classes than `evaluate`"
+        yield "a server of this version has other classes than the evaluation"
         return
     # The predicted class is not compared: two classes with nearly equal probabilities may change
     # places, which is no other answer.
@@ -177,8 +177,8 @@ def _differences(
     ]
     if other := sum(not difference <= tolerance for difference in largest):
         yield (
-            f"a server of this version gives other probabilities than `evaluate` for {other} {of} "
-            f"(a difference of up to {max(largest):.2g})"
+            "a server of this version gives other probabilities than the evaluation for "
+            f"{other} {of} (a difference of up to {max(largest):.2g})"
         )
 
 
@@ -188,7 +188,8 @@ def _above(verb: str, value: float, most: float | None, unit: str) -> Iterator[s
 
 
 def _notes(images: int, limits: Serving) -> Iterator[str]:
-    yield f"a server of this version gives the probabilities of `evaluate` for {images} test images"
+    same = "a server of this version gives the probabilities of the evaluation"
+    yield f"{same} for {count_text(images, 'test image')}"
     if limits.max_latency_ms is not None:
         yield f"a server of this version needs at most {limits.max_latency_ms:g} ms for one image"
     if limits.max_memory_mb is not None:

@@ -40,7 +40,7 @@ from tests.pipelines.test_register import (
 )
 
 NO_LIMITS = Serving(max_latency_ms=None, max_memory_mb=None)
-SAME = "a server of this version gives the probabilities of `evaluate` for 20 test images"
+SAME = "a server of this version gives the probabilities of the evaluation for 20 test images"
 PASSED = Blessing((), (SAME,), 2.5, 400.0)
 FAILED = Blessing(("a server of this version does not start",), said="error at */home/ann*")
 
@@ -150,7 +150,7 @@ def test_other_probabilities_are_a_doubt(
     probabilities[0] += change
     again = replace(served, ready=replace(served.ready, half=half)).again
     found = bless(again, version, contest, probabilities, NO_LIMITS)
-    text = "a server of this version gives other probabilities than `evaluate` for "
+    text = "a server of this version gives other probabilities than the evaluation for "
     assert found.doubts == tuple(text + doubt for doubt in doubts)
 
 
@@ -162,7 +162,7 @@ def test_classes_are_compared_by_name(
     assert found.doubts == ()
     other = replace(contest, class_names=["bright", "foggy"])
     found = bless(served.again, version, other, probabilities, NO_LIMITS)
-    assert found.doubts == ("a server of this version has other classes than `evaluate`",)
+    assert found.doubts == ("a server of this version has other classes than the evaluation",)
     more, wider = (
         replace(contest, class_names=["bright", "dark", "foggy"]),
         probabilities[:, [0, 1, 1]],
