@@ -8,6 +8,8 @@ challenger.
 import hashlib
 import json
 import logging
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from components.params.prepare import Prepare
 from components.params.reader import read_params
 from components.params.register import Register
 from components.registry.account import compared_before, put_on_account
+from components.registry.blessing import UNASKED, read_blessing
 from components.registry.contest import (
     Contest,
     Outcome,
@@ -55,6 +58,7 @@ from components.tracking.connection import (
 from components.tracking.runs import adopt_model, run_of_model
 from components.training_set.pixels import read_images
 from pipelines import artifacts
+from pipelines.blessing import bless
 from pipelines.formats import read_table, read_tree
 from pipelines.review_pages import (
     log_review,
@@ -65,6 +69,7 @@ from pipelines.review_pages import (
     workspace_slices,
     write_pages,
 )
+from pipelines.version_server import VersionServer, version_server
 from pipelines.workspace.lineage import lineage_of_model, origin, who
 
 log = logging.getLogger(__name__)
@@ -83,6 +88,9 @@ def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     If this MLflow has a version of this model already, no new version is created, and the existing
     version becomes the challenger again.
 
+    A new process then serves the version from what MLflow stores. If its answers for test images
+    are not those of the stage `evaluate`, the verdict is at most `hold`; see blessing.py.
+
     If `register.promote` is `auto` and the verdict is `promote`, the new version becomes the
     champion, unless a reviewer has rejected or rolled back this model, or decides while this stage
     runs. Then a log message says why it is not promoted.
@@ -95,15 +103,24 @@ def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     earlier stage is missing or damaged. Then `dvc repro` runs the stage again: a version that was
     created is found by its content.
     """
-    while_mlflow_answers(lambda: _register_and_judge(ingest, prepare, register))
-
-
-def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) -> None:
     # DVC does not remove these files before the stage runs (`persist` in dvc.yaml). If the stage
     # fails, no verdict on an earlier model may stay.
     for file in (artifacts.VERDICT, artifacts.REGISTER_REPORT, artifacts.MODEL_CARD):
         file.unlink(missing_ok=True)
-    connect()
+
+    def work() -> None:
+        connect()
+        # The server starts while this process works, because its packages take seconds to start.
+        with nullcontext() if dvc_experiment() else version_server() as server:
+            _register_and_judge(ingest, prepare, register, server)
+
+    while_mlflow_answers(work)
+
+
+def _register_and_judge(
+    ingest: Ingest, prepare: Prepare, register: Register, server: VersionServer | None
+) -> None:
+    """Do what `run` says. server: a process that serves nothing yet; None in an experiment."""
     identity = model_id(artifacts.MODEL)
     # The test images are read here, because damaged images must stop the stage. If the images were
     # first read by `judge_against`, the error would count as an error of the champion.
@@ -111,12 +128,11 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     contest = _contest(ingest, prepare)
     probabilities = np.stack(contest.rows["probabilities"].to_numpy())
     slices = workspace_slices()
-    experiment = dvc_experiment()
 
     def judge(version: Version, before: Version | None) -> Verdict | None:
         return _judge_version(version, before, contest, register)
 
-    if not experiment:
+    if server is not None:
         finish(register.name, note_hand_move(register.name, judge))
     if warning := champion_warning(read_standing(register.name)):
         log.warning(warning)
@@ -125,19 +141,23 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     seen = seen_in_training(contest.data) | seen_before(started_from)
     outcome = _judge(reigning, identity, probabilities, seen, contest, register)
     verdict = outcome.verdict
-    if experiment:
+    if server is None:
         known = version_of_model(versions(register.name), identity)
         facts = version_facts(known) if known else unregistered_facts(register.name, identity)
         made = review(facts, reigning, outcome, contest, probabilities, seen, slices)
         write_pages(made, register, statistics)
         log.info(
-            f"{verdict.decision}; {verdict.reasons[0]}; the experiment {experiment} registers no "
-            f"version; to register its model: dvc exp apply {experiment} && fovea register"
+            f"{verdict.decision}; {verdict.reasons[0]}; the experiment {dvc_experiment()} "
+            "registers no version; to register its model: "
+            f"dvc exp apply {dvc_experiment()} && fovea register"
         )
         return
 
     tracked = run_of_model(identity) or adopt_model(identity, origin())
-    judgement = _judgement(identity, reigning, verdict, contest)
+    # If this process is killed before the version was served, it must not be promoted.
+    judgement = _judgement(identity, reigning, UNASKED.applied(verdict), contest)
+    if judgement:
+        judgement |= UNASKED.tags()
     number = register_version(
         register.name,
         artifacts.MODEL,
@@ -153,6 +173,13 @@ def _register_and_judge(ingest: Ingest, prepare: Prepare, register: Register) ->
     )
     version = find_version(register.name, str(number))
     keep_seen(version, seen)
+    if judgement:
+        blessing = bless(server, version, contest, probabilities, register.serving)
+        verdict = blessing.applied(verdict)
+        outcome = replace(outcome, verdict=verdict)
+        judgement = _judgement(identity, reigning, verdict, contest)
+        tag_version(register.name, number, {**blessing.tags(), **judgement})
+        version = find_version(register.name, str(number))
     about = version_facts(version)
     made = review(about, reigning, outcome, contest, probabilities, seen, slices)
     write_pages(made, register, statistics)
@@ -208,7 +235,9 @@ def _judge_version(
     probabilities = own.probabilities[:, columns].astype(np.float32)
     identity, seen = version.model_id, seen_by(version)
     outcome = _judge(reigning, identity, probabilities, seen, contest, register)
-    verdict = outcome.verdict
+    # A new verdict cannot make good what a server of this version has done wrong.
+    verdict = read_blessing(version).applied(outcome.verdict)
+    outcome = replace(outcome, verdict=verdict)
     judgement = _judgement(identity, reigning, verdict, contest)
     if judgement:
         tag_version(version.name, version.number, judgement)
@@ -267,7 +296,8 @@ def _judgement(
 ) -> dict[str, str]:
     """Return the tags of a version about its verdict; empty if the version is the champion.
 
-    The champion is not compared with itself, so it keeps the tags by which it was promoted.
+    The champion is not compared with itself, so it keeps the tags by which it was promoted. It is
+    not served either: what was promoted is in use.
     """
     if reigning is not None and reigning.model_id == identity:
         return {}

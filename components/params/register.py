@@ -19,10 +19,16 @@ class Floors(Section):
 
 
 class Serving(Section):
-    """The most that a server of a new version may need; null for no limit."""
+    """The most that a server of a new version may need. With more, the verdict is at most `hold`.
 
-    max_latency_ms: Positive | None = Field(description="time of a request with one image")
-    max_memory_mb: Positive | None = Field(description="memory of the process")
+    null: no limit. The stage `register` serves the version on its own machine and measures three
+    times; the best value counts.
+    """
+
+    max_latency_ms: Positive | None = Field(
+        description="time of a request with one image over HTTP, in milliseconds"
+    )
+    max_memory_mb: Positive | None = Field(description="memory of the process, in megabytes")
 
 
 class Card(Section):

@@ -62,6 +62,7 @@ NEW_KEYS = {
     "evaluate.slices": "[]",
     "evaluate.corruptions": "{kinds: [], images: 100}",
     "register.primary": "accuracy # or balanced_accuracy, macro_f1",
+    "register.serving": "{max_latency_ms: null, max_memory_mb: null}",
     "register.card": "{intended_use: '', limits: ''}",
     "export": "{max_accuracy_drop: 0.01}",
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from components.errors import one_line
 from components.pages.markdown import GAP, spaced_table, text
+from components.registry.blessing import served_text
 from components.registry.hand_moves import champion_warning
 from components.registry.objections import is_outdated, judged_against, review_objections
 from components.registry.record import Event, last_decision
@@ -92,6 +93,7 @@ def _status(version: Version, standing: Standing) -> Iterator[str]:
     if version.number == standing.held:
         yield f"Champion{_since(standing.last_move)}"
         yield f"`{ROLLBACK}` makes the champion before it the champion again."
+        yield from _served(version)
         return
     if declined:
         yield f"{text(_first(review_objections(version, standing)), LONGEST_WARNING)}."
@@ -104,12 +106,18 @@ def _status(version: Version, standing: Standing) -> Iterator[str]:
     if CHALLENGER in version.aliases and is_outdated(version, standing.champion):
         made = judged_against(version.tags.get(COMPARED_WITH, ""))
         yield f"Its verdict was made {made}; `fovea promote` first compares it with the champion."
+    yield from _served(version)
     choices = commands(version.number, version.tags.get("verdict", "none"), declined=declined)
     yield f"To decide:\n\n{in_code(choices)}"
     yield (
         "Or here: give the alias `champion` to this version. The next command of Fovea puts the "
         "move on record."
     )
+
+
+def _served(version: Version) -> Iterator[str]:
+    if said := served_text(version):
+        yield f"{text(said, LONGEST_WARNING)}."
 
 
 def _describe_model(name: str, standing: Standing) -> None:

@@ -8,6 +8,7 @@ version 3 must be compared with version 2 before it can be promoted.
 from collections.abc import Callable, Iterator
 
 from components.errors import one_line
+from components.registry.blessing import read_blessing
 from components.registry.record import last_decision
 from components.registry.standing import Standing
 from components.registry.versions import COMPARED_WITH, Version, find_version
@@ -41,9 +42,12 @@ def objections(version: Version, standing: Standing) -> Iterator[str]:
     """Yield the reasons for which a version must not replace the champion without an override."""
     yield from review_objections(version, standing)
     decision = version.tags.get("verdict")
+    outdated = is_outdated(version, standing.champion)
+    if outdated or decision == "promote":  # The reasons of another verdict have the doubts.
+        yield from read_blessing(version).doubts
     if decision is None:
         yield "it was registered without a verdict"
-    elif is_outdated(version, standing.champion):
+    elif outdated:
         made, now = judged_against(_compared(version)), judged_against(_tag(standing.champion))
         yield f"its verdict, {decision}, was made {made}, not {now}"
     else:

@@ -37,7 +37,8 @@ PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled back"
 # lineage, which is written once and never changed.
 TEST_ID = "test_id"  # names the test images of the judgement and their labels
 COMPARED_WITH = "compared_with"  # the number of the champion; `none` if there was no champion
-JUDGEMENT = ("verdict", "reasons", COMPARED_WITH, TEST_ID)
+BLESSING = "blessing"  # what a server of the version has shown, see blessing.py
+JUDGEMENT = (BLESSING, "verdict", "reasons", COMPARED_WITH, TEST_ID)
 # The folder for downloaded files. The name of a file is `<sha256>.keras`. All code that loads a
 # version uses this folder, so a file is downloaded only once. The folder may be deleted at any
 # time; then the files are downloaded again when they are needed.
@@ -243,6 +244,11 @@ def download(version: Version) -> Path:
             )
         fetched.replace(kept)
     return kept
+
+
+def forget_download(version: Version) -> None:
+    """Delete the version's file in DOWNLOADS, so that `download` takes what MLflow stores now."""
+    (DOWNLOADS / f"{version.model_id}.keras").unlink(missing_ok=True)
 
 
 def _create_version(name: str, logged_id: str, run: Run, tags: Mapping[str, str]) -> int:

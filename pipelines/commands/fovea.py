@@ -410,7 +410,9 @@ def register() -> None:
 
     `dvc repro` and `fovea retrain` register every new model. This command is for
     the other cases: after `dvc exp apply` or `dvc pull`, with another MLflow, or
-    if the version was deleted. The version becomes the challenger.
+    if the version was deleted. The version becomes the challenger. It is served
+    once, and its answers are compared with those of the stage `evaluate`, also if
+    MLflow has it already.
     """
     from pipelines.commands.register import register_model
 

@@ -13,6 +13,7 @@ from components.serving.model import Model
 from components.serving.server.answering import Answers
 from components.serving.server.app import Settings, build_app
 from components.serving.server.bodies import Limits
+from components.serving.server.running import LOCAL, run_app
 from components.serving.shadow import Shadow
 from components.tracking import run_folders
 from pipelines.commands.console import show_lines, show_waiting
@@ -21,8 +22,6 @@ from pipelines.commands.model_option import model_address
 log = logging.getLogger(__name__)
 
 TOKEN = "FOVEA_SERVE_TOKEN"
-LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
-GRACE_S = 30  # after the signal, requests that have begun may take so long
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,6 @@ def serve(options: Options) -> None:
 
     Raises UserError if the address is in use, or if there is no such model.
     """
-    import uvicorn
-
-    from pipelines.commands.serve_protocol import Connection
-
     with _listen(options.host, options.port) as listening:
         host, port = listening.getsockname()[:2]
         show_waiting("waiting for TensorFlow; the model is loaded and compiled")
@@ -69,18 +64,9 @@ def serve(options: Options) -> None:
             log.warning(f"everyone who reaches {host} is answered; set {TOKEN} to ask for a token")
         settings = Settings(options.limits, token, LOCAL if local else ("*",), _card)
         app = build_app(Answers(follower, metrics, shadow), settings)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            http=Connection,
-            ws="none",
-            timeout_graceful_shutdown=GRACE_S,
-        )
         shown = f"[{host}]" if ":" in host else host
         show_lines(f"{_called(follower.current.model)} answers at http://{shown}:{port}/")
-        uvicorn.Server(config).run(sockets=[listening])
+        run_app(app, listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:

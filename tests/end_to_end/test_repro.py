@@ -18,6 +18,8 @@ def test_every_stage_runs_and_leaves_its_files(first_generation):
         assert (first_generation / "data" / name).stat().st_size > 100
     verdict = json.loads((first_generation / "data/register/verdict.json").read_text())
     assert (verdict["version"], verdict["decision"]) == (1, "promote")
+    served = "a server of this version gives the probabilities of the evaluation for 20 test images"
+    assert verdict["reasons"][-1] == served
 
 
 def test_every_row_is_accepted_or_quarantined(first_generation):

@@ -45,6 +45,7 @@ CHANGES_NO_BYTE = {
     "pipelines.workspace.lineage": "goes to MLflow; the register report shows its facts unchanged",
     "pipelines.workspace.machine": "goes to MLflow and into the key of checkpoints alone",
     "pipelines.workspace.messages": "prints lines for people",
+    "pipelines.workspace.processes": "starts and ends processes; does not know what they compute",
     "pipelines.workspace.searches": "finds a search on the disk, and lets one process run it",
     "pipelines.workspace.search_variables": "gives the addresses of servers, or stops",
     "pipelines.workspace.training_key": "a training that goes on has the bytes of a new one",

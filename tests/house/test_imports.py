@@ -69,6 +69,7 @@ def test_importing_writes_no_file_and_prints_no_line(tmp_path: Path) -> None:
 def test_packages_are_empty_so_that_no_import_hides_in_them() -> None:
     for package in ("components", "pipelines"):
         for file in (ROOT / package).rglob("__init__.py"):
-            # People write `from components.serving import load`, and no stage imports this room.
+            # People write `from components.serving import load`. What it imports is no stage's
+            # dep alone: a stage depends on the whole room.
             if file.parent.name != "serving":
                 assert file.read_text() == "", file

@@ -4,6 +4,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from components.params.hyperparameters import Hyperparameters
 from components.params.reader import Params
 from components.params.register import Card, Floors
 from components.registry import promotion
+from components.registry.blessing import Blessing
 from components.registry.promotion import promote, reject, rollback
 from components.registry.seen import Seen, pixel_hashes
 from components.registry.seen_store import keep_seen, seen_by
@@ -123,6 +125,13 @@ def write_splits(split_of: Mapping[str, str]) -> None:
     images = pd.DataFrame({"path": list(split_of), "pixels_id": ids, "group": None})
     write_table(artifacts.MANIFEST, images)
     write_table(artifacts.SPLITS, images.assign(split=list(split_of.values())))
+
+
+@pytest.fixture(autouse=True)
+def _blessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bless every version. test_blessing.py serves them: the process takes seconds to start."""
+    monkeypatch.setattr(register, "version_server", lambda: nullcontext("no process"))
+    monkeypatch.setattr(register, "bless", lambda *given: Blessing())
 
 
 @pytest.fixture
