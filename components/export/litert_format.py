@@ -1,7 +1,8 @@
 """A classifier ⇄ a LiteRT file (.tflite), for telephones and small computers; floats or int8.
 
 In an int8 file, the weights and the results of most layers are integers of 8 bits. The scale of
-each comes from what the layers give for calibration images (Jacob et al., 2018).
+each comes from what the layers give for calibration images (Jacob et al., 2018). The biases make up
+for the rounding of the weights, see bias_correction.py.
 """
 
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
+from components.export.bias_correction import corrected_biases
 from components.export.exported import Exported, Floats, Images, Tensor, image_shape
 from components.model.backend import THREADS, hold_native_stderr
 from components.model.classifier import Classifier
@@ -42,7 +44,8 @@ def write_litert_int8(classifier: Classifier, path: Path, calibration: Images) -
         "optimizations": [tf.lite.Optimize.DEFAULT],
         "representative_dataset": samples,
     }
-    _convert(classifier, path, options)
+    with corrected_biases(classifier, calibration):
+        _convert(classifier, path, options)
 
 
 def _convert(classifier: Classifier, path: Path, options: dict[str, Any]) -> None:

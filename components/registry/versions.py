@@ -172,7 +172,11 @@ def find_version_in(existing: Sequence[Version], name: str, wanted: str) -> Vers
     """Return the version of `existing` that `find_version` returns, without asking MLflow."""
     number = wanted.strip().lower().removeprefix("v")
     for version in existing:
-        if str(version.number) == number or wanted in version.aliases:
+        if str(version.number) == number:
+            return version
+    # An alias may look like a number, so it counts only if no version has the number.
+    for version in existing:
+        if wanted in version.aliases:
             return version
     raise UserError(f"{name} at {address()} has {_in_words(existing)}. Received: {wanted}")
 

@@ -114,6 +114,13 @@ def test_a_version_is_found_by_number_v_number_and_alias(registered: Register) -
     assert found == [1, 1, 1]
 
 
+def test_an_alias_that_looks_like_a_number_hides_no_version(registered: Register) -> None:
+    registered(b"one")
+    registered(b"two")
+    client().set_registered_model_alias("digits", "2", "1")
+    assert find_version("digits", "2").number == 2
+
+
 def test_an_unknown_version_is_answered_with_those_that_exist(registered: Register) -> None:
     with pytest.raises(UserError, match=r"has no version yet; .* Received: champion"):
         find_version("digits", "champion")
