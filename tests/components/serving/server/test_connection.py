@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from components.serving.metrics import Metrics
-from components.serving.server import connection
+from components.serving.server import connection as room
 from components.serving.server.connection import Connection
 from components.serving.server.guard import Guard
 
@@ -36,8 +36,8 @@ async def app(scope, receive, send) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn.Server]:
-    monkeypatch.setattr(connection, "HEAD_S", 0.4)
-    monkeypatch.setattr(connection, "UNREAD_S", 0.4)
+    monkeypatch.setattr(room, "HEAD_S", 0.4)
+    monkeypatch.setattr(room, "UNREAD_S", 0.4)
     guarded = Guard(app, Metrics(), "", ("*",), ())
     config = uvicorn.Config(guarded, http=Connection, ws="none", log_config=None, lifespan="off")
     started = uvicorn.Server(config)
@@ -154,8 +154,8 @@ def test_a_receiver_that_does_not_read_is_cut_off(server: uvicorn.Server, connec
 def test_the_longest_idle_connection_gives_way_and_none_in_work_does(
     server: uvicorn.Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_S", 10.0)
-    monkeypatch.setattr(connection, "most_connections", lambda: 3)
+    monkeypatch.setattr(room, "HEAD_S", 10.0)
+    monkeypatch.setattr(room, "most_connections", lambda: 3)
     slow = b"GET /slow HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
     idle = []
     for sent in (b"GET", slow, b"GET"):
@@ -175,10 +175,10 @@ def test_the_limit_of_open_files_bounds_the_connections(monkeypatch: pytest.Monk
     for files, expected in (
         (100, 50),
         (10_000, 1024),
-        (connection.resource.RLIM_INFINITY, 1024),
+        (room.resource.RLIM_INFINITY, 1024),
     ):
-        monkeypatch.setattr(connection.resource, "getrlimit", lambda _, n=files: (n, n))
-        assert connection.most_connections() == expected
+        monkeypatch.setattr(room.resource, "getrlimit", lambda _, n=files: (n, n))
+        assert room.most_connections() == expected
 
 
 def wait_for(done: Callable[[], object], seconds: float = 10) -> None:
