@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from components.errors import UserError
+from components.model.backend import load_keras
 from components.params.reader import Params
 from components.params.register import Serving
 from components.registry.blessing import UNASKED, Blessing
@@ -131,6 +132,16 @@ def test_the_process_asks_for_no_token_and_is_only_for_this_machine(served: Serv
         if each.status == psutil.CONN_LISTEN
     ]
     assert listening == ("127.0.0.1", served.ready.port)
+
+
+@pytest.mark.parametrize("kind", ["float32", "mixed_bfloat16"])
+def test_a_network_in_half_precision_is_known(kind: str) -> None:
+    load_keras()
+    import keras
+
+    pixels = keras.Input((4,))
+    network = keras.Model(pixels, keras.layers.Dense(2, dtype=kind)(pixels))
+    assert version_server._half_precision(network) == (kind != "float32")
 
 
 @pytest.mark.parametrize(
