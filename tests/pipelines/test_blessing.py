@@ -266,10 +266,10 @@ LISTEN = (
 )
 OH = "connection.sendall(b'HTTP/1.1 500 Oh\\r\\nContent-Length: 0\\r\\n\\r\\n'); time.sleep(9)"
 FAULTS = {
-    "does not start": "import sys; sys.exit('no room')",
+    "does not start": "import sys; sys.exit('no room at http://ann:secret@host')",
     "was not ready within 0 s": "import time; time.sleep(9)",
     "gives no answer within 0 s": f"{LISTEN} time.sleep(9)",
-    "ended while it was asked": f"{LISTEN} sys.exit('out of memory')",
+    "ended while it was asked": f"{LISTEN} sys.exit('no memory')",
     "breaks a connection off": f"{LISTEN} connection.close(); time.sleep(9)",
     "answers with the status 500": LISTEN + OH,
 }
@@ -295,7 +295,10 @@ def test_a_server_that_fails_is_one_sentence_and_leaves_no_process(
         monkeypatch.setattr(blessing, "ANSWER_S", 20.0)
     with version_server.version_server() as server:
         found = bless(server, version, contest, probabilities, NO_LIMITS)
-    said = {"does not start": "no room", "ended while it was asked": "out of memory"}.get(what, "")
+    said = {
+        "does not start": "no room at http://host",
+        "ended while it was asked": "out of memory",
+    }.get(what, "")
     assert found == Blessing((f"a server of this version {what}",), said=said)
     assert f"a server of this version {what}: {said or 'it has said nothing'}" in caplog.text
     assert not psutil.pid_exists(server.pid)
