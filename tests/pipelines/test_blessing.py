@@ -499,8 +499,10 @@ def test_a_version_that_was_blessed_is_none_while_it_is_served_again(
     bless_as(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(card)
-    with pytest.raises(UserError, match="no server of this version was asked yet"):
-        promote("digits", "2", "better", "Ann", judge_here)
+    for compared_with in ("1", "none"):
+        register.tag_version("digits", 2, {"compared_with": compared_with})
+        with pytest.raises(UserError, match="no server of this version was asked yet"):
+            promote("digits", "2", "better", "Ann", judge_here)
 
 
 def test_a_doubt_counts_also_if_the_verdict_was_written_without_it(
