@@ -88,6 +88,10 @@ GROUPS: dict[str, dict[str, str]] = {
 # Package → what Fovea uses it for. Fovea imports these packages, but they are in no group, because
 # they cannot change the files that a stage writes.
 HARMLESS = {
+    **dict.fromkeys(
+        ("anyio", "fastapi", "prometheus-client", "starlette", "uvicorn"),
+        "carries what a server answers; the answers are those of the network",
+    ),
     "ai-edge-litert": "reads what `fovea export` writes, which is no out of a stage",
     "configobj": "reads DVC's config files",
     "mlflow": "records runs, in a store that is not an out of a stage",

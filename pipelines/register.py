@@ -5,15 +5,12 @@ the version that may replace the champion. The verdict is the advice to promote,
 challenger.
 """
 
-import hashlib
-import json
 import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from components.errors import UserError
@@ -32,6 +29,7 @@ from components.registry.contest import (
     judge_against,
 )
 from components.registry.hand_moves import champion_warning, note_hand_move
+from components.registry.judgement import judgement_tags, tested_id
 from components.registry.objections import Judge
 from components.registry.promotion import RefusedError, finish, promote
 from components.registry.seen import Seen, data_set, seen_in_training
@@ -39,8 +37,6 @@ from components.registry.seen_store import keep_seen, seen_before, seen_by
 from components.registry.snapshot import keep_snapshot
 from components.registry.standing import read_standing
 from components.registry.versions import (
-    COMPARED_WITH,
-    TEST_ID,
     Version,
     champion,
     find_version,
@@ -75,8 +71,6 @@ from pipelines.workspace.lineage import lineage_of_model, origin, who
 log = logging.getLogger(__name__)
 
 SHOWN = ("test_accuracy", "test_balanced_accuracy", "test_macro_f1")
-# Maximum number of characters of the tag `reasons`. verdict.json has the complete reasons.
-LONGEST_REASONS = 4_000
 
 
 def run(ingest: Ingest, prepare: Prepare, register: Register) -> None:
@@ -155,7 +149,7 @@ def _register_and_judge(
 
     tracked = run_of_model(identity) or adopt_model(identity, origin())
     # If this process is killed before the version was served, it must not be promoted.
-    judgement = _judgement(identity, reigning, UNASKED.applied(verdict), contest)
+    judgement = judgement_tags(identity, reigning, UNASKED.applied(verdict), contest)
     if judgement:
         judgement |= UNASKED.tags()
     number = register_version(
@@ -177,7 +171,7 @@ def _register_and_judge(
         blessing = bless(server, version, contest, probabilities, register.serving)
         verdict = blessing.applied(verdict)
         outcome = replace(outcome, verdict=verdict)
-        judgement = _judgement(identity, reigning, verdict, contest)
+        judgement = judgement_tags(identity, reigning, verdict, contest)
         tag_version(register.name, number, {**blessing.tags(), **judgement})
         version = find_version(register.name, str(number))
     about = version_facts(version)
@@ -238,7 +232,7 @@ def _judge_version(
     # A new verdict cannot make good what a server of this version has done wrong.
     verdict = read_blessing(version).applied(outcome.verdict)
     outcome = replace(outcome, verdict=verdict)
-    judgement = _judgement(identity, reigning, verdict, contest)
+    judgement = judgement_tags(identity, reigning, verdict, contest)
     if judgement:
         tag_version(version.name, version.number, judgement)
         about, slices = version_facts(version), version_slices(version)
@@ -274,41 +268,12 @@ def _judge(
     contest: Contest,
     register: Register,
 ) -> Outcome:
-    test_id = _test_id(contest.rows)
-    earlier = compared_before(versions(register.name), identity, test_id)
+    tested = tested_id(contest.rows)
+    earlier = compared_before(versions(register.name), identity, tested)
     outcome = judge_against(reigning, identity, probabilities, seen, contest, register, earlier)
     if reigning is not None and reigning.model_id != identity:
-        put_on_account(test_id, identity, reigning)
+        put_on_account(tested, identity, reigning)
     return outcome
-
-
-def _test_id(rows: pd.DataFrame) -> str:
-    """Return the sha256 of the test images and their labels, in whatever order they are.
-
-    rows: the table of predictions, with the columns image_id and label.
-    """
-    pairs = sorted(zip(rows["image_id"], rows["label"], strict=True))
-    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
-
-
-def _judgement(
-    identity: str, reigning: Version | None, verdict: Verdict, contest: Contest
-) -> dict[str, str]:
-    """Return the tags of a version about its verdict; empty if the version is the champion.
-
-    The champion is not compared with itself, so it keeps the tags by which it was promoted. It is
-    not served either: what was promoted is in use.
-    """
-    if reigning is not None and reigning.model_id == identity:
-        return {}
-    reasons = "; ".join(verdict.reasons)
-    shown = reasons if len(reasons) <= LONGEST_REASONS else f"{reasons[:LONGEST_REASONS]} …"
-    return {
-        "verdict": verdict.decision,
-        "reasons": shown,
-        COMPARED_WITH: str(reigning.number) if reigning else "none",
-        TEST_ID: _test_id(contest.rows),
-    }
 
 
 def _promote(number: int, verdict: Verdict, register: Register, judge: Judge) -> None:

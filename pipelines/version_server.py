@@ -13,6 +13,7 @@ outlives the stage, also if the stage is killed.
 
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -99,7 +100,8 @@ class VersionServer:
         """Return the error that says what a server of this version does, with its last lines."""
         self._stderr.seek(0)
         lines = self._stderr.read()[-LAST:].decode("utf-8", "replace").splitlines()
-        details = one_line(" ".join(lines[-3:]), longest=500)
+        # The address of MLflow can have a password.
+        details = re.sub(r"//[^/@\s]+@", "//", one_line(" ".join(lines[-3:]), longest=500))
         return ServerFailedError(f"a server of this version {what}", details)
 
     def _line(self, deadline: float) -> bytes:

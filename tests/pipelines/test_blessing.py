@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from components.errors import UserError
+from components.model.backend import load_keras
 from components.params.reader import Params
 from components.params.register import Serving
 from components.registry.blessing import UNASKED, Blessing
@@ -131,6 +132,16 @@ def test_the_process_asks_for_no_token_and_is_only_for_this_machine(served: Serv
         if each.status == psutil.CONN_LISTEN
     ]
     assert listening == ("127.0.0.1", served.ready.port)
+
+
+@pytest.mark.parametrize("kind", ["float32", "mixed_bfloat16"])
+def test_a_network_in_half_precision_is_known(kind: str) -> None:
+    load_keras()
+    import keras
+
+    pixels = keras.Input((4,))
+    network = keras.Model(pixels, keras.layers.Dense(2, dtype=kind)(pixels))
+    assert version_server._half_precision(network) == (kind != "float32")
 
 
 @pytest.mark.parametrize(
@@ -255,10 +266,10 @@ LISTEN = (
 )
 OH = "connection.sendall(b'HTTP/1.1 500 Oh\\r\\nContent-Length: 0\\r\\n\\r\\n'); time.sleep(9)"
 FAULTS = {
-    "does not start": "import sys; sys.exit('no room')",
+    "does not start": "import sys; sys.exit('no room at http://ann:secret@host')",
     "was not ready within 0 s": "import time; time.sleep(9)",
     "gives no answer within 0 s": f"{LISTEN} time.sleep(9)",
-    "ended while it was asked": f"{LISTEN} sys.exit('out of memory')",
+    "ended while it was asked": f"{LISTEN} sys.exit('no memory')",
     "breaks a connection off": f"{LISTEN} connection.close(); time.sleep(9)",
     "answers with the status 500": LISTEN + OH,
 }
@@ -284,7 +295,10 @@ def test_a_server_that_fails_is_one_sentence_and_leaves_no_process(
         monkeypatch.setattr(blessing, "ANSWER_S", 20.0)
     with version_server.version_server() as server:
         found = bless(server, version, contest, probabilities, NO_LIMITS)
-    said = {"does not start": "no room", "ended while it was asked": "out of memory"}.get(what, "")
+    said = {
+        "does not start": "no room at http://host",
+        "ended while it was asked": "out of memory",
+    }.get(what, "")
     assert found == Blessing((f"a server of this version {what}",), said=said)
     assert f"a server of this version {what}: {said or 'it has said nothing'}" in caplog.text
     assert not psutil.pid_exists(server.pid)
@@ -485,8 +499,10 @@ def test_a_version_that_was_blessed_is_none_while_it_is_served_again(
     bless_as(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(card)
-    with pytest.raises(UserError, match="no server of this version was asked yet"):
-        promote("digits", "2", "better", "Ann", judge_here)
+    for compared_with in ("1", "none"):
+        register.tag_version("digits", 2, {"compared_with": compared_with})
+        with pytest.raises(UserError, match="no server of this version was asked yet"):
+            promote("digits", "2", "better", "Ann", judge_here)
 
 
 def test_a_doubt_counts_also_if_the_verdict_was_written_without_it(
