@@ -145,9 +145,7 @@ def _ask(port: int, contents: Sequence[bytes], top: int) -> list[dict[str, objec
     return images
 
 
-def _measure(
-    port: int, process: psutil.Process, contents: Sequence[bytes]
-) -> tuple[float, float]:
+def _measure(port: int, process: psutil.Process, contents: Sequence[bytes]) -> tuple[float, float]:
     """Return the median time of a request with one image in ms, and the memory in MB."""
     times = []
     for content in contents:

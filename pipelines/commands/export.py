@@ -37,6 +37,7 @@ from components.training_set.pixels import read_images
 from pipelines import artifacts
 from pipelines.commands.console import show_lines, show_table
 from pipelines.commands.model_option import model_address
+from pipelines.commands.output_option import check_place
 from pipelines.formats import read_table, read_tree, write_text, write_tree
 
 log = logging.getLogger(__name__)
@@ -128,16 +129,14 @@ def _check_output(path: Path, target: Target, replace: bool) -> None:
     """Raise UserError if the path of the export or of its description is taken."""
     if not path.name:
         raise UserError(f"--output must be a new file or folder; give its path. Received: {path}")
+    check_place(path, "--output")
     taken = next((each for each in (path, _beside(path)) if os.path.lexists(each)), None)
-    if file := next((each for each in path.parents if each.is_file()), None):
-        raise UserError(
-            f"--output must be in a folder; give another path. Received: {file}, a file"
-        )
     if taken is None:
         return
     # After a kill, the description may be there alone.
     other_kind = path.exists() and path.is_dir() != (target.name == "saved_model")
-    if other_kind or _description(_beside(path)) is None:
+    described = _description(_beside(path))
+    if other_kind or described is None or described["format"] != target.name:
         raise UserError(
             f"--output exists, and is no earlier export to {target.name}; give another path. "
             f"Received: {taken}"

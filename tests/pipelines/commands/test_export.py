@@ -140,10 +140,11 @@ def test_a_path_that_exists_is_replaced_only_if_it_is_an_export_and_asked_for(
         assert err.startswith("error: --output ") and "path. Received: " in err
     assert file.read_bytes() == b"mine" and list(Path("photos").iterdir()) == [file]
 
-    write_tree(
-        SAVED.with_name("saved_model.json"),
-        {"format": "saved_model", "model_id": "0" * 64, "check": {}},
-    )
+    older = {"format": "onnx", "model_id": "0" * 64, "check": {}}
+    write_tree(SAVED.with_name("saved_model.json"), older)
+    status, _, err = export("--to", "saved_model", "--replace")
+    assert status == 1 and "is no earlier export to saved_model; give another path" in err
+    write_tree(SAVED.with_name("saved_model.json"), older | {"format": "saved_model"})
     for _ in range(2):  # first, the description is there alone
         status, _, err = export("--to", "saved_model")
         assert status == 1 and "add --replace" in err
