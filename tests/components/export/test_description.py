@@ -48,15 +48,15 @@ def description(classifier: Classifier, tmp_path: Path) -> dict:
 
 def test_a_folder_is_known_by_its_list_of_files(tmp_path: Path) -> None:
     (tmp_path / "model/b").mkdir(parents=True)
-    (tmp_path / "model/b/x").write_bytes(b"x")
-    (tmp_path / "model/a").write_bytes(b"aa")
+    (tmp_path / "model/b/z").write_bytes(b"x")
+    (tmp_path / "model/c").write_bytes(b"aa")
     lines = [
         f"{hashlib.sha256(content).hexdigest()}  {name}\n"
-        for name, content in (("a", b"aa"), ("b/x", b"x"))
+        for name, content in (("b/z", b"x"), ("c", b"aa"))
     ]
     assert content_id(tmp_path / "model") == hashlib.sha256("".join(lines).encode()).hexdigest()
     assert size_bytes(tmp_path / "model") == 3
-    (tmp_path / "model/a").rename(tmp_path / "model/c")
+    (tmp_path / "model/c").rename(tmp_path / "model/d")
     assert content_id(tmp_path / "model") != hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
