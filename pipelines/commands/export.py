@@ -117,7 +117,8 @@ def export_model(options: Options) -> None:
         write_tree(_beside(path), description)
         with write_whole(path) as temporary:
             shutil.move(built, temporary)
-    described = _descriptions(identity) | {path: description}
+    # The newest is the last one: the row of the model has the figures of its measurement.
+    described = _other_descriptions(identity, path) | {path: description}
     title = f"{version.name}, version {version.number}" if version else str(found.path)
     write_text(PAGE, exports_page(title, described))
     if version:
@@ -163,13 +164,15 @@ def _description(file: Path) -> dict[str, Any] | None:
     return tree if known else None
 
 
-def _descriptions(identity: str) -> dict[Path, dict[str, Any]]:
-    """Return the exports of a model in data/export, in the order of their names."""
+def _other_descriptions(identity: str, newest: Path) -> dict[Path, dict[str, Any]]:
+    """Return the exports of a model in data/export but `newest`, in the order of their names."""
     found = {}
     for file in sorted(FOLDER.glob("*.json")):
         tree = _description(file)
         path = file.with_suffix("")
-        if tree is not None and tree["model_id"] == identity and path.exists():
+        if path.resolve() == newest.resolve() or not path.exists():
+            continue
+        if tree is not None and tree["model_id"] == identity:
             found[path] = tree
     return found
 

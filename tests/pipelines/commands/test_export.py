@@ -154,6 +154,13 @@ def test_a_path_that_exists_is_replaced_only_if_it_is_an_export_and_asked_for(
     assert status == 0, err
     assert not (SAVED / "old").exists() and (SAVED / "saved_model.pb").exists()
 
+    # An export that was measured before, and comes later by its name.
+    shutil.copytree(SAVED, FOLDER / "z")
+    tree = read_tree(SAVED.with_name("saved_model.json"))
+    write_tree(FOLDER / "z.json", tree | {"model": tree["model"] | {"bytes": 123_000_000}})
+    status, out, _ = export("--to", "saved_model", "--replace", "--output", SAVED.resolve())
+    assert status == 0 and "123.0 MB" not in out and out.count("saved_model │") == 2
+
 
 def test_a_version_gets_the_table_into_its_run(export: Export) -> None:
     with start_run("train", ORIGIN, {"stage": "train"}) as run:
