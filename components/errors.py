@@ -14,6 +14,7 @@ BLOCKED = {
     errno.EROFS: "the disk is read-only; mount it with the right to write, or use another folder",
     errno.ENOSPC: "the disk is full; free some space, or set TMPDIR to a folder on another disk, "
     "and run the same command again",
+    errno.ENAMETOOLONG: "the name of a file is too long for this disk; use a shorter one",
     errno.EDQUOT: "your space on this disk is used up; delete files, and run the command again",
 }
 

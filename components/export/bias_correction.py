@@ -77,8 +77,9 @@ def _mean_shifts(network: Any, layers: Sequence[Any], images: Images) -> list[Fl
     shifts: list[list[Floats]] = [[] for _ in layers]
     # The layers of a network inside of another one have no tensor in common with the outer one. So
     # they are watched while the network computes.
-    for layer, found in zip(layers, shifts, strict=True):
-        layer.call = _watched(layer, found)
+    watches = [_watched(layer, found) for layer, found in zip(layers, shifts, strict=True)]
+    for layer, watch in zip(layers, watches, strict=True):
+        layer.call = watch
     try:
         for start in range(0, len(images), BATCH):
             network(images[start : start + BATCH], training=False)

@@ -37,6 +37,7 @@ from components.training_set.pixels import read_images
 from pipelines import artifacts
 from pipelines.commands.console import show_lines, show_table
 from pipelines.commands.model_option import model_address
+from pipelines.commands.output_option import check_place
 from pipelines.formats import read_table, read_tree, write_text, write_tree
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ def export_model(options: Options) -> None:
         write_tree(_beside(path), description)
         with write_whole(path) as temporary:
             shutil.move(built, temporary)
-    described = _descriptions(identity) | {path: description}
+    # The newest is the last one: the row of the model has the figures of its measurement.
+    described = _other_descriptions(identity, path) | {path: description}
     title = f"{version.name}, version {version.number}" if version else str(found.path)
     write_text(PAGE, exports_page(title, described))
     if version:
@@ -128,16 +130,14 @@ def _check_output(path: Path, target: Target, replace: bool) -> None:
     """Raise UserError if the path of the export or of its description is taken."""
     if not path.name:
         raise UserError(f"--output must be a new file or folder; give its path. Received: {path}")
+    check_place(path, "--output")
     taken = next((each for each in (path, _beside(path)) if os.path.lexists(each)), None)
-    if file := next((each for each in path.parents if each.is_file()), None):
-        raise UserError(
-            f"--output must be in a folder; give another path. Received: {file}, a file"
-        )
     if taken is None:
         return
     # After a kill, the description may be there alone.
     other_kind = path.exists() and path.is_dir() != (target.name == "saved_model")
-    if other_kind or _description(_beside(path)) is None:
+    described = _description(_beside(path))
+    if other_kind or described is None or described["format"] != target.name:
         raise UserError(
             f"--output exists, and is no earlier export to {target.name}; give another path. "
             f"Received: {taken}"
@@ -164,13 +164,15 @@ def _description(file: Path) -> dict[str, Any] | None:
     return tree if known else None
 
 
-def _descriptions(identity: str) -> dict[Path, dict[str, Any]]:
-    """Return the exports of a model in data/export, in the order of their names."""
+def _other_descriptions(identity: str, newest: Path) -> dict[Path, dict[str, Any]]:
+    """Return the exports of a model in data/export but `newest`, in the order of their names."""
     found = {}
     for file in sorted(FOLDER.glob("*.json")):
         tree = _description(file)
         path = file.with_suffix("")
-        if tree is not None and tree["model_id"] == identity and path.exists():
+        if path.resolve() == newest.resolve() or not path.exists():
+            continue
+        if tree is not None and tree["model_id"] == identity:
             found[path] = tree
     return found
 

@@ -19,6 +19,7 @@ from components.serving.model import Model, Prediction, Reader, load
 from components.words import count_text
 from pipelines.commands.console import show_waiting
 from pipelines.commands.model_option import model_address
+from pipelines.commands.output_option import check_place
 
 DONE, NOTHING, SOME_FAULTS = 0, 1, 3  # exit statuses
 
@@ -45,11 +46,13 @@ def predict_paths(paths: Sequence[str], options: Options) -> int:
     paths: images, folders, archives, tables, or `-` for standard input.
     Raises UserError if an option is wrong, if there is no such model, or if there is no image.
     """
-    kind = _kind(options)
+    kind, address = _kind(options), model_address(options.model)
+    if options.output:
+        _check_output(options.output, address, paths)
     show_waiting("waiting for TensorFlow; it takes some seconds to start")
     output = sys.stdout
     with redirect_stdout(sys.stderr):
-        model = load(model_address(options.model), "--model")
+        model = load(address, "--model")
         _check_top(options.top, model)
         inputs = read_inputs(paths, model.rules.max_bytes)
         results = _predictions(model, inputs.images, options.top)
@@ -79,9 +82,26 @@ def _kind(options: Options) -> str:
         raise UserError(
             "--to parquet needs --output FILE, because a Parquet file is no text. Received: no file"
         )
-    if options.output and options.output.is_dir():
-        raise UserError(f"--output must be a file. Received: {options.output}, a folder")
     return kind
+
+
+def _check_output(output: Path, address: str, paths: Sequence[str]) -> None:
+    """Raise UserError if rows cannot be written to a file, or would replace what is read."""
+    check_place(output, "--output")
+    if output.is_dir():
+        raise UserError(f"--output must be a file. Received: {output}, a folder")
+    if any(_are_same(output, path) for path in (address, *paths)):
+        raise UserError(
+            "--output must be another file than PATH and --model, because it is replaced. "
+            f"Received: {output}"
+        )
+
+
+def _are_same(output: Path, path: str) -> bool:
+    try:
+        return output.samefile(path)
+    except (OSError, ValueError):  # one of them does not exist, or is no path at all
+        return False
 
 
 def _check_top(top: int, model: Model) -> None:

@@ -20,7 +20,11 @@ def test_a_full_disk_is_one_sentence() -> None:
 
 @pytest.mark.parametrize(
     ("number", "start"),
-    [(errno.EACCES, "you may not use this file"), (errno.EROFS, "the disk is read-only")],
+    [
+        (errno.EACCES, "you may not use this file"),
+        (errno.EROFS, "the disk is read-only"),
+        (errno.ENAMETOOLONG, "the name of a file is too long"),
+    ],
 )
 def test_missing_rights_and_a_read_only_disk_name_the_file(number: int, start: str) -> None:
     with pytest.raises(UserError) as caught, disk_errors():

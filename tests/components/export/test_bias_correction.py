@@ -1,5 +1,7 @@
 """Weights of 8 bits shift the means of a network; corrected biases move them back."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -86,6 +88,38 @@ def test_each_channel_has_steps_of_its_own() -> None:
         steps = (kernel + errors)[..., :4] / step[..., :4]
         np.testing.assert_allclose(steps, steps.round(), atol=1e-3)
         assert np.abs(errors[..., :4] / step[..., :4]).max() > 0.4
+
+
+def test_biases_depthwise_and_grouped_convolutions_are_corrected_too(
+    classifier: Classifier, images: np.ndarray
+) -> None:
+    import keras
+    from keras import layers
+
+    pixels = keras.Input((SIZE, SIZE, 3), dtype="uint8")
+    hidden = layers.Rescaling(1 / 255)(pixels)
+    hidden = layers.Conv2D(8, 3, 2, "same", activation="relu", name="conv")(hidden)
+    hidden = layers.Conv2D(8, 3, groups=4, use_bias=False, name="grouped")(hidden)
+    hidden = layers.ReLU()(layers.BatchNormalization()(hidden))
+    hidden = layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(hidden)
+    network = keras.Model(pixels, layers.GlobalAveragePooling2D()(layers.ReLU()(hidden)))
+    kernels = {}
+    for name, axes in (("conv", (0, 1, 2)), ("grouped", (0, 1, 2)), ("depthwise", (0, 1))):
+        kernel, *others = network.get_layer(name).get_weights()
+        small = np.full_like(kernel, SMALL)
+        # The largest weight of each channel. All others are rounded to 0, so each channel shrinks.
+        small[(0,) * len(axes)] = 1.0
+        network.get_layer(name).set_weights([small, *others])
+        kernels[name] = small + rounding_errors(small, name == "depthwise")
+    made = replace(classifier, model=network)
+    exact = network(images, training=False).numpy()
+    means = []
+    for correct in (True, False):
+        with corrected_biases(made, images) if correct else nullcontext():
+            for name, kernel in kernels.items():
+                network.get_layer(name).kernel.assign(kernel)
+            means.append(np.abs(network(images, training=False).numpy() - exact).mean())
+    assert means[1] > 10 * means[0]
 
 
 @pytest.mark.skipif(find_spec("ai_edge_litert") is None, reason="needs ai-edge-litert")

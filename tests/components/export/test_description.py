@@ -48,15 +48,15 @@ def description(classifier: Classifier, tmp_path: Path) -> dict:
 
 def test_a_folder_is_known_by_its_list_of_files(tmp_path: Path) -> None:
     (tmp_path / "model/b").mkdir(parents=True)
-    (tmp_path / "model/b/x").write_bytes(b"x")
-    (tmp_path / "model/a").write_bytes(b"aa")
+    (tmp_path / "model/b/z").write_bytes(b"x")
+    (tmp_path / "model/c").write_bytes(b"aa")
     lines = [
         f"{hashlib.sha256(content).hexdigest()}  {name}\n"
-        for name, content in (("a", b"aa"), ("b/x", b"x"))
+        for name, content in (("b/z", b"x"), ("c", b"aa"))
     ]
     assert content_id(tmp_path / "model") == hashlib.sha256("".join(lines).encode()).hexdigest()
     assert size_bytes(tmp_path / "model") == 3
-    (tmp_path / "model/a").rename(tmp_path / "model/c")
+    (tmp_path / "model/c").rename(tmp_path / "model/d")
     assert content_id(tmp_path / "model") != hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -77,8 +77,9 @@ def test_the_description_has_what_the_format_cannot_hold(description: dict) -> N
 
 
 def test_the_page_has_a_row_for_the_model_and_for_each_export(description: dict) -> None:
+    older = description | {"model": description["model"] | {"bytes": 1_000}}
     described = {
-        Path("data/export/model.onnx"): description,
+        Path("data/export/model.onnx"): older,
         Path("out/<b>"): description | {"format": "litert", "bytes": 640_000},
     }
     page = exports_page("digits, version 3", described)

@@ -131,6 +131,11 @@ def test_large_images_make_small_batches(model: Model) -> None:
     assert replace(model, classifier=replace(model.classifier, size=1024)).batches == (1,)
 
 
+def test_of_equal_probabilities_the_first_class_counts_as_in_evaluate(model: Model) -> None:
+    found = model.prediction(np.array([0.2, 0.4, 0.4], np.float32), top=3)
+    assert [name for name, _ in found.top] == [NAMES[1], NAMES[2], NAMES[0]]
+
+
 def test_wrong_calls_are_one_sentence(model: Model) -> None:
     with pytest.raises(UserError, match=r"write predict\(\[image\]\)\. Received: ndarray"):
         model.predict(noise(3))

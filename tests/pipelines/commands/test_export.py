@@ -140,10 +140,11 @@ def test_a_path_that_exists_is_replaced_only_if_it_is_an_export_and_asked_for(
         assert err.startswith("error: --output ") and "path. Received: " in err
     assert file.read_bytes() == b"mine" and list(Path("photos").iterdir()) == [file]
 
-    write_tree(
-        SAVED.with_name("saved_model.json"),
-        {"format": "saved_model", "model_id": "0" * 64, "check": {}},
-    )
+    older = {"format": "onnx", "model_id": "0" * 64, "check": {}}
+    write_tree(SAVED.with_name("saved_model.json"), older)
+    status, _, err = export("--to", "saved_model", "--replace")
+    assert status == 1 and "is no earlier export to saved_model; give another path" in err
+    write_tree(SAVED.with_name("saved_model.json"), older | {"format": "saved_model"})
     for _ in range(2):  # first, the description is there alone
         status, _, err = export("--to", "saved_model")
         assert status == 1 and "add --replace" in err
@@ -152,6 +153,13 @@ def test_a_path_that_exists_is_replaced_only_if_it_is_an_export_and_asked_for(
     status, _, err = export("--to", "saved_model", "--replace")
     assert status == 0, err
     assert not (SAVED / "old").exists() and (SAVED / "saved_model.pb").exists()
+
+    # An export that was measured before, and comes later by its name.
+    shutil.copytree(SAVED, FOLDER / "z")
+    tree = read_tree(SAVED.with_name("saved_model.json"))
+    write_tree(FOLDER / "z.json", tree | {"model": tree["model"] | {"bytes": 123_000_000}})
+    status, out, _ = export("--to", "saved_model", "--replace", "--output", SAVED.resolve())
+    assert status == 0 and "123.0 MB" not in out and out.count("saved_model │") == 2
 
 
 def test_a_version_gets_the_table_into_its_run(export: Export) -> None:
