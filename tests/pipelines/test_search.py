@@ -103,7 +103,7 @@ def test_dvc_draws_the_trials_the_importances_and_the_picture(params, tmp_path, 
     assert printed.stderr == ""
     page = Path("plots/index.html").read_text()
     picture = "static/workspace_data_search_study.svg"
-    assert "function vegaEmbed(" in page
+    assert "function drawPlot(" in page
     assert set(re.findall(r'(?:src|href)\s*=\s*"([^"]+)"', page)) == {picture}
     drawn = {spec["title"]["text"]: spec for spec in map(json.loads, SPEC.findall(page))}
     values = {name: spec["data"]["values"] for name, spec in drawn.items()}
