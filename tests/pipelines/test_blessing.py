@@ -297,7 +297,7 @@ def test_a_server_that_fails_is_one_sentence_and_leaves_no_process(
         found = bless(server, version, contest, probabilities, NO_LIMITS)
     said = {
         "does not start": "no room at http://host",
-        "ended while it was asked": "out of memory",
+        "ended while it was asked": "no memory",
     }.get(what, "")
     assert found == Blessing((f"a server of this version {what}",), said=said)
     assert f"a server of this version {what}: {said or 'it has said nothing'}" in caplog.text
