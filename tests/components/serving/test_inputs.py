@@ -13,7 +13,7 @@ import pytest
 
 from components.errors import UserError
 from components.images.fault import Fault
-from components.serving.inputs import read_inputs
+from components.serving.inputs import FIRST_BYTES, LONGEST_LINE, read_inputs
 
 PNG = b"\x89PNG\r\n\x1a\n, the rest does not matter here"
 
@@ -158,6 +158,33 @@ def test_standard_input_is_an_image_or_a_list_of_paths(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Standard(data))
     assert contents("-") == (None, found)
+
+
+@pytest.mark.parametrize("cut", range(4))
+def test_a_letter_that_ends_behind_the_first_bytes_is_still_text(
+    cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["x" * (FIRST_BYTES - 1 - cut), "🏠.png"]
+    monkeypatch.setattr(sys, "stdin", Standard("\n".join(names).encode()))
+    assert list(contents("-")[1]) == names
+
+
+def test_an_image_in_standard_input_may_have_the_most_bytes_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = FIRST_BYTES + 100
+    for size, code in ((most, None), (most + 1, "too_many_bytes")):
+        data = PNG + bytes(size - len(PNG))
+        monkeypatch.setattr(sys, "stdin", Standard(data))
+        assert contents("-", max_bytes=most)[1] == {"-": code or data.decode("latin-1")}
+
+
+def test_a_text_without_an_end_of_line_does_not_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Standard(b"x" * 10 * LONGEST_LINE))
+    inputs = read_inputs(["-"], 9)
+    assert max(len(image.name) for image in inputs.images) < 3 * LONGEST_LINE
 
 
 def test_a_long_list_of_paths_keeps_every_line_whole(monkeypatch: pytest.MonkeyPatch) -> None:
