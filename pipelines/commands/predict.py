@@ -134,7 +134,7 @@ def _predictions(
 
 
 def _visible(found: Row) -> Row:
-    """Return a row without control characters: a terminal would obey those in the name of a file."""
+    """Return a row without control characters; a terminal would obey those in a name."""
     return {
         name: visible(value) if isinstance(value, str) else value for name, value in found.items()
     }
