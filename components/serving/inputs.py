@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Condition
 from typing import IO
 
 from components.archives.reading import count_files, read_files
@@ -17,6 +18,7 @@ from components.archives.unpacking import is_archive
 from components.errors import UserError
 from components.images.fault import Fault
 from components.images.signatures import name_format
+from components.parallel import TO_THREAD
 from components.serving.model import read_source
 from components.sources.listing import is_junk
 from components.sources.table_files import READERS, read_rows
@@ -30,6 +32,9 @@ COLUMN = "path"  # of a table
 # The first bytes of standard input say what it is. No format needs more to be recognised.
 FIRST_BYTES = 4_096
 LONGEST_LINE = 65_536  # bytes of a path in standard input
+# An archive is read from its start to its end, so its images wait in memory until a thread decodes
+# them. They have at most so many bytes together. (A handful of them may always be there.)
+AHEAD_BYTES = 2**27
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Images that can be gone through once. total: their number; None if it is not known yet."""
+    """Images that can be gone through once. total: their number; None if it is not known yet.
+
+    Images of an archive must be read while one goes through them: further ones may wait for them.
+    """
 
     total: int | None
     images: Iterator[Input]
@@ -140,10 +148,38 @@ def _of_row(table: Path, value: object, max_bytes: int) -> Input:
     return _below(table.parent, value, str(table.parent / value), max_bytes)
 
 
+class _Waiting:
+    """Counts the images of an archive that wait, and makes the next one wait for them."""
+
+    def __init__(self) -> None:
+        self._sizes: list[int] = []
+        self._changed = Condition()
+
+    def hold(self, image: Input, size: int) -> Input:
+        """Return an image that waits until its bytes are read. size: their number."""
+        with self._changed:
+            # Threads get images in handfuls. If those of a handful that is not complete had to wait
+            # for each other, all would wait for ever.
+            self._changed.wait_for(
+                lambda: len(self._sizes) < TO_THREAD or sum(self._sizes) + size <= AHEAD_BYTES
+            )
+            self._sizes.append(size)
+
+        def read() -> bytes:
+            with self._changed:
+                self._sizes.remove(size)
+                self._changed.notify_all()
+            return image.read()
+
+        return Input(image.name, read)
+
+
 def _archive(path: Path, max_bytes: int) -> Iterator[Input]:
+    waiting = _Waiting()
     try:
         for name, data in read_files(path, max_bytes):
-            yield _packed(f"{path}/{name}", data, max_bytes)
+            image = _packed(f"{path}/{name}", data, max_bytes)
+            yield waiting.hold(image, len(data) if len(data) <= max_bytes else 0)
     except UserError as error:
         yield _fault(str(path), Fault("damaged_archive", f"the rest is not read: {error}"))
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from components.errors import UserError
 from components.progress import track
-from components.serving.answers import ERRORS, FORMATS, TEXTS, Write, row, rows_to_file
+from components.serving.answers import ERRORS, FORMATS, TEXTS, Row, Write, row, rows_to_file
 from components.serving.inputs import Input, read_inputs
 from components.serving.model import Model, Prediction, Reader, load
 from components.words import count_text
 from pipelines.commands.console import show_waiting
 from pipelines.commands.model_option import model_address
 from pipelines.commands.output_option import check_place
+from pipelines.workspace.messages import visible
 
 DONE, NOTHING, SOME_FAULTS = 0, 1, 3  # exit statuses
 
@@ -58,9 +59,13 @@ def predict_paths(paths: Sequence[str], options: Options) -> int:
         results = _predictions(model, inputs.images, options.top)
         faults: Counter[str | None] = Counter()
         with redirect_stdout(output), _writer(kind, options) as write, redirect_stdout(sys.stderr):
-            for name, prediction in track(results, "predict", inputs.total):
+            # On a terminal, a bar would be in the middle of the rows.
+            on_terminal = options.output is None and output.isatty()
+            shown = results if on_terminal else track(results, "predict", inputs.total)
+            for name, prediction in shown:
                 faults[prediction.fault] += 1
-                write(row(name, prediction))
+                found = row(name, prediction)
+                write(_visible(found) if on_terminal else found)
             if not faults:
                 raise UserError(
                     "PATH: there is no image in it; give images, or a folder with images. "
@@ -126,6 +131,13 @@ def _predictions(
 
     for prediction in model.stream(contents(), top):
         yield names.pop(0), prediction
+
+
+def _visible(found: Row) -> Row:
+    """Return a row without control characters; a terminal would obey those in a name."""
+    return {
+        name: visible(value) if isinstance(value, str) else value for name, value in found.items()
+    }
 
 
 @contextmanager

@@ -4,16 +4,21 @@ import io
 import json
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import pandas as pd
 import pytest
 
 from components.errors import UserError
 from components.images.fault import Fault
-from components.serving.inputs import read_inputs
+from components.parallel import in_threads
+from components.serving import inputs
+from components.serving.inputs import FIRST_BYTES, LONGEST_LINE, Input, read_inputs
 
 PNG = b"\x89PNG\r\n\x1a\n, the rest does not matter here"
 
@@ -32,16 +37,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def contents(*paths: str, max_bytes: int = 1_000) -> tuple[int | None, dict[str, str]]:
     """Return the announced number, and name → text or code of the fault."""
-    inputs = read_inputs(paths, max_bytes)
+    given = read_inputs(paths, max_bytes)
     found: dict[str, str] = {}
-    for image in inputs.images:
+    for image in given.images:
         assert image.name not in found
         try:
             found[image.name] = image.read().decode("latin-1")
         except Fault as fault:
             found[image.name] = fault.code
             assert fault.text
-    return inputs.total, found
+    return given.total, found
 
 
 def test_a_folder_gives_all_files_and_says_what_is_closed() -> None:
@@ -97,6 +102,35 @@ def test_an_archive_is_read_without_unpacking_it(suffix: str, total: int | None)
         f"x.{suffix}/folder/a.png": "folder/a.png",
     }
     assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(("ahead_bytes", "waiting"), [(3 * LARGE, 4), (7 * LARGE, 7)])
+def test_large_images_of_an_archive_wait_for_those_before_them(
+    ahead_bytes: int, waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "AHEAD_BYTES", ahead_bytes)
+    Path("x.zip").write_bytes(pack_zip([f"large {number}.png" for number in range(30)]))
+    ahead: Queue[Input] = Queue()
+
+    def go_through() -> None:
+        for image in read_inputs(["x.zip"], LARGE).images:
+            ahead.put(image)
+
+    Thread(target=go_through, daemon=True).start()
+    most = 0
+    for _ in range(30):
+        time.sleep(0.01)
+        most = max(most, ahead.qsize())
+        assert len(ahead.get(timeout=20).read()) == LARGE
+    assert 1 < most <= waiting
+
+    # Threads that read them in handfuls do not wait for each other for ever.
+    images = in_threads(lambda image: image.read(), read_inputs(["x.zip"], LARGE).images)
+    sizes: list[int] = []
+    reading = Thread(target=lambda: sizes.extend(map(len, images)), daemon=True)
+    reading.start()
+    reading.join(20)
+    assert sizes == [LARGE] * 30
 
 
 def test_a_damaged_archive_is_a_row_after_the_files_before_the_damage() -> None:
@@ -158,6 +192,33 @@ def test_standard_input_is_an_image_or_a_list_of_paths(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Standard(data))
     assert contents("-") == (None, found)
+
+
+@pytest.mark.parametrize("cut", range(4))
+def test_a_letter_that_ends_behind_the_first_bytes_is_still_text(
+    cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["x" * (FIRST_BYTES - 1 - cut), "🏠.png"]
+    monkeypatch.setattr(sys, "stdin", Standard("\n".join(names).encode()))
+    assert list(contents("-")[1]) == names
+
+
+def test_an_image_in_standard_input_may_have_the_most_bytes_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = FIRST_BYTES + 100
+    for size, code in ((most, None), (most + 1, "too_many_bytes")):
+        data = PNG + bytes(size - len(PNG))
+        monkeypatch.setattr(sys, "stdin", Standard(data))
+        assert contents("-", max_bytes=most)[1] == {"-": code or data.decode("latin-1")}
+
+
+def test_a_text_without_an_end_of_line_does_not_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Standard(b"x" * 10 * LONGEST_LINE))
+    images = read_inputs(["-"], 9).images
+    assert max(len(image.name) for image in images) < 3 * LONGEST_LINE
 
 
 def test_a_long_list_of_paths_keeps_every_line_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,8 @@ def test_a_version_is_loaded_by_its_number_and_its_alias(
         load("models:/digits/2")
     with pytest.raises(UserError, match=r"only version 1 \(challenger\)\. Received: champion"):
         load("models:/digits@champion")
+    with pytest.raises(UserError, match=r"the sha256 of version 1 of digits is .* Received: "):
+        load(f"models:/digits/1#sha256={'0' * 64}")
     with pytest.raises(UserError, match="address must be a file, models:/NAME@ALIAS or"):
         load("models:/digits")
     with pytest.raises(UserError, match=r"does not exist.*Received: none\.keras"):

@@ -22,6 +22,7 @@ import yaml
 from components.errors import UserError
 from components.images.png_writer import encode_png
 from components.serving import Model
+from components.serving.pyfunc import _load_pyfunc
 from components.tracking.connection import client
 from tests.components.serving.conftest import NAMES, SIZE
 
@@ -74,6 +75,8 @@ def test_a_version_answers_bytes_and_base64(
     check(table.to_dict("records"), model, images)
     texts = [base64.b64encode(image).decode() for image in images]
     check(loaded.predict(pd.DataFrame({"image": texts})).to_dict("records"), model, images)
+    lines = [base64.encodebytes(image).decode() for image in images]  # as `base64` prints it
+    check(loaded.predict(pd.DataFrame({"image": lines})).to_dict("records"), model, images)
     odd = loaded.predict(pd.DataFrame({"image": ["no base64", None]}))
     assert odd["fault"].tolist() == ["not_an_image", "empty_file"]
 
@@ -114,6 +117,11 @@ def test_a_changed_model_is_not_loaded_by_mlflow_either(version: str) -> None:
     file.write_bytes(content)
     with pytest.raises(UserError, match="was changed since it was registered"):
         mlflow.pyfunc.load_model(version)
+
+
+def test_a_file_without_a_sha256_on_record_is_not_loaded(model_file: Path) -> None:
+    with pytest.raises(UserError, match="should be None, and the file is not loaded"):
+        _load_pyfunc(str(model_file))
 
 
 @pytest.fixture

@@ -54,7 +54,8 @@ def trained(
     keras.utils.set_random_seed(4)
     with chdir(folder):
         shutil.copy(DIGITS, "params.yaml")
-        names = read_tree(artifacts.STATISTICS)["class_names"]
+        # The classes of the model need not have the order of those of the data.
+        names = read_tree(artifacts.STATISTICS)["class_names"][::-1]
         model = build_classifier(params.model, names, params.prepare.size, params.prepare.resize)
         write_classifier(artifacts.MODEL, replace(model, decode={"alpha": "drop"}))
         classes = predict(model, np.load(artifacts.images("test"))).argmax(1)
@@ -83,7 +84,15 @@ def export(
     yield run
 
 
+def limit_drop(most: float) -> None:
+    params = Path("params.yaml")
+    text, limit = params.read_text(), "max_accuracy_drop: 0.01"
+    assert limit in text
+    params.write_text(text.replace(limit, f"max_accuracy_drop: {most}"))
+
+
 def test_an_export_is_written_with_its_description_page_and_table(export: Export) -> None:
+    limit_drop(0.0)  # It loses nothing.
     status, out, err = export("--to", "saved_model")
     assert status == 0, err
     tree = read_tree(SAVED.with_name("saved_model.json"))
@@ -154,10 +163,12 @@ def test_a_path_that_exists_is_replaced_only_if_it_is_an_export_and_asked_for(
     assert status == 0, err
     assert not (SAVED / "old").exists() and (SAVED / "saved_model.pb").exists()
 
-    # An export that was measured before, and comes later by its name.
-    shutil.copytree(SAVED, FOLDER / "z")
+    # An export that was measured before, and comes later by its name; and one of another model.
     tree = read_tree(SAVED.with_name("saved_model.json"))
-    write_tree(FOLDER / "z.json", tree | {"model": tree["model"] | {"bytes": 123_000_000}})
+    older = tree | {"model": tree["model"] | {"bytes": 123_000_000}}
+    for name, described in (("y", tree | {"model_id": "0" * 64}), ("z", older)):
+        (FOLDER / name).mkdir()
+        write_tree(FOLDER / f"{name}.json", described)
     status, out, _ = export("--to", "saved_model", "--replace", "--output", SAVED.resolve())
     assert status == 0 and "123.0 MB" not in out and out.count("saved_model │") == 2
 
@@ -213,19 +224,24 @@ def test_a_package_that_is_not_installed_is_named_before_any_work(export: Export
 
 
 @needs_litert
+def test_without_training_images_nothing_is_calibrated(export: Export) -> None:
+    write_table(artifacts.rows("train"), read_table(artifacts.rows("train"))[:0])
+    status, _, err = export("--to", "litert-int8")
+    assert status == 1 and "Received: no image in train" in err
+
+
+@needs_litert
 def test_an_export_that_loses_too_much_is_refused_and_leaves_nothing(export: Export) -> None:
-    params = Path("params.yaml")
-    text = params.read_text()
-    limit = "max_accuracy_drop: 0.01"
-    assert limit in text
-    params.write_text(text.replace(limit, "max_accuracy_drop: 0.0"))
+    text = Path("params.yaml").read_text()
+    limit_drop(0.0)
     status, _, err = export("--to", "litert-int8")
     assert status == 1 and err.count("\n") == 1, err
     assert "loses more accuracy than export.max_accuracy_drop" in err
     assert not FOLDER.exists()
     assert not any("export" in each.name or ".tflite" in each.name for each in Path().rglob("*"))
 
-    params.write_text(text.replace(limit, "max_accuracy_drop: 1.0"))
+    Path("params.yaml").write_text(text)
+    limit_drop(1.0)
     status, _, err = export("--to", "litert-int8")
     assert status == 0, err
     check = read_tree(FOLDER / "model.int8.tflite.json")["check"]

@@ -93,6 +93,27 @@ def test_the_exit_status_is_0_if_all_have_a_label_and_1_if_none_has(run: Predict
     assert "1 image was refused (not_an_image 1); 0 predicted" in err
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_rows_on_a_terminal_have_no_progress_between_them(
+    terminal: bool, run: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    progress = "predict: 3 of 3"
+    assert (progress in run("in/0.png", "in/1.png", "in/2.png")[2]) != terminal
+    assert progress in run("in/0.png", "in/1.png", "in/2.png", "--output", "a.csv")[2]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_gets_no_control_characters_of_names(
+    terminal: bool, run: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    Path("in/0.png").rename("in/\x1b[2J.png")
+    out = run("in/\x1b[2J.png")[1]
+    assert ("in/\\x1b[2J.png," in out) == terminal
+    assert ("\x1b" in out) != terminal
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_a_file_has_the_same_rows_in_every_format(kind: str, run: Predict) -> None:
     file = Path(f"answers.{kind}")
