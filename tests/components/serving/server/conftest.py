@@ -31,11 +31,14 @@ class Client:
         self._client = httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}")
         self._portal = portal
 
+    def send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return self._portal.call(partial(self._client.request, method, path, **more))
+
     def get(self, path: str, **more: Any) -> httpx.Response:
-        return self._portal.call(partial(self._client.get, path, **more))
+        return self.send("GET", path, **more)
 
     def post(self, path: str, **more: Any) -> httpx.Response:
-        return self._portal.call(partial(self._client.post, path, **more))
+        return self.send("POST", path, **more)
 
 
 Start = Callable[..., Client]
