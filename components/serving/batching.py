@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Condition, Thread
 
 import numpy as np
@@ -22,6 +23,8 @@ Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 # How often the network is timed for a size of a batch; the shortest time counts.
 TIMED = 3
 # How many bytes the pixels of all images in work may have, and how many images they may be.
+# The time for each image that is nearly the shortest one, in shares of that.
+NEARLY = 1.1
 WAITING_BYTES = 2**28
 MOST_PLACES = 1024
 
@@ -59,20 +62,29 @@ class Batcher:
     """
 
     def __init__(
-        self, compute: Compute, seconds: Mapping[int, float], places: int, wait_s: float
+        self,
+        compute: Compute,
+        seconds: Mapping[int, float],
+        places: int,
+        wait_s: float,
+        any_size: bool = False,
     ) -> None:
         """Start the thread.
 
         compute: pixels uint8 [N, S, S, 3] → probabilities float32 [N, num_classes]. seconds: size
-        of a batch → how long the network needs for it; only these sizes are computed. places: how
-        many images may be in work at once. wait_s: how long a batch waits for images that are being
-        decoded.
+        of a batch → how long the network needs for it. places: how many images may be in work at
+        once. wait_s: how long a batch waits for further images. any_size: whether sizes between
+        those of `seconds` are computed as well as these.
         """
+        best = best_size if not any_size else best_size_of_any
+        self._best = partial(best, dict(seconds))
+        self._largest = max(seconds)
         self.places = places
-        self._compute, self._seconds, self._wait_s = compute, dict(seconds), wait_s
+        self._compute, self._wait_s = compute, wait_s
         self._changed = Condition()
         self._queue: deque[_Waiting] = deque()
         self._taken = self._expected = 0
+        self._usual = 1  # the images of the last batch
         self._closed = False
         self._thread = Thread(target=self._run, name="batches", daemon=True)
         self._thread.start()
@@ -134,16 +146,19 @@ class Batcher:
                 if not self._queue:
                     return
                 self._wait_for_more()
-                count = best_size(self._seconds, len(self._queue))
+                count = self._best(len(self._queue))
+                # The senders of this batch have hardly got their answers when the next one begins.
+                # Their next requests come soon, and share a batch only if it waits for them.
+                self._usual = min(count, len(self._queue))
                 batch = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
             self._answer(batch)
 
     def _wait_for_more(self) -> None:
-        largest, until = max(self._seconds), self._queue[0].since + self._wait_s
-        self._changed.wait_for(
-            lambda: len(self._queue) >= largest or not self._expected,
-            timeout=max(0.0, until - time.monotonic()),
-        )
+        def enough() -> bool:
+            waiting = len(self._queue)
+            return waiting >= self._largest or (waiting >= self._usual and not self._expected)
+
+        self._changed.wait_for(enough, timeout=self._wait_s)
 
     def _answer(self, batch: list[_Waiting]) -> None:
         wanted = [image for image in batch if image.future.set_running_or_notify_cancel()]
@@ -182,12 +197,32 @@ def best_size(seconds: Mapping[int, float], waiting: int) -> int:
     return min(seconds, key=lambda size: (seconds[size] / min(size, waiting), -size))
 
 
+def best_size_of_any(seconds: Mapping[int, float], waiting: int) -> int:
+    """Return the size of the next batch, if no batch is filled up.
+
+    A larger batch than needed lets its first image wait without a gain. So the result is at most
+    the smallest size whose time for each image is nearly the shortest one. Size 1 does not count:
+    it is never better, but on a busy machine it may seem so. The arguments are those of
+    `best_size`.
+
+    >>> best_size_of_any({1: 1.0, 8: 4.0, 32: 16.0}, 5)
+    5
+    >>> best_size_of_any({1: 1.0, 8: 4.0, 32: 16.0}, 30)
+    8
+    >>> best_size_of_any({1: 1.0}, 3)
+    1
+    """
+    each = {size: seconds[size] / size for size in seconds if size > 1} or {1: 0.0}
+    shortest = min(each.values())
+    return min(waiting, *(size for size in each if each[size] <= NEARLY * shortest))
+
+
 def build_batcher(model: Model, wait_s: float) -> Batcher:
     """Return the Batcher of a model, whose network is compiled and timed for each size."""
     seconds = {size: _seconds_of(model, size) for size in model.batches}
     fitting = WAITING_BYTES // (3 * model.classifier.size**2)
     places = min(max(fitting, 2 * max(seconds)), MOST_PLACES)
-    return Batcher(model.probabilities, seconds, places, wait_s)
+    return Batcher(model.probabilities, seconds, places, wait_s, model.any_size)
 
 
 def _seconds_of(model: Model, size: int) -> float:

@@ -35,8 +35,8 @@ from components.registry.versions import Version
 from components.serving.rules import decode_rules
 from components.sources.tree import read_plain
 
-# The number of images in a batch. A network is compiled once for each number, so a shorter batch is
-# filled with zeros up to the next number.
+# The number of images in a batch. Unless `Model.any_size`, a network is compiled once for each
+# number, so a shorter batch is filled with zeros up to the next number.
 BATCHES = (1, 8, 32)
 # The pixels of one batch. Between input and output, a network needs up to 100 times their bytes.
 BATCH_PIXELS = 32 * 224**2
@@ -71,13 +71,15 @@ class Model:
 
     classifier: the classifier. rules: how bytes become pixels. version: the version in MLflow, or
     None for a plain file. compute: a function from pixels uint8 [N, size, size, 3] to probabilities
-    [N, num_classes]; it is compiled for each N.
+    [N, num_classes]. any_size: whether any N is as good as another one; if not, `compute` is
+    compiled for each N, so only the sizes of `batches` are computed.
     """
 
     classifier: Classifier
     rules: Decode
     version: Version | None
     compute: Callable[[NDArray[np.uint8]], Any] = field(repr=False)
+    any_size: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -201,6 +203,8 @@ class Model:
 
     def _padded(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = next(size for size in self.batches if size >= len(images))
+        if self.any_size:
+            size = len(images)
         if missing := size - len(images):
             images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
         result: NDArray[np.float32] = np.asarray(self.compute(images), np.float32)
@@ -223,12 +227,15 @@ def load(address: str | Path, place: str = "address") -> Model:
 
 def build_model(classifier: Classifier, version: Version | None = None) -> Model:
     """Return the Model of a classifier. version: its version in MLflow, if it has one."""
-    from components.model.devices import local_outputs
-    from components.model.frozen_network import frozen_network
+    from components.model.devices import gpu_names, local_outputs
+    from components.model.frozen_network import compiled_once, frozen_network
 
-    network = classifier.model
-    compute = frozen_network(network) or local_outputs(network)
-    return Model(classifier, decode_rules(classifier, version), version, compute)
+    network, rules = classifier.model, decode_rules(classifier, version)
+    frozen = frozen_network(network)
+    if frozen is not None and not gpu_names():
+        compute = compiled_once(frozen, classifier.size)
+        return Model(classifier, rules, version, compute, any_size=True)
+    return Model(classifier, rules, version, frozen or local_outputs(network))
 
 
 def read_source(image: Source, max_bytes: int) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from components.model import frozen_network as module
 from components.model.backend import PREDICTION_BATCH
 from components.model.classifier import build_classifier, outputs
-from components.model.frozen_network import frozen_network
+from components.model.frozen_network import compiled_once, frozen_network
 from components.params.reader import Params
 
 
@@ -33,6 +33,17 @@ def test_the_place_of_an_image_does_not_change_a_bit_of_its_features(params: Par
     frozen = frozen_network(backbone)
     forward, backward = (outputs(backbone, order, frozen) for order in (images, images[::-1]))
     np.testing.assert_array_equal(forward, backward[::-1])
+
+
+def test_a_network_that_is_compiled_once_takes_any_number_of_images(params: Params) -> None:
+    backbone = build_classifier(params.model, ("a", "b"), 8, "squash").backbone
+    images = np.random.default_rng(1).integers(0, 256, (7, 8, 8, 3), np.uint8)
+    frozen = frozen_network(backbone)
+    assert frozen is not None
+    once = compiled_once(frozen, 8)
+    for count in (1, 2, 7):
+        np.testing.assert_allclose(once(images[:count]), frozen(images[:count]), rtol=1e-5)
+    assert frozen.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]
 
 
 def test_on_jax_the_network_itself_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,21 @@ def test_one_image_waits_for_no_other(batcher):
     assert future.result(10).waited_s < 0.1
 
 
+def test_the_next_requests_of_the_same_senders_share_a_batch(batcher, network):
+    """When a batch ends, its senders need a moment to send again."""
+    for future in send(batcher, 1, 2, 3):
+        future.result(10)
+    [first] = send(batcher, 1)
+    time.sleep(0.02)
+    second, third = send(batcher, 2, 3)
+    wait([first, second, third])
+    assert network.batches[-1] == 3
+    [alone] = send(batcher, 4)
+    assert 0.15 < alone.result(10).waited_s < 5  # the others never came
+    [again] = send(batcher, 5)
+    assert again.result(10).waited_s < 0.1
+
+
 def test_a_batch_waits_for_images_that_are_decoded_but_not_for_ever(batcher, network):
     batcher.reserve(1)
     [early] = send(batcher, 1)

@@ -124,6 +124,19 @@ def test_few_images_are_read_ahead(model: Model) -> None:
     assert read < 500
 
 
+def test_no_batch_is_filled_up_where_any_size_is_as_good(model: Model) -> None:
+    sizes = []
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        sizes.append(len(images))
+        return np.full((len(images), 3), 1 / 3, np.float32)
+
+    assert model.any_size
+    replace(model, compute=compute).probabilities(noise(5))
+    replace(model, compute=compute, any_size=False).probabilities(noise(5))
+    assert sizes == [5, 8]
+
+
 def test_large_images_make_small_batches(model: Model) -> None:
     assert model.batches == (1, 8, 32)
     large = replace(model, classifier=replace(model.classifier, size=448))

@@ -1,6 +1,7 @@
 """A server of a model file, asked without a network."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -31,11 +32,19 @@ class Client:
         self._client = httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}")
         self._portal = portal
 
+    def begin(self, method: str, path: str, **more: Any) -> "Future[httpx.Response]":
+        """Send a request, and return at once."""
+        work = partial(self._client.request, method, path, **more)
+        return self._portal.start_task_soon(work)
+
+    def send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return self._portal.call(partial(self._client.request, method, path, **more))
+
     def get(self, path: str, **more: Any) -> httpx.Response:
-        return self._portal.call(partial(self._client.get, path, **more))
+        return self.send("GET", path, **more)
 
     def post(self, path: str, **more: Any) -> httpx.Response:
-        return self._portal.call(partial(self._client.post, path, **more))
+        return self.send("POST", path, **more)
 
 
 Start = Callable[..., Client]

@@ -1,13 +1,20 @@
 """A server answers as the model does, and says in one sentence what is wrong with a request."""
 
+import asyncio
 import base64
 import threading
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import as_completed
 
 import pytest
+from starlette.requests import Request
 
 from components.serving import Model
+from components.serving.server.app import EXPLAINED
 from components.serving.server.bodies import Limits
+from components.serving.server.guard import host_name
+from components.serving.server.pages import drop_page
 from tests.components.serving.conftest import NAMES
 from tests.components.serving.server.conftest import Start
 
@@ -230,6 +237,108 @@ def test_a_page_under_another_name_gets_nothing(client, images):
     )
     assert "Received: Host: evil.example.org" in problem(response, 421)
     assert client.get("/healthz", headers={"host": "127.0.0.1:8000"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("LocalHost:8000", "localhost"),
+        ("[::1]", "[::1]"),
+        ("[::1]:8000", "[::1]"),
+        ("", ""),
+    ],
+)
+def test_the_name_of_a_host_has_no_port(header: str, name: str):
+    scope = {"type": "http", "headers": [(b"host", header.encode())]}
+    assert host_name(Request(scope)) == name
+
+
+def test_a_large_request_does_not_hold_up_a_small_one(client, model: Model, images, monkeypatch):
+    order: list[int] = []
+    answering = client.answers.follower.current.model
+
+    def slow(content: bytes):
+        order.append(len(order))
+        time.sleep(0.02)
+        return model.pixels(content)
+
+    object.__setattr__(answering, "pixels", slow)
+    large = client.begin("POST", "/predict", files=as_form(*images * 20))
+    while not order:
+        time.sleep(0.001)
+    assert client.post("/predict", files=as_form(images[0])).status_code == 200
+    assert len(order) < 60
+    assert large.result(60).status_code == 200
+    assert len(order) == 101
+
+
+def test_few_explanations_are_in_work_at_once(client, images):
+    served = client.answers.follower.current
+    grad_cam, free = served.grad_cam(), threading.Event()
+    served.grad_cam = lambda: (free.wait(10), grad_cam)[1]
+    begun = [
+        client.begin("POST", "/predict/explain", files=as_form(images[0]))
+        for _ in range(EXPLAINED + 1)
+    ]
+    done = next(as_completed(begun, 10))
+    assert "too many explanations" in problem(done.result(), 503)
+    free.set()
+    statuses = sorted(answer.result(60).status_code for answer in begun)
+    assert statuses == [200] * EXPLAINED + [503]
+    assert client.post("/predict/explain", files=as_form(images[0])).status_code == 200
+
+
+def test_what_has_come_of_all_bodies_is_bounded_and_freed(start: Start):
+    client, free = start(Limits(body_bytes=1_000, all_bytes=1_500)), threading.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b" " * 900
+        while not free.is_set():
+            await asyncio.sleep(0.01)
+            yield b""
+
+    headers = {"content-type": "application/json"}
+    first = client.begin("POST", "/predict", content=slowly(), headers=headers)
+    time.sleep(0.3)
+    response = client.post("/predict", content=b" " * 900, headers=headers)
+    assert "too many bytes" in problem(response, 503)
+    problem(client.post("/predict", content=b" " * 500, headers=headers), 400)
+    free.set()
+    problem(first.result(10), 400)
+    for _ in range(3):
+        problem(client.post("/predict", content=b" " * 900, headers=headers), 400)
+
+
+def test_the_most_images_are_answered(start: Start, images):
+    client = start(Limits(images=3))
+    assert client.post("/predict", json=as_json(*images[:3])).status_code == 200
+    assert client.post("/predict", files=as_form(*images[:3])).status_code == 200
+    schema = client.get("/openapi.json").json()["paths"]
+    for path, most in (("/predict", 3), ("/predict/explain", 1)):
+        [form, tree] = schema[path]["post"]["requestBody"]["content"].values()
+        assert form["schema"]["properties"]["image"]["maxItems"] == most
+        assert tree["schema"]["properties"]["images"]["maxItems"] == most
+
+
+def test_why_another_version_does_not_answer_is_shown(client):
+    assert client.get("/model").json()["trouble"] is None
+    assert "fovea_behind 0.0" in client.get("/metrics").text.splitlines()
+    client.answers.follower._trouble = "version 2 is refused"
+    assert client.get("/model").json()["trouble"] == "version 2 is refused"
+    assert "fovea_behind 1.0" in client.get("/metrics").text.splitlines()
+    assert client.get("/readyz").status_code == 200
+
+
+def test_the_examples_of_the_page_are_complete():
+    page = drop_page({"name": None, "version": None}, 2, "http://h", token=True)
+    assert "http://h/predict?top=2" in page
+    assert "import os" in page
+    assert "Bearer" in page
+    page = drop_page({"name": "<b>", "version": 3}, 9, "http://h", token=False)
+    assert "http://h/predict?top=3" in page
+    assert "Bearer" not in page
+    assert "<b>" not in page
 
 
 def test_metrics_count_what_was_done(client, images):
