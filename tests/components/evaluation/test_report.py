@@ -182,6 +182,9 @@ def test_a_mistake_has_one_panel_and_later_parts_name_it(page_of, digits):
     assert "Shown above: 1" in text or "All are shown above: 1" in text
     assert page.count("the map over the image") == 2 * len(panels)  # as text and as tooltip
     assert "7 × 5 places" in text
+    near = re.findall(r"<span>(<b>)?<bdi>[^<]*</bdi>(?:</b>)?</span><span>(0\.\d\d)</span>", page)
+    # Of the two training images of each panel, the nearer one has the predicted class.
+    assert near == [("<b>", "0.12"), ("", "0.25")] * len(panels)
     assert "Of 4 training images, 2 were compared." in text
     paths = re.findall(r"<code><bdi>(.*?)</bdi></code>", page)
     assert len(paths) == len(panels) + 2
