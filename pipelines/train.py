@@ -65,6 +65,13 @@ def run(model: Model, train: Train) -> None:
             log.warning(doubt)
         weights = resolve_weights(hyperparameters.model)
         data = read_training_data()
+        # A reviewer must see these, too, if they differ from those of the champion.
+        tracked.log_params(
+            {
+                "prepare": {"size": data.size, "resize": data.resize},
+                "balance": {"strategy": data.balance.strategy},
+            }
+        )
         write_bytes(artifacts.AUGMENTED, draw_augmentation(hyperparameters.train, data))
         tracked.log_files(artifacts.AUGMENTED)
         features = artifacts.STATE / "features"

@@ -45,7 +45,8 @@ def few_images(classes: Sequence[ClassMetrics]) -> str:
     few = [f"{measured.name} ({measured.support})" for measured in small]
     if not few:
         return ""
+    whose = "its" if len(few) == 1 else "their"
     return (
         f"{count_text(len(few), 'class has', 'classes have')} fewer than {FEW} test images, so "
-        f"their figures say little; add images, or raise split.test: {name_list(few)}"
+        f"{whose} figures say little; add images, or raise split.test: {name_list(few)}"
     )

@@ -76,7 +76,7 @@ def maps_of_layer(network: Any, name: str) -> Any:
         what = (
             "the output of this layer is no maps (height, width, channels)"
             if name in others
-            else "there is no such layer"
+            else "the backbone has no such layer"
         )
         offer = nearest(name, list(known), f"the last ones are {', '.join(list(known)[-3:])}")
         raise UserError(

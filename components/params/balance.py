@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from components.params.section import Section
 
-Cost = Annotated[float, Field(ge=0)]
+Cost = Annotated[float, Field(ge=0, le=1_000_000)]
 
 Strategy = Literal[
     "none",

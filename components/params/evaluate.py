@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from components.params.section import Confidence, Name, Resamples, Section
+from components.params.section import Confidence, Name, Resamples, Section, each_once
 
 Corruption = Literal[
     "gaussian_noise",
@@ -21,7 +21,7 @@ Corruption = Literal[
 class Corruptions(Section):
     """Corrupted copies of test images, on which the accuracy is measured, too."""
 
-    kinds: tuple[Corruption, ...] = Field(
+    kinds: Annotated[tuple[Corruption, ...], AfterValidator(each_once)] = Field(
         description="kinds of corruption; each is tried in three severities; empty: none is tried"
     )
     images: Annotated[int, Field(ge=1, le=10_000)] = Field(
@@ -53,7 +53,7 @@ class Evaluate(Section):
         description="the top-k accuracy is the share of images whose label is among this number of "
         "most probable classes; it is left out if there are not more classes than this"
     )
-    slices: Annotated[tuple[Name, ...], Field(max_length=10)] = Field(
+    slices: Annotated[tuple[Name, ...], Field(max_length=10), AfterValidator(each_once)] = Field(
         description="columns of your table of images, such as camera; the accuracy is also "
         "measured for the images of each of their values"
     )

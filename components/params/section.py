@@ -5,6 +5,7 @@ from unicodedata import category
 
 from pydantic import BaseModel, ConfigDict, Field
 
+E = TypeVar("E")
 S = TypeVar("S", bound="Section")
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -39,6 +40,13 @@ def is_label(text: str) -> bool:
     return len(text) <= LONGEST_LABEL and not any(
         category(character) in ("Cc", "Zl", "Zp") for character in text
     )
+
+
+def each_once(entries: tuple[E, ...]) -> tuple[E, ...]:
+    """Return the entries of a list. Raises ValueError if an entry is in it twice."""
+    if len(set(entries)) < len(entries):
+        raise ValueError("have each entry once")
+    return entries
 
 
 def require(section: S, holds: bool, rule: str) -> S:

@@ -14,7 +14,7 @@ from components.pages.markdown import GAP, spaced_table, text
 from components.registry.blessing import served_text
 from components.registry.hand_moves import champion_warning
 from components.registry.objections import is_outdated, judged_against, review_objections
-from components.registry.record import Event, last_decision
+from components.registry.record import Event, champions, last_decision
 from components.registry.record_words import COLUMNS, event_row, when_text
 from components.registry.standing import Standing, read_standing
 from components.registry.versions import CHALLENGER, COMPARED_WITH, Version, versions
@@ -92,7 +92,8 @@ def _status(version: Version, standing: Standing) -> Iterator[str]:
     declined = event is not None and event.declines
     if version.number == standing.held:
         yield f"Champion{_since(standing.last_move)}"
-        yield f"`{ROLLBACK}` makes the champion before it the champion again."
+        if {*champions(standing.record)} - {None, standing.held}:
+            yield f"`{ROLLBACK}` makes the champion before it the champion again."
         yield from _served(version)
         return
     if declined:

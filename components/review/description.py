@@ -21,6 +21,7 @@ from components.review.figures import (
     ALL_TESTED,
     LONGEST_SLICE,
     NO_WEAK_SLICE,
+    images_text,
     interval_text,
     p_text,
     slice_text,
@@ -141,12 +142,16 @@ def _figures(judged: Judged) -> Iterator[str]:
     confidence = f"{100 * judged.verdict.confidence:g} % intervals"
     if judged.overall:
         rows = [[row.title, *_cells(row, bool(champion))] for row in judged.overall]
-        images = count_text(judged.verdict.images, "test image")
         table = spaced_table(["metric", *columns], rows)
-        yield _section("Figures", f" on {images}, with {confidence}", table)
-    if classes := worst_first(judged.verdict.comparison)[:WEAKEST]:
+        yield _section("Figures", f", with {confidence}, on {images_text(judged)}", table)
+    classes = worst_first(judged.verdict.comparison)
+    if classes:
         order = "the largest fall first" if champion else "the lowest first"
-        rows = [[text(row.class_name or ""), *_cells(row, bool(champion))] for row in classes]
+        if len(classes) > WEAKEST:
+            order += f"; {len(classes) - WEAKEST} with better results left out"
+        rows = [
+            [text(row.class_name or ""), *_cells(row, bool(champion))] for row in classes[:WEAKEST]
+        ]
         table = spaced_table(["class", *columns], rows)
         yield _section("Recall of classes", f", {order}", table)
 

@@ -65,9 +65,31 @@ class Judged:
         return any(row.champion is not None for row in self.verdict.comparison)
 
     @property
+    def figure_images(self) -> int:
+        """Return the number of test images that the figures of the whole model are of.
+
+        If the champion does not know all classes, these are the images of the classes that both
+        models know.
+        """
+        rows = self.verdict.comparison
+        if not has_new_classes(rows):
+            return self.verdict.images
+        known = [row.class_name for row in rows if row.champion is not None]
+        return sum(self.images[name] for name in known if name is not None)
+
+    @property
     def overall(self) -> list[Comparison]:
         """Return the rows of the metrics that describe the whole model."""
         return [row for row in self.verdict.comparison if row.class_name is None]
+
+
+def has_new_classes(rows: Sequence[Comparison]) -> bool:
+    """Return True if the champion of a comparison does not know all classes of the model.
+
+    Then the figures of the whole model are of the images of the classes that both models know.
+    """
+    known = [row.champion is not None for row in rows if row.class_name is not None]
+    return any(known) and not all(known)
 
 
 def worst_first(rows: Sequence[Comparison]) -> list[Comparison]:

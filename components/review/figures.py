@@ -1,16 +1,29 @@
 """Values with intervals, weak slices → text, the same in the terminal, on pages and in MLflow."""
 
 from components.evaluation.interval import Interval
-from components.evaluation.slices import Slice
+from components.evaluation.slices import LEAST, Slice
+from components.review.facts import Judged
+from components.words import count_text, number_text
 
 # What a reader must know of the slices that are shown.
 NO_WEAK_SLICE = "No slice of the test images is surely weaker than the rest."
 ALL_TESTED = (
-    "All slices and pairs of slices were tested. The p-values are corrected for their number "
-    "(Holm, 1979)."
+    f"All slices and pairs of slices with at least {LEAST} images were tested. The p-values are "
+    "corrected for their number (Holm, 1979)."
 )
 LEAST_P = 0.001
 LONGEST_SLICE = 120  # characters of the name and the rule of a slice in Markdown
+
+
+def images_text(judged: Judged) -> str:
+    """Return of which images the figures of the whole model are, such as `60 test images`."""
+    images, every = judged.figure_images, count_text(judged.verdict.images, "test image")
+    if images == judged.verdict.images:
+        return every
+    return (
+        f"{number_text(images)} of {every}, which are those of the classes that both models know; "
+        "the floors hold for all"
+    )
 
 
 def interval_text(interval: Interval | None, *, signed: bool = False) -> str:

@@ -83,6 +83,9 @@ def _params(model: ModelFacts, champion: ModelFacts | None) -> Line:
     if not model.params:
         return Line("Params", UNKNOWN)
     if champion is None:
+        changed = re.split(r", | and ", model.tags.get("git.dirty", "").removeprefix("yes: "))
+        if "params.yaml" in changed:
+            return Line("Params", "in the MLflow run; params.yaml was not committed")
         return Line("Params", "in params.yaml of the commit, and in the MLflow run")
     if not champion.params:
         return Line("Params", f"those of {_short(champion)} are {UNKNOWN}")

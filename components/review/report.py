@@ -12,6 +12,7 @@ from components.review.facts import Judged, worst_first
 from components.review.figures import (
     ALL_TESTED,
     NO_WEAK_SLICE,
+    images_text,
     interval_text,
     p_text,
     slice_text,
@@ -67,6 +68,8 @@ def register_report(judged: Judged, changed: Changed, seen: int, store: str) -> 
         changed=changed,
         lineage=list(lineage_lines(model, compared[0] if compared else None)),
         seen=seen,
+        start=model.tags.get("started_from", "none"),
+        images=images_text(judged),
         text=interval_text,
         slice_text=slice_text,
         p_text=p_text,

@@ -58,7 +58,8 @@ def run_title(backbone: str, origin: Origin) -> str:
 
     Example: `mobilenet_v2 on data 3f2a91c0, 2026-11-28`.
     """
-    return f"{backbone} on data {origin.digest[:8]}, {date.today().isoformat()}"
+    data = origin.tags.get("data_id", origin.digest)  # the reports name the data by the data_id
+    return f"{backbone} on data {data[:8]}, {date.today().isoformat()}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,9 +26,10 @@ from components.registry.snapshot import (
 )
 from components.registry.versions import COMPARED_WITH, Version
 from components.review import ways
-from components.review.facts import worst_first
+from components.review.facts import has_new_classes, worst_first
 from components.review.figures import interval_text
 from components.tracking.connection import address
+from components.words import count_text
 from pipelines.commands import workspace_model
 from pipelines.commands.console import (
     COLOURS,
@@ -274,7 +275,10 @@ def _show_comparison(proposed: Version, verdict: Verdict) -> None:
         * (against != "none")
         for row in _rows_to_show(verdict.comparison)
     ]
-    title = f"{proposed.name}: {verdict.images} test images, {percent} intervals"
+    images = count_text(verdict.images, "test image")
+    if has_new_classes(verdict.comparison):  # the first reason says how many images that are
+        images = "test images of the classes that both models know"
+    title = f"{proposed.name}: {images}, {percent} intervals"
     show_table(title, columns, rows)
     hidden = len(verdict.comparison) - len(rows)
     if hidden:

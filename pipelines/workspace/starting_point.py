@@ -79,7 +79,8 @@ def _recorded(version: Version) -> Mapping[str, str]:
     They are those of the training, after a search. The result is empty if the run was deleted, or
     if the model was trained on another machine, so this MLflow has not seen its training.
     """
-    return version.run.read_params() if version.run.exists() else {}
+    params = version.run.read_params() if version.run.exists() else {}
+    return {name: text for name, text in params.items() if name.startswith(("model.", "train."))}
 
 
 def _point(

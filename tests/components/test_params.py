@@ -58,6 +58,21 @@ TEXT = DIGITS.read_text()
             "    - snow\n",
             r"evaluate\.corruptions\.kinds, entry 2, should be 'gaussian_noise', .*'snow'$",
         ),
+        (
+            "slices: []",
+            "slices: [day, day]",
+            r"evaluate\.slices should have each entry once\. Received: .*day.*day",
+        ),
+        (
+            "- contrast",
+            "- jpeg_compression",
+            r"evaluate\.corruptions\.kinds should have each entry once\. Received: ",
+        ),
+        (
+            "costs: {}",
+            "costs: {'3': {'8': 1.0e+30}}",
+            r"balance\.costs\.3\.8 should be less than or equal to 1000000\. Received: 1e\+30$",
+        ),
         ("top_k: 3", "top_k: 1", r"evaluate\.top_k should be greater than or equal to 2\."),
         ("batch_size: 32", "batch_size: 3.5", r"train\.batch_size should be a valid integer.*3\.5"),
         ("val: 0.15", "val: 0.9", r"val \+ test must be below 1"),

@@ -40,6 +40,10 @@ def test_train_writes_model_and_history_and_tracks_every_epoch(prepared):
     run = client().get_run(tracked.id)
     assert run.data.params["model.dropout"] == "0.4"
     assert run.data.params["train.seed"] == "17"
+    statistics, plan = read_tree(artifacts.STATISTICS), read_tree(artifacts.PLAN)
+    assert run.data.params["prepare.size"] == str(statistics["size"])
+    assert run.data.params["prepare.resize"] == statistics["resize"]
+    assert run.data.params["balance.strategy"] == plan["strategy"]
     losses = client().get_metric_history(tracked.id, "val_loss")
     assert [loss.value for loss in losses] == pytest.approx(history["val_loss"].tolist())
     assert run.data.metrics.keys() >= {"loss", "accuracy", "val_accuracy", "learning_rate"}

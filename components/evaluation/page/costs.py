@@ -30,8 +30,8 @@ class Costs:
     """What the page shows of the costs.
 
     point: the operating point. listed: (label, decision, cost), the highest cost first. more_costs:
-    how many are not shown. classes: those that get more or fewer images, the largest difference
-    first. more_classes: how many are not shown.
+    how many are not shown. classes: those that get more, fewer or other images, the largest
+    difference first. more_classes: how many are not shown.
     """
 
     point: OperatingPoint
@@ -50,12 +50,19 @@ def cost_tables(
     """
     if point is None:
         return None
-    listed = [(label, other, cost) for label, row in costs.items() for other, cost in row.items()]
+    listed = [
+        (label, other, cost)
+        for label, row in costs.items()
+        for other, cost in row.items()
+        if cost != 1
+    ]
     listed.sort(key=lambda row: (-row[2], row[:2]))
     most, least = point.most_probable, point.least_cost
     difference = np.abs(least.given - most.given)
     order = np.argsort(-difference, kind="stable").tolist()
-    changed = [index for index in order if difference[index]]
+    # A class can get as many images as before, but other ones.
+    others = ~np.isclose(most.recall, least.recall, equal_nan=True)
+    changed = [index for index in order if difference[index] or others[index]]
     classes = [
         ClassDecisions(
             point.class_names[index],

@@ -170,3 +170,24 @@ def test_classes_that_get_more_or_fewer_images_are_listed_and_bounded(quick):
     assert (len(found.listed), found.more_costs) == (20, 20)
     assert found.classes[0].given[0] != found.classes[0].given[1]
     assert cost_tables(costs, None) is None
+    written = {names[0]: {names[1]: 1.0, names[2]: 3.0}}
+    assert cost_tables(written, point).listed == ((names[0], names[2], 3.0),)
+
+
+def test_a_class_that_gets_as_many_images_but_other_ones_is_listed(quick):
+    from components.evaluation.operating_point import operating_point
+
+    labels = np.array([0, 1, 0, 1, 2, 2])
+    probabilities = np.array(
+        [
+            *([0.45, 0.4, 0.15], [0.3, 0.5, 0.2], [0.5, 0.35, 0.15], [0.5, 0.25, 0.25]),
+            *([0.02, 0.03, 0.95], [0.03, 0.02, 0.95]),
+        ]
+    )
+    costs = np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    point = operating_point(labels, probabilities, costs, ("a", "b", "c"), quick, 1)
+    # As many images get `a`, but now those that are `a` do not.
+    least = replace(point.least_cost, recall=np.array([0.5, *point.least_cost.recall[1:]]))
+    found = cost_tables({}, replace(point, least_cost=least))
+    assert [(row.name, row.given) for row in found.classes] == [("a", (3, 3))]
+    assert found.listed == ()

@@ -18,6 +18,7 @@ from components.evaluation.page.slices import SHOWN
 from components.evaluation.report import Material, report
 from components.evaluation.robustness import Corrupted, Robustness
 from components.evaluation.slice_members import Members
+from components.explanation.mistakes import ConfusedPair
 from tests.components.evaluation.material import (
     EFFECT,
     HISTORY,
@@ -181,12 +182,31 @@ def test_a_mistake_has_one_panel_and_later_parts_name_it(page_of, digits):
     assert "Shown above: 1" in text or "All are shown above: 1" in text
     assert page.count("the map over the image") == 2 * len(panels)  # as text and as tooltip
     assert "7 × 5 places" in text
+    near = re.findall(r"<span>(<b>)?<bdi>[^<]*</bdi>(?:</b>)?</span><span>(0\.\d\d)</span>", page)
+    # Of the two training images of each panel, the nearer one has the predicted class.
+    assert near == [("<b>", "0.12"), ("", "0.25")] * len(panels)
     assert "Of 4 training images, 2 were compared." in text
     paths = re.findall(r"<code><bdi>(.*?)</bdi></code>", page)
     assert len(paths) == len(panels) + 2
     wrong = int((digits.probabilities.argmax(axis=1) != digits.labels).sum())
     assert f"{wrong - len(paths)} mistakes are left out" in text
     assert len(paths) == len(set(paths))  # The gallery does not show them again.
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [(1, "1 image All are shown above: 1"), (7, "7 images The surest are shown above: 1")],
+)
+def test_a_pair_of_which_some_are_above_does_not_say_that_all_are(digits, quick, images, words):
+    args = (digits.labels, digits.probabilities, digits.class_names)
+    about = material_of(*args, digits.images)
+    made = explained(about, 2)
+    worst = made.found.worst[0]
+    pair = ConfusedPair(worst.label, worst.predicted, images, (worst,))
+    made = replace(made, found=replace(made.found, pairs=(pair,)))
+    figures = evaluation_of(*args, quick)
+    page = report(subject(digits.class_names), figures, HISTORY, EFFECT, about, made)
+    assert words in Outline(page).section("mistakes")
 
 
 def test_an_empty_map_and_what_prevents_explanations_are_said_in_words(digits, quick):
@@ -244,6 +264,37 @@ def test_costs_and_the_operating_point_are_told(page_of, digits, quick):
     assert three[0] != three[1]
     assert f"3 {three[0]} → {three[1]}" in text
     assert "3 → 8 5 9 → 1 2.5" in text
+
+
+@pytest.mark.parametrize(
+    ("saving", "changed", "words"),
+    [
+        (
+            Interval(0.2, 0.1, 0.3),
+            4,
+            "saves 0.200 for an image (95 % interval of the saving: 0",
+        ),
+        (Interval(0.2, -0.1, 0.3), 4, "to 0.300; it may be chance), and decides otherwise for 4"),
+        (Interval(-0.2, -0.3, 0.1), 4, "costs 0.200 more for an image"),
+        (Interval(-0.2, -0.3, -0.1), 4, "so the probabilities are not honest enough for it."),
+        (Interval(0.0, -0.1, 0.1), 4, "The second one costs as much for an image (95 % interval"),
+        (Interval(0.0, 0.0, 0.0), 0, "Here both decide alike for 300 images."),
+    ],
+)
+def test_what_the_decision_of_least_cost_saves_is_not_overstated(
+    digits, quick, saving, changed, words
+):
+    args = (digits.labels, digits.probabilities, digits.class_names)
+    figures = evaluation_of(*args, quick, costs=COSTS)
+    point = replace(figures.operating_point, saving=saving, changed=changed)
+    about = material_of(*args, digits.images, COSTS)
+    figures = replace(figures, operating_point=point)
+    page = report(subject(args[2]), figures, HISTORY, EFFECT, about, NOTHING)
+    text = Outline(page).section("costs")
+    assert words in text
+    assert ("not honest enough" in text) == (saving.high < 0)
+    assert ("more for an image" in text) == (saving.value < 0)
+    assert ("it may be chance" in text) == (saving.low < 0 < saving.high and saving.value != 0)
 
 
 def test_two_classes_have_a_threshold(quick):

@@ -67,6 +67,17 @@ def test_worst_weakest_and_confused_pairs_are_chosen_and_bounded(classifier, ima
     assert (found.layer, found.grid) == ("block2_relu", GradCam(classifier).grid)
 
 
+def test_of_equally_frequent_pairs_the_first_in_the_order_of_classes_comes_first(
+    classifier, images
+):
+    rows = np.array([5, 10, 3])  # metal → glass, paper → metal, glass → metal: the surest first
+    amounts = replace(AMOUNTS, pairs=3)
+    args = (images[rows], probabilities()[rows], LABELS[rows])
+    found = explain_mistakes(classifier, *args, None, amounts)
+    pairs = [(each.label, each.predicted, each.images) for each in found.pairs]
+    assert pairs == [("glass", "metal", 1), ("metal", "glass", 1), ("paper", "metal", 1)]
+
+
 def test_an_explanation_has_what_a_page_shows(classifier, images, train):
     found = explain_mistakes(GradCam(classifier), images, probabilities(), LABELS, train, AMOUNTS)
     worst = found.worst[0]

@@ -45,12 +45,14 @@ def test_a_decision_describes_the_versions_that_it_is_about_and_the_model(
     assert "Champion since " in of_version(1)
     assert " by Ann: first" in of_version(1)
     assert "fovea promote" not in of_version(1)
+    assert "fovea rollback" not in of_version(1)  # there was no champion before it
     assert "Challenger: it waits for a decision." in of_version(2)
     assert 'fovea promote 2 --reason "…"\nfovea reject 2 --reason "…"' in of_version(2)
     assert "was made without a champion" in of_version(2)
     promote("digits", "2", "better | on <glass>", "Bob", override=True)
     assert "Earlier champion: promoted by Ann: first" in of_version(1)
     assert "Champion since " in of_version(2)
+    assert "makes the champion before it the champion again" in of_version(2)
     said = of_model()
     assert "**Champion: version 2** since " in said
     first, second = (said.index(f"| promote {number}") for number in (1, 2))

@@ -75,6 +75,7 @@ def test_test_images_that_the_start_has_seen_are_named():
     assert "3 of them were in the training of the weights" in model_card(
         model(2), replace(facts(), seen=3)
     )
+    assert "1 of them was in the training" in model_card(model(2), replace(facts(), seen=1))
     assert "in the training of the weights" not in model_card(model(2), facts())
 
 

@@ -141,6 +141,13 @@ def test_without_a_comparison_the_figures_have_no_column_of_the_champion() -> No
     assert "champion" not in facts[facts.index("| metric") :].split("\n\n")[0]
 
 
+@pytest.mark.parametrize(("classes", "more"), [(5, ""), (6, "; 1 with better results left out")])
+def test_the_weakest_classes_say_how_many_others_there_are(classes: int, more: str) -> None:
+    facts = facts_of(judged([f"class {n}" for n in range(classes)]))
+    assert f"**Recall of classes**, the lowest first{more}\n" in facts
+    assert facts.count("| class ") == 5 + 1  # with the head of the table
+
+
 def test_the_weakest_slices_have_figures_and_the_correction_for_looking_at_many() -> None:
     slices = [weak("dark"), weak("small", 0.0123), *(weak(f"slice {n}") for n in range(3))]
     facts = facts_of(judged(champion=model(1), slices=slices))
@@ -148,7 +155,7 @@ def test_the_weakest_slices_have_figures_and_the_correction_for_looking_at_many(
     assert f"| {shown} | 0.500 (0.350 – 0.650) | 40 | &#60;0.001 |" in facts
     assert "| 40 | 0.012 |" in facts
     assert "slice 1" not in facts
-    assert "2 more slices are weak. All slices and pairs of slices were tested" in facts
+    assert "2 more slices are weak. All slices and pairs of slices with at least 10 images" in facts
     assert "corrected for their number (Holm, 1979)" in facts
 
 

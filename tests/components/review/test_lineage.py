@@ -41,6 +41,17 @@ def test_many_differences_are_bounded_and_long_values_are_cut():
     assert all(len(item) < 300 for item in items)
 
 
+def test_params_that_were_not_committed_are_not_said_to_be_in_the_commit():
+    params = {"model.dropout": "0.2"}
+    committed = "in params.yaml of the commit, and in the MLflow run"
+    for dirty in ("no", "yes: README.md", "yes: old/params.yaml"):
+        found = lines(model(1, TAGS | {"git.dirty": dirty}, **params))
+        assert found["Params"].text == committed
+    for dirty in ("yes: params.yaml", "yes: a.py, params.yaml and 3 more"):
+        found = lines(model(1, TAGS | {"git.dirty": dirty}, **params))
+        assert found["Params"].text == "in the MLflow run; params.yaml was not committed"
+
+
 def test_the_start_is_named():
     for start, words in {
         "imagenet": "weights from ImageNet",

@@ -61,6 +61,34 @@ def test_the_ways_to_decide_come_before_everything_else_and_the_advised_one_firs
     assert "while <code>fovea ui</code> runs" in text
 
 
+def test_figures_of_shared_classes_say_of_how_many_images_they_are():
+    about = judged(("glass", "paper", "new"), model(1))
+    rows = [
+        replace(row, champion=None, difference=None) if row.class_name == "new" else row
+        for row in about.verdict.comparison
+    ]
+    about = replace(about, verdict=replace(about.verdict, comparison=tuple(rows), images=90))
+    section = Outline(page(about)).section("figures")
+    assert "on 60 of 90 test images, which are those of the classes that both models" in section
+    alike = Outline(page(judged(champion=model(1)))).section("figures")
+    assert "intervals, on 60 test images." in alike
+    # A champion that cannot be compared knows no class of the figures.
+    assert "intervals, on 60 test images." in Outline(page(judged())).section("figures")
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("none", "1,234 images with different pixels. Test images"),
+        ("imagenet", "those of ImageNet, from which its first weights come, are not counted."),
+        ("7" * 64, "pixels, those of the model that it started from included."),
+    ],
+)
+def test_images_that_were_seen_are_those_that_were_counted(start, words):
+    about = judged(challenger=model(2, TAGS | {"started_from": start}))
+    assert words in Outline(page(about)).section("seen")
+
+
 @pytest.mark.parametrize("decision", ["promote", "hold", "reject"])
 def test_hold_advises_neither_way(decision):
     about = judged(champion=model(1))
@@ -86,9 +114,10 @@ def test_weak_slices_have_a_table_and_what_a_reader_must_know_of_them():
     slices = [weak("<b>"), *(weak(f"slice {number}") for number in range(SLICES_SHOWN + 1))]
     section = Outline(page(judged(slices=slices))).section("slices")
     assert "<b> (<b> at most 0.21) 40 0.500 (0.350 – 0.650) <0.001" in section
-    assert "2 more slices left out; slices.csv has all. All slices and pairs" in section
+    assert "2 more slices left out; slices.csv has all. All slices and pairs of" in section
     none = Outline(page(judged(slices=[]))).section("slices")
     assert "No slice of the test images is surely weaker than the rest. All slices" in none
+    assert "slices with at least 10 images were tested" in none
     assert 'id="slices"' not in page(judged())
 
 

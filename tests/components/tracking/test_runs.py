@@ -236,6 +236,8 @@ def test_a_run_has_an_address_on_mlflows_page(run: Run) -> None:
 def test_a_run_is_named_after_backbone_data_and_day() -> None:
     title = run_title("mobilenet_v2", replace(ORIGIN, digest="3f2a91c0ffee.dir"))
     assert re.fullmatch(r"mobilenet_v2 on data 3f2a91c0, \d{4}-\d\d-\d\d", title)
+    known = replace(ORIGIN, tags={"data_id": "ad9826a7a42b"}, digest="3f2a91c0ffee.dir")
+    assert "on data ad9826a7, " in run_title("mobilenet_v2", known)
 
 
 def test_a_tag_is_never_cut_silently(run: Run) -> None:

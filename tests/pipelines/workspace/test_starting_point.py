@@ -83,7 +83,7 @@ def champion(folder_with_store: Path, monkeypatch: pytest.MonkeyPatch) -> Champi
         trained = Hyperparameters(model=params.model, train=params.train).with_overrides(overrides)
         with start_run("train", ORIGIN, {}) as run:
             if known:
-                run.log_params(trained.model_dump())
+                run.log_params({**trained.model_dump(), "prepare": {"size": 7}})
         pixels = np.zeros((1, 4, 4, 3), np.uint8)
         number = register_version("digits", Path("model.keras"), run, pixels, 2, {})
         promote("digits", str(number), "better", "Ann", override=True)
