@@ -6,6 +6,7 @@ every input gets a row. Only hidden files, and files that a file browser made, a
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,18 @@ LONGEST_LINE = 65_536  # bytes of a path in standard input
 AHEAD_BYTES = 2**27
 
 
+FileId = tuple[int, int]  # the device of a file, and its number there
+
+
+def file_id(file: Path | int) -> FileId | None:
+    """Return the id of a file by its path or descriptor; None if there is no such file."""
+    try:
+        status = os.fstat(file) if isinstance(file, int) else file.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 @dataclass(frozen=True)
 class Input:
     """One image. name: how the user knows it. read: its bytes, or raises Fault; called in a thread.
@@ -59,30 +72,31 @@ class Inputs:
     images: Iterator[Input]
 
 
-def read_inputs(paths: Sequence[str], max_bytes: int) -> Inputs:
+def read_inputs(paths: Sequence[str], max_bytes: int, output: FileId | None = None) -> Inputs:
     """Return the images behind paths, in the order of the paths.
 
     paths: see the top of this file. max_bytes: a larger file is a Fault with `too_many_bytes`.
+    output: the file that gets the predictions, if there is one; it is left out of a folder.
 
     Raises UserError if a folder cannot be listed, if a table is malformed or has no column `path`,
     if an archive has a format that cannot be read, or if `-` is given twice.
     """
     if paths.count(STDIN) > 1:
         raise UserError("PATH: give - (standard input) only once. Received: - twice")
-    parts = [_read_path(path, max_bytes) for path in paths]
+    parts = [_read_path(path, max_bytes, output) for path in paths]
     totals = [part.total for part in parts]
     known = [total for total in totals if total is not None]
     images = (image for part in parts for image in part.images)
     return Inputs(sum(known) if len(known) == len(totals) else None, images)
 
 
-def _read_path(text: str, max_bytes: int) -> Inputs:
+def _read_path(text: str, max_bytes: int, output: FileId | None) -> Inputs:
     if text == STDIN:
         return Inputs(None, _standard_input(sys.stdin.buffer, max_bytes))
     path = Path(text)
     try:
         if path.is_dir():
-            return _folder(path, max_bytes)
+            return _folder(path, max_bytes, output)
         is_file = path.is_file()
     except (OSError, ValueError):  # for example, a name that is too long, or one with a NUL
         is_file = False
@@ -103,12 +117,16 @@ def _below(root: Path, path: str, name: str, max_bytes: int) -> Input:
     return Input(name, lambda: read_plain(root, path, max_bytes))
 
 
-def _folder(folder: Path, max_bytes: int) -> Inputs:
+def _folder(folder: Path, max_bytes: int, output: FileId | None) -> Inputs:
     tree = scan(folder)
     wanted = [path for path in tree.files if not is_junk(path)]
     if hidden := len(tree.files) - len(wanted):
         files = count_text(hidden, "hidden file is", "hidden files are")
         log.info(f"{folder}: {files} left out")
+    if output is not None:
+        for path in [path for path in wanted if file_id(folder / path) == output]:
+            log.info(f"{folder / path} is left out, because it gets the predictions")
+            wanted.remove(path)
     closed = [path for path in tree.closed if not is_junk(path)]
 
     def images() -> Iterator[Input]:

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from components.errors import UserError
 from components.progress import track
 from components.serving.answers import ERRORS, FORMATS, TEXTS, Row, Write, row, rows_to_file
-from components.serving.inputs import Input, read_inputs
+from components.serving.inputs import FileId, Input, file_id, read_inputs
 from components.serving.model import Model, Prediction, Reader, load
 from components.words import count_text
 from pipelines.commands.console import show_waiting
@@ -55,7 +56,7 @@ def predict_paths(paths: Sequence[str], options: Options) -> int:
     with redirect_stdout(sys.stderr):
         model = load(address, "--model")
         _check_top(options.top, model)
-        inputs = read_inputs(paths, model.rules.max_bytes)
+        inputs = read_inputs(paths, model.rules.max_bytes, _file_with_rows(options, output))
         results = _predictions(model, inputs.images, options.top)
         faults: Counter[str | None] = Counter()
         with redirect_stdout(output), _writer(kind, options) as write, redirect_stdout(sys.stderr):
@@ -100,6 +101,16 @@ def _check_output(output: Path, address: str, paths: Sequence[str]) -> None:
             "--output must be another file than PATH and --model, because it is replaced. "
             f"Received: {output}"
         )
+
+
+def _file_with_rows(options: Options, stream: TextIO) -> FileId | None:
+    """Return the file that gets the rows; None if it does not exist yet, or is no file."""
+    if options.output:
+        return file_id(options.output)
+    try:
+        return file_id(stream.fileno())  # `> FILE` has made it already
+    except (OSError, ValueError):  # a stream of Python only
+        return None
 
 
 def _are_same(output: Path, path: str) -> bool:

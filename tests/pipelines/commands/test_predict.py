@@ -142,6 +142,19 @@ def test_a_name_that_is_not_utf_8_comes_out_as_it_is(run: Predict) -> None:
     assert pd.read_parquet("a.parquet")["path"].tolist() == ["in/\\xff\n.png"]
 
 
+def test_the_file_that_gets_the_rows_is_not_one_of_the_inputs(
+    run: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        run("in", "--output", "in/answers.csv")
+        assert len(pd.read_csv("in/answers.csv")) == 4
+    with Path("in/answers.csv").open() as shell:
+        monkeypatch.setattr(sys.stdout, "fileno", shell.fileno)
+        _, out, err = run("in")
+    assert len(out.splitlines()) == 5
+    assert "in/answers.csv is left out, because it gets the predictions" in err
+
+
 def test_a_version_predicts_without_a_workspace(run: Predict) -> None:
     with start_run("train", ORIGIN, {"stage": "train"}) as training:
         pass
