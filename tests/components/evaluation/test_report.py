@@ -297,6 +297,24 @@ def test_what_the_decision_of_least_cost_saves_is_not_overstated(
     assert ("it may be chance" in text) == (saving.low < 0 < saving.high and saving.value != 0)
 
 
+@pytest.mark.parametrize(
+    ("predicted", "words"),
+    [
+        ([1, 0, 0, 1], "One of the most frequent confusions: bad is predicted as good."),
+        ([1, 1, 0, 1], "Most often, bad is predicted as good."),
+        ([1, 0, 1, 1], "Most often, bad is predicted as good."),
+    ],
+)
+def test_the_most_frequent_confusion_is_one_of_several_if_they_are_as_frequent(
+    quick, predicted, words
+):
+    probabilities = np.eye(2, dtype=np.float32)[predicted] * 0.8 + 0.1
+    args = (np.array([0, 0, 1, 1]), probabilities, ("bad", "good"))
+    about = material_of(*args, np.zeros((4, 8, 8, 3), np.uint8))
+    page = report(subject(args[2]), evaluation_of(*args, quick), HISTORY, EFFECT, about, NOTHING)
+    assert words in " ".join(Outline(page).text.split())
+
+
 def test_two_classes_have_a_threshold(quick):
     labels, chances = np.arange(40) % 2, np.linspace(0.05, 0.95, 40, dtype=np.float32)
     probabilities = np.stack([1 - chances, chances], axis=1)

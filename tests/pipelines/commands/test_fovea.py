@@ -113,8 +113,10 @@ def two_versions(workspace: Path) -> Path:
     return workspace
 
 
-def registered(content: bytes, decision: str = "promote", against: int | None = None) -> int:
-    """Register bytes as `register` does, with a verdict on two classes."""
+def registered(
+    content: bytes, decision: str = "promote", against: int | None = None, *, added: bool = False
+) -> int:
+    """Register bytes as `register` does, with a verdict on a class; added: and on a new one."""
     artifacts.MODEL.parent.mkdir(parents=True, exist_ok=True)
     artifacts.MODEL.write_bytes(content)
     both = {"challenger": INTERVAL, "champion": INTERVAL if against else None}
@@ -123,6 +125,9 @@ def registered(content: bytes, decision: str = "promote", against: int | None = 
         {"metric": metric, "class_name": name, **both, "difference": difference}
         for metric, name in (("accuracy", None), ("macro_f1", None), ("recall", "[red] glass"))
     ]
+    if added:
+        new = {"challenger": INTERVAL, "champion": None, "difference": None}
+        rows.append({"metric": "recall", "class_name": "new", **new})
     verdict = {
         "name": "digits",
         "version": 1,
@@ -439,6 +444,17 @@ def test_review_shows_both_metric_by_metric_with_intervals(
     assert "0.900 (0.850 – 0.950)" in out
     assert "−0.010 (−0.030 – +0.020)" in out
     assert "recall of [red] glass" in out
+    assert "digits: 60 test images, 95 % intervals" in out
+
+
+def test_review_does_not_say_that_figures_of_shared_classes_are_of_all_images(
+    fovea: Command, two_versions: Path
+) -> None:
+    fovea("promote", "1", "--reason", "the first")
+    registered(b"three", "hold", against=1, added=True)
+    _, out, _ = fovea("review")
+    assert "test images of the classes that both models know, 95 % intervals" in out
+    assert "60 test images" not in out
     assert "verdict: hold" in out
     assert "has changed since the verdict" not in out
 
