@@ -131,6 +131,7 @@ def test_too_many_images_at_once_get_503_and_a_hint_when_to_come_back(start: Sta
     assert client.get("/healthz").status_code == 200
     batcher.give_back(batcher.places)
     assert client.post("/predict", files=as_form(*images)).status_code == 200
+    batcher.close()  # The thread gives the places back a moment after the answer.
     assert batcher.taken == 0
 
 
