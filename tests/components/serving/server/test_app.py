@@ -2,11 +2,13 @@
 
 import base64
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from components.serving import Model
+from components.serving.batching import Batcher
 from components.serving.server.bodies import Limits
 from tests.components.serving.conftest import NAMES
 from tests.components.serving.server.conftest import Start
@@ -126,13 +128,21 @@ def test_too_many_images_at_once_get_503_and_a_hint_when_to_come_back(start: Sta
     assert "too many images wait" in problem(response, 503)
     assert response.headers["retry-after"] == "1"
     assert client.post("/predict", files=as_form(images[0])).status_code == 200
+    wait_for_taken(batcher, batcher.places - 1)
     batcher.reserve(1)
     problem(client.get("/readyz"), 503)
     assert client.get("/healthz").status_code == 200
     batcher.give_back(batcher.places)
     assert client.post("/predict", files=as_form(*images)).status_code == 200
-    batcher.close()  # The thread gives the places back a moment after the answer.
-    assert batcher.taken == 0
+    wait_for_taken(batcher, 0)
+
+
+def wait_for_taken(batcher: Batcher, count: int) -> None:
+    """Wait until so many places are taken: they are given back a moment after the answer."""
+    until = time.monotonic() + 30
+    while batcher.taken != count:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_a_network_that_does_not_answer_in_time_gives_503_and_its_places_back(start, images):
