@@ -11,6 +11,7 @@ import pytest
 from starlette.requests import Request
 
 from components.serving import Model
+from components.serving.batching import Batcher
 from components.serving.server.app import EXPLAINED
 from components.serving.server.bodies import Limits
 from components.serving.server.guard import host_name
@@ -157,12 +158,21 @@ def test_too_many_images_at_once_get_503_and_a_hint_when_to_come_back(start: Sta
     assert "too many images wait" in problem(response, 503)
     assert response.headers["retry-after"] == "1"
     assert client.post("/predict", files=as_form(images[0])).status_code == 200
+    wait_for_taken(batcher, batcher.places - 1)
     batcher.reserve(1)
     problem(client.get("/readyz"), 503)
     assert client.get("/healthz").status_code == 200
     batcher.give_back(batcher.places)
     assert client.post("/predict", files=as_form(*images)).status_code == 200
-    assert batcher.taken == 0
+    wait_for_taken(batcher, 0)
+
+
+def wait_for_taken(batcher: Batcher, count: int) -> None:
+    """Wait until so many places are taken: they are given back a moment after the answer."""
+    until = time.monotonic() + 30
+    while batcher.taken != count:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_a_network_that_does_not_answer_in_time_gives_503_and_its_places_back(start, images):
