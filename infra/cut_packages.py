@@ -90,21 +90,25 @@ GROUPS: dict[str, dict[str, str]] = {
 HARMLESS = {
     "ai-edge-litert": "reads what `fovea export` writes, which is no out of a stage",
     "configobj": "reads DVC's config files",
+    "fastapi": "answers requests of `fovea serve`, which is no stage",
+    "fsspec": "copies files to the workers of a search, which check their sha256",
     "mlflow": "records runs, in a store that is not an out of a stage",
     "onnx": "reads what `fovea export` writes, which is no out of a stage",
     "onnxruntime": "reads what `fovea export` writes, which is no out of a stage",
-    "fsspec": "copies files to the workers of a search, which check their sha256",
     "packaging": "compares versions",
     "platformdirs": "finds the folders of caches and config files",
     "prefect": "starts the stages, and does not change the files that they write",
+    "prometheus-client": "counts what `fovea serve` does",
     "psutil": "looks at processes",
     "pydantic": "checks params; the values come from params.yaml",
     "rich": "prints to the terminal",
     "ruamel-yaml": "reads params.yaml; the values come from params.yaml",
     "ruamel-yaml-clib": "the parser in C of ruamel-yaml",
     "sqlalchemy": "stores the trials of a search, and reads what it stored",
+    "starlette": "answers requests of `fovea serve`, which is no stage",
     "threadpoolctl": "limits the number of threads",
     "typer": "reads the command line",
+    "uvicorn": "answers requests of `fovea serve`, which is no stage",
 }
 
 
