@@ -189,6 +189,23 @@ def test_the_longest_idle_connection_gives_way_and_none_in_work_does(
         assert read_all(connection).endswith(b"/slow")
 
 
+def test_a_connection_is_idle_from_its_last_answer(
+    server: uvicorn.Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_protocol, "HEAD_S", 10.0)
+    monkeypatch.setattr(serve_protocol, "most_connections", lambda: 2)
+    asked = connect(b"")
+    wait_for(lambda: len(server.server_state.connections) == 1)
+    silent = connect(b"")
+    wait_for(lambda: len(server.server_state.connections) == 2)
+    asked.sendall(b"GET /a HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert asked.recv(65536).startswith(b"HTTP/1.1 200")
+    connect(b"")
+    assert read_all(silent) == b""
+    asked.sendall(b"GET /b HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert asked.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_the_limit_of_open_files_bounds_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     for files, expected in (
         (100, 50),
