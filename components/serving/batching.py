@@ -209,6 +209,8 @@ def best_size_of_any(seconds: Mapping[int, float], waiting: int) -> int:
     5
     >>> best_size_of_any({1: 1.0, 8: 4.0, 32: 16.0}, 30)
     8
+    >>> best_size_of_any({1: 1.0, 8: 9.0, 32: 40.0}, 5)
+    5
     >>> best_size_of_any({1: 1.0}, 3)
     1
     """

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-
-from anyio import CapacityLimiter, to_thread
 
 from components.images.decoder import Pixels
 from components.images.fault import Fault
@@ -30,7 +28,9 @@ class Answers:
     follower: Follower
     metrics: Metrics
     shadow: Shadow | None = None
-    _decoding: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(cores()))
+    _decoding: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(cores(), thread_name_prefix="decoding")
+    )
 
     async def predict(self, images: Sequence[bytes], top: int) -> tuple[Model, list[Prediction]]:
         """Return the model that has answered, and a Prediction for each image, in their order.
@@ -54,11 +54,19 @@ class Answers:
                 self.shadow.ask(content, prediction, model)
         return model, predictions
 
+    def close(self) -> None:
+        """Answer what waits, and end all threads."""
+        if self.shadow is not None:
+            self.shadow.close()
+        self.follower.close()
+        self._decoding.shutdown()
+
     async def decode(self, model: Model, content: bytes) -> Pixels | Fault:
         """Return the pixels of an image, uint8 [S, S, 3], or the fault for which it is refused."""
         begun = perf_counter()
         try:
-            return await to_thread.run_sync(model.pixels, content, limiter=self._decoding)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._decoding, model.pixels, content)
         except Fault as fault:
             return fault
         finally:

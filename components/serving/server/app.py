@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -61,7 +61,7 @@ class Settings:
 
 
 def build_app(answers: Answers, settings: Settings) -> FastAPI:
-    """Return the application. When it ends, `answers` and its shadow are closed.
+    """Return the application. When it ends, `answers` is closed.
 
     A wrong request gets an answer of application/problem+json.
     """
@@ -69,9 +69,7 @@ def build_app(answers: Answers, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        if answers.shadow is not None:
-            await asyncio.to_thread(answers.shadow.close)
-        await asyncio.to_thread(answers.follower.close)
+        await asyncio.to_thread(answers.close)
 
     app = FastAPI(
         title="Fovea",
@@ -90,7 +88,7 @@ def build_app(answers: Answers, settings: Settings) -> FastAPI:
 
 
 def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
-    memory, explaining = Memory(limits.all_bytes), CapacityLimiter(1)
+    memory, explaining = Memory(limits.all_bytes), ThreadPoolExecutor(1, "explanation")
     explained = 0
 
     async def within(work: Awaitable[Any]) -> Any:
@@ -169,7 +167,7 @@ def _add_predictions(app: FastAPI, answers: Answers, limits: Limits) -> None:
                     "picture": data_uri(found.overlay_png, "png"),
                 }
 
-            return await to_thread.run_sync(work, limiter=explaining)
+            return await asyncio.get_running_loop().run_in_executor(explaining, work)
 
 
 def _add_state(app: FastAPI, answers: Answers, settings: Settings) -> None:

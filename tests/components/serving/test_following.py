@@ -103,8 +103,39 @@ def test_a_changed_file_is_refused_and_tried_again_later(
     assert answering(follower) == 1
     assert len(refusals) == 1
     assert "was changed since it was registered" in refusals[0]
+    assert follower.trouble == refusals[0]
+    move(1)
+    follower.look()
+    assert follower.trouble == ""
+    move(number)
+    follower.look()
+    assert follower.trouble == refusals[0]
     stored.write_bytes(content)
     monkeypatch.setattr(following, "REFUSED_S", 0.0)
+    follower.look()
+    assert (answering(follower), follower.trouble) == (2, "")
+
+
+def test_a_version_after_a_refused_one_is_not_kept_waiting(
+    follower: Follower, register: Register, other_file: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    file = tmp_path / "classes.keras"
+    write_classifier(file, replace(classifier, class_names=("cat", "dog", "cow")))
+    move(register(file))
+    follower.look()
+    assert "other classes" in follower.trouble
+    move(register(other_file))
+    follower.look()
+    assert (answering(follower), follower.trouble) == (3, "")
+
+
+def test_a_version_with_the_same_file_is_another_version(
+    follower: Follower, register: Register
+) -> None:
+    """What answers has the number and the lineage of the version that the alias names."""
+    registry, version = client(), client().get_model_version("digits", "1")
+    registry.create_model_version("digits", version.source, version.run_id, tags=version.tags)
+    move(2)
     follower.look()
     assert answering(follower) == 2
 
@@ -141,6 +172,10 @@ def test_without_mlflow_or_the_alias_the_old_model_goes_on(
     client().delete_registered_model_alias("digits", "champion")
     follower.look()
     assert "only version 1" in caplog.text
+    assert "only version 1" in follower.trouble
+    move(1)
+    follower.look()
+    assert follower.trouble == ""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     follower.look()

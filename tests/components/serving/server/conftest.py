@@ -64,7 +64,7 @@ def start(model_file: Path) -> Iterator[Start]:
 
         def started(limits: Limits | None = None, token: str = "") -> Client:
             answers = Answers(Follower(str(model_file), "--model"), Metrics())
-            stack.callback(answers.follower.close)
+            stack.callback(answers.close)
             settings = Settings(limits or Limits(), token, (HOST,), lambda model: "# A card")
             return Client(answers, build_app(answers, settings), portal)
 

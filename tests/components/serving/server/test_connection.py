@@ -93,6 +93,24 @@ def test_a_head_that_comes_too_slowly_is_a_problem(connect: Connect) -> None:
     assert text.startswith("the head of the request was not complete within 0.4 s")
 
 
+def test_a_second_head_has_the_same_time(connect: Connect) -> None:
+    connection, begun = connect(b"GET /a HTTP/1.1\r\n" + HOST + b"\r\nGET / HT"), time.monotonic()
+    answers = read_all(connection)
+    assert time.monotonic() - begun < 2
+    first, _, second = answers.partition(b"/a")
+    assert first.startswith(b"HTTP/1.1 200")
+    assert problem(second)[0] == 408
+
+
+def test_a_body_that_goes_on_after_its_answer_ends(connect: Connect) -> None:
+    connection = connect(b"POST /early HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST + b"\r\n")
+    until = time.monotonic() + 8
+    with pytest.raises(ConnectionError):
+        while time.monotonic() < until:
+            connection.sendall(b"1\r\nx\r\n")
+            time.sleep(0.01)
+
+
 def test_a_connection_without_a_request_is_closed_without_a_word(connect: Connect) -> None:
     assert read_all(connect(b"")) == b""
     connection = connect(b"GET /a HTTP/1.1\r\n" + HOST + b"\r\n")
@@ -136,8 +154,8 @@ def test_a_sender_who_has_closed_its_direction_gets_its_answer(connect: Connect)
 def test_an_answer_before_the_end_of_the_body_arrives(connect: Connect) -> None:
     """Closing at once would reset the connection, and the sender would see no answer."""
     length = 30_000_000
-    connection = connect(f"POST /early HTTP/1.1\r\nContent-Length: {length}\r\n".encode() + HOST)
-    connection.sendall(b"\r\n")
+    head = f"POST /early HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n"
+    connection = connect(head.encode() + HOST + b"\r\n")
     for _ in range(length // 1_000_000):
         connection.sendall(b"x" * 1_000_000)
     assert connection.recv(65536).startswith(b"HTTP/1.1 413")
@@ -169,6 +187,23 @@ def test_the_longest_idle_connection_gives_way_and_none_in_work_does(
     assert (status, "too many connections" in text) == (503, True)
     for connection in (idle[1], third, fourth):
         assert read_all(connection).endswith(b"/slow")
+
+
+def test_a_connection_is_idle_from_its_last_answer(
+    server: uvicorn.Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_protocol, "HEAD_S", 10.0)
+    monkeypatch.setattr(serve_protocol, "most_connections", lambda: 2)
+    asked = connect(b"")
+    wait_for(lambda: len(server.server_state.connections) == 1)
+    silent = connect(b"")
+    wait_for(lambda: len(server.server_state.connections) == 2)
+    asked.sendall(b"GET /a HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert asked.recv(65536).startswith(b"HTTP/1.1 200")
+    connect(b"")
+    assert read_all(silent) == b""
+    asked.sendall(b"GET /b HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert asked.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_the_limit_of_open_files_bounds_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
