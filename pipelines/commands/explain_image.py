@@ -5,6 +5,7 @@ No file of a stage is changed.
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,8 @@ def explain_paths(paths: Sequence[Path], options: Options) -> None:
 
     paths: image files, or paths of images as in reports, relative to data/raw.
     Raises UserError if params.yaml breaks a rule, if an image cannot be read or decoded, if there
-    is no such model, class or layer, or if the model has no spatial layer.
+    is no such model, class or layer, if the model has no spatial layer, or if the folder for the
+    pages cannot be made.
     """
     params = read_params(Path("params.yaml"))
     _check_arguments(paths, options)
@@ -78,6 +80,7 @@ def explain_paths(paths: Sequence[Path], options: Options) -> None:
     grad_cam = GradCam(classifier)
     asked = _class_index(classifier, options.class_name)
     images = _images(paths, contents, model)
+    _make_folder(options.to)
     channels: Sequence[FeatureMaps | None] = [None] * len(images)
     if options.layer:
         channels = feature_maps(classifier, images, options.layer, CHANNELS)
@@ -111,9 +114,19 @@ def _check_arguments(paths: Sequence[Path], options: Options) -> None:
         raise UserError(
             f"PATH: give at most {MOST} images at once. Received: {len(paths):,} images"
         )
-    file = next((path for path in (options.to, *options.to.parents) if path.is_file()), None)
+    file = next((path for path in (options.to, *options.to.parents) if os.path.isfile(path)), None)
     if file is not None:
         raise UserError(f"--to must be a folder; give another path. Received: {file}, a file")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--to: this folder cannot be made ({error.strerror}); give another path. "
+            f"Received: {folder}"
+        ) from None
 
 
 def _content(path: Path, params: Decode) -> bytes:

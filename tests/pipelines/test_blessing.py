@@ -275,14 +275,7 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(version_server, "READY_S", 0.4)
-    monkeypatch.setattr(blessing, "ANSWER_S", 0.4)
-
-
 @pytest.mark.parametrize("what", FAULTS)
-@pytest.mark.usefixtures("impatient")
 def test_a_server_that_fails_is_one_sentence_and_leaves_no_process(
     version: Version, contest: Contest, probabilities: np.ndarray, what: str,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
@@ -290,9 +283,10 @@ def test_a_server_that_fails_is_one_sentence_and_leaves_no_process(
     monkeypatch.setattr(logging.getLogger("pipelines"), "propagate", True)
     monkeypatch.setattr(version_server, "COMMAND", (sys.executable, "-S", "-c", FAULTS[what]))
     monkeypatch.setattr(version_server, "END_S", 0.1)
-    if what.startswith(("ended", "breaks", "answers")):
-        monkeypatch.setattr(version_server, "READY_S", 20.0)
-        monkeypatch.setattr(blessing, "ANSWER_S", 20.0)
+    if what.startswith("was not ready"):
+        monkeypatch.setattr(version_server, "READY_S", 0.4)
+    if what.startswith("gives no answer"):
+        monkeypatch.setattr(blessing, "ANSWER_S", 0.4)
     with version_server.version_server() as server:
         found = bless(server, version, contest, probabilities, NO_LIMITS)
     said = {
@@ -304,7 +298,6 @@ def test_a_server_that_fails_is_one_sentence_and_leaves_no_process(
     assert not psutil.pid_exists(server.pid)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_server_loads_what_mlflow_stores_and_not_a_copy_of_before(
     version: Version, contest: Contest, probabilities: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,7 @@ def test_without_training_images_that_fit_the_page_has_none(explain: Explain) ->
         (("{image}", "--model", "models:/a b@c@d"), "--model must be a file, models:/NAME@ALIAS"),
         (("{image}", "--model", "@champion"), "digits at "),
         (("{image}", "--to", "text.png/pages"), "--to must be a folder; give another path"),
+        (("{image}", "--to", "x" * 300), "--to: this folder cannot be made (File name too long)"),
         (("{image}",) * 201, "PATH: give at most 200 images at once. Received: 201 images"),
         (("big.png",), "big.png has more bytes than ingest.decode.max_bytes"),
     ],

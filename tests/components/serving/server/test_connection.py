@@ -192,8 +192,8 @@ def test_the_longest_idle_connection_gives_way_and_none_in_work_does(
 def test_a_connection_is_idle_from_its_last_answer(
     server: uvicorn.Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve_protocol, "HEAD_S", 10.0)
-    monkeypatch.setattr(serve_protocol, "most_connections", lambda: 2)
+    monkeypatch.setattr(room, "HEAD_S", 10.0)
+    monkeypatch.setattr(room, "most_connections", lambda: 2)
     asked = connect(b"")
     wait_for(lambda: len(server.server_state.connections) == 1)
     silent = connect(b"")
