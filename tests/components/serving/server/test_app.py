@@ -186,6 +186,19 @@ def test_a_network_that_does_not_answer_in_time_gives_503_and_its_places_back(st
     assert batcher.taken == 0
 
 
+def test_images_that_are_not_decoded_in_time_give_their_places_back(
+    start: Start, model: Model, images
+):
+    client = start(Limits(seconds=0.3))
+    served, free = client.answers.follower.current, threading.Event()
+    pixels = lambda content: (free.wait(10), model.pixels(content))[1]  # noqa: E731
+    object.__setattr__(served.model, "pixels", pixels)
+    assert "no answer within" in problem(client.post("/predict", files=as_form(*images)), 503)
+    assert served.batcher.taken == 0
+    free.set()
+    assert client.post("/predict", files=as_form(*images)).status_code == 200
+
+
 def test_an_explanation_has_the_map_and_the_class_it_is_for(client, model: Model, images):
     [expected] = model.predict([images[0]], top=3)
     tree = client.post("/predict/explain", files=as_form(images[0])).json()
