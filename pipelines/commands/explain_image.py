@@ -5,7 +5,6 @@ No file of a stage is changed.
 """
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,10 +79,10 @@ def explain_paths(paths: Sequence[Path], options: Options) -> None:
     grad_cam = GradCam(classifier)
     asked = _class_index(classifier, options.class_name)
     images = _images(paths, contents, model)
-    _make_folder(options.to)
     channels: Sequence[FeatureMaps | None] = [None] * len(images)
     if options.layer:
         channels = feature_maps(classifier, images, options.layer, CHANNELS)
+    _make_folder(options.to)
     probabilities = outputs_of_few(classifier.model, images)
     check_finite(probabilities)
     explanations = explain_images(
@@ -114,9 +113,16 @@ def _check_arguments(paths: Sequence[Path], options: Options) -> None:
         raise UserError(
             f"PATH: give at most {MOST} images at once. Received: {len(paths):,} images"
         )
-    file = next((path for path in (options.to, *options.to.parents) if os.path.isfile(path)), None)
+    file = next((path for path in (options.to, *options.to.parents) if _is_file(path)), None)
     if file is not None:
         raise UserError(f"--to must be a folder; give another path. Received: {file}, a file")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # for example, a name that is too long
+        return False
 
 
 def _make_folder(folder: Path) -> None:
