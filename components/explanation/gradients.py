@@ -51,14 +51,6 @@ def _with_tensorflow(front: Any, rest: Any) -> Compute:
 def _with_jax(front: Any, rest: Any) -> Compute:
     import jax
 
-    values = [
-        [[variable.value for variable in group] for group in (trained, fixed)]
-        for trained, fixed in (
-            (network.trainable_variables, network.non_trainable_variables)
-            for network in (front, rest)
-        )
-    ]
-
     @jax.jit
     def compiled(values: Any, images: Any, classes: Any) -> tuple[Any, Any]:
         of_front, of_rest = values
@@ -70,4 +62,16 @@ def _with_jax(front: Any, rest: Any) -> Compute:
 
         return maps, jax.grad(logits_of_classes)(maps)
 
-    return lambda images, classes: compiled(values, images, classes)
+    def compute(images: NDArray[np.uint8], classes: NDArray[np.integer]) -> tuple[Any, Any]:
+        # They are read at each call, because a prediction in between replaces the arrays.
+        values = [
+            [[variable.value for variable in group] for group in (trained, fixed)]
+            for trained, fixed in (
+                (network.trainable_variables, network.non_trainable_variables)
+                for network in (front, rest)
+            )
+        ]
+        maps, gradients = compiled(values, images, classes)
+        return maps, gradients
+
+    return compute

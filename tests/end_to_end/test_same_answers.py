@@ -33,7 +33,7 @@ from components.training.precision import trained_in
 from pipelines import artifacts, balance, evaluate
 from pipelines.formats import read_table, read_tree, write_table, write_tree
 from pipelines.workspace.processes import end_group
-from tests.benchmarks.serving import fovea_server, mlflow_server
+from tests.benchmarks.serving_clients import fovea_command, mlflow_command
 from tests.components.images.odd_images import KINDS, odd_images
 from tests.components.origins import ORIGIN
 from tests.pipelines.stages import run_until
@@ -136,10 +136,9 @@ def test_evaluate_predict_and_both_servers_give_the_same_answers(
     client()  # sets the address of the store, also for the servers
 
     texts = [base64.b64encode(file.read_bytes()).decode() for file in files]
-    fovea, fovea_port, _ = fovea_server(VERSION)
-    mlflow, mlflow_port, _ = mlflow_server(VERSION)
+    fovea, mlflow = fovea_command(VERSION), mlflow_command(VERSION)
     logs = workspace / "fovea.log", workspace / "mlflow.log"
-    with running(fovea, logs[0]), running(mlflow, logs[1]):
+    with running(fovea.words, logs[0]), running(mlflow.words, logs[1]):
         evaluate.run(quick)
         Path("paths.txt").write_text("\n".join(map(str, files)))
         predicting = [sys.executable, "-c", FOVEA, "predict", "-", "--model", VERSION]
@@ -154,11 +153,11 @@ def test_evaluate_predict_and_both_servers_give_the_same_answers(
             image
             for start in range(0, len(texts), 200)
             for image in ask(
-                fovea_port, "/predict?top=2", {"images": texts[start : start + 200]}, logs[0]
+                fovea.port, "/predict?top=2", {"images": texts[start : start + 200]}, logs[0]
             )["images"]
         ]
         records = [{"image": text} for text in texts]
-        scored = ask(mlflow_port, "/invocations", {"dataframe_records": records}, logs[1])
+        scored = ask(mlflow.port, "/invocations", {"dataframe_records": records}, logs[1])
 
     # The pixels. All three ways call `Model.pixels`, or what it calls.
     prepared = np.load(artifacts.images("test"))

@@ -111,6 +111,13 @@ def test_hidden_layers_of_the_head_are_a_part_of_the_gradient():
     assert not GradCam(classifier).maps(IMAGES_16[:2], classes).any()
 
 
+def test_a_prediction_in_between_changes_no_map(compact):
+    grad_cam, classes = GradCam(compact), np.zeros(2, int)
+    expected = grad_cam.maps(IMAGES_16[:2], classes)
+    compact.model.predict(IMAGES_16, verbose=0)
+    np.testing.assert_array_equal(grad_cam.maps(IMAGES_16[:2], classes), expected)
+
+
 def test_dropout_changes_no_map():
     whole, dropped = build(size=16), build(size=16, dropout=0.9)
     dropped.model.set_weights(whole.model.get_weights())
