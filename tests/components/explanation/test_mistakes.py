@@ -73,7 +73,7 @@ def test_of_equally_frequent_pairs_the_first_in_the_order_of_classes_comes_first
     rows = np.array([5, 10, 3])  # metal → glass, paper → metal, glass → metal: the surest first
     amounts = replace(AMOUNTS, pairs=3)
     args = (images[rows], probabilities()[rows], LABELS[rows])
-    found = explain_mistakes(classifier, *args, None, amounts)
+    found = explain_mistakes(GradCam(classifier), *args, None, amounts)
     pairs = [(each.label, each.predicted, each.images) for each in found.pairs]
     assert pairs == [("glass", "metal", 1), ("metal", "glass", 1), ("paper", "metal", 1)]
 

@@ -217,7 +217,9 @@ def test_a_file_out_for_two_reasons_counts_below_each(report: dict) -> None:
 
 
 def test_all_that_can_be_found_has_its_words(params: Params) -> None:
-    sources = "".join(path.read_text("utf-8") for path in (ROOT / "components").rglob("*.py"))
+    files = (ROOT / "components").rglob("*.py")
+    # What `fovea predict` refuses besides, such as an archive, is no image of a data set.
+    sources = "".join(path.read_text("utf-8") for path in files if "serving" not in path.parts)
     codes = set(re.findall(r"Fault\(\s*\"(\w+)\"", sources))
     assert len(codes) > 10
     assert codes <= set(wording.FAULTS)
