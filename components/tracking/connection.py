@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -232,6 +233,14 @@ def while_mlflow_answers(work: Callable[[], T]) -> T:
     return done.result()
 
 
+def told(error: Exception) -> UserError | None:
+    """Return the error for the user if MLflow raised `error`; None if something else did."""
+    exceptions = sys.modules.get("mlflow.exceptions")
+    if exceptions is not None and isinstance(error, exceptions.MlflowException):
+        return unusable(error)
+    return None
+
+
 def _needs_quoting(path: Path) -> bool:
     return quote(str(path)) != str(path)
 
@@ -292,8 +301,10 @@ def _check_sqlite(path: Path) -> None:
 
 def unusable(error: Exception) -> UserError:
     """Return the error for the user if MLflow failed with `error`."""
-    # The user name and the password in an address are removed from the message.
-    reason = re.sub(r"//[^/@\s]+@", "//", one_line(error, longest=None))
+    # The user name and the password in an address are removed from the message, and so is the
+    # statement that a database refused.
+    said = one_line(error, longest=None).partition(" [SQL:")[0]
+    reason = re.sub(r"//[^/@\s]+@", "//", said)
     other = f"unset MLFLOW_TRACKING_URI to use {DEFAULT_STORE} in this folder"
     if address() == f"{SQLITE}{DEFAULT_STORE}":
         other = "set MLFLOW_TRACKING_URI to the address of another MLflow"

@@ -100,8 +100,8 @@ class Sample(StrEnum):
 def main() -> None:
     """Run the command line.
 
-    A UserError, or an error of a disk or of rights, is printed as one sentence, and the exit status
-    is 1.
+    A UserError, or an error of a disk, of rights or of MLflow, is printed as one sentence, and the
+    exit status is 1.
     """
     quiet_vendors()
     show_messages()
@@ -111,12 +111,26 @@ def main() -> None:
 
         completion_init()
     try:
-        with disk_errors():
+        with disk_errors(), _mlflow_errors():
             app(prog_name=app.info.name)
     except UserError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         end_output()
         sys.exit(1)
+
+
+@contextmanager
+def _mlflow_errors() -> Iterator[None]:
+    """Raise a UserError in the place of an error of MLflow, such as that nobody may write there."""
+    try:
+        yield
+    except Exception as error:
+        from components.tracking.connection import told
+
+        sentence = told(error)
+        if sentence is None:
+            raise
+        raise sentence from None
 
 
 @contextmanager

@@ -143,33 +143,45 @@ def dead_rwlock(root: Path) -> Path | None:
     is empty or incomplete. In the second case another process now has the process number of the
     killed DVC, for example after the restart of a container. Then DVC believes that the killed DVC
     still runs, because DVC compares only the number.
+
+    A running DVC holds the lock `rwlock.lock` while it writes `rwlock`, so such a file is not taken
+    for one that was left.
     """
     path = root / DVC_LOCKS / "rwlock"
+    if not _looks_dead(path, root):
+        return None
+    try:
+        with path.with_name("rwlock.lock").open("rb") as guard:
+            return path if try_lock(guard.fileno(), SHARED) and _looks_dead(path, root) else None
+    except FileNotFoundError:  # No DVC writes.
+        return path
+
+
+def _looks_dead(path: Path, root: Path) -> bool:
     try:
         number_in_use = any(is_alive(entry["pid"]) for entry in _entries(path))
     except FileNotFoundError:
-        return None
+        return False
     except ValueError:
-        return path
-    return path if number_in_use and dvc_holder(root) is None else None
+        return True
+    return number_in_use and dvc_holder(root) is None
 
 
 def remove_dead_rwlock(root: Path) -> bool:
     """Remove a `rwlock` that a killed DVC left. Return whether it was removed.
 
-    A running DVC holds the lock `rwlock.lock` while it writes `rwlock`. This function first takes
-    `rwlock.lock`. If `rwlock` is incomplete then, it is not a file that a running DVC is writing.
     If a DVC holds `rwlock.lock`, nothing is removed.
     """
-    if dead_rwlock(root) is None:
+    path = root / DVC_LOCKS / "rwlock"
+    if not _looks_dead(path, root):
         return False
-    with (root / DVC_LOCKS / "rwlock.lock").open("a") as guard:
+    with path.with_name("rwlock.lock").open("a") as guard:
         if not try_lock(guard.fileno(), EXCLUSIVE):
             return False
-        dead = dead_rwlock(root)
-        if dead is not None:
-            dead.unlink()
-        return dead is not None
+        dead = _looks_dead(path, root)
+        if dead:
+            path.unlink()
+        return dead
 
 
 def _wait(who: Callable[[], str | None], say: Callable[[str], None]) -> None:

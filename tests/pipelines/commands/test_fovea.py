@@ -5,11 +5,13 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
@@ -286,6 +288,18 @@ def test_an_unreachable_mlflow_is_one_sentence(
         status, _, err = fovea("review")
     assert status == 1
     assert err.startswith("error: MLflow cannot be used")
+    assert err.count("\n") == 1
+
+
+def test_a_store_that_takes_no_decision_is_one_sentence(fovea: Command, two_versions: Path) -> None:
+    """As a store that this user may only read, which root cannot try."""
+    refuse = "BEGIN SELECT RAISE(ABORT, 'attempt to write a readonly database'); END"
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        database.execute(f"CREATE TRIGGER t BEFORE INSERT ON registered_model_tags {refuse}")
+    status, _, err = fovea("promote", "2", "--reason", "so", "--override")
+    assert status == 1
+    assert err.startswith("error: MLflow cannot be used (")
+    assert "attempt to write a readonly database); fix this problem" in err
     assert err.count("\n") == 1
 
 

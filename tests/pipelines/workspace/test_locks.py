@@ -103,8 +103,10 @@ def test_a_torn_rwlock_stays_while_a_living_dvc_writes_it(tmp_path: Path) -> Non
     rwlock = write_rwlock(tmp_path, "")
     with rwlock.with_name("rwlock.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
+        assert locks.dead_rwlock(tmp_path) is None
         assert not locks.remove_dead_rwlock(tmp_path)
     assert rwlock.exists()
+    assert locks.dead_rwlock(tmp_path) == rwlock
 
 
 def test_a_dvc_started_by_hand_is_waited_for(tmp_path: Path) -> None:
