@@ -198,6 +198,16 @@ def test_the_longest_idle_connection_gives_way_and_none_in_work_does(
         assert read_all(connection).endswith(b"/slow")
 
 
+def test_the_body_of_an_answer_does_not_wait_for_an_ack(
+    server: uvicorn.Server, connect: Connect
+) -> None:
+    connect(b"")
+    wait_for(lambda: server.server_state.connections)
+    [made] = server.server_state.connections
+    accepted = made.transport.get_extra_info("socket")  # type: ignore[union-attr]
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_connection_is_idle_from_its_last_answer(
     server: uvicorn.Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
