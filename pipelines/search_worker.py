@@ -33,7 +33,7 @@ from components.search.executor import MISTAKE
 from components.search.folds import Fold, confirmation_folds
 from components.search.pruning import MedianRule
 from components.search.rungs import Rungs
-from components.search.tasks import OnValue, Task
+from components.search.tasks import OnValue, RunTask, Task
 from components.search.worker import work
 from components.splits.sets import near_pairs, row_sets
 from components.training.best_epoch import Row
@@ -82,7 +82,8 @@ def _work(folder: Path, name: str) -> None:
     gc.freeze()
     rungs = Rungs(study_url(folder), plan["study"])
     try:
-        work(rungs, name, search.objectives, trainer.train, BEAT_S, rule=_median_rule(search))
+        train = _ending_as_asked(trainer.train)
+        work(rungs, name, search.objectives, train, BEAT_S, rule=_median_rule(search))
     finally:
         rungs.close()
 
@@ -220,6 +221,23 @@ def _end_once(number: int, frame: object) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(128 + number)
+
+
+def _ending_as_asked(train: RunTask) -> RunTask:
+    """Return the same training, which ends with SystemExit whatever is raised after `_end_once`.
+
+    A signal may come while code in C runs, which can make another error of the SystemExit.
+    """
+
+    def run(task: Task, on_value: OnValue) -> Mapping[str, float]:
+        try:
+            return train(task, on_value)
+        except Exception:
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # `_end_once` has run
+                sys.exit(128 + signal.SIGTERM)
+            raise
+
+    return run
 
 
 def _end_with(parent: int) -> None:

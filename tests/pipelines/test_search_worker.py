@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +221,29 @@ def test_a_full_disk_in_a_training_is_no_fault_of_the_trial(prepared, params, tm
 
     with pytest.raises(UserError, match=r"^the disk is full; .*No space left on device$"):
         trainer.train(Task(0, {}, 1), on_value)
+
+
+def test_a_signal_that_a_package_turns_into_another_error_ends_the_worker():
+    def train(task, on_value):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("the signal did not arrive")
+        except SystemExit:
+            raise RuntimeError("a result with an exception set") from None
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, search_worker._end_once)
+    try:
+        with pytest.raises(SystemExit):
+            search_worker._ending_as_asked(train)(None, None)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def test_without_a_signal_an_error_of_a_training_stays_what_it_is():
+    def train(task, on_value):
+        raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        search_worker._ending_as_asked(train)(None, None)

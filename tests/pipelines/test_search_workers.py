@@ -194,10 +194,9 @@ def test_a_search_waits_for_its_first_worker_and_ctrl_c_ends_all_of_them(project
         assert time.monotonic() < deadline, states(project.study)
         time.sleep(0.5)
     # The trial was given back, if it was not finished just then, which is no death of a worker.
-    # Seldom, the signal comes out of a package as another error, and the trial has failed.
     assert store.running() == []
     trials = store.trials()
-    assert trials[claim.number].state.name in ("WAITING", "COMPLETE", "FAIL")
+    assert trials[claim.number].state.name in ("WAITING", "COMPLETE")
     assert {trial.state.name for trial in trials} >= {"WAITING"}
     assert {trial.system_attrs[DEATHS] for trial in trials} == {0}
 
