@@ -29,13 +29,12 @@ from pipelines import artifacts, blessing, register, version_server
 from pipelines.blessing import bless
 from pipelines.commands.review import judge_here
 from pipelines.version_server import Ready, VersionServer
-from tests.cards import DIGITS
 from tests.pipelines.test_register import (
     OUTS,
     SIZE,
     page,
-    register_as_it_is,
     run,
+    write_card_and_champion,
     write_model,
     write_test_images,
 )
@@ -390,11 +389,7 @@ BlessAs = Callable[[Blessing | BaseException], None]
 @pytest.fixture
 def card(workspace: Path, params: Params) -> Params:
     """A params.yaml for the images of the workspace, and a weak champion, version 1."""
-    text = DIGITS.read_text().replace("  size: 16 ", f"  size: {SIZE} ")
-    Path("params.yaml").write_text(text.replace("resamples: 2000", "resamples: 200"))
-    write_model(0.0)  # calls everything bright
-    register_as_it_is(params, 2, SIZE)
-    promote("digits", "1", "first", "Ann", override=True)
+    write_card_and_champion(params)
     write_model(5.0)
     return params
 

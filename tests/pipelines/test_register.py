@@ -774,14 +774,19 @@ def test_predictions_of_other_splits_are_not_judged(workspace: Path, params: Par
     assert versions("digits") == ()
 
 
-@pytest.fixture
-def card(workspace: Path, params: Params) -> Params:
-    """A params.yaml for the images of the workspace, and a weak champion, version 1."""
+def write_card_and_champion(params: Params) -> None:
+    """Write a params.yaml for the images of the workspace, and let a weak version 1 be promoted."""
     text = DIGITS.read_text().replace("  size: 16 ", f"  size: {SIZE} ")
     Path("params.yaml").write_text(text.replace("resamples: 2000", "resamples: 200"))
     write_model(0.0)  # calls everything bright
     register_as_it_is(params, 2, SIZE)
     promote("digits", "1", "first", "Ann", override=True)
+
+
+@pytest.fixture
+def card(workspace: Path, params: Params) -> Params:
+    """A params.yaml for the images of the workspace, and a weak champion, version 1."""
+    write_card_and_champion(params)
     return params
 
 

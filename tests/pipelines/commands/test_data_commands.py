@@ -3,33 +3,23 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pipelines.artifacts import RAW
-from pipelines.commands.fovea import main
 from tests.pipelines.versioned import IMAGES, commit, flip, ingest, make_repository, write
 
 Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def fovea(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Command:
-    """Run a command in this process; return exit status, output and errors."""
+def fovea(tmp_path: Path, typed: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run a command of `fovea data` in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fovea", "data", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return command
+    return partial(typed, "data")
 
 
 @pytest.mark.parametrize("command", [[], ["add"], ["diff"], ["verify"]])

@@ -4,10 +4,10 @@ import base64
 import io
 import re
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +15,17 @@ import pytest
 from PIL import Image
 
 from components.images.png_writer import encode_png
-from components.model.backend import load_keras
-from components.model.classifier import build_classifier, predict
+from components.model.classifier import predict
 from components.model.model_file import read_classifier, write_classifier
 from components.params.reader import Params
 from components.registry.versions import register_version
 from components.tracking.runs import start_run
 from pipelines import artifacts
 from pipelines.commands.explain_image import FOLDER, SHEET
-from pipelines.commands.fovea import main
 from pipelines.formats import read_table, read_tree, write_tree
-from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 from tests.components.pages.outline import Outline
+from tests.pipelines.commands.digits_workspace import model_of_digits
 
 Explain = Callable[..., tuple[int, str, str]]
 PICTURE = re.compile(r'src="data:image/png;base64,([^"]*)"')
@@ -42,38 +40,17 @@ def trained(
 ) -> Path:
     """A workspace with prepared digits, and a model with random weights."""
     folder = tmp_path_factory.mktemp("trained")
-    shutil.copytree(prepared_digits, folder, dirs_exist_ok=True)
-    load_keras()
-    import keras
-
-    keras.utils.set_random_seed(4)
+    model = model_of_digits(prepared_digits, folder, params)
     with chdir(folder):
-        shutil.copy(DIGITS, "params.yaml")
-        names = read_tree(artifacts.STATISTICS)["class_names"]
-        model = build_classifier(params.model, names, params.prepare.size, params.prepare.resize)
         write_classifier(artifacts.MODEL, model)
     return folder
 
 
 @pytest.fixture
-def explain(
-    trained: Path,
-    folder_with_store: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Explain]:
-    """Run the command in a copy of the workspace; return exit status, output and errors."""
+def explain(trained: Path, folder_with_store: Path, typed: Explain) -> Explain:
+    """Run the command in a copy of the workspace."""
     shutil.copytree(trained, folder_with_store, dirs_exist_ok=True)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        command = ["fovea", "explain-image", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    yield run
+    return partial(typed, "explain-image")
 
 
 def pictures(page: Path) -> list[np.ndarray]:

@@ -2,10 +2,10 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,8 +15,7 @@ import pytest
 from components.export.description import content_id
 from components.export.targets import TARGETS
 from components.images.decoder import decode, resize
-from components.model.backend import load_keras
-from components.model.classifier import build_classifier, predict
+from components.model.classifier import predict
 from components.model.model_file import model_id, read_classifier, write_classifier
 from components.params.ingest import Decode
 from components.params.reader import Params, with_tuples
@@ -24,11 +23,10 @@ from components.registry.versions import find_version, register_version
 from components.tracking.runs import start_run
 from pipelines import artifacts
 from pipelines.commands.export import FOLDER, PAGE
-from pipelines.commands.fovea import main
 from pipelines.formats import read_table, read_tree, write_table, write_tree
-from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 from tests.components.pages.outline import Outline
+from tests.pipelines.commands.digits_workspace import model_of_digits
 
 Export = Callable[..., tuple[int, str, str]]
 SAVED = FOLDER / "saved_model"
@@ -47,16 +45,10 @@ def trained(
 ) -> Path:
     """Prepared digits, and a model with random weights, which is right on all test images."""
     folder = tmp_path_factory.mktemp("trained")
-    shutil.copytree(prepared_digits, folder, dirs_exist_ok=True)
-    load_keras()
-    import keras
-
-    keras.utils.set_random_seed(4)
+    # The classes of the model need not have the order of those of the data.
+    model = model_of_digits(prepared_digits, folder, params, slice(None, None, -1))
+    names = model.class_names
     with chdir(folder):
-        shutil.copy(DIGITS, "params.yaml")
-        # The classes of the model need not have the order of those of the data.
-        names = read_tree(artifacts.STATISTICS)["class_names"][::-1]
-        model = build_classifier(params.model, names, params.prepare.size, params.prepare.resize)
         write_classifier(artifacts.MODEL, replace(model, decode={"alpha": "drop"}))
         classes = predict(model, np.load(artifacts.images("test"))).argmax(1)
         rows = read_table(artifacts.rows("test"))
@@ -65,23 +57,10 @@ def trained(
 
 
 @pytest.fixture
-def export(
-    trained: Path,
-    folder_with_store: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Export]:
-    """Run the command in a copy of the workspace; return exit status, output and errors."""
+def export(trained: Path, folder_with_store: Path, typed: Export) -> Export:
+    """Run the command in a copy of the workspace."""
     shutil.copytree(trained, folder_with_store, dirs_exist_ok=True)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fovea", "export", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    yield run
+    return partial(typed, "export")
 
 
 def limit_drop(most: float) -> None:

@@ -29,9 +29,7 @@ from pipelines import artifacts
 from pipelines.commands import review
 from pipelines.commands.console import show_checks
 from pipelines.commands.doctor import Check, _champion
-from pipelines.commands.fovea import main
 from pipelines.formats import read_tree, write_table, write_tree
-from pipelines.workspace.messages import show_messages
 from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 from tests.pipelines.versioned import dvc, write
@@ -73,20 +71,9 @@ def workspace(folder_with_store: Path) -> Path:
 
 
 @pytest.fixture
-def fovea(
-    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Command:
-    """Run a command in this process; return exit status, output and errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fovea", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        show_messages()  # what follows in this process is neither quiet nor verbose
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
+def fovea(workspace: Path, typed: Command) -> Command:
+    """Run a command in a folder with a params.yaml and a store."""
+    return typed
 
 
 @pytest.fixture(autouse=True)

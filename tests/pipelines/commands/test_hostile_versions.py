@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +19,13 @@ from components.params.reader import Params
 from components.registry.versions import DOWNLOADS, register_version
 from components.serving import load
 from components.tracking.runs import start_run
-from pipelines.commands.fovea import main
 from tests.cards import DIGITS
 from tests.components.origins import ORIGIN
 
 NAMES, SIZE = ("cat", "dog"), 16
 TRACE = Path("the code ran")
 ADDRESS = "models:/digits@challenger"
+Typed = Callable[..., tuple[int, str, str]]
 Change = Callable[[Path], None]  # of the folder of a version in the store
 
 
@@ -60,27 +59,18 @@ def register(file: Path) -> Path:
     return described.parent
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["fovea", *arguments, "--model", ADDRESS])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
-
-def check_refused(
-    reason: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def check_refused(reason: str, typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
     """Ask all three that load a version. Each must say one sentence, and run nothing."""
     with pytest.raises(UserError, match=reason):
         load(ADDRESS)
     for arguments in (("predict", "image.png"), ("export", "--to", "saved_model")):
         capsys.readouterr()
-        assert command(monkeypatch, *arguments) == 1
-        shown = capsys.readouterr()
-        [said] = [line for line in shown.err.splitlines() if line.startswith("error: ")]
+        status, out, err = typed(*arguments, "--model", ADDRESS)
+        assert status == 1
+        [said] = [line for line in err.splitlines() if line.startswith("error: ")]
         assert reason in said and "Received: " in said
-        assert "Traceback" not in shown.err
-        assert not shown.out
+        assert "Traceback" not in err
+        assert not out
     assert not TRACE.exists()
     assert not Path("data/export").exists()
 
@@ -124,11 +114,11 @@ def test_a_file_with_other_bytes_than_on_record_is_not_opened(
     change: Change,
     reason: str,
     model_file: Path,
+    typed: Typed,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     change(register(model_file))
-    check_refused(reason, capsys, monkeypatch)
+    check_refused(reason, typed, capsys)
     assert not list(DOWNLOADS.iterdir())
 
 
@@ -176,15 +166,15 @@ def _with_a_pickle(file: Path) -> Path:
 def test_a_file_that_a_stranger_registered_with_its_sha256_is_not_opened(
     make: Callable[[Path], Path],
     model_file: Path,
+    typed: Typed,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     register(make(model_file))
-    check_refused("is not a model file that Fovea wrote", capsys, monkeypatch)
+    check_refused("is not a model file that Fovea wrote", typed, capsys)
 
 
 def test_what_else_lies_in_the_folder_of_a_version_is_not_read(
-    model_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model_file: Path, typed: Typed
 ) -> None:
     folder = register(model_file)
     described = (folder / "MLmodel").read_text()
@@ -199,8 +189,9 @@ def test_what_else_lies_in_the_folder_of_a_version_is_not_read(
     (folder / "link").symlink_to("/")
     expected = load(model_file).predict(["image.png"])
     assert load(ADDRESS).predict(["image.png"]) == expected
-    assert command(monkeypatch, "predict", "image.png") == 0
-    assert str(expected[0].label) in capsys.readouterr().out
+    status, out, _ = typed("predict", "image.png", "--model", ADDRESS)
+    assert status == 0
+    assert str(expected[0].label) in out
     [kept] = DOWNLOADS.iterdir()
     assert kept.read_bytes() == model_file.read_bytes()
     assert not TRACE.exists()

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from components.params.reader import Params
 from components.registry.versions import register_version
 from components.tracking.runs import start_run
 from pipelines import artifacts
-from pipelines.commands.fovea import main
 from tests.components.origins import ORIGIN
 
 Predict = Callable[..., tuple[int, str, str]]
@@ -48,24 +48,15 @@ def run(
     folder_with_store: Path,
     classifier: Classifier,
     pixels: np.ndarray,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    typed: Predict,
 ) -> Predict:
-    """Run the command in a folder with a model and images; return exit status, output, errors."""
+    """Run the command in a folder with a model and images."""
     write_classifier(artifacts.MODEL, classifier)
     Path("in").mkdir()
     for number, image in enumerate(pixels):
         Path("in", f"{number}.png").write_bytes(encode_png(image))
     Path("in/text.jpg").write_text("no image")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fovea", "predict", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
+    return partial(typed, "predict")
 
 
 def test_every_input_has_a_row_on_standard_output_and_faults_are_told(

@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from components.search import storage
 from components.search.coordinator import STOP
 from components.search.overview import note_outcome
 from components.search.rungs import Rungs
-from pipelines.commands.fovea import main
-from pipelines.workspace.messages import show_messages
 from pipelines.workspace.searches import FOLDER, is_running, running
 from tests.components.search.searches import rate_of, run_search, search_of
 from tests.pipelines.commands.searches import begun_search
@@ -23,21 +20,10 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def fovea(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Command:
-    """Run a command in an empty folder; return exit status, output and errors."""
+def fovea(tmp_path: Path, typed: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run a command in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fovea", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        show_messages()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
+    return typed
 
 
 @pytest.fixture
