@@ -5,6 +5,7 @@ true. So every place that reads params.yaml uses this module. Then a value that 
 the same meaning in a stage.
 """
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -45,12 +46,13 @@ def parse(text: str, path: Path) -> Any:
     return tree
 
 
-def canonical(tree: Mapping[str, Any]) -> str:
-    """Return a mapping as JSON with sorted keys, so that equal mappings give equal texts.
+def digest(tree: Mapping[str, Any]) -> str:
+    """Return the sha256 of a mapping as JSON with sorted keys, which is that of every equal one.
 
-    The tag `params` of a model version is the sha256 of this text of params.yaml.
+    The tag `params` of a model version is the digest of params.yaml.
     """
-    return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def scalar(value: str | float) -> str:

@@ -133,16 +133,18 @@ def _figures(facts: CardFacts) -> list[str]:
         [text(name), number_text(images), interval_text(recall)]
         for name, images, recall in recalls[:CLASSES_SHOWN]
     ]
-    were = "was" if facts.seen == 1 else "were"
-    seen = (
-        f" {number_text(facts.seen)} of them {were} in the training of the weights that it started "
-        "from, as the image itself or as a copy, so the figures may be too good."
-    )
-    return [
+    note = (
         f"On {count_text(len(labels), 'test image')}. The accuracy and the recalls have {percent} "
         "intervals (Wilson, 1927). The class with the lowest recall comes first."
-        + seen
-        * (facts.seen > 0),
+    )
+    if facts.seen:
+        were = "was" if facts.seen == 1 else "were"
+        note += (
+            f" {number_text(facts.seen)} of them {were} in the training of the weights that it "
+            "started from, as the image itself or as a copy, so the figures may be too good."
+        )
+    return [
+        note,
         table(["metric", "value"], overall),
         table(["class", "test images", "recall"], rows),
         *_left_out(len(recalls)),

@@ -5,7 +5,6 @@ wrote has only the rule for 16 bits. Then the rules are those of the params.yaml
 logged to MLflow, if they can be trusted, and otherwise STANDARD.
 """
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def _logged_rules(version: Version) -> Decode:
     try:
         tree = yaml_text.parse(text or "", Path("params.yaml"))
         rules: dict[str, Any] = tree["ingest"]["decode"]
-        if _sha256(tree) == version.tags.get("params"):
+        if yaml_text.digest(tree) == version.tags.get("params"):
             return STANDARD.with_pixel_rules(rules)
     except (UserError, ValidationError, TypeError, KeyError, AttributeError):
         pass
@@ -64,7 +63,3 @@ def _logged_rules(version: Version) -> Decode:
         "decoded; the rules are those that `fovea init` writes into params.yaml"
     )
     return STANDARD
-
-
-def _sha256(tree: Any) -> str:
-    return hashlib.sha256(yaml_text.canonical(tree).encode()).hexdigest()

@@ -233,7 +233,7 @@ def while_mlflow_answers(work: Callable[[], T]) -> T:
     return done.result()
 
 
-def told(error: Exception) -> UserError | None:
+def error_of_mlflow(error: Exception) -> UserError | None:
     """Return the error for the user if MLflow raised `error`; None if something else did."""
     exceptions = sys.modules.get("mlflow.exceptions")
     if exceptions is not None and isinstance(error, exceptions.MlflowException):

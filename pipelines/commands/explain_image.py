@@ -5,6 +5,7 @@ No file of a stage is changed.
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,16 +114,11 @@ def _check_arguments(paths: Sequence[Path], options: Options) -> None:
         raise UserError(
             f"PATH: give at most {MOST} images at once. Received: {len(paths):,} images"
         )
-    file = next((path for path in (options.to, *options.to.parents) if _is_file(path)), None)
+    # A name that is too long does not exist, and `is_file` would raise an OSError for it.
+    existing = filter(os.path.lexists, (options.to, *options.to.parents))
+    file = next((path for path in existing if path.is_file()), None)
     if file is not None:
         raise UserError(f"--to must be a folder; give another path. Received: {file}, a file")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # for example, a name that is too long
-        return False
 
 
 def _make_folder(folder: Path) -> None:
@@ -137,16 +133,13 @@ def _make_folder(folder: Path) -> None:
 
 def _content(path: Path, params: Decode) -> bytes:
     """Return the bytes of an image file. A path that is not there may be relative to data/raw."""
-    try:
-        folder, file = path.is_dir(), path.is_file()
-    except OSError:  # for example, a name that is too long
-        folder = file = False
-    if folder:
+    exists = os.path.lexists(path)  # not so if its name is too long
+    if exists and path.is_dir():
         raise UserError(
             f"PATH must be an image; write {path}/*.jpg for the images of a folder. "
             f"Received: {path}, a folder"
         )
-    if not file:
+    if not exists or not path.is_file():
         return _raw_content(path, params)
     if (size := path.stat().st_size) > params.max_bytes:
         raise UserError(

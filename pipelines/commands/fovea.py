@@ -125,9 +125,9 @@ def _mlflow_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from components.tracking.connection import told
+        from components.tracking.connection import error_of_mlflow
 
-        sentence = told(error)
+        sentence = error_of_mlflow(error)
         if sentence is None:
             raise
         raise sentence from None

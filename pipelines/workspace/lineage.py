@@ -72,7 +72,7 @@ def lineage(root: Path = Path()) -> dict[str, str]:
         "dvc.experiment": dvc_experiment(),
         "data_id": statistics.get("data_id"),
         "split_id": statistics.get("split_id"),
-        "params": _sha256(yaml_text.canonical(params)) if params else None,
+        "params": yaml_text.digest(params) if params else None,
         "split.seed": _param(params, "split", "seed"),
         "train.seed": _param(params, "train", "seed"),
         "train.threads": _param(params, "train", "threads"),
@@ -176,7 +176,7 @@ def _lock_hash(
     hashes = dvc_files.stage_files(lock, stage, kind)
     wanted = {path: value for path, value in hashes.items() if path.endswith(ending)}
     if len(wanted) > 1:
-        return _sha256(yaml_text.canonical(wanted))
+        return yaml_text.digest(wanted)
     return next(iter(wanted.values()), None)
 
 
@@ -196,10 +196,6 @@ def _params(path: Path) -> dict[str, Any]:
 def _param(params: Mapping[str, Any], section: str, name: str) -> Any:
     values = params.get(section)
     return values.get(name) if isinstance(values, dict) else None
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _file_sha256(path: Path) -> str | None:

@@ -225,7 +225,7 @@ def test_a_version_of_before_is_served_by_the_params_of_its_training(
     write_classifier(old, replace(classifier, decode=None, sixteen_bit="stretch"))
     tree = yaml.safe_load(DIGITS.read_text())
     tree["ingest"]["decode"] |= {"alpha": "drop", "max_bytes": 5}
-    digest = hashlib.sha256(yaml_text.canonical(tree).encode()).hexdigest()
+    digest = yaml_text.digest(tree)
     register(old, yaml.safe_dump(tree), params=digest if known else "0" * 64)
     rules = load("models:/digits/1").rules
     assert (rules.alpha, rules.sixteen_bit) == (alpha, "stretch")
