@@ -108,6 +108,11 @@ class Command:
     port: int
     health: str
 
+    @property
+    def log(self) -> Path:
+        """Return the file in the current folder that the server writes to."""
+        return Path(f"server-{self.port}.log")
+
 
 def fovea_command(model: str, *more: str) -> Command:
     """Return the command of `fovea serve`."""
@@ -127,7 +132,7 @@ def mlflow_command(model: str) -> Command:
 @contextmanager
 def server(command: Command) -> Iterator[tuple[str, psutil.Process]]:
     """Start a server for a `with` statement; yield its address and its process."""
-    with Path("server.log").open("w") as log:
+    with command.log.open("w") as log:
         process = subprocess.Popen(command.words, stdout=log, stderr=log, start_new_session=True)
         try:
             _wait(command, process)
@@ -152,7 +157,7 @@ def _wait(command: Command, process: "subprocess.Popen[bytes]") -> None:
                 connection.close()
                 return
         time.sleep(0.2)
-    last = [line for line in Path("server.log").read_text().splitlines() if line.strip()][-20:]
+    last = [line for line in command.log.read_text().splitlines() if line.strip()][-20:]
     sys.exit("the server does not answer; its last lines:\n" + "\n".join(last))
 
 

@@ -5,11 +5,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +29,7 @@ from components.tracking.runs import start_run
 from components.training.precision import trained_in
 from pipelines import artifacts, balance, evaluate
 from pipelines.formats import read_table, read_tree, write_table, write_tree
-from pipelines.workspace.processes import end_group
-from tests.benchmarks.serving_clients import fovea_command, mlflow_command
+from tests.benchmarks.serving_clients import fovea_command, mlflow_command, server
 from tests.components.images.odd_images import KINDS, odd_images
 from tests.components.origins import ORIGIN
 from tests.pipelines.stages import run_until
@@ -94,31 +90,15 @@ def quick(params: Params) -> Any:
     return params.evaluate.model_copy(update={"resamples": 200, "explain": 0, "corruptions": none})
 
 
-@contextmanager
-def running(command: list[str], log: Path) -> Iterator[None]:
-    """Run a server for a `with` statement."""
-    with log.open("w") as stream:
-        server = subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
-        try:
-            yield
-        finally:
-            end_group(server)
-
-
-def ask(port: int, path: str, tree: object, log: Path) -> Any:
-    """Post JSON to a server as soon as it listens, and return its answer."""
+def ask(address: str, path: str, tree: object) -> Any:
+    """Post JSON to a server, and return its answer."""
     kind = {"Content-Type": "application/json"}
-    address = f"http://127.0.0.1:{port}{path}"
-    request = urllib.request.Request(address, json.dumps(tree).encode(), kind)
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            pytest.fail(f"{error.code}: {error.read().decode()}")
-        except urllib.error.URLError:
-            time.sleep(0.3)
-    pytest.fail(log.read_text())
+    request = urllib.request.Request(f"{address}{path}", json.dumps(tree).encode(), kind)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        pytest.fail(f"{error.code}: {error.read().decode()}")
 
 
 def test_evaluate_predict_and_both_servers_give_the_same_answers(
@@ -136,9 +116,8 @@ def test_evaluate_predict_and_both_servers_give_the_same_answers(
     client()  # sets the address of the store, also for the servers
 
     texts = [base64.b64encode(file.read_bytes()).decode() for file in files]
-    fovea, mlflow = fovea_command(VERSION), mlflow_command(VERSION)
-    logs = workspace / "fovea.log", workspace / "mlflow.log"
-    with running(fovea.words, logs[0]), running(mlflow.words, logs[1]):
+    commands = fovea_command(VERSION), mlflow_command(VERSION)
+    with server(commands[0]) as (fovea, _), server(commands[1]) as (mlflow, _):
         evaluate.run(quick)
         Path("paths.txt").write_text("\n".join(map(str, files)))
         predicting = [sys.executable, "-c", FOVEA, "predict", "-", "--model", VERSION]
@@ -152,12 +131,12 @@ def test_evaluate_predict_and_both_servers_give_the_same_answers(
         served = [
             image
             for start in range(0, len(texts), 200)
-            for image in ask(
-                fovea.port, "/predict?top=2", {"images": texts[start : start + 200]}, logs[0]
-            )["images"]
+            for image in ask(fovea, "/predict?top=2", {"images": texts[start : start + 200]})[
+                "images"
+            ]
         ]
         records = [{"image": text} for text in texts]
-        scored = ask(mlflow.port, "/invocations", {"dataframe_records": records}, logs[1])
+        scored = ask(mlflow, "/invocations", {"dataframe_records": records})
 
     # The pixels. All three ways call `Model.pixels`, or what it calls.
     prepared = np.load(artifacts.images("test"))
